@@ -1,0 +1,390 @@
+"""The integer network: what is computed, on the reference, on the RTL and on the board.
+
+Everything after export is integer arithmetic and every engine agrees bit for bit. The equations are those of
+``docs/architecture.md``, "The numeric contract"; this module only describes the operands.
+
+A :class:`Network` is an :class:`Input` and a chain of layers that ends in a :class:`Readout`::
+
+    Input -> (Convolution | FullyConnected | OrPool)* -> Readout
+
+Spike maps are ``(channels, height, width)``; a fully connected layer sees them flattened in that order (the order
+of :func:`torch.flatten`) and produces ``(neurons, 1, 1)``.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "MAX_CHANNELS",
+    "MAX_CLASSES",
+    "MAX_CONSTANT",
+    "MAX_FRACTION",
+    "MAX_KERNEL",
+    "MAX_LEAK_SHIFT",
+    "MAX_POOL",
+    "MAX_SIDE",
+    "MAX_STRIDE",
+    "MAX_TIMESTEPS",
+    "Convolution",
+    "Encoding",
+    "FullyConnected",
+    "Input",
+    "Layer",
+    "Network",
+    "NetworkError",
+    "Neurons",
+    "OrPool",
+    "Readout",
+    "Reset",
+    "Shape",
+]
+
+#: Largest number of timesteps of a network.
+MAX_TIMESTEPS = 64
+#: Largest side of an image or spike map, in pixels.
+MAX_SIDE = 1024
+#: Largest number of channels of a map, or of neurons of a fully connected layer.
+MAX_CHANNELS = 65536
+#: Largest number of classes of a readout.
+MAX_CLASSES = 1024
+#: Largest kernel of a convolution, in pixels a side.
+MAX_KERNEL = 7
+#: Largest stride of a convolution.
+MAX_STRIDE = 7
+#: Largest window of an OR-pool, in pixels a side.
+MAX_POOL = 7
+#: Most fractional bits of a membrane. Export tries 0 to this many.
+MAX_FRACTION = 16
+#: Largest leak shift; a membrane is at most 48 bits wide, so more would never leak.
+MAX_LEAK_SHIFT = 31
+#: Magnitude limit of a stored threshold, bias or initial membrane: they are signed 48-bit integers.
+MAX_CONSTANT = 2**47
+
+#: Shape of a spike map: channels, height, width.
+Shape = tuple[int, int, int]
+
+Weights = npt.NDArray[np.int8]
+Constants = npt.NDArray[np.int64]
+
+
+class NetworkError(ValueError):
+    """A network is malformed, or its parts do not fit together."""
+
+
+class Reset(enum.Enum):
+    """What a spike does to the membrane, in the same timestep."""
+
+    #: Soft reset: the threshold is subtracted.
+    SUBTRACT = "subtract"
+    #: Hard reset: the membrane becomes zero.
+    ZERO = "zero"
+
+
+class Encoding(enum.Enum):
+    """How the input becomes current."""
+
+    #: A uint8 image, constant over time; the current sees ``p - zero_point``.
+    PIXELS = "pixels"
+    #: One binary frame per timestep.
+    EVENTS = "events"
+
+
+def _check_integer(where: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise NetworkError(f"{where} must be an integer from {low} to {high}, not {value!r}")
+
+
+def _freeze(where: str, array: Any, dtype: type[np.signedinteger], dimensions: int) -> npt.NDArray:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise NetworkError(f"{where} must be an array of {np.dtype(dtype).name}, not {kind}")
+    if array.ndim != dimensions or not array.size:
+        raise NetworkError(f"{where} must have {dimensions} dimensions and no empty one, "
+                           f"not shape {array.shape}")
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def _check_ternary(where: str, weights: Weights) -> None:
+    wrong = np.argwhere((weights < -1) | (weights > 1))
+    if len(wrong):
+        at = tuple(int(index) for index in wrong[0])
+        raise NetworkError(f"{where} must be -1, 0 or +1, not {weights[at]} at {at}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """What the host sends for one inference."""
+
+    #: How the input becomes current.
+    encoding: Encoding
+    #: Channels, 1 to 64: 1 for grey, 3 for RGB, 2 for the polarities of an event camera.
+    channels: int
+    #: Rows, 1 to :data:`MAX_SIDE`.
+    height: int
+    #: Columns, 1 to :data:`MAX_SIDE`.
+    width: int
+    #: Pixel value that means zero; 0 or 128. Zero for events. Padding pixels have this value.
+    zero_point: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.encoding, Encoding):
+            raise NetworkError(f"input encoding must be an Encoding, not {self.encoding!r}")
+        _check_integer("input channels", self.channels, 1, 64)
+        _check_integer("input height", self.height, 1, MAX_SIDE)
+        _check_integer("input width", self.width, 1, MAX_SIDE)
+        allowed = (0, 128) if self.encoding is Encoding.PIXELS else (0,)
+        if self.zero_point not in allowed or isinstance(self.zero_point, bool):
+            raise NetworkError(f"input zero point must be {' or '.join(map(str, allowed))} for "
+                               f"{self.encoding.value}, not {self.zero_point!r}")
+
+    @property
+    def shape(self) -> Shape:
+        """Channels, height, width."""
+        return self.channels, self.height, self.width
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Neurons:
+    """PIF neurons of one layer: in each timestep, with the current ``a``,
+
+    ``V -= V >> leak_shift`` (if leaky); ``V += (a << fraction) + bias``; spike if ``V >= threshold``; then
+    ``V -= threshold`` or ``V = 0``, by ``reset``.
+    """
+
+    #: Threshold per output channel, ``int64[channels]``, positive.
+    threshold: Constants
+    #: Bias per output channel and timestep, ``int64[channels]``.
+    bias: Constants
+    #: Membrane before the first timestep, ``int64[channels]``.
+    initial: Constants
+    #: Fractional bits F of the membrane, 0 to :data:`MAX_FRACTION`.
+    fraction: int = 0
+    #: What a spike does to the membrane.
+    reset: Reset = Reset.SUBTRACT
+    #: Leak, 1 to :data:`MAX_LEAK_SHIFT`: ``V -= V >> leak_shift`` (arithmetic shift) before the addition.
+    leak_shift: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "bias", "initial"):
+            array = _freeze(name, getattr(self, name), np.int64, 1)
+            object.__setattr__(self, name, array)
+            if array.shape != self.threshold.shape:
+                raise NetworkError(f"{name} must have {len(self.threshold)} channels like threshold, "
+                                   f"not {len(array)}")
+            wrong = np.flatnonzero(np.abs(array) > MAX_CONSTANT)
+            if len(wrong):
+                raise NetworkError(f"{name} of channel {wrong[0]} must be within +-2^47, "
+                                   f"not {array[wrong[0]]}")
+        wrong = np.flatnonzero(self.threshold <= 0)
+        if len(wrong):
+            raise NetworkError(f"threshold of channel {wrong[0]} must be positive, "
+                               f"not {self.threshold[wrong[0]]}")
+        _check_integer("fraction", self.fraction, 0, MAX_FRACTION)
+        if not isinstance(self.reset, Reset):
+            raise NetworkError(f"reset must be a Reset, not {self.reset!r}")
+        if self.leak_shift is not None:
+            _check_integer("leak shift", self.leak_shift, 1, MAX_LEAK_SHIFT)
+
+    @property
+    def channels(self) -> int:
+        """Number of output channels."""
+        return len(self.threshold)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Convolution:
+    """Ternary convolution (cross-correlation, as in PyTorch) and PIF neurons."""
+
+    kind: ClassVar[str] = "convolution"
+
+    #: Ternary weights, ``int8[out, in, kernel, kernel]``.
+    weights: Weights
+    #: The neurons of the output channels.
+    neurons: Neurons
+    #: Step between receptive fields, 1 to :data:`MAX_STRIDE`, in pixels.
+    stride: int = 1
+    #: Border of zeros on each side, 0 to ``kernel - 1``, in pixels.
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 4))
+        out, into, rows, columns = self.weights.shape
+        if rows != columns or not 1 <= rows <= MAX_KERNEL:
+            raise NetworkError(f"kernel must be square, 1 x 1 to {MAX_KERNEL} x {MAX_KERNEL}, "
+                               f"not {rows} x {columns}")
+        if max(out, into) > MAX_CHANNELS:
+            raise NetworkError(f"channels must be at most {MAX_CHANNELS}, not {max(out, into)}")
+        _check_ternary("weights", self.weights)
+        _check_integer("stride", self.stride, 1, MAX_STRIDE)
+        _check_integer("padding", self.padding, 0, rows - 1)
+        if self.neurons.channels != out:
+            raise NetworkError(f"neurons must have {out} channels like the weights, "
+                               f"not {self.neurons.channels}")
+
+    @property
+    def kernel(self) -> int:
+        """Side of the kernel, in pixels."""
+        return self.weights.shape[2]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the spike map made from a map of ``shape``; raises :exc:`NetworkError`."""
+        channels, height, width = shape
+        if self.weights.shape[1] != channels:
+            raise NetworkError(f"weights must have {channels} input channels, "
+                               f"not {self.weights.shape[1]}")
+        if min(height, width) + 2 * self.padding < self.kernel:
+            raise NetworkError(f"kernel {self.kernel} must fit in the padded map of "
+                               f"{height + 2 * self.padding} x {width + 2 * self.padding}")
+        return (self.weights.shape[0],
+                (height + 2 * self.padding - self.kernel) // self.stride + 1,
+                (width + 2 * self.padding - self.kernel) // self.stride + 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FullyConnected:
+    """Ternary fully connected layer and PIF neurons."""
+
+    kind: ClassVar[str] = "fully-connected"
+
+    #: Ternary weights, ``int8[neurons, inputs]``; inputs are the map flattened as channel, row, column.
+    weights: Weights
+    #: The neurons.
+    neurons: Neurons
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 2))
+        if self.weights.shape[0] > MAX_CHANNELS:
+            raise NetworkError(f"neurons must be at most {MAX_CHANNELS}, not {self.weights.shape[0]}")
+        _check_ternary("weights", self.weights)
+        if self.neurons.channels != self.weights.shape[0]:
+            raise NetworkError(f"neurons must have {self.weights.shape[0]} channels like the weights, "
+                               f"not {self.neurons.channels}")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the output for a map of ``shape``; raises :exc:`NetworkError`."""
+        _check_fan_in(self.weights, shape)
+        return self.weights.shape[0], 1, 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class OrPool:
+    """Max-pool on spikes: the OR of each ``size x size`` window, per timestep.
+
+    Windows do not overlap; rows and columns that do not fill a window are dropped (as :class:`torch.nn.MaxPool2d`).
+    """
+
+    kind: ClassVar[str] = "or-pool"
+
+    #: Side of a window and distance between windows, 2 to :data:`MAX_POOL`, in pixels.
+    size: int
+
+    def __post_init__(self) -> None:
+        _check_integer("pool size", self.size, 2, MAX_POOL)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the pooled map; raises :exc:`NetworkError`."""
+        channels, height, width = shape
+        if min(height, width) < self.size:
+            raise NetworkError(f"pool size {self.size} must fit in the map of {height} x {width}")
+        return channels, height // self.size, width // self.size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Readout:
+    """Ternary fully connected layer without neurons: scores are the currents summed over time.
+
+    The class is the index of the largest score, the lowest one on a tie.
+    """
+
+    kind: ClassVar[str] = "readout"
+
+    #: Ternary weights, ``int8[classes, inputs]``; inputs are the map flattened as channel, row, column.
+    weights: Weights
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 2))
+        if not 2 <= self.weights.shape[0] <= MAX_CLASSES:
+            raise NetworkError(f"classes must be 2 to {MAX_CLASSES}, not {self.weights.shape[0]}")
+        _check_ternary("weights", self.weights)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.weights.shape[0]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the scores for a map of ``shape``; raises :exc:`NetworkError`."""
+        _check_fan_in(self.weights, shape)
+        return self.classes, 1, 1
+
+
+def _check_fan_in(weights: Weights, shape: Shape) -> None:
+    inputs = shape[0] * shape[1] * shape[2]
+    if weights.shape[1] != inputs:
+        raise NetworkError(f"weights must have {inputs} inputs for a map of {shape}, "
+                           f"not {weights.shape[1]}")
+
+
+Layer = Convolution | FullyConnected | OrPool | Readout
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Network:
+    """A ternary spiking network in integers, ready for the reference and for the hardware."""
+
+    #: What the host sends.
+    input: Input
+    #: Layers in order; exactly the last one is a :class:`Readout`.
+    layers: tuple[Layer, ...]
+    #: Timesteps T, 1 to :data:`MAX_TIMESTEPS`.
+    timesteps: int
+    #: Facts about the network that do not change what it computes: name, data set, measured accuracy, the command
+    #: that made it, the certificate. JSON values only.
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_integer("timesteps", self.timesteps, 1, MAX_TIMESTEPS)
+        if not self.layers:
+            raise NetworkError("layers must end in a readout, not be empty")
+        object.__setattr__(self, "layers", tuple(self.layers))
+        for index, layer in enumerate(self.layers):
+            last = index == len(self.layers) - 1
+            if not isinstance(layer, Layer):
+                raise NetworkError(f"layer {index} must be a layer, not {type(layer).__name__}")
+            if isinstance(layer, Readout) != last:
+                raise NetworkError(f"layer {index} must {'' if last else 'not '}be a readout: "
+                                   f"a network has one, at its end")
+        if isinstance(self.layers[0], OrPool):
+            raise NetworkError("layer 0 must have weights, not be an or-pool")
+        for _ in self.shapes():
+            pass
+
+    def shapes(self) -> Iterator[tuple[Layer, Shape, Shape]]:
+        """Iterate over layers with the shapes of their input and output maps."""
+        shape = self.input.shape
+        for index, layer in enumerate(self.layers):
+            try:
+                output = layer.output_shape(shape)
+            except NetworkError as error:
+                raise NetworkError(f"layer {index} ({layer.kind}): {error}") from None
+            yield layer, shape, output
+            shape = output
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        readout = self.layers[-1]
+        assert isinstance(readout, Readout)
+        return readout.classes
+
+    @property
+    def weight_count(self) -> int:
+        """Number of ternary weights of all layers."""
+        return sum(layer.weights.size for layer in self.layers if not isinstance(layer, OrPool))

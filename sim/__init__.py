@@ -1,0 +1,1 @@
+"""The bit-exact reference, the engines that must agree with it, and ``python -m sim``."""

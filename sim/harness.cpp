@@ -1,0 +1,367 @@
+// Runs one Verilated design with the ports clk, rst, rx, tx, driven over stdin and stdout.
+//
+// Compiled by sim/verilated.py together with what Verilator makes of the design. Commands are one byte and fixed
+// arguments, all integers little-endian; memory rows travel in Verilator's own storage (1, 2, 4, 8 or 4n bytes).
+//
+//   'M' name length u16, name       look up a memory      -> width u32, depth u32, row bytes u32 (depth 0: unknown)
+//   'L' memory u16, first, count    load rows (rows follow; memory = order of 'M' commands)
+//   'D' memory u16, first, count    read rows             -> rows
+//   'F' memory u16, seed u64        fill with random words (splitmix64)
+//   'R' clocks u32                  hold rst for that many clocks; the line idles
+//   'S' clocks u32 (16.16), count   append characters to what rx will receive, 8N1
+//   'W' count                       append a waveform: count times (level u8, clocks u32)
+//   'T' clocks u32 (16.16)          clocks per bit at which tx is received
+//   'X' count u32, limit u64        run until count characters came and rx is quiet, or for limit clocks
+//                                   -> clocks run since the start u64, framing errors u32, count u32, characters
+//   'V' length u16, path            write a VCD from here on (only in a traced build)
+//
+// With the arguments `--uart CLOCKS_PER_BIT [SCRIPT]` it first takes commands from SCRIPT, then stdin and stdout are the
+// two lines of the UART, as bytes: a simulated board behind a pipe.
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "Vtop.h"
+#include "verilated.h"
+#include "verilated_syms.h"
+#ifdef STERNA_TRACE
+#include "verilated_vcd_c.h"
+#endif
+
+namespace {
+
+struct Memory {
+    uint8_t* data = nullptr;
+    uint32_t width = 0;
+    uint32_t depth = 0;
+    uint32_t row_bytes = 0;
+};
+
+// What rx will see: pairs of level and number of clocks.
+class Line {
+  public:
+    void append(bool level, uint64_t clocks) {
+        if (clocks) segments_.emplace_back(level, clocks);
+    }
+    void character(uint8_t value, uint32_t clocks_per_bit) {
+        unsigned frame = 0x200u | (value << 1);
+        for (int bit = 0; bit < 10; ++bit) {
+            fraction_ += clocks_per_bit;
+            append(frame >> bit & 1, fraction_ >> 16);
+            fraction_ &= 0xFFFF;
+        }
+    }
+    bool quiet() const { return segments_.empty(); }
+    bool step() {
+        if (segments_.empty()) return true;
+        auto& head = segments_.front();
+        bool level = head.first;
+        if (--head.second == 0) segments_.pop_front();
+        return level;
+    }
+
+  private:
+    std::deque<std::pair<bool, uint64_t>> segments_;
+    uint64_t fraction_ = 0;
+};
+
+// Receives what tx sends.
+class Receiver {
+  public:
+    void rate(uint32_t clocks_per_bit) { clocks_per_bit_ = clocks_per_bit; }
+    uint32_t rate() const { return clocks_per_bit_; }
+    bool quiet() const { return bit_ < 0; }
+    void step(bool level) {
+        if (bit_ < 0) {
+            if (level) return;
+            bit_ = 0;
+            value_ = 0;
+            wait_ = clocks_per_bit_ / 2;
+        }
+        if (wait_ >= 0x10000) {
+            wait_ -= 0x10000;
+            return;
+        }
+        wait_ += clocks_per_bit_ - 0x10000;
+        if (bit_ == 0 && level) {
+            bit_ = -1;
+            ++errors;
+            return;
+        }
+        if (bit_ == 9) {
+            if (level) characters.push_back(value_);
+            else ++errors;
+            bit_ = -1;
+            return;
+        }
+        if (bit_ > 0) value_ |= level << (bit_ - 1);
+        ++bit_;
+    }
+
+    std::vector<uint8_t> characters;
+    uint32_t errors = 0;
+
+  private:
+    uint32_t clocks_per_bit_ = 4 << 16;
+    int bit_ = -1;
+    int64_t wait_ = 0;
+    uint8_t value_ = 0;
+};
+
+class Harness {
+  public:
+    explicit Harness(uint64_t seed) {
+        context_.randReset(2);
+        context_.randSeed(static_cast<int>(seed));
+        top_ = std::make_unique<Vtop>(&context_);
+        top_->clk = 0;
+        top_->rst = 0;
+        top_->rx = 1;
+        top_->eval();
+    }
+    ~Harness() {
+#ifdef STERNA_TRACE
+        if (trace_) trace_->close();
+#endif
+        top_->final();
+    }
+
+    void clock() {
+        top_->rx = line.step();
+        top_->clk = 0;
+        top_->eval();
+#ifdef STERNA_TRACE
+        if (trace_) trace_->dump(static_cast<uint64_t>(2 * clocks));
+#endif
+        receiver.step(top_->tx);
+        top_->clk = 1;
+        top_->eval();
+#ifdef STERNA_TRACE
+        if (trace_) trace_->dump(static_cast<uint64_t>(2 * clocks + 1));
+#endif
+        ++clocks;
+    }
+
+    void reset(uint32_t count) {
+        top_->rst = 1;
+        for (uint32_t n = 0; n < count; ++n) clock();
+        top_->rst = 0;
+    }
+
+    void trace(const std::string& path) {
+#ifdef STERNA_TRACE
+        context_.traceEverOn(true);
+        trace_ = std::make_unique<VerilatedVcdC>();
+        top_->trace(trace_.get(), 99);
+        trace_->open(path.c_str());
+#else
+        (void)path;
+#endif
+    }
+
+    Memory find(const std::string& name) {
+        Memory memory;
+        size_t dot = name.rfind('.');
+        const VerilatedScope* scope = context_.scopeFind(("TOP." + name.substr(0, dot)).c_str());
+        VerilatedVar* var = scope ? scope->varFind(name.substr(dot + 1).c_str()) : nullptr;
+        if (!var || var->udims() != 1) return memory;
+        memory.data = static_cast<uint8_t*>(var->datap());
+        memory.depth = var->elements(1);
+        memory.width = var->entBits();
+        memory.row_bytes = static_cast<uint32_t>(var->entSize());
+        return memory;
+    }
+
+    Line line;
+    Receiver receiver;
+    uint64_t clocks = 0;
+
+  private:
+    VerilatedContext context_;
+    std::unique_ptr<Vtop> top_;
+#ifdef STERNA_TRACE
+    std::unique_ptr<VerilatedVcdC> trace_;
+#endif
+};
+
+uint64_t splitmix64(uint64_t& state) {
+    uint64_t z = (state += 0x9E3779B97F4A7C15ull);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return z ^ (z >> 31);
+}
+
+class Commands {
+  public:
+    Commands(Harness& harness, FILE* in, FILE* out) : harness_{harness}, in_{in}, out_{out} {}
+
+    // Returns false at the end of the input.
+    bool step() {
+        int op = fgetc(in_);
+        if (op == EOF) return false;
+        switch (op) {
+        case 'M': {
+            Memory memory = harness_.find(text());
+            memories_.push_back(memory);
+            put32(memory.width);
+            put32(memory.depth);
+            put32(memory.row_bytes);
+            break;
+        }
+        case 'L': {
+            auto [data, bytes] = rows();
+            take(data, bytes);
+            break;
+        }
+        case 'D': {
+            auto [data, bytes] = rows();
+            put(data, bytes);
+            break;
+        }
+        case 'F': {
+            const Memory& memory = memories_.at(get<uint16_t>());
+            fill(memory, get<uint64_t>());
+            break;
+        }
+        case 'R': harness_.reset(get<uint32_t>()); break;
+        case 'S': {
+            uint32_t rate = get<uint32_t>();
+            std::vector<uint8_t> characters(get<uint32_t>());
+            take(characters.data(), characters.size());
+            for (uint8_t character : characters) harness_.line.character(character, rate);
+            break;
+        }
+        case 'W':
+            for (uint32_t count = get<uint32_t>(); count; --count) {
+                bool level = get<uint8_t>();
+                harness_.line.append(level, get<uint32_t>());
+            }
+            break;
+        case 'T': harness_.receiver.rate(get<uint32_t>()); break;
+        case 'X': {
+            uint32_t count = get<uint32_t>();
+            uint64_t end = harness_.clocks + get<uint64_t>();
+            auto& received = harness_.receiver.characters;
+            while (harness_.clocks < end && (received.size() < count || !harness_.line.quiet())) harness_.clock();
+            uint64_t clocks = harness_.clocks;
+            put(&clocks, 8);
+            put32(harness_.receiver.errors);
+            put32(static_cast<uint32_t>(received.size()));
+            put(received.data(), received.size());
+            received.clear();
+            harness_.receiver.errors = 0;
+            break;
+        }
+        case 'V': harness_.trace(text()); break;
+        default: fprintf(stderr, "harness: unknown command %d\n", op); exit(2);
+        }
+        fflush(out_);
+        return true;
+    }
+
+  private:
+    void take(void* data, size_t bytes) {
+        if (bytes && fread(data, 1, bytes, in_) != bytes) {
+            fprintf(stderr, "harness: truncated command\n");
+            exit(2);
+        }
+    }
+    template <typename T> T get() {
+        T value;
+        take(&value, sizeof value);
+        return value;
+    }
+    void put(const void* data, size_t bytes) { fwrite(data, 1, bytes, out_); }
+    void put32(uint32_t value) { put(&value, 4); }
+    std::string text() {
+        std::string name(get<uint16_t>(), '\0');
+        take(name.data(), name.size());
+        return name;
+    }
+    std::pair<uint8_t*, size_t> rows() {
+        const Memory& memory = memories_.at(get<uint16_t>());
+        uint64_t first = get<uint32_t>();
+        uint64_t count = get<uint32_t>();
+        if (first + count > memory.depth) {
+            fprintf(stderr, "harness: rows out of range\n");
+            exit(2);
+        }
+        return {memory.data + first * memory.row_bytes, count * memory.row_bytes};
+    }
+    static void fill(const Memory& memory, uint64_t seed) {
+        for (uint32_t row = 0; row < memory.depth; ++row) {
+            uint8_t* data = memory.data + size_t{row} * memory.row_bytes;
+            memset(data, 0, memory.row_bytes);
+            for (uint32_t bit = 0; bit < memory.width; bit += 64) {
+                uint64_t word = splitmix64(seed);
+                uint32_t left = memory.width - bit;
+                if (left < 64) word &= (uint64_t{1} << left) - 1;
+                uint32_t bytes = memory.row_bytes - bit / 8;
+                memcpy(data + bit / 8, &word, bytes < 8 ? bytes : 8);
+            }
+        }
+    }
+
+    Harness& harness_;
+    FILE* in_;
+    FILE* out_;
+    std::vector<Memory> memories_;
+};
+
+// Joins stdin and stdout to the UART; sleeps when nothing has happened on it for a while.
+int serve(Harness& harness, uint32_t rate) {
+    constexpr uint64_t chunk = 4096, patience = 1 << 22;
+    uint64_t busy_until = harness.clocks + patience;
+    harness.receiver.rate(rate);
+    for (;;) {
+        bool idle = harness.clocks >= busy_until;
+        pollfd in{STDIN_FILENO, POLLIN, 0};
+        if (poll(&in, 1, idle ? -1 : 0) > 0) {
+            uint8_t buffer[65536];
+            ssize_t count = read(STDIN_FILENO, buffer, sizeof buffer);
+            if (count <= 0) return 0;
+            for (ssize_t n = 0; n < count; ++n) harness.line.character(buffer[n], rate);
+        }
+        for (uint64_t n = 0; n < chunk; ++n) harness.clock();
+        auto& received = harness.receiver.characters;
+        if (!harness.line.quiet() || !harness.receiver.quiet() || !received.empty())
+            busy_until = harness.clocks + patience;
+        if (!received.empty()) {
+            if (write(STDOUT_FILENO, received.data(), received.size()) != static_cast<ssize_t>(received.size())) return 1;
+            received.clear();
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc > 2 && !strcmp(argv[1], "--uart")) {
+        Harness harness{1};
+        if (argc > 3) {
+            FILE* script = fopen(argv[3], "rb");
+            FILE* null = fopen("/dev/null", "wb");
+            if (!script || !null) {
+                perror(argv[3]);
+                return 1;
+            }
+            Commands commands{harness, script, null};
+            while (commands.step()) {}
+        }
+        return serve(harness, static_cast<uint32_t>(atof(argv[2]) * 65536));
+    }
+    Harness harness{argc > 1 ? strtoull(argv[1], nullptr, 0) : 1};
+    Commands commands{harness, stdin, stdout};
+    while (commands.step()) {}
+    return 0;
+}

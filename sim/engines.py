@@ -1,0 +1,147 @@
+"""Engines that compute a network, and the first place where two of them differ.
+
+The reference is one engine; the RTL in a simulator (:mod:`sim.rtl`), and later a board, are others. All must agree bit
+for bit.
+"""
+
+import dataclasses
+import time
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.network import Network
+from sim.reference import Reference, Spikes
+
+__all__ = ["Difference", "Engine", "EngineResult", "ReferenceEngine", "first_difference", "timed"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EngineResult:
+    """What an engine computed for some images."""
+
+    #: Scores, ``int64[images, classes]``.
+    scores: npt.NDArray[np.int64]
+    #: Winning classes, ``int64[images]``.
+    classes: npt.NDArray[np.int64]
+    #: Clock cycles per image, ``int64[images]``; None for an engine without a clock.
+    cycles: npt.NDArray[np.int64] | None = None
+    #: Of them, cycles that waited for pixels, ``int64[images]``; None for an engine without a clock.
+    stall_cycles: npt.NDArray[np.int64] | None = None
+    #: Spikes of each layer but the readout, ``bool[images, T, channels, height, width]``; None where the engine was
+    #: not asked for them or does not show them. A layer that it never forms (a map before its OR-pool) is None.
+    spikes: tuple[Spikes | None, ...] | None = None
+
+
+class Engine(Protocol):
+    """Computes one network."""
+
+    #: Short name, for reports.
+    name: str
+
+    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
+        """Compute ``images``, as :func:`sim.reference.check_images` wants them; with every layer's spikes if asked."""
+        ...
+
+
+class ReferenceEngine:
+    """The reference as an engine.
+
+    Parameters
+    ----------
+    network : the network
+    """
+
+    name = "reference"
+
+    def __init__(self, network: Network):
+        self._reference = Reference(network)
+
+    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
+        """Compute ``images``; see :class:`Engine`."""
+        result = self._reference.run(images, spikes=spikes)
+        return EngineResult(scores=result.scores, classes=result.classes, spikes=result.spikes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """The first place where an engine differs from the reference."""
+
+    #: Index of the image.
+    image: int
+    #: Index of the layer; that of the readout if all spikes agree or are not known.
+    layer: int
+    #: Kind of the layer.
+    kind: str
+    #: Timestep, channel, row and column of the spike; None in the readout.
+    place: tuple[int, int, int, int] | None = None
+    #: Index of the score, None in a layer of spikes or if only the classes differ.
+    score: int | None = None
+    #: What the reference computed.
+    expected: int
+    #: What the engine computed.
+    actual: int
+
+    def __str__(self) -> str:
+        if self.place is not None:
+            timestep, channel, row, column = self.place
+            where = f"timestep {timestep}, channel {channel}, row {row}, column {column}"
+        else:
+            where = "class" if self.score is None else f"score {self.score}"
+        return (f"image {self.image}, layer {self.layer} ({self.kind}), {where}: "
+                f"{self.expected} expected, not {self.actual}")
+
+
+def first_difference(network: Network, images: npt.NDArray[Any], expected: EngineResult, actual: EngineResult,
+                     reference: Engine, engine: Engine) -> Difference | None:
+    """Find the first difference between two engines' results for ``images``, or None.
+
+    Where scores or classes differ and spikes were not asked for, the first such image is computed again with spikes, on
+    both engines, to find the layer in which it begins.
+    """
+    wrong = (expected.scores != actual.scores).any(axis=1) | (expected.classes != actual.classes)
+    if expected.spikes is not None and actual.spikes is not None:
+        for left, right in zip(expected.spikes, actual.spikes, strict=True):
+            if left is not None and right is not None:
+                wrong = wrong | (left != right).reshape(len(images), -1).any(axis=1)
+    if not wrong.any():
+        return None
+    image = int(np.argmax(wrong))
+    if expected.spikes is not None and actual.spikes is not None:
+        return _in_image(network, image, image, expected, actual)
+    again = images[image:image + 1]
+    difference = _in_image(network, image, 0, reference.run(again, spikes=True), engine.run(again, spikes=True))
+    # An engine that is right at the second try is at fault all the same.
+    return difference or _in_image(network, image, image, expected, actual)
+
+
+def _in_image(network: Network, image: int, row: int, expected: EngineResult,
+              actual: EngineResult) -> Difference | None:
+    """First difference in row ``row`` of two results; ``image`` is its name."""
+    for layer, (left, right) in enumerate(zip(expected.spikes or (), actual.spikes or (), strict=False)):
+        if left is None or right is None:
+            continue
+        places = np.argwhere(left[row] != right[row])
+        if len(places):
+            timestep, channel, y, x = (int(index) for index in places[0])
+            place = timestep, channel, y, x
+            return Difference(image=image, layer=layer, kind=network.layers[layer].kind, place=place,
+                              expected=int(left[row][place]), actual=int(right[row][place]))
+    last = len(network.layers) - 1
+    scores = np.flatnonzero(expected.scores[row] != actual.scores[row])
+    if len(scores):
+        score = int(scores[0])
+        return Difference(image=image, layer=last, kind=network.layers[last].kind, score=score,
+                          expected=int(expected.scores[row, score]), actual=int(actual.scores[row, score]))
+    if expected.classes[row] != actual.classes[row]:
+        return Difference(image=image, layer=last, kind=network.layers[last].kind,
+                          expected=int(expected.classes[row]), actual=int(actual.classes[row]))
+    return None
+
+
+def timed(engine: Engine, images: npt.NDArray[Any], *, spikes: bool = False) -> tuple[EngineResult, float]:
+    """Run ``engine`` and return its result and the images per second that it took."""
+    start = time.perf_counter()
+    result = engine.run(images, spikes=spikes)
+    return result, len(images) / max(time.perf_counter() - start, 1e-9)

@@ -1,0 +1,173 @@
+"""The exact evaluation forward: what the integer reference, the RTL and the board reproduce spike for spike.
+
+It runs on a checkpoint, not on a module: frozen codes -1, 0, +1, convolved in float32, where every sum is an exact
+integer (below 2^24); then ``u += g a + d`` and ``u >= theta`` in float64, without autocast. All accuracies that a
+training reports come from here.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from arch.checkpoint import Checkpoint, weighted_layers
+
+__all__ = ["accuracy", "forward", "predict", "recalibrate"]
+
+#: Images that are computed at once.
+BATCH = 500
+#: Sums of float32 are exact below this.
+_EXACT = 2**24
+
+
+def _parameters(checkpoint: Checkpoint, name: str) -> Callable[[str], Tensor]:
+    return lambda part: torch.from_numpy(np.array(checkpoint.tensors[f"{name}.{part}"]))
+
+
+def _sums(checkpoint: Checkpoint, layer: dict[str, Any], maps: Tensor) -> Tensor:
+    """Integer currents ``a`` in float32, ``[T or 1, B, C, H, W]``, of maps of the same form."""
+    codes = _parameters(checkpoint, layer["name"])("ternary").float()
+    largest = 255 if maps.amax() > 1 or maps.amin() < 0 else 1
+    if codes.flatten(1).abs().sum(1).max() * largest >= _EXACT:
+        raise ValueError(f"{layer['name']} must have sums below 2^24 to be exact in float32")
+    folded = maps.flatten(0, 1)
+    if layer["kind"] == "convolution":
+        sums = functional.conv2d(folded, codes, stride=layer["stride"], padding=layer["padding"])
+    else:
+        sums = functional.linear(folded.flatten(1), codes)[..., None, None]
+    return sums.round_().unflatten(0, maps.shape[:2])
+
+
+def _gain_and_offset(checkpoint: Checkpoint, layer: dict[str, Any], first: bool) -> tuple[Tensor, Tensor]:
+    """Return ``g`` and ``d`` of DESIGN.md 2.5, float64 ``[out]``, before any sign is moved into the weights."""
+    get = _parameters(checkpoint, layer["name"])
+    slope = get("gamma").double() / (get("variance").double() + layer["epsilon"]).sqrt()
+    scale = checkpoint.architecture["input"]["scale"] if first else 1.0
+    bias = get("bias").double() if f"{layer['name']}.bias" in checkpoint.tensors else 0.0
+    return scale * get("alpha").double() * slope, get("beta").double() + slope * (bias - get("mean").double())
+
+
+def _fire(checkpoint: Checkpoint, layer: dict[str, Any], sums: Tensor, first: bool) -> Tensor:
+    """Spikes, float32 ``[T, B, C, H, W]``, of the currents ``sums``."""
+    gain, offset = (value[:, None, None] for value in _gain_and_offset(checkpoint, layer, first))
+    get = _parameters(checkpoint, layer["name"])
+    theta = get("theta").double()
+    theta = theta[:, None, None] if theta.dim() else theta
+    timesteps = checkpoint.architecture["timesteps"]
+    keep = 1.0 if layer["leak_shift"] is None else 1 - 2.0**-layer["leak_shift"]
+    constant = len(sums) == 1
+    membrane = get("initial").double().expand(sums.shape[1:]).clone()
+    spikes = torch.empty(timesteps, *sums.shape[1:])
+    current = torch.empty_like(membrane)
+    for t in range(timesteps):
+        if t == 0 or not constant:
+            torch.mul(sums[0 if constant else t].double(), gain, out=current).add_(offset)
+        if keep != 1:
+            membrane.mul_(keep)
+        membrane.add_(current)
+        fired = membrane >= theta
+        spikes[t] = fired
+        if layer["reset"] == "zero":
+            membrane.masked_fill_(fired, 0)
+        else:
+            membrane.sub_(fired * theta)
+    return spikes
+
+
+def _encode(checkpoint: Checkpoint, images: Tensor) -> Tensor:
+    source = checkpoint.architecture["input"]
+    shape = tuple(source[side] for side in ("channels", "height", "width"))
+    if source["encoding"] == "events":
+        shape = checkpoint.architecture["timesteps"], *shape
+    if images.dtype != torch.uint8 or images.shape[1:] != shape:
+        raise ValueError(f"images must be uint8 of shape (N, {', '.join(map(str, shape))}), "
+                         f"not {str(images.dtype).removeprefix('torch.')} of {tuple(images.shape)}")
+    if source["encoding"] == "events":
+        return images.float().movedim(1, 0)
+    return images.float()[None] - source["zero_point"]
+
+
+@torch.no_grad()
+def forward(checkpoint: Checkpoint, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the scores and the spikes of every layer before the readout.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The trained network.
+    images : uint8 ``[N, C, H, W]`` pixels, or events ``[N, T, C, H, W]``
+
+    Returns
+    -------
+    scores : int64 ``[N, classes]``
+        Sums of the readout's currents over time; the class is the lowest index of the largest.
+    spikes : list of uint8 ``[T, N, C, H, W]``
+        One per layer of the architecture, pools included.
+    """
+    *_, scores, spikes = _run(checkpoint, images, keep=True)
+    return scores, spikes
+
+
+def _run(checkpoint: Checkpoint, images: Tensor, *, keep: bool,
+         until: str | None = None) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return the last layer's currents, its sum over time, and the spikes; stop at the currents of layer ``until``."""
+    with torch.autocast("cpu", enabled=False):
+        maps = _encode(checkpoint, images)
+        spikes = []
+        for index, layer in enumerate(checkpoint.architecture["layers"]):
+            if layer["kind"] == "or-pool":
+                maps = functional.max_pool2d(maps.flatten(0, 1), layer["size"]).unflatten(0, maps.shape[:2])
+            else:
+                sums = _sums(checkpoint, layer, maps)
+                if layer["kind"] == "readout" or layer["name"] == until:
+                    break
+                maps = _fire(checkpoint, layer, sums, index == 0)
+            if keep:
+                spikes.append(maps.to(torch.uint8))
+        repeats = checkpoint.architecture["timesteps"] if len(sums) == 1 else 1
+        return sums, (sums.double().sum(0) * repeats).flatten(1).long(), spikes
+
+
+def _batches(images: Tensor) -> Iterator[Tensor]:
+    for start in range(0, len(images), BATCH):
+        yield images[start:start + BATCH]
+
+
+@torch.no_grad()
+def predict(checkpoint: Checkpoint, images: Tensor) -> Tensor:
+    """Return the classes, int64 ``[N]``, of images as of :func:`forward`."""
+    # argmax of torch does not promise the lowest index on a tie; that of numpy does.
+    scores = [_run(checkpoint, batch, keep=False)[1].numpy().argmax(1) for batch in _batches(images)]
+    return torch.from_numpy(np.concatenate(scores))
+
+
+def accuracy(checkpoint: Checkpoint, images: Tensor, labels: Tensor) -> float:
+    """Return the share of right classes among images as of :func:`forward`, labels int64 ``[N]``."""
+    return int((predict(checkpoint, images) == labels).sum()) / len(labels)
+
+
+@torch.no_grad()
+def recalibrate(checkpoint: Checkpoint, images: Tensor) -> Checkpoint:
+    """Return the checkpoint with BatchNorm's statistics measured in the exact forward on ``images``, layer by layer."""
+    tensors = dict(checkpoint.tensors)
+    names = list(weighted_layers(checkpoint.architecture))[:-1]
+    for name in names:
+        current = dataclasses.replace(checkpoint, tensors=tensors)
+        total = count = squares = torch.zeros((), dtype=torch.float64)
+        for batch in _batches(images):
+            sums = _run(current, batch, keep=False, until=name)[0].double()
+            total = total + sums.sum((0, 1, 3, 4))
+            squares = squares + sums.square().sum((0, 1, 3, 4))
+            count = count + math.prod(sums.shape) / sums.shape[2]
+        get = _parameters(current, name)
+        scale = get("alpha").double() * (checkpoint.architecture["input"]["scale"] if name == names[0] else 1.0)
+        bias = get("bias").double() if f"{name}.bias" in tensors else 0.0
+        mean = total / count
+        tensors[f"{name}.mean"] = (scale * mean + bias).float().numpy()
+        tensors[f"{name}.variance"] = (scale.square() * (squares / count - mean.square())).clamp(min=0).float().numpy()
+    return dataclasses.replace(checkpoint, tensors=tensors)

@@ -1,0 +1,197 @@
+"""Layers of ternary spiking networks: what a user composes in :class:`train.network.SpikingNetwork`.
+
+Spike maps are ``[T, B, H, W, C]`` with values 0 and 1: channels last, because that is how the elementwise work of
+neurons and pooling is fast. A map that is constant over time (a direct-encoded image) has ``T = 1``, and its current
+is computed once. Convolutions and linear layers compute in the dtype of their input with codes -1, 0, +1: spikes of
+bfloat16 autocast give sums that are exact integers up to 256, which then meet scale, BatchNorm and neurons in float32.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from arch.network import Reset
+from train import neurons, ternary
+
+__all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "or_pool"]
+
+
+class TernaryConv2d(nn.Module):
+    """Ternary convolution without bias, ``[N, H, W, in]`` -> float32 ``[N, H', W', out]``.
+
+    ``scale * conv2d(x, codes)`` with the codes and the scale per output channel of :func:`train.ternary.ternarise`.
+    The latent weights are ``[out, in, kernel, kernel]``, as PyTorch's.
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
+        super().__init__()
+        self.stride = stride
+        self.padding = padding
+        self.weight = nn.Parameter(torch.empty(channels, in_channels, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Current of the input ``x``."""
+        with torch.autocast(x.device.type, enabled=False):
+            codes, scale = ternary.ternarise(self.weight)
+            codes = codes.to(x.dtype, memory_format=torch.channels_last)
+            sums = functional.conv2d(x.movedim(-1, 1), codes, stride=self.stride, padding=self.padding)
+            return sums.movedim(1, -1).float() * scale
+
+
+class TernaryLinear(nn.Module):
+    """Ternary linear layer without bias, ``[N, in]`` -> float32 ``[N, out]``; one scale per output or for the layer."""
+
+    def __init__(self, inputs: int, outputs: int, *, per_channel: bool = True) -> None:
+        super().__init__()
+        self.per_channel = per_channel
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        nn.init.kaiming_normal_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Current of the input ``x``."""
+        with torch.autocast(x.device.type, enabled=False):
+            codes, scale = ternary.ternarise(self.weight, per_channel=self.per_channel)
+            return functional.linear(x, codes.to(x.dtype)).float() * scale
+
+
+def _flatten(spikes: Tensor) -> Tensor:
+    """Flatten maps ``[T, B, H, W, C]`` to ``[T, B, C * H * W]``, in the order channel, row, column."""
+    return spikes.movedim(-1, 2).flatten(2)
+
+
+class Convolution(nn.Module):
+    """Ternary convolution, BatchNorm with one set of statistics over all timesteps, PIF neurons.
+
+    Parameters
+    ----------
+    in_channels, channels : int
+        Channels of the input and of the output map.
+    kernel : int
+        Side of the kernel, 1 to 7 pixels.
+    stride, padding : int
+        As of :class:`torch.nn.Conv2d`; the border has the value 0 (of pixels: the zero point).
+    timesteps : int
+        T.
+    reset, leak_shift
+        As of :func:`train.neurons.pif`.
+    epsilon : float
+        BatchNorm's.
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int = 1, padding: int = 0,
+                 timesteps: int = 4, reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None,
+                 epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.synapses = TernaryConv2d(in_channels, channels, kernel, stride=stride, padding=padding)
+        self.norm = nn.BatchNorm1d(channels, eps=epsilon)
+        self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Spikes ``[T, B, H', W', out]`` of the map ``[T or 1, B, H, W, in]``."""
+        current = self.synapses(spikes.flatten(0, 1))
+        shape = *spikes.shape[:2], *current.shape[1:]
+        return self.neurons(self.norm(current.flatten(0, 2)).reshape(shape))
+
+
+class FullyConnected(nn.Module):
+    """Ternary linear layer on the flattened map, BatchNorm over all timesteps, PIF neurons.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Size of the flattened map (in the order channel, row, column) and number of neurons.
+    timesteps, reset, leak_shift, epsilon
+        As of :class:`Convolution`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, timesteps: int = 4, reset: Reset = Reset.SUBTRACT,
+                 leak_shift: int | None = None, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.synapses = TernaryLinear(inputs, outputs)
+        self.norm = nn.BatchNorm1d(outputs, eps=epsilon)
+        self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Spikes ``[T, B, 1, 1, outputs]`` of the map ``[T or 1, B, H, W, C]``."""
+        current = self.norm(self.synapses(_flatten(spikes).flatten(0, 1)))
+        return self.neurons(current.reshape(*spikes.shape[:2], 1, 1, -1))
+
+
+class _OrPool(torch.autograd.Function):
+    """OR of windows; the gradient is shared by the neurons that decide."""
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, size: int) -> Tensor:  # type: ignore[override]
+        window = _windows(spikes, size)
+        pooled = window[..., 0, :, 0, :]
+        for row in range(size):
+            for column in range(size):
+                pooled = torch.maximum(pooled, window[..., row, :, column, :])
+        ctx.save_for_backward(spikes)
+        ctx.size = size
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (by_pooled,) = gradients
+        (spikes,) = ctx.saved_tensors
+        size = ctx.size
+        window = _windows(spikes, size)
+        count = torch.zeros_like(by_pooled)
+        for row in range(size):
+            for column in range(size):
+                count = count + window[..., row, :, column, :]
+        share = by_pooled / torch.where(count > 0, count, size * size)
+        silent = (count == 0).to(spikes.dtype)
+        by_window = share[..., None, :, None, :] * (window + silent[..., None, :, None, :])
+        by_spikes = by_window.flatten(-3, -2).flatten(-4, -3)
+        rows, columns = (spikes.shape[axis] - by_spikes.shape[axis] for axis in (-3, -2))
+        return functional.pad(by_spikes, (0, 0, 0, columns, 0, rows)) if rows or columns else by_spikes, None
+
+
+def _windows(spikes: Tensor, size: int) -> Tensor:
+    """View ``[..., H, W, C]`` as ``[..., H // size, size, W // size, size, C]``, with rows and columns apart."""
+    height, width = (side // size for side in spikes.shape[-3:-1])
+    cut = spikes[..., :height * size, :width * size, :]
+    return cut.unflatten(-2, (width, size)).unflatten(-4, (height, size))
+
+
+def or_pool(spikes: Tensor, size: int) -> Tensor:
+    """Return the OR of the spikes of each ``size x size`` window, ``[..., H // size, W // size, C]``.
+
+    Rows and columns that fill no window are dropped: the same as max-pool. The gradient is that of ``amax``, shared
+    equally by the neurons that decide: those that spiked or, in a silent window, all.
+    """
+    return _OrPool.apply(spikes, size)
+
+
+class OrPool(nn.Module):
+    """Pooling of spikes by :func:`or_pool`, per timestep."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        if size < 2:
+            raise ValueError(f"pool size must be at least 2, not {size!r}")
+        self.size = size
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``."""
+        return or_pool(spikes, self.size)
+
+
+class Readout(nn.Module):
+    """Ternary linear layer without neurons, bias and BatchNorm, one scale for the layer; mean over time.
+
+    The integer network sums over time instead: the same order of classes.
+    """
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.synapses = TernaryLinear(inputs, classes, per_channel=False)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Scores ``[B, classes]``, float32, of the map ``[T, B, H, W, C]``."""
+        return self.synapses(_flatten(spikes).float().sum(0)) / len(spikes)

@@ -1,0 +1,177 @@
+"""A spiking network composed of layers, and its way to a checkpoint."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes
+from arch.network import Encoding, Input, Reset
+from train import layers, neurons, ternary
+
+__all__ = ["Layer", "SpikingNetwork", "build"]
+
+#: What a network is composed of.
+Layer = layers.Convolution | layers.FullyConnected | layers.OrPool | layers.Readout
+
+#: Names of the layers of an architecture that the user did not name: kind -> prefix.
+_PREFIXES = {layers.Convolution: "conv", layers.FullyConnected: "fc"}
+
+
+class SpikingNetwork(nn.Module):
+    """Ternary spiking network: a chain of layers that ends in a readout.
+
+    Parameters
+    ----------
+    source : Input
+        What an inference gets: pixels (uint8, constant over time) or binary event frames.
+    chain : sequence of modules of :mod:`train.layers`
+        Convolution, FullyConnected, OrPool; exactly the last one is a Readout. Their shapes must fit.
+    timesteps : int
+        T; all neurons must have the same.
+    scale : float
+        A pixel ``p`` is seen as ``scale * (p - zero_point)``; 1 for events.
+
+    Raises
+    ------
+    ValueError
+        The chain is malformed or its shapes do not fit together.
+    """
+
+    def __init__(self, source: Input, chain: Sequence[Layer], *, timesteps: int = 4,
+                 scale: float = 1 / 256) -> None:
+        super().__init__()
+        self.source = source
+        self.timesteps = timesteps
+        self.scale = 1.0 if source.encoding is Encoding.EVENTS else scale
+        for layer in chain:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers must be of train.layers, not {type(layer).__name__}")
+            if isinstance(layer, layers.Convolution | layers.FullyConnected) and layer.neurons.timesteps != timesteps:
+                raise ValueError(f"neurons must have {timesteps} timesteps like the network, "
+                                 f"not {layer.neurons.timesteps}")
+        self.chain = nn.ModuleList(chain)
+        self.architecture = self._describe()
+        for layer, (described, shape, _) in zip(chain, layer_shapes(self.architecture), strict=True):
+            if isinstance(layer, layers.OrPool):
+                continue
+            inputs = layer.synapses.weight.shape[1]
+            fan_in = shape[0] if isinstance(layer, layers.Convolution) else shape[0] * shape[1] * shape[2]
+            if inputs != fan_in:
+                raise ValueError(f"{described['name']} must have {fan_in} inputs for a map of {shape}, not {inputs}")
+
+    def _layers(self) -> Iterator[Layer]:
+        for layer in self.chain:
+            assert isinstance(layer, Layer)
+            yield layer
+
+    def _describe(self) -> dict[str, Any]:
+        described: list[dict[str, Any]] = []
+        counts: dict[str, int] = {}
+        for layer in self._layers():
+            if isinstance(layer, layers.OrPool):
+                described.append({"kind": "or-pool", "size": layer.size})
+                continue
+            if isinstance(layer, layers.Readout):
+                described.append({"kind": "readout", "name": "readout", "classes": len(layer.synapses.weight)})
+                continue
+            prefix = _PREFIXES[type(layer)]
+            counts[prefix] = counts.get(prefix, 0) + 1
+            name = f"{prefix}{counts[prefix]}"
+            behaviour = {"reset": layer.neurons.reset.value, "leak_shift": layer.neurons.leak_shift,
+                         "epsilon": layer.norm.eps}
+            weight = layer.synapses.weight
+            if isinstance(layer, layers.Convolution):
+                described.append({"kind": "convolution", "name": name, "channels": len(weight),
+                                  "kernel": weight.shape[2], "stride": layer.synapses.stride,
+                                  "padding": layer.synapses.padding, **behaviour})
+            else:
+                described.append({"kind": "fully-connected", "name": name, "neurons": len(weight), **behaviour})
+        return {"input": {"encoding": self.source.encoding.value, "channels": self.source.channels,
+                          "height": self.source.height, "width": self.source.width,
+                          "zero_point": self.source.zero_point, "scale": self.scale},
+                "timesteps": self.timesteps, "layers": described}
+
+    def forward(self, images: Tensor, spikes: list[Tensor] | None = None) -> Tensor:
+        """Return scores, float32 ``[B, classes]``.
+
+        Parameters
+        ----------
+        images : ``[B, C, H, W]`` pixels 0 to 255 (uint8 or float), or events 0 and 1 ``[B, T, C, H, W]``
+        spikes : list, optional
+            The spike maps ``[T, B, H, W, C]`` of all layers before the readout are appended to it.
+        """
+        if self.source.encoding is Encoding.EVENTS:
+            maps = images.float().movedim(1, 0).movedim(2, -1)
+        else:
+            maps = ((images.float() - self.source.zero_point) * self.scale).movedim(1, -1)[None]
+        maps = maps.contiguous()
+        for layer in self.chain:
+            maps = layer(maps)
+            if spikes is not None and not isinstance(layer, layers.Readout):
+                spikes.append(maps.detach())
+        return maps
+
+    def clamp(self) -> None:
+        """Keep the thresholds positive; call after each step of the optimiser."""
+        for module in self.modules():
+            if isinstance(module, neurons.PIF):
+                module.clamp()
+
+    def use_compiled(self, compiled: bool) -> None:
+        """Choose whether the neurons' loops are compiled (see :func:`train.neurons.pif`)."""
+        for module in self.modules():
+            if isinstance(module, neurons.PIF):
+                module.compiled = compiled
+
+    @torch.no_grad()
+    def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
+        """Return the network as data, with its codes frozen."""
+        tensors: dict[str, npt.NDArray[Any]] = {}
+        for layer, described in zip(self._layers(), self.architecture["layers"], strict=True):
+            if isinstance(layer, layers.OrPool):
+                continue
+            name = described["name"]
+            weight = layer.synapses.weight.detach().cpu()
+            codes, scale = ternary.codes_and_scale(weight, per_channel=not isinstance(layer, layers.Readout))
+            tensors[f"{name}.weight"] = weight.numpy()
+            tensors[f"{name}.ternary"] = codes.to(torch.int8).numpy()
+            tensors[f"{name}.alpha"] = scale.numpy()
+            if isinstance(layer, layers.Readout):
+                continue
+            norm, pif = layer.norm, layer.neurons
+            if pif.theta.dim() and pif.initial:
+                raise CheckpointError(f"{name} must have one threshold for the layer when its membranes start above 0")
+            for part, value in (("gamma", norm.weight), ("beta", norm.bias), ("mean", norm.running_mean),
+                                ("variance", norm.running_var), ("theta", pif.theta)):
+                assert value is not None
+                tensors[f"{name}.{part}"] = value.detach().cpu().numpy()
+            first = pif.theta.detach().cpu().reshape(-1)[0]
+            tensors[f"{name}.initial"] = np.asarray((first * pif.initial).numpy(), dtype=np.float32)
+        return Checkpoint(architecture=self.architecture, tensors=tensors, provenance=provenance or {})
+
+
+def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
+    """Return an untrained network of the architecture of a checkpoint or a recipe; raises :exc:`CheckpointError`."""
+    chain: list[Layer] = []
+    timesteps = architecture["timesteps"]
+    for layer, shape, output in layer_shapes(architecture):
+        if layer["kind"] == "or-pool":
+            chain.append(layers.OrPool(layer["size"]))
+        elif layer["kind"] == "readout":
+            chain.append(layers.Readout(shape[0] * shape[1] * shape[2], layer["classes"]))
+        else:
+            behaviour = {"timesteps": timesteps, "reset": Reset(layer["reset"]), "leak_shift": layer["leak_shift"],
+                         "epsilon": layer["epsilon"]}
+            if layer["kind"] == "convolution":
+                chain.append(layers.Convolution(shape[0], output[0], layer["kernel"], stride=layer["stride"],
+                                                padding=layer["padding"], **behaviour))
+            else:
+                chain.append(layers.FullyConnected(shape[0] * shape[1] * shape[2], output[0], **behaviour))
+    source = architecture["input"]
+    described = Input(encoding=Encoding(source["encoding"]), channels=source["channels"], height=source["height"],
+                      width=source["width"], zero_point=source["zero_point"])
+    return SpikingNetwork(described, chain, timesteps=timesteps, scale=source["scale"])

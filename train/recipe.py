@@ -1,0 +1,120 @@
+"""Recipes: everything that decides the result of a training, as data. The shipped ones are ``train/recipes/*.json``."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from arch.checkpoint import CheckpointError, layer_shapes
+from train.augmentation import Augmentation
+from train.datasets import DATASETS
+
+__all__ = ["FOLDER", "Recipe", "RecipeError", "load_recipe", "shipped_recipes"]
+
+#: Folder of the shipped recipes.
+FOLDER = pathlib.Path(__file__).parent / "recipes"
+
+
+class RecipeError(ValueError):
+    """A recipe is malformed. The message is one line."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A training."""
+
+    #: Name, also of the output files.
+    name: str
+    #: Data set, a key of :data:`train.datasets.DATASETS`.
+    dataset: str
+    #: Architecture, as in :mod:`arch.checkpoint`.
+    architecture: Mapping[str, Any]
+    #: Passes over the training images, from 1.
+    epochs: int
+    #: Images per step, from 2.
+    batch_size: int = 128
+    #: Largest learning rate of AdamW; a cosine takes it to 0.
+    learning_rate: float = 2e-3
+    #: Epochs in which the learning rate rises from 0, as a share of an epoch or several.
+    warmup_epochs: float = 1.0
+    #: Weight decay of AdamW on latent weights.
+    weight_decay: float = 0.0
+    #: Share of the target that is spread over all classes, 0 to below 1.
+    label_smoothing: float = 0.0
+    #: Random distortions of the training images.
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    #: Last epochs without distortions.
+    plain_epochs: int = 0
+    #: Training images that are held back for all choices.
+    validation_images: int = 5000
+    #: Training images on which BatchNorm's statistics are measured again at the end, tried against the running ones
+    #: on the validation images; 0: not tried.
+    calibration_images: int = 10000
+    #: Seed of initial weights, order and distortions.
+    seed: int = 1
+    #: Compute convolutions in bfloat16 (sums of spikes stay exact up to 256).
+    bfloat16: bool = False
+    #: Compile the neurons' loops (needs g++ on a CPU).
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise RecipeError(f"dataset must be {' or '.join(DATASETS)}, not {self.dataset!r}")
+        for name, low in (("epochs", 1), ("batch_size", 2), ("plain_epochs", 0), ("validation_images", 1),
+                          ("calibration_images", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise RecipeError(f"{name} must be an integer from {low}, not {value!r}")
+        for name in ("learning_rate", "warmup_epochs", "weight_decay", "label_smoothing"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value < 0:
+                raise RecipeError(f"{name} must be a number from 0, not {value!r}")
+        if self.label_smoothing >= 1:
+            raise RecipeError(f"label_smoothing must be below 1, not {self.label_smoothing!r}")
+        for name in ("bfloat16", "compiled"):
+            if not isinstance(getattr(self, name), bool):
+                raise RecipeError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        try:
+            for _ in layer_shapes(self.architecture):
+                pass
+        except CheckpointError as error:
+            raise RecipeError(f"architecture: {error}") from None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe of a JSON object; raises :exc:`RecipeError`."""
+        if not isinstance(values, Mapping):
+            raise RecipeError(f"recipe must be an object, not {type(values).__name__}")
+        try:
+            return cls(**{**values, "augmentation": Augmentation(**values.get("augmentation", {}))})
+        except TypeError as error:
+            raise RecipeError(f"recipe has a wrong key: {str(error).partition(') ')[2] or error}") from None
+        except RecipeError:
+            raise
+        except ValueError as error:
+            raise RecipeError(str(error)) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object of the recipe."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the shipped recipes."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return the shipped recipe ``name``, or that of the JSON file ``name``; raises :exc:`RecipeError`."""
+    path = pathlib.Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+    if not name.endswith(".json") and name not in shipped_recipes():
+        raise RecipeError(f"recipe must be {', '.join(shipped_recipes())} or a .json file, not {name!r}")
+    try:
+        return Recipe.from_json(json.loads(path.read_text()))
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from None
+    except (RecipeError, ValueError) as error:
+        raise RecipeError(f"{path}: {error}") from None

@@ -1,0 +1,288 @@
+"""The training loop: one epoch after the other, each saved whole, so that an interruption costs at most one epoch.
+
+Order and distortions of an epoch come from a generator seeded by the recipe's seed and the epoch, and the state saved
+after it holds everything else (weights, optimiser, PyTorch's generator, history): a resumed training gives the same
+bits as an uninterrupted one on the same machine with the same number of threads.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import tqdm  # type: ignore[import-untyped]
+from torch import Tensor
+from torch.nn import functional
+
+from arch.checkpoint import Checkpoint
+from train import exact, layers
+from train.augmentation import augment
+from train.datasets import Split
+from train.network import SpikingNetwork, build
+from train.recipe import Recipe
+
+__all__ = ["Training", "TrainingError", "write_atomically"]
+
+_log = logging.getLogger(__name__)
+
+#: Steps between two measurements of the firing rate.
+RATE_INTERVAL = 20
+
+
+class TrainingError(ValueError):
+    """A training cannot go on. The message is one line."""
+
+
+def write_atomically(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
+    """Let ``write`` make a temporary file and rename it to ``path``: an interruption leaves the old file or none."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        temporary = pathlib.Path(folder) / path.name
+        write(temporary)
+        temporary.replace(path)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of an epoch: 63 bits that share nothing with those of its neighbours."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {epoch}".encode()).digest()[:8], "big") >> 1
+
+
+@dataclasses.dataclass(kw_only=True)
+class Training:
+    """A training in progress.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is trained and how.
+    train, validation : Split
+        Images to learn from and to choose by.
+    folder : Path
+        Where state, metrics, curves and the best checkpoint go.
+    provenance : mapping
+        What every checkpoint says about its making, besides recipe and accuracies.
+    device : torch.device
+        Where the network is trained; the exact forward runs on the CPU.
+    progress : bool
+        Show a progress bar on stderr.
+    """
+
+    recipe: Recipe
+    train: Split
+    validation: Split
+    folder: pathlib.Path
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(self.recipe.seed)
+        self.network: SpikingNetwork = build(self.recipe.architecture).to(self.device)
+        self.network.use_compiled(self.recipe.compiled)
+        latent = [layer.weight for layer in self.network.modules()
+                  if isinstance(layer, layers.TernaryConv2d | layers.TernaryLinear)]
+        others = [value for value in self.network.parameters() if all(value is not weight for weight in latent)]
+        self.optimiser = torch.optim.AdamW([{"params": latent, "weight_decay": self.recipe.weight_decay},
+                                            {"params": others, "weight_decay": 0.0}], lr=self.recipe.learning_rate)
+        self.history: list[dict[str, Any]] = []
+        self.steps_per_epoch = len(self.train) // self.recipe.batch_size
+        if not self.steps_per_epoch:
+            raise TrainingError(f"training images must be at least one batch of {self.recipe.batch_size}, "
+                                f"not {len(self.train)}")
+
+    @property
+    def best_path(self) -> pathlib.Path:
+        """Checkpoint of the best epoch by validation."""
+        return self.folder / f"{self.recipe.name}.safetensors"
+
+    @property
+    def state_path(self) -> pathlib.Path:
+        """State after the last epoch."""
+        return self.folder / "state.pt"
+
+    @property
+    def metrics_path(self) -> pathlib.Path:
+        """One JSON line per epoch."""
+        return self.folder / "metrics.jsonl"
+
+    def resume(self) -> bool:
+        """Load the state after the last epoch, if there is one; raises :exc:`TrainingError`."""
+        if not self.state_path.exists():
+            return False
+        try:
+            state = torch.load(self.state_path, map_location=self.device, weights_only=True)
+            recipe = json.loads(state["recipe"])
+        except Exception as error:
+            # torch.load raises whatever the broken file provokes.
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise TrainingError(f"{self.state_path}: state cannot be read: {reason}") from None
+        if recipe != self.recipe.to_json():
+            wrong = [key for key, value in self.recipe.to_json().items() if recipe.get(key) != value]
+            raise TrainingError(f"{self.folder}: holds a training with another {', '.join(wrong)}: "
+                                f"give another folder with -o")
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["rng"].cpu())
+        self.history = json.loads(state["history"])
+        return True
+
+    def _save_state(self) -> None:
+        state = {"recipe": json.dumps(self.recipe.to_json()), "network": self.network.state_dict(),
+                 "optimiser": self.optimiser.state_dict(), "rng": torch.get_rng_state(),
+                 "history": json.dumps(self.history)}
+        write_atomically(self.state_path, lambda path: torch.save(state, path))
+        lines = "".join(f"{json.dumps(entry)}\n" for entry in self.history)
+        write_atomically(self.metrics_path, lambda path: path.write_text(lines))
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step, counted from the start of the training: a ramp, then a cosine to 0."""
+        warmup = self.recipe.warmup_epochs * self.steps_per_epoch
+        if step < warmup:
+            return self.recipe.learning_rate * (step + 1) / math.ceil(warmup)
+        total = self.recipe.epochs * self.steps_per_epoch
+        done = (step - warmup) / max(total - warmup, 1)
+        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.bfloat16)
+
+    def step(self, images: Tensor, labels: Tensor, spikes: list[Tensor] | None = None) -> tuple[float, float]:
+        """Learn from one batch; return its loss and accuracy. Images float or uint8 ``[B, C, H, W]``, labels int64."""
+        self.network.train()
+        with self._autocast():
+            scores = self.network(images.to(self.device), spikes)
+            loss = functional.cross_entropy(scores, labels.to(self.device), label_smoothing=self.recipe.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.network.clamp()
+        right = (scores.argmax(1).cpu() == labels).float().mean()
+        return float(loss.detach()), float(right)
+
+    def run_epoch(self, bar: Any = None) -> dict[str, Any]:
+        """Train one epoch, validate it and save everything; return its metrics."""
+        epoch = len(self.history)
+        began = time.monotonic()
+        generator = torch.Generator().manual_seed(_epoch_seed(self.recipe.seed, epoch))
+        order = torch.randperm(len(self.train), generator=generator)
+        plain = epoch >= self.recipe.epochs - self.recipe.plain_epochs
+        loss_sum = right_sum = 0.0
+        rates: list[list[float]] = []
+        for step in range(self.steps_per_epoch):
+            chosen = order[step * self.recipe.batch_size:(step + 1) * self.recipe.batch_size]
+            images, labels = self.train.images[chosen], self.train.labels[chosen]
+            if not plain:
+                images = augment(images, self.recipe.augmentation, generator)
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + step)
+            spikes: list[Tensor] | None = [] if step % RATE_INTERVAL == 0 else None
+            loss, right = self.step(images, labels, spikes)
+            if not math.isfinite(loss):
+                raise TrainingError(f"loss became {loss} in step {step + 1} of epoch {epoch + 1}: "
+                                    f"lower the learning rate")
+            loss_sum += loss
+            right_sum += right
+            if spikes is not None:
+                rates.append([float(maps.float().mean()) for maps in spikes])
+            if bar is not None:
+                shown = step + 1
+                bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, loss {loss_sum / shown:.4f}, "
+                                    f"accuracy {right_sum / shown:.2%}, "
+                                    f"firing rate {sum(rates[-1]) / len(rates[-1]):.1%}", refresh=False)
+                bar.update()
+        trained = time.monotonic()
+        checkpoint = self.network.checkpoint()
+        accuracy = exact.accuracy(checkpoint, self.validation.images, self.validation.labels)
+        rate = [sum(column) / len(rates) for column in zip(*rates, strict=True)]
+        best = max((entry["validation_accuracy"] for entry in self.history), default=0.0)
+        self.history.append({
+            "epoch": epoch + 1, "loss": loss_sum / self.steps_per_epoch, "accuracy": right_sum / self.steps_per_epoch,
+            "validation_accuracy": accuracy, "firing_rate": sum(rate) / len(rate), "firing_rates": rate,
+            "learning_rate": self.learning_rate((epoch + 1) * self.steps_per_epoch - 1),
+            "seconds": round(trained - began, 2), "validation_seconds": round(time.monotonic() - trained, 2)})
+        # The best checkpoint first: a state that knows of an epoch means that its checkpoint is there.
+        if accuracy >= best:
+            self._described(checkpoint, epoch + 1, accuracy).save(self.best_path)
+        self._save_state()
+        return self.history[-1]
+
+    def _described(self, checkpoint: Checkpoint, epoch: int, accuracy: float, **more: Any) -> Checkpoint:
+        made = {**self.provenance, "recipe": self.recipe.to_json(), "dataset": self.recipe.dataset,
+                "seed": self.recipe.seed, "epochs": self.recipe.epochs, "epoch": epoch,
+                "validation_accuracy": accuracy, "validation_images": len(self.validation), **more}
+        return dataclasses.replace(checkpoint, provenance=made)
+
+    def run(self) -> None:
+        """Train the epochs that are left."""
+        done = len(self.history)
+        total = self.recipe.epochs * self.steps_per_epoch
+        bar = None
+        if self.progress:
+            interactive = sys.stderr.isatty()
+            bar = tqdm.tqdm(total=total, initial=done * self.steps_per_epoch, unit="step", dynamic_ncols=interactive,
+                            mininterval=0.5 if interactive else 30, file=sys.stderr)
+        try:
+            for _ in range(done, self.recipe.epochs):
+                entry = self.run_epoch(bar)
+                _log.info("epoch %d: loss %.4f, accuracy %.2f %%, validation accuracy %.2f %%, firing rate %.1f %%, "
+                          "%.1f s", entry["epoch"], entry["loss"], 100 * entry["accuracy"],
+                          100 * entry["validation_accuracy"], 100 * entry["firing_rate"], entry["seconds"])
+        finally:
+            if bar is not None:
+                bar.close()
+
+    def finish(self, test: Split) -> Checkpoint:
+        """Choose between running and measured BatchNorm statistics by validation, and measure the test set, once."""
+        checkpoint = Checkpoint.load(self.best_path)
+        provenance = checkpoint.provenance
+        if "test_accuracy" in provenance:
+            return checkpoint
+        best, statistics = provenance["validation_accuracy"], "running"
+        if self.recipe.calibration_images:
+            measured = exact.recalibrate(checkpoint, self.train.images[:self.recipe.calibration_images])
+            accuracy = exact.accuracy(measured, self.validation.images, self.validation.labels)
+            if accuracy > best:
+                checkpoint, best, statistics = measured, accuracy, "measured"
+        checkpoint = self._described(checkpoint, provenance["epoch"], best, statistics=statistics,
+                                     test_accuracy=exact.accuracy(checkpoint, test.images, test.labels),
+                                     test_images=len(test))
+        checkpoint.save(self.best_path)
+        return checkpoint
+
+    def draw_curves(self) -> pathlib.Path:
+        """Draw loss, accuracies and firing rate over the epochs as a PNG; needs matplotlib."""
+        os.environ.setdefault("MPLBACKEND", "Agg")
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(12, 3.5), layout="constrained")
+        loss, accuracy, rate = figure.subplots(1, 3)
+        epochs = [entry["epoch"] for entry in self.history]
+        loss.semilogy(epochs, [entry["loss"] for entry in self.history])
+        loss.set_title("training loss")
+        for key, label in (("accuracy", "training (distorted images)"), ("validation_accuracy", "validation (exact)")):
+            accuracy.plot(epochs, [100 * entry[key] for entry in self.history], label=label)
+        accuracy.set_title("accuracy, %")
+        accuracy.legend()
+        names = [layer.get("name", "or-pool") for layer in self.recipe.architecture["layers"][:-1]]
+        for name, column in zip(names, zip(*(entry["firing_rates"] for entry in self.history), strict=True),
+                                strict=True):
+            rate.plot(epochs, [100 * value for value in column], label=name)
+        rate.set_title("firing rate, %")
+        rate.legend()
+        for axes in (loss, accuracy, rate):
+            axes.set_xlabel("epoch")
+            axes.grid(alpha=0.3)
+        figure.suptitle(self.recipe.name)
+        path = self.folder / "curves.png"
+        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=100))
+        return path

@@ -1,0 +1,1 @@
+"""The host program, and what talks to the accelerator from a microcontroller."""

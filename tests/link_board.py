@@ -1,0 +1,144 @@
+"""Designs with the ports of a board, for tests of the host link: an echo, and a core whose result is a sum of pixels."""
+
+from amaranth import *
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from arch.link import Info, InputEncoding, Result
+from gateware.host_link import HostLink
+from gateware.readout import result_layout
+from gateware.uart import UartReceiver, UartTransmitter
+
+CLASSES = 3
+SCORE_STEP = -1000
+
+
+def make_info(*, height=4, width=5, channels=1, classes=CLASSES, encoding=InputEncoding.UNSIGNED):
+    return Info(
+        lanes=8, width=16, timesteps=4, encoding=encoding, channels=channels, image_height=height,
+        image_width=width, classes=classes, clock_khz=48_000, digest=bytes(range(8)),
+    )  # fmt: skip
+
+
+def expected_result(image: bytes, cycles: int) -> Result:
+    """The software twin of :class:`SumCore`; ``cycles`` is what its ``delay`` port said."""
+    total = sum(image) & 0xFFFF
+    return Result(
+        label=total % 2,
+        cycles=cycles,
+        stalls=len(image),
+        scores=tuple(total + SCORE_STEP * index for index in range(CLASSES)),
+    )
+
+
+class SumCore(wiring.Component):
+    """Sums an image's pixels; two images fit, as in the accelerator. ``delay`` clocks pass per inference."""
+
+    def __init__(self):
+        super().__init__(
+            {
+                "i_pixels": In(stream.Signature(8)),
+                "begin": In(1),
+                "commit": In(1),
+                "abort": In(1),
+                "accept": Out(1),
+                "delay": In(16),
+                "o_words": Out(stream.Signature(result_layout())),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        arriving = Signal(32)
+        m.submodules.sums = sums = fifo.SyncFIFOBuffered(width=32, depth=2)
+        timer = Signal(16)
+        word = Signal(range(3 + CLASSES))
+        total = sums.r_data[:16]
+
+        m.d.comb += self.i_pixels.ready.eq(1)
+        m.d.comb += self.accept.eq(sums.level < 2)
+        with m.If(self.begin):
+            m.d.sync += arriving.eq(0)
+        with m.Elif(self.i_pixels.valid):
+            m.d.sync += arriving[:16].eq(arriving[:16] + self.i_pixels.payload)
+            m.d.sync += arriving[16:].eq(arriving[16:] + 1)
+        m.d.comb += sums.w_data.eq(arriving)
+        m.d.comb += sums.w_en.eq(self.commit)
+
+        with m.If(sums.r_rdy & (timer < self.delay)):
+            m.d.sync += timer.eq(timer + 1)
+        with m.Elif(sums.r_rdy):
+            m.d.comb += self.o_words.valid.eq(1)
+            m.d.comb += self.o_words.p.last.eq(word == 2 + CLASSES)
+            with m.Switch(word):
+                with m.Case(0):
+                    m.d.comb += self.o_words.p.word.eq(total[0])
+                with m.Case(1):
+                    m.d.comb += self.o_words.p.word.eq(self.delay)
+                with m.Case(2):
+                    m.d.comb += self.o_words.p.word.eq(sums.r_data[16:])
+                for index in range(CLASSES):
+                    with m.Case(3 + index):
+                        m.d.comb += self.o_words.p.word.eq(total.as_signed() + SCORE_STEP * index)
+            with m.If(self.o_words.ready):
+                m.d.sync += word.eq(word + 1)
+                with m.If(self.o_words.p.last):
+                    m.d.sync += word.eq(0)
+                    m.d.sync += timer.eq(0)
+                    m.d.comb += sums.r_en.eq(1)
+
+        return m
+
+
+class LinkBoard(wiring.Component):
+    """A HostLink with a :class:`SumCore`."""
+
+    def __init__(self, *, divisor=4, info=None, timeout_bits=256, delay=200):
+        self.info = info or make_info()
+        self.delay = delay
+        self.link = HostLink(divisor=divisor, info=self.info.to_bytes(), timeout_bits=timeout_bits)
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.link = link = self.link
+        m.submodules.core = core = SumCore()
+        wiring.connect(m, link.o_pixels, core.i_pixels)
+        wiring.connect(m, core.o_words, link.i_words)
+        m.d.comb += [
+            link.rx.eq(self.rx),
+            self.tx.eq(link.tx),
+            core.begin.eq(link.begin),
+            core.commit.eq(link.commit),
+            core.abort.eq(link.abort),
+            core.delay.eq(self.delay),
+            link.accept.eq(core.accept),
+            link.image_bytes.eq(self.info.image_bytes),
+            link.result_words.eq(self.info.result_words),
+        ]
+        return m
+
+
+class Echo(wiring.Component):
+    """Sends back every character; drops what the FIFO cannot hold."""
+
+    def __init__(self, divisor=4):
+        self.divisor = divisor
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
+        m.submodules.fifo = characters = fifo.SyncFIFOBuffered(width=8, depth=512)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            characters.w_data.eq(receiver.data),
+            characters.w_en.eq(receiver.received),
+            transmitter.i.valid.eq(characters.r_rdy),
+            transmitter.i.payload.eq(characters.r_data.bit_select(transmitter.position, 1)),
+            characters.r_en.eq(transmitter.i.ready & (transmitter.position == 7)),
+        ]
+        return m

@@ -24,7 +24,8 @@ __all__ = ["MAX_BYTES", "ImageError", "load_array", "load_images", "load_labels"
 #: Most bytes that one file may hold, uncompressed.
 MAX_BYTES = 2**30
 #: Types of an idx file by code; only these are read.
-_IDX_TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype("u1"), 0x09: np.dtype("i1"), 0x0B: np.dtype(">i2"), 0x0C: np.dtype(">i4")}
+_IDX_TYPES: dict[int, np.dtype[Any]] = {
+    0x08: np.dtype("u1"), 0x09: np.dtype("i1"), 0x0B: np.dtype(">i2"), 0x0C: np.dtype(">i4")}
 
 
 class ImageError(ValueError):

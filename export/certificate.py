@@ -1,0 +1,336 @@
+"""Exact integer constants for real-valued neurons, with a proof: the exactness certificate.
+
+A neuron without leak spikes at timestep t, after n spikes, exactly if the running sum A of its integer currents has
+reached a bound. In real numbers, with the parameters of :class:`RealNeuron`::
+
+    soft reset   A[t] >= ceil(((n + 1) theta - (t + 1) d - v0) / |g|)       A since the start, n <= t
+    hard reset   A[t] >= ceil((theta - k d - v0) / |g|)                     before the first spike, k = t + 1
+                 A    >= ceil((theta - k d) / |g|)                          A since that spike, k steps since
+
+and in integers the same with (Theta, B, V0) for (theta, d, v0) and 2^F for ``|g|``. Bounds outside the range that A can
+reach are clipped to it: they say "always" and "never". If all bounds are equal, every spike is equal for every input.
+
+The real bounds are computed in exact integer arithmetic. All parameters are dyadic rationals, except
+``s = sqrt(variance + epsilon)``, which is enclosed between two rationals by an integer square root with 200 fractional
+bits; both ends must give the same integer. The current of a pixel layer is the same in each timestep, so A is a
+multiple of the number of steps, and bounds count as equal if no multiple lies between them.
+
+Then F and the constants are searched: the smallest F for which every channel of the layer has constants near the
+rounded ones, ``floor(x 2^F + 1/2)``, with equal bounds. For given (Theta, B) each bound confines V0 to an interval, so
+only (Theta, B) are tried, and V0 follows.
+"""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.network import MAX_CONSTANT, Neurons, Reset
+
+__all__ = ["BITS", "Bound", "RealNeuron", "RealValueError", "certify", "integer_bounds", "real_bounds", "round_leaky",
+           "solve"]
+
+#: Fractional bits of the enclosure of the square root.
+BITS = 200
+#: How far from the rounded Theta and B the search goes.
+_RADIUS = 3
+#: Largest Theta that is tried for a channel whose spikes do not depend on its inputs.
+_MAX_FIXED = 256
+
+
+class RealValueError(ValueError):
+    """A bound cannot be decided: the enclosure of the square root is too wide."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RealNeuron:
+    """Parameters of one channel, exactly as stored: every float is a rational.
+
+    ``u += g a + d`` with ``g = scale gamma / s``, ``d = beta + gamma (bias - mean) / s``,
+    ``s = sqrt(variance_epsilon)``.
+    """
+
+    #: Scale of the currents, k alpha (k only in the input layer); not negative.
+    scale: Fraction
+    #: BatchNorm's scale.
+    gamma: Fraction
+    #: BatchNorm's shift.
+    beta: Fraction
+    #: Bias of the convolution minus BatchNorm's mean.
+    centre: Fraction
+    #: BatchNorm's variance plus epsilon; positive.
+    variance_epsilon: Fraction
+    #: Threshold; positive.
+    theta: Fraction
+    #: Membrane before the first timestep.
+    initial: Fraction
+
+    @property
+    def sign(self) -> int:
+        """Sign of g: -1 if the weights are negated, 0 if the inputs do not matter."""
+        product = self.scale * self.gamma
+        return (product > 0) - (product < 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bound:
+    """One condition ``A >= limit`` for a spike."""
+
+    #: How often Theta counts: spikes so far, plus one (soft reset); one (hard reset).
+    thetas: int
+    #: How often the bias counts: timesteps since the start, or since a hard reset.
+    steps: int
+    #: Whether the initial membrane counts: 1, or 0 after a hard reset.
+    initials: int
+    #: Smallest and largest A that is reached.
+    low: int
+    high: int
+    #: A is a multiple of this.
+    multiple: int
+
+    def clip(self, numerator: int, denominator: int) -> int:
+        """``ceil(numerator / denominator)`` in units of :attr:`multiple`, clipped: the first unit that spikes."""
+        units = -(-numerator // (denominator * self.multiple))
+        return min(max(units, self.low // self.multiple), self.high // self.multiple + 1)
+
+
+def _places(reset: Reset, timesteps: int, low: int, high: int, constant: bool) -> list[Bound]:
+    """All conditions of a neuron with currents from ``low`` to ``high``."""
+    if reset is Reset.SUBTRACT:
+        counts = [(n + 1, t + 1, 1) for t in range(timesteps) for n in range(t + 1)]
+    else:
+        counts = [(1, k, 1) for k in range(1, timesteps + 1)] + [(1, k, 0) for k in range(1, timesteps)]
+    return [Bound(thetas, steps, initials, steps * low, steps * high, steps if constant else 1)
+            for thetas, steps, initials in counts]
+
+
+def _root(value: Fraction) -> tuple[int, int, int]:
+    """Enclose the square root: ``(low, high, denominator)`` with low == high if it is rational."""
+    product = value.numerator * value.denominator
+    exact = math.isqrt(product)
+    if exact * exact == product:
+        return exact, exact, value.denominator
+    low = math.isqrt(product << 2 * BITS)
+    return low, low + 1, value.denominator << BITS
+
+
+def _common(*values: Fraction) -> tuple[list[int], int]:
+    """Numerators of ``values`` over their common denominator, and it."""
+    denominator = math.lcm(*(value.denominator for value in values))
+    return [value.numerator * (denominator // value.denominator) for value in values], denominator
+
+
+class _Exact:
+    """A channel with ``g != 0``, in integers, at both ends of the enclosure."""
+
+    def __init__(self, neuron: RealNeuron):
+        (theta, beta, initial, centre, gamma, scale), unit = _common(
+            neuron.theta, neuron.beta, neuron.initial, neuron.centre, neuron.gamma, neuron.scale)
+        sign = 1 if gamma > 0 else -1
+        *ends, root_unit = _root(neuron.variance_epsilon)
+        # (theta', d', v0') over one denominator: x / |g| = x s / (scale |gamma|), and d / |g| gets a part without s.
+        self.denominator = scale * abs(gamma) * root_unit
+        self.ends = [(theta * unit * s, beta * unit * s + sign * centre * abs(gamma) * root_unit, initial * unit * s)
+                     for s in ends]
+
+    def limit(self, bound: Bound) -> int:
+        limits = {bound.clip(bound.thetas * theta - bound.steps * d - bound.initials * initial, self.denominator)
+                  for theta, d, initial in self.ends}
+        if len(limits) > 1:
+            raise RealValueError(f"bound must be decided by {BITS} bits of the square root, not be {sorted(limits)}")
+        return limits.pop()
+
+    def rounded(self, fraction: int) -> tuple[int, int, int]:
+        """``floor(x 2^F + 1/2)`` of Theta, B and V0; F may be negative."""
+        up, down = max(fraction, 0), max(-fraction, 0)
+        half = self.denominator << down
+        numbers = (((value << up + 1) + half) // (2 * half) for value in self.ends[0])
+        theta, bias, initial = numbers
+        return theta, bias, initial
+
+
+def _fixed_limit(neuron: RealNeuron, bound: Bound) -> int:
+    """Bound of a channel with ``g = 0``: 0 if it spikes there, else 1."""
+    *ends, unit = _root(neuron.variance_epsilon)
+    decided = set()
+    for root in ends:
+        # Multiplied by s: thetas theta - steps (beta + gamma centre / s) - v0 <= 0.
+        left = (bound.thetas * neuron.theta - bound.steps * neuron.beta - bound.initials * neuron.initial) * root
+        decided.add(left <= bound.steps * neuron.gamma * neuron.centre * unit)
+    if len(decided) > 1:
+        raise RealValueError(f"spike must be decided by {BITS} bits of the square root")
+    return 0 if decided.pop() else 1
+
+
+def real_bounds(neuron: RealNeuron, *, low: int, high: int, timesteps: int, reset: Reset,
+                constant: bool = False) -> list[tuple[Bound, int]]:
+    """Return all bounds of a channel with currents from ``low`` to ``high``, computed exactly.
+
+    ``low`` and ``high`` belong to the weights after the sign of g has moved into them; both are 0 where g is 0.
+    ``constant``: the current is the same in all timesteps.
+
+    Raises
+    ------
+    :exc:`RealValueError`
+        If a bound depends on more than :data:`BITS` bits of the square root.
+    """
+    places = _places(reset, timesteps, low, high, constant)
+    if not neuron.sign or low == high == 0:
+        return [(place, _fixed_limit(neuron, place)) for place in places]
+    exact = _Exact(neuron)
+    return [(place, exact.limit(place)) for place in places]
+
+
+def integer_bounds(places: list[Bound], *, threshold: int, bias: int, initial: int, fraction: int) -> list[int]:
+    """Return the bounds of an integer neuron at the same places."""
+    return [place.clip(place.thetas * threshold - place.steps * bias - place.initials * initial, 1 << fraction)
+            for place in places]
+
+
+def solve(bounds: list[tuple[Bound, int]], start: tuple[int, int, int], fraction: int) -> tuple[int, int, int] | None:
+    """Find (Theta, B, V0) nearest to ``start`` with exactly these bounds; None if there are none near it."""
+    theta, bias, initial = start
+    if max(map(abs, start)) > MAX_CONSTANT - _RADIUS:
+        return None
+    offsets = np.arange(-_RADIUS, _RADIUS + 1, dtype=np.int64)
+    thetas, biases = (grid.reshape(-1) for grid in np.meshgrid(theta + offsets, bias + offsets, indexing="ij"))
+    lowest = np.full(thetas.shape, -MAX_CONSTANT, dtype=np.int64)
+    highest = np.full(thetas.shape, MAX_CONSTANT, dtype=np.int64)
+    possible = thetas > 0
+    for place, limit in bounds:
+        # The integer bound is ceil((need - V0) / unit), if V0 counts here.
+        need = place.thetas * thetas - place.steps * biases
+        unit = place.multiple << fraction
+        # Not reached below the limit, but for a limit that says "always"; reached there, but for "never".
+        at_least = need - limit * unit if limit <= place.high // place.multiple else None
+        at_most = need - (limit - 1) * unit - 1 if limit > place.low // place.multiple else None
+        if place.initials:
+            lowest = lowest if at_least is None else np.maximum(lowest, at_least)
+            highest = highest if at_most is None else np.minimum(highest, at_most)
+        else:
+            possible &= (True if at_least is None else at_least <= 0) & (True if at_most is None else at_most >= 0)
+    possible &= lowest <= highest
+    if not possible.any():
+        return None
+    initials = np.clip(initial, lowest, highest)
+    distance = np.abs(thetas - theta) + np.abs(biases - bias) + np.abs(initials - initial)
+    best = int(np.argmin(np.where(possible, distance, np.iinfo(np.int64).max)))
+    return int(thetas[best]), int(biases[best]), int(initials[best])
+
+
+def _simple(bounds: list[tuple[Bound, int]], fraction: int) -> tuple[int, int, int] | None:
+    """Small constants for a channel that never spikes, or always."""
+    if all(limit == place.high // place.multiple + 1 for place, limit in bounds):
+        return (max(place.high for place, _ in bounds) << fraction) + 1, 0, 0
+    if all(limit == place.low // place.multiple for place, limit in bounds):
+        lowest = min(place.low for place, _ in bounds) << fraction
+        # After a hard reset V0 is gone: the bias alone must carry the neuron over its threshold.
+        return (1, 1, -lowest) if all(place.initials for place, _ in bounds) else (1, 1 - lowest, 0)
+    return None
+
+
+def _solve_small(number: _Exact, bounds: list[tuple[Bound, int]], fraction: int) -> tuple[int, int, int] | None:
+    """Constants near the rounded ones; smaller ones with the same bounds where those are larger than all currents.
+
+    That is the case where g is nearly 0: the inputs hardly matter, and the membrane would become very wide.
+    """
+    start = number.rounded(fraction)
+    size = max(map(abs, start)).bit_length()
+    if size > (max(place.high - place.low for place, _ in bounds) << fraction).bit_length():
+        for shrink in range(size - 1, 0, -1):
+            found = solve(bounds, number.rounded(fraction - shrink), fraction)
+            if found is not None:
+                return found
+    return solve(bounds, start, fraction)
+
+
+def _solve_fixed(neuron: RealNeuron, bounds: list[tuple[Bound, int]]) -> tuple[int, int, int] | None:
+    """Constants for a channel without inputs: its spikes are a pattern, and the scale is free."""
+    drift = _drift(neuron)
+    for theta in range(1, _MAX_FIXED + 1):
+        scale = theta / neuron.theta
+        found = solve(bounds, (theta, math.floor(drift * scale + Fraction(1, 2)),
+                               math.floor(neuron.initial * scale + Fraction(1, 2))), 0)
+        if found is not None:
+            return found
+    return None
+
+
+def certify(neurons: list[RealNeuron], lows: npt.NDArray[np.int64], highs: npt.NDArray[np.int64], *, timesteps: int,
+            reset: Reset, constant: bool, max_fraction: int) -> tuple[Neurons, list[int]]:
+    """Find the integer neurons of a layer, and the channels in which they are not exact.
+
+    Parameters
+    ----------
+    neurons : the real parameters of the channels
+    lows, highs : ``int64[channels]``; range of the currents of the weights after the signs have moved into them
+    timesteps : T
+    reset : soft or hard
+    constant : the current is the same in all timesteps
+    max_fraction : largest F that is tried
+
+    Returns
+    -------
+    neurons : with the smallest F for which all channels are exact; else the F with the fewest inexact channels, the
+        largest of them, and rounded constants in those channels
+    inexact : indices of the channels that are not exact, ascending
+    """
+    bounds = [real_bounds(neuron, low=int(low), high=int(high), timesteps=timesteps, reset=reset, constant=constant)
+              for neuron, low, high in zip(neurons, lows, highs, strict=True)]
+    free = [not neuron.sign or low == high == 0 for neuron, low, high in zip(neurons, lows, highs, strict=True)]
+    fixed = [_solve_fixed(neuron, of) if is_free else None
+             for neuron, of, is_free in zip(neurons, bounds, free, strict=True)]
+    exact = [None if is_free else _Exact(neuron) for neuron, is_free in zip(neurons, free, strict=True)]
+    best: tuple[list[int], int, list[tuple[int, int, int]]] | None = None
+    for fraction in range(max_fraction + 1):
+        constants: list[tuple[int, int, int]] = []
+        inexact = []
+        for channel, of in enumerate(bounds):
+            number = exact[channel]
+            start = number.rounded(fraction) if number else (1, 0, 0)
+            found = _simple(of, fraction) or (_solve_small(number, of, fraction) if number else fixed[channel])
+            if found is None or max(map(abs, found)) > MAX_CONSTANT:
+                inexact.append(channel)
+                found = _storable(start)
+            constants.append(found)
+        if best is None or len(inexact) <= len(best[0]):
+            best = inexact, fraction, constants
+        if not inexact:
+            break
+    assert best is not None
+    inexact, fraction, constants = best
+    thresholds, biases, initials = np.array(constants, dtype=np.int64).T
+    return Neurons(threshold=thresholds, bias=biases, initial=initials, fraction=fraction, reset=reset), inexact
+
+
+def round_leaky(neurons: list[RealNeuron], *, fraction: int, reset: Reset, leak_shift: int) -> Neurons:
+    """Round the constants of leaky neurons, which are defined by the integers and have no certificate.
+
+    A channel with g = 0 has no scale of its own; its threshold becomes :data:`_MAX_FIXED` units.
+    """
+    constants: list[tuple[int, int, int]] = []
+    for neuron in neurons:
+        if neuron.sign:
+            constants.append(_storable(_Exact(neuron).rounded(fraction)))
+            continue
+        scale = (_MAX_FIXED << fraction) / neuron.theta
+        values = (neuron.theta * scale, _drift(neuron) * scale, neuron.initial * scale)
+        theta, bias, initial = (math.floor(value + Fraction(1, 2)) for value in values)
+        constants.append(_storable((theta, bias, initial)))
+    thresholds, biases, initials = np.array(constants, dtype=np.int64).T
+    return Neurons(threshold=thresholds, bias=biases, initial=initials, fraction=fraction, reset=reset,
+                   leak_shift=leak_shift)
+
+
+def _drift(neuron: RealNeuron) -> Fraction:
+    """Return d of a channel, to :data:`BITS` bits of the square root."""
+    *_, root, unit = _root(neuron.variance_epsilon)
+    return neuron.beta + neuron.gamma * neuron.centre * Fraction(unit, root)
+
+
+def _storable(constants: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Limit rounded constants to what a network can hold; such a channel is not exact anyway."""
+    theta, bias, initial = (min(max(value, -MAX_CONSTANT), MAX_CONSTANT) for value in constants)
+    return max(theta, 1), bias, initial

@@ -1,0 +1,62 @@
+"""The real-valued network in float64, straight from the checkpoint: what the integer network must reproduce.
+
+It shares nothing with folding, certificate and reference: currents are sums over kernel taps of the frozen codes, then
+``u += g a + d`` and ``u >= theta`` in float64, as in the exact forward of ``train``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.checkpoint import Checkpoint
+
+__all__ = ["layer_currents", "layer_spikes"]
+
+
+def layer_currents(codes: npt.NDArray[np.int8], layer: Mapping[str, Any], maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sum ``codes`` over ``maps``, ``[images, T or 1, C, H, W]``: float64 of the same form, integers below 2^53."""
+    weights = codes.astype(np.float64)
+    if layer["kind"] != "convolution":
+        flat = maps.reshape(*maps.shape[:2], -1).astype(np.float64)
+        return (flat @ weights.T)[..., None, None]
+    stride, padding, kernel = layer["stride"], layer["padding"], layer["kernel"]
+    height, width = maps.shape[3] + 2 * padding, maps.shape[4] + 2 * padding
+    padded = np.zeros((*maps.shape[:2], height, width, maps.shape[2]))
+    padded[:, :, padding:padding + maps.shape[3], padding:padding + maps.shape[4]] = maps.transpose(0, 1, 3, 4, 2)
+    rows, columns = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+    total = np.zeros((*maps.shape[:2], rows, columns, len(codes)))
+    for y in range(kernel):
+        for x in range(kernel):
+            tap = padded[:, :, y:y + stride * (rows - 1) + 1:stride, x:x + stride * (columns - 1) + 1:stride]
+            total += tap @ weights[:, :, y, x].T
+    return total.transpose(0, 1, 4, 2, 3)
+
+
+def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Spikes of layer ``index``, which has neurons, ``bool[images, T, C, H, W]``.
+
+    ``maps`` are its inputs: spikes ``[images, T, C, H, W]``, or pixels minus the zero point ``[images, 1, C, H, W]``.
+    """
+    architecture = checkpoint.architecture
+    layer = architecture["layers"][index]
+    tensors, name = checkpoint.tensors, layer["name"]
+
+    def get(part: str) -> npt.NDArray[np.float64]:
+        values = np.asarray(tensors.get(f"{name}.{part}", np.zeros(())), dtype=np.float64)
+        return values.reshape(-1, 1, 1) if values.ndim else values
+
+    slope = get("gamma") / np.sqrt(get("variance") + layer["epsilon"])
+    gain = (architecture["input"]["scale"] if index == 0 else 1.0) * get("alpha") * slope
+    offset = get("beta") + slope * (get("bias") - get("mean"))
+    keep = 1.0 if layer["leak_shift"] is None else 1 - 2.0**-layer["leak_shift"]
+    currents = layer_currents(tensors[f"{name}.ternary"], layer, maps)
+    theta, u = get("theta"), np.broadcast_to(get("initial"), currents[:, 0].shape)
+    spikes = np.empty((len(currents), architecture["timesteps"], *currents.shape[2:]), dtype=bool)
+    for timestep in range(architecture["timesteps"]):
+        u = u * keep + (gain * currents[:, timestep if currents.shape[1] > 1 else 0] + offset)
+        fired = u >= theta
+        spikes[:, timestep] = fired
+        u = np.where(fired, 0, u) if layer["reset"] == "zero" else u - fired * theta
+    return spikes

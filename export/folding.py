@@ -1,0 +1,77 @@
+"""Scales, BatchNorm and biases folded into integer weights and exact rational neuron parameters."""
+
+import dataclasses
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.checkpoint import Checkpoint
+from arch.network import Encoding, Input
+from export.certificate import RealNeuron
+
+__all__ = ["FoldedLayer", "fold", "fold_input", "real_neurons"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FoldedLayer:
+    """A layer whose neurons see the plain sum of ternary weights."""
+
+    #: Index in the network.
+    index: int
+    #: Its entry in the checkpoint's architecture.
+    layer: Mapping[str, Any]
+    #: Weights, int8: negated where g < 0, zero where g = 0. None for an OR-pool.
+    weights: npt.NDArray[np.int8] | None
+    #: Exact parameters per channel. None for an OR-pool or a readout.
+    neurons: list[RealNeuron] | None
+    #: Number of channels whose weights were negated.
+    negated: int = 0
+    #: Number of channels whose weights became zero because g = 0.
+    zeroed: int = 0
+
+
+def fold_input(checkpoint: Checkpoint) -> Input:
+    """Return the input of the integer network: its scale has gone into the first layer's constants."""
+    source = {key: value for key, value in checkpoint.architecture["input"].items() if key != "scale"}
+    return Input(**(source | {"encoding": Encoding(source["encoding"])}))
+
+
+def _rationals(array: npt.NDArray[Any], channels: int) -> list[Fraction]:
+    return [Fraction(float(value)) for value in np.broadcast_to(array, channels)]
+
+
+def real_neurons(checkpoint: Checkpoint, layer: Mapping[str, Any], *, first: bool) -> list[RealNeuron]:
+    """Return the neurons of a layer exactly as the checkpoint holds them; ``first``: the input's scale counts."""
+    tensors, name = checkpoint.tensors, layer["name"]
+    channels = len(tensors[f"{name}.ternary"])
+    columns = {part: _rationals(tensors.get(f"{name}.{part}", np.zeros(())), channels)
+               for part in ("alpha", "gamma", "beta", "bias", "mean", "variance", "theta", "initial")}
+    scale = Fraction(checkpoint.architecture["input"]["scale"]) if first else Fraction(1)
+    epsilon = Fraction(layer["epsilon"])
+    return [RealNeuron(scale=scale * alpha, gamma=gamma, beta=beta, centre=bias - mean,
+                       variance_epsilon=variance + epsilon, theta=theta, initial=initial)
+            for alpha, gamma, beta, bias, mean, variance, theta, initial in zip(*columns.values(), strict=True)]
+
+
+def fold(checkpoint: Checkpoint) -> list[FoldedLayer]:
+    """Fold every layer of ``checkpoint``, in order."""
+    folded = []
+    for index, layer in enumerate(checkpoint.architecture["layers"]):
+        if layer["kind"] == "or-pool":
+            folded.append(FoldedLayer(index=index, layer=layer, weights=None, neurons=None))
+            continue
+        codes = checkpoint.tensors[f"{layer['name']}.ternary"]
+        if layer["kind"] == "readout":
+            neurons = None
+            signs = np.array([checkpoint.tensors[f"{layer['name']}.alpha"] > 0], dtype=np.int8)
+        else:
+            neurons = real_neurons(checkpoint, layer, first=index == 0)
+            signs = np.array([neuron.sign for neuron in neurons], dtype=np.int8)
+        weights = codes * signs.reshape(-1, *[1] * (codes.ndim - 1))
+        folded.append(FoldedLayer(
+            index=index, layer=layer, weights=weights, neurons=neurons,
+            negated=int(np.count_nonzero(signs < 0)), zeroed=int(np.count_nonzero(signs == 0))))
+    return folded

@@ -1,0 +1,76 @@
+"""Weights and constants of a network as memory images: ``.hex`` and ``.mem`` for ``$readmemh``, and ``.bin``.
+
+The layout is generic, in the order of the network file, for engines other than ours (which lays out its own rows):
+``docs/formats.md`` describes it. Per layer with weights there are
+
+* ``layerN-weights``: 2-bit codes, four to a byte, the first in the least significant bits, tensor in C order;
+* ``layerN-constants``: for each channel threshold, bias, initial membrane, as 48-bit two's complement.
+
+``.bin`` is bytes, least significant first. ``.hex`` and ``.mem`` hold one word per line, most significant digit first:
+weights in words of a chosen width, the first weight in the least significant bits, the last word filled up with zeros;
+constants in words of 48 bits. ``.mem`` begins with a comment and the address ``@0``.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+from arch import ternary
+from arch.files import write_atomically
+from arch.network import Network, OrPool, Readout
+
+__all__ = ["CONSTANT_BYTES", "memory_images", "write_memories"]
+
+#: Bytes of a constant: the network bounds them to 48 bits.
+CONSTANT_BYTES = 6
+
+
+def _words(content: bytes, word_bytes: int) -> list[str]:
+    padded = content + bytes(-len(content) % word_bytes)
+    return [padded[start:start + word_bytes][::-1].hex() for start in range(0, len(padded), word_bytes)]
+
+
+def memory_images(network: Network, *, word_bytes: int = 4) -> dict[str, bytes]:
+    """Return the content of all files by name.
+
+    Parameters
+    ----------
+    network : the network
+    word_bytes : width of the words of weights in ``.hex`` and ``.mem``, 1 or more bytes
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If ``word_bytes`` is not positive.
+    """
+    if word_bytes < 1:
+        raise ValueError(f"word width must be 1 byte or more, not {word_bytes!r}")
+    images: dict[str, bytes] = {}
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, OrPool):
+            continue
+        contents = [("weights", ternary.pack_array(layer.weights).tobytes(), word_bytes)]
+        if not isinstance(layer, Readout):
+            neurons = layer.neurons
+            table = np.stack([neurons.threshold, neurons.bias, neurons.initial], axis=1).reshape(-1).tolist()
+            constants = b"".join(value.to_bytes(CONSTANT_BYTES, "little", signed=True) for value in table)
+            contents.append(("constants", constants, CONSTANT_BYTES))
+        for what, content, size in contents:
+            name = f"layer{index}-{what}"
+            words = _words(content, size)
+            text = "\n".join(words) + "\n"
+            shape = " x ".join(map(str, layer.weights.shape))
+            head = f"// {name}: {layer.kind}, weights {shape}, {len(words)} words of {8 * size} bits\n@0\n"
+            images |= {f"{name}.bin": content, f"{name}.hex": text.encode(), f"{name}.mem": (head + text).encode()}
+    return images
+
+
+def write_memories(network: Network, directory: str | os.PathLike[str], *, word_bytes: int = 4) -> list[str]:
+    """Write all files to ``directory``, which is made if need be, and return their names."""
+    images = memory_images(network, word_bytes=word_bytes)
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in images.items():
+        write_atomically(directory / name, content)
+    return list(images)

@@ -1,0 +1,158 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from arch.network import Encoding, Input, Reset
+from train import exact
+from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.network import SpikingNetwork
+
+SEED = 21
+
+
+def small_network(*, reset=Reset.SUBTRACT, leak_shift=None, zero_point=0, encoding=Encoding.PIXELS):
+    """An untrained network with made BatchNorm statistics, of both signs of gamma."""
+    torch.manual_seed(SEED)
+    source = Input(encoding=encoding, channels=2, height=9, width=8, zero_point=zero_point)
+    behaviour = {"timesteps": 3, "reset": reset, "leak_shift": leak_shift}
+    network = SpikingNetwork(source, [Convolution(2, 5, 3, stride=2, padding=1, **behaviour),
+                                      Convolution(5, 6, 2, **behaviour), OrPool(2),
+                                      FullyConnected(12, 7, **behaviour), Readout(7, 4)], timesteps=3)
+    for layer in network.chain:
+        if isinstance(layer, Convolution | FullyConnected):
+            layer.norm.weight.data = torch.randn(layer.norm.num_features)
+            layer.norm.bias.data = 0.3 * torch.randn(layer.norm.num_features) + 0.3
+            layer.norm.running_mean = 0.1 * torch.randn(layer.norm.num_features)
+            layer.norm.running_var = 0.5 + torch.rand(layer.norm.num_features)
+    return network.eval()
+
+
+def made_images(count, *, events=False, high=256):
+    shape = (count, 3, 2, 9, 8) if events else (count, 2, 9, 8)
+    return torch.from_numpy(np.random.default_rng(SEED).integers(0, 2 if events else high, shape, dtype=np.uint8))
+
+
+def slow(checkpoint, image):
+    """One image, neuron by neuron, in Python and numpy: scores and spikes per layer."""
+    source, steps = checkpoint.architecture["input"], checkpoint.architecture["timesteps"]
+    if source["encoding"] == "events":
+        maps = [frame.astype(int) for frame in image]
+    else:
+        maps = [image.astype(int) - source["zero_point"]] * steps
+    every = []
+    for index, layer in enumerate(checkpoint.architecture["layers"]):
+        get = {key.split(".")[1]: value.astype(float) for key, value in checkpoint.tensors.items()
+               if key.split(".")[0] == layer.get("name")}
+        if layer["kind"] == "or-pool":
+            size = layer["size"]
+            out = []
+            for frame in maps:
+                pooled = np.zeros((len(frame), frame.shape[1] // size, frame.shape[2] // size), int)
+                for c, y, x in np.ndindex(pooled.shape):
+                    pooled[c, y, x] = frame[c, y * size:(y + 1) * size, x * size:(x + 1) * size].any()
+                out.append(pooled)
+            maps = out
+            every.append(maps)
+            continue
+        codes = get["ternary"].astype(int)
+        currents = []
+        for frame in maps:
+            if layer["kind"] == "convolution":
+                k, s, p = layer["kernel"], layer["stride"], layer["padding"]
+                padded = np.pad(frame, ((0, 0), (p, p), (p, p)))
+                current = np.zeros((len(codes), (padded.shape[1] - k) // s + 1, (padded.shape[2] - k) // s + 1), int)
+                for c, y, x in np.ndindex(current.shape):
+                    current[c, y, x] = (codes[c] * padded[:, y * s:y * s + k, x * s:x * s + k]).sum()
+            else:
+                current = (codes @ frame.reshape(-1))[:, None, None]
+            currents.append(current)
+        if layer["kind"] == "readout":
+            return sum(currents)[:, 0, 0], every
+        root = np.sqrt(get["variance"] + layer["epsilon"])
+        gain = get["alpha"] * (get["gamma"] / root) * (source["scale"] if index == 0 else 1)
+        offset = get["beta"] - get["gamma"] / root * get["mean"]
+        membrane = np.full(currents[0].shape, float(get["initial"]))
+        out = []
+        for current in currents:
+            if layer["leak_shift"] is not None:
+                membrane *= 1 - 2.0**-layer["leak_shift"]
+            membrane = membrane + (gain[:, None, None] * current + offset[:, None, None])
+            fired = membrane >= get["theta"]
+            membrane = np.where(fired, 0 if layer["reset"] == "zero" else membrane - get["theta"], membrane)
+            out.append(fired.astype(int))
+        maps = out
+        every.append(maps)
+    raise AssertionError("no readout")
+
+
+@pytest.mark.parametrize("form", [{}, {"zero_point": 128}, {"reset": Reset.ZERO}, {"leak_shift": 2},
+                                  {"encoding": Encoding.EVENTS}], ids=str)
+def test_exact_forward_equals_a_slow_independent_computation(form):
+    checkpoint = small_network(**form).checkpoint()
+    images = made_images(6, events=form.get("encoding") is Encoding.EVENTS)
+    scores, spikes = exact.forward(checkpoint, images)
+    total = 0
+    for number, image in enumerate(images.numpy()):
+        expected, layers = slow(checkpoint, image)
+        assert scores[number].tolist() == expected.tolist()
+        assert len(spikes) == len(layers) == 4
+        for maps, wanted in zip(spikes, layers, strict=True):
+            assert maps.dtype is torch.uint8
+            assert np.array_equal(maps[:, number].numpy(), np.stack(wanted))
+            total += int(maps[:, number].sum())
+    assert total > 100, "the network must not be silent"
+
+
+def test_exact_forward_agrees_with_the_float_forward():
+    network = small_network()
+    images = made_images(200)
+    scores, spikes = exact.forward(network.checkpoint(), images)
+    maps = []
+    with torch.no_grad():
+        approximate = network(images, maps)
+    for layer, (ours, theirs) in enumerate(zip(spikes, maps, strict=True)):
+        share = (ours != theirs.movedim(-1, 2)).float().mean()
+        assert share < 1e-3, f"layer {layer}"
+    scale = float(network.checkpoint().tensors["readout.alpha"])
+    assert torch.allclose(approximate * 3 / scale, scores.float(), atol=1e-3)
+
+
+def test_batches_give_what_all_images_at_once_give(monkeypatch):
+    checkpoint = small_network().checkpoint()
+    images = made_images(23)
+    scores, _ = exact.forward(checkpoint, images)
+    monkeypatch.setattr(exact, "BATCH", 5)
+    assert exact.predict(checkpoint, images).tolist() == scores.numpy().argmax(1).tolist()
+
+
+def test_lowest_class_wins_a_tie():
+    checkpoint = small_network().checkpoint()
+    codes = checkpoint.tensors["readout.ternary"].copy()
+    codes[1:] = codes[0]
+    tied = dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, "readout.ternary": codes})
+    assert exact.predict(tied, made_images(9)).tolist() == [0] * 9
+    assert exact.accuracy(tied, made_images(4), torch.tensor([0, 1, 0, 2])) == 0.5
+
+
+def test_recalibrated_statistics_are_those_of_the_currents():
+    checkpoint = exact.recalibrate(small_network().checkpoint(), made_images(40))
+    # BatchNorm with measured statistics gives mean beta and standard deviation |gamma|: seen by a network with
+    # these statistics, whose first layer is left as it is.
+    again = exact.recalibrate(checkpoint, made_images(40))
+    for name, array in checkpoint.tensors.items():
+        assert np.array_equal(array, again.tensors[name]), name
+    alpha, codes = checkpoint.tensors["conv1.alpha"], checkpoint.tensors["conv1.ternary"]
+    current = torch.nn.functional.conv2d(made_images(40).float(), torch.from_numpy(codes.copy()).float(), stride=2,
+                                         padding=1).double().numpy() * alpha[:, None, None] / 256
+    assert checkpoint.tensors["conv1.mean"] == pytest.approx(current.mean((0, 2, 3)), rel=1e-5)
+    assert checkpoint.tensors["conv1.variance"] == pytest.approx(current.var((0, 2, 3)), rel=1e-5)
+
+
+def test_wrong_images_are_named():
+    checkpoint = small_network().checkpoint()
+    for wrong, text in ((torch.zeros(1, 2, 8, 8, dtype=torch.uint8), r"uint8 of \(1, 2, 8, 8\)"),
+                        (torch.zeros(1, 2, 9, 8), r"float32 of \(1, 2, 9, 8\)")):
+        with pytest.raises(ValueError, match=rf"^images must be uint8 of shape \(N, 2, 9, 8\), not {text}$"):
+            exact.forward(checkpoint, wrong)

@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from train.layers import Convolution, FullyConnected, OrPool, Readout, TernaryConv2d, TernaryLinear, or_pool
+
+SEED = 3
+
+
+def made(*shape, share=0.3):
+    return (torch.rand(*shape, generator=torch.Generator().manual_seed(SEED)) < share).float()
+
+
+def test_ternary_convolution_is_scale_times_convolution_of_codes():
+    torch.manual_seed(SEED)
+    layer = TernaryConv2d(2, 5, 3, stride=2, padding=1)
+    x = made(4, 7, 6, 2)
+    weight = layer.weight.detach()
+    delta = 0.7 * weight.abs().mean((1, 2, 3), keepdim=True)
+    kept = weight.abs() > delta
+    alpha = (weight.abs() * kept).sum((1, 2, 3), keepdim=True) / kept.sum((1, 2, 3), keepdim=True)
+    expected = functional.conv2d(x.movedim(-1, 1), alpha * weight.sign() * kept, stride=2, padding=1).movedim(1, -1)
+    assert torch.allclose(layer(x), expected, atol=1e-6)
+
+
+def test_bfloat16_spikes_give_the_same_current_while_sums_are_small():
+    torch.manual_seed(SEED)
+    layer = TernaryConv2d(16, 8, 3)
+    x = made(4, 6, 6, 16)
+    assert torch.equal(layer(x.bfloat16()), layer(x))
+
+
+def test_ternary_linear_has_one_scale_per_output_or_one_for_the_layer():
+    torch.manual_seed(SEED)
+    x = made(4, 20)
+    for per_channel, count in ((True, 6), (False, 1)):
+        layer = TernaryLinear(20, 6, per_channel=per_channel)
+        scaled = layer(torch.eye(20)).T
+        magnitudes = [set(row[row != 0].abs().tolist()) for row in scaled]
+        assert len(set.union(*magnitudes)) == count
+        assert torch.allclose(layer(x), x @ scaled.T, atol=1e-6)
+
+
+def test_or_pool_is_or_with_the_gradient_of_amax():
+    x = made(2, 3, 7, 5, 4).requires_grad_()
+    out = or_pool(x, 2)
+    window = x[..., :6, :4, :].unflatten(-2, (2, 2)).unflatten(-4, (3, 2))
+    expected = window.amax((-4, -2))
+    assert torch.equal(out, expected)
+    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(SEED))
+    gradients = [torch.autograd.grad((result * weight).sum(), x)[0] for result in (out, expected)]
+    assert torch.allclose(*gradients)
+
+
+def test_maps_keep_their_form_through_every_layer():
+    spikes = made(4, 2, 8, 8, 3)
+    spikes = Convolution(3, 6, 3, padding=1)(spikes)
+    assert spikes.shape == (4, 2, 8, 8, 6)
+    spikes = OrPool(3)(spikes)
+    assert spikes.shape == (4, 2, 2, 2, 6)
+    spikes = FullyConnected(24, 7)(spikes)
+    assert spikes.shape == (4, 2, 1, 1, 7)
+    assert set(spikes.unique().tolist()) <= {0.0, 1.0}
+    assert Readout(7, 10)(spikes).shape == (2, 10)
+
+
+def test_constant_input_is_convolved_once_and_spikes_for_all_timesteps():
+    layer = Convolution(1, 4, 3).eval()
+    image = torch.rand(1, 2, 6, 6, 1, generator=torch.Generator().manual_seed(SEED))
+    assert torch.equal(layer(image), layer(image.expand(4, -1, -1, -1, -1)))
+
+
+def test_flattening_is_channel_row_column():
+    layer = Readout(2 * 3 * 4, 2)
+    x = made(1, 1, 3, 4, 2)
+    flat = x[0, 0].movedim(-1, 0).reshape(1, -1)
+    assert torch.equal(layer(x), layer.synapses(flat))
+
+
+def test_pool_of_one_is_refused():
+    with pytest.raises(ValueError, match=r"^pool size must be at least 2, not 1$"):
+        OrPool(1)

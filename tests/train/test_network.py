@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+
+from arch.checkpoint import Checkpoint
+from arch.network import Encoding, Input, Reset
+from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.network import SpikingNetwork, build
+
+SOURCE = Input(encoding=Encoding.PIXELS, channels=1, height=8, width=8)
+
+
+def chain():
+    return [Convolution(1, 4, 3, stride=2, padding=1), Convolution(4, 6, 3, reset=Reset.ZERO), OrPool(2),
+            FullyConnected(6, 5, leak_shift=3), Readout(5, 3)]
+
+
+def test_architecture_describes_the_layers_and_builds_the_same_network():
+    network = SpikingNetwork(SOURCE, chain(), scale=0.5)
+    behaviour = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
+    assert network.architecture == {
+        "input": {"encoding": "pixels", "channels": 1, "height": 8, "width": 8, "zero_point": 0, "scale": 0.5},
+        "timesteps": 4,
+        "layers": [
+            {"kind": "convolution", "name": "conv1", "channels": 4, "kernel": 3, "stride": 2, "padding": 1,
+             **behaviour},
+            {"kind": "convolution", "name": "conv2", "channels": 6, "kernel": 3, "stride": 1, "padding": 0,
+             **behaviour, "reset": "zero"},
+            {"kind": "or-pool", "size": 2},
+            {"kind": "fully-connected", "name": "fc1", "neurons": 5, **behaviour, "leak_shift": 3},
+            {"kind": "readout", "name": "readout", "classes": 3}]}
+    rebuilt = build(network.architecture)
+    assert rebuilt.architecture == network.architecture
+    assert [tuple(value.shape) for value in rebuilt.parameters()] == [tuple(value.shape)
+                                                                      for value in network.parameters()]
+
+
+def test_checkpoint_survives_a_file(tmp_path):
+    network = SpikingNetwork(SOURCE, chain())
+    made = network.checkpoint({"seed": 1})
+    made.save(tmp_path / "network.safetensors")
+    loaded = Checkpoint.load(tmp_path / "network.safetensors")
+    assert loaded.architecture == network.architecture
+    assert loaded.provenance == {"seed": 1}
+    assert set(loaded.tensors) == set(made.tensors)
+    for name, array in made.tensors.items():
+        assert np.array_equal(loaded.tensors[name], array)
+        assert loaded.tensors[name].dtype == array.dtype
+    assert float(loaded.tensors["conv1.initial"]) == 0.5
+    assert "conv1.bias" not in loaded.tensors
+
+
+def test_one_batch_is_learnt_by_heart():
+    torch.manual_seed(2)
+    images = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8)
+    labels = torch.arange(12) % 3
+    network = SpikingNetwork(SOURCE, [Convolution(1, 8, 3, padding=1), OrPool(2), Convolution(8, 8, 3), Readout(32, 3)])
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    thetas = [layer.neurons.theta.item() for layer in network.chain if isinstance(layer, Convolution)]
+    for _ in range(80):
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        optimiser.step()
+        network.clamp()
+    assert loss.item() < 0.1
+    assert (network(images).argmax(1) == labels).all()
+    assert all(layer.neurons.theta.item() != theta for layer, theta
+               in zip((network.chain[0], network.chain[2]), thetas, strict=True)), "thresholds must learn"
+
+
+def test_spikes_of_every_layer_are_collected():
+    spikes = []
+    SpikingNetwork(SOURCE, chain())(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8), spikes)
+    shapes = [tuple(maps.shape) for maps in spikes]
+    assert shapes == [(4, 2, 4, 4, 4), (4, 2, 2, 2, 6), (4, 2, 1, 1, 6), (4, 2, 1, 1, 5)]
+
+
+def test_events_are_one_frame_per_timestep():
+    source = Input(encoding=Encoding.EVENTS, channels=2, height=8, width=8)
+    network = SpikingNetwork(source, [Convolution(2, 4, 3), Readout(144, 3)])
+    assert network.architecture["input"]["scale"] == 1
+    assert network(torch.randint(0, 2, (5, 4, 2, 8, 8), dtype=torch.uint8)).shape == (5, 3)
+
+
+def test_layers_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"^conv2 must have 4 inputs for a map of \(4, 6, 6\), not 5$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Convolution(5, 4, 3), Readout(64, 3)])
+    with pytest.raises(ValueError, match=r"^layer 0 must be a readout: a network has one, at its end$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3)])
+    with pytest.raises(ValueError, match=r"^neurons must have 2 timesteps like the network, not 4$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Readout(144, 3)], timesteps=2)
+    with pytest.raises(TypeError, match=r"^layers must be of train\.layers, not ReLU$"):
+        SpikingNetwork(SOURCE, [torch.nn.ReLU(), Readout(64, 3)])

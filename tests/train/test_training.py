@@ -1,0 +1,151 @@
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from arch.checkpoint import Checkpoint
+from train import exact
+from train.augmentation import Augmentation
+from train.datasets import Split
+from train.recipe import Recipe, load_recipe, shipped_recipes
+from train.training import Training, TrainingError, write_atomically
+
+NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
+ARCHITECTURE = {
+    "input": {"encoding": "pixels", "channels": 1, "height": 8, "width": 8, "zero_point": 0, "scale": 1 / 256},
+    "timesteps": 4,
+    "layers": [{"kind": "convolution", "name": "conv1", "channels": 8, "kernel": 3, "stride": 1, "padding": 1,
+                **NEURONS},
+               {"kind": "or-pool", "size": 2},
+               {"kind": "fully-connected", "name": "fc1", "neurons": 16, **NEURONS},
+               {"kind": "readout", "name": "readout", "classes": 3}]}
+
+
+def made(count, seed, side=8, classes=3):
+    """Images whose class is the third of the image that is bright."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, classes, (count,), generator=generator)
+    images = torch.randint(0, 100, (count, 1, side, side), dtype=torch.uint8, generator=generator)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[:, label * side // classes:(label + 1) * side // classes] += 120
+    return Split(images=images, labels=labels)
+
+
+def training(folder, **changes):
+    values = {"name": "tiny", "dataset": "mnist", "architecture": ARCHITECTURE, "epochs": 4, "batch_size": 16,
+              "learning_rate": 0.01, "augmentation": Augmentation(shift=1, elastic=0.3), "plain_epochs": 1,
+              "calibration_images": 50, **changes}
+    return Training(recipe=Recipe(**values), train=made(100, 1), validation=made(40, 2), folder=folder,
+                    provenance={"command": "none"})
+
+
+def test_resumed_training_equals_an_uninterrupted_one(tmp_path):
+    whole = training(tmp_path / "whole")
+    whole.run()
+    for _ in range(4):
+        part = training(tmp_path / "parts")
+        assert part.resume() == (part.state_path.exists())
+        part.run_epoch()
+    states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts")]
+    for name, value in states[0]["network"].items():
+        assert torch.equal(value, states[1]["network"][name]), name
+    for index, entry in states[0]["optimiser"]["state"].items():
+        for name, value in entry.items():
+            assert torch.equal(value, states[1]["optimiser"]["state"][index][name]), (index, name)
+    timeless = [[{key: value for key, value in json.loads(line).items() if "seconds" not in key}
+                 for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+                for name in ("whole", "parts")]
+    assert timeless[0] == timeless[1]
+    assert len(timeless[0]) == 4
+    best = [Checkpoint.load(tmp_path / name / "tiny.safetensors") for name in ("whole", "parts")]
+    for name, array in best[0].tensors.items():
+        assert np.array_equal(array, best[1].tensors[name])
+
+
+def test_another_seed_gives_another_network(tmp_path):
+    weights = []
+    for seed in (1, 2):
+        run = training(tmp_path / str(seed), seed=seed, epochs=1)
+        run.run()
+        weights.append(run.network.state_dict()["chain.0.synapses.weight"])
+    assert not torch.equal(*weights)
+
+
+def test_training_learns_and_reports_what_the_exact_forward_measures(tmp_path):
+    run = training(tmp_path, epochs=6)
+    run.run()
+    test = made(60, 3)
+    checkpoint = run.finish(test)
+    assert checkpoint.provenance["test_accuracy"] == exact.accuracy(checkpoint, test.images, test.labels)
+    assert checkpoint.provenance["test_accuracy"] > 0.9
+    assert checkpoint.provenance["validation_accuracy"] >= max(e["validation_accuracy"] for e in run.history)
+    assert checkpoint.provenance["command"] == "none"
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+    assert all(0 < rate < 1 for rate in run.history[-1]["firing_rates"])
+    assert run.draw_curves().read_bytes().startswith(b"\x89PNG")
+    # The test set is measured once: a second call does not look at it.
+    assert run.finish(made(7, 4)).provenance == Checkpoint.load(run.best_path).provenance == checkpoint.provenance
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipe_runs_three_steps(tmp_path, name):
+    recipe = dataclasses.replace(load_recipe(name), epochs=1, batch_size=8, compiled=False, calibration_images=8)
+    run = Training(recipe=recipe, train=made(24, 1, side=28, classes=10), validation=made(10, 2, side=28, classes=10),
+                   folder=tmp_path)
+    run.run()
+    assert run.steps_per_epoch == 3
+    assert run.history[0]["loss"] > 0
+    assert run.finish(made(10, 3, side=28, classes=10)).provenance["test_images"] == 10
+
+
+def test_learning_rate_rises_and_falls_to_zero(tmp_path):
+    run = training(tmp_path, warmup_epochs=0.5)
+    rates = [run.learning_rate(step) for step in range(4 * run.steps_per_epoch)]
+    assert run.steps_per_epoch == 6
+    assert rates[:3] == pytest.approx([0.01 / 3, 0.02 / 3, 0.01])
+    assert rates[3] == pytest.approx(0.01)
+    assert all(a > b for a, b in itertools.pairwise(rates[3:]))
+    assert 0 < rates[-1] < 1e-4
+
+
+def test_folder_of_another_recipe_is_refused(tmp_path):
+    training(tmp_path).run_epoch()
+    text = f"^{tmp_path}: holds a training with another epochs, seed: give another folder with -o$"
+    with pytest.raises(TrainingError, match=text):
+        training(tmp_path, seed=5, epochs=9).resume()
+
+
+def test_broken_state_is_named(tmp_path):
+    run = training(tmp_path)
+    run.state_path.write_bytes(b"nonsense")
+    with pytest.raises(TrainingError, match=f"^{run.state_path}: state cannot be read: "):
+        run.resume()
+
+
+def test_too_few_images_are_named(tmp_path):
+    with pytest.raises(TrainingError, match=r"^training images must be at least one batch of 128, not 100$"):
+        training(tmp_path, batch_size=128)
+
+
+def test_exploding_loss_stops_the_training(tmp_path):
+    run = training(tmp_path)
+    run.network.chain[-1].synapses.weight.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"^loss became nan in step 1 of epoch 1: lower the learning rate$"):
+        run.run_epoch()
+
+
+def test_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match=r"^disk full$"):
+        write_atomically(path, fail)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "old"

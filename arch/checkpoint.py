@@ -230,6 +230,14 @@ def _plain(where: str, value: Any) -> Any:
         raise CheckpointError(f"{where} must hold only finite JSON values") from None
 
 
+def _canonical(content: bytes) -> bytes:
+    """Sort the header of a safetensors file: the library's order of metadata differs from call to call."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size:]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Checkpoint:
     """A trained network: what it is, its numbers, and how they were made."""
@@ -258,7 +266,7 @@ class Checkpoint:
         metadata = {"sterna_checkpoint": str(VERSION),
                     "architecture": json.dumps(self.architecture, sort_keys=True),
                     "provenance": json.dumps(self.provenance, sort_keys=True)}
-        content = safetensors.numpy.save({name: self.tensors[name] for name in sorted(self.tensors)}, metadata)
+        content = _canonical(safetensors.numpy.save(dict(self.tensors), metadata))
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from arch import files, provenance
 from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import MAX_FRACTION, Network, NetworkError, OrPool
@@ -17,6 +19,7 @@ from export.certificate import RealValueError
 from export.folding import fold
 from export.memories import write_memories
 from export.steps import ExportError, LayerReport, Verification
+from sim.generate import random_images
 from sim.images import ImageError, load_images, load_labels
 
 __all__ = ["create_parser", "export", "format_table", "main"]
@@ -98,7 +101,7 @@ def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     logger.info("pack: %d bytes, sha256 %s", len(content), files.digest(network))
 
     if arguments.calibration is None:
-        images, sample = steps.random_images(network, 32), "noise"
+        images, sample = random_images(network, np.random.default_rng(0), 32), "noise"
     else:
         images = load_images(arguments.calibration, network, first=arguments.calibration_images)
         sample = arguments.calibration

@@ -26,7 +26,7 @@ from export.folding import FoldedLayer, fold_input
 from sim.reference import Reference
 
 __all__ = ["CertifiedLayer", "ExportError", "LayerReport", "Verification", "accuracy", "assemble", "certify",
-           "pack", "random_images", "size", "ternarise", "verify"]
+           "pack", "size", "ternarise", "verify"]
 
 #: Images that are verified at once.
 _BATCH = 100
@@ -158,14 +158,6 @@ def size(network: Network, certified: list[CertifiedLayer]) -> list[LayerReport]
 def pack(network: Network) -> bytes:
     """Return the content of the network file."""
     return files.dumps(network)
-
-
-def random_images(network: Network, count: int, seed: int = 0) -> npt.NDArray[Any]:
-    """Make inputs of noise, to verify on when there are no real ones."""
-    rng = np.random.default_rng(seed)
-    if network.input.encoding is Encoding.PIXELS:
-        return rng.integers(0, 256, (count, *network.input.shape), dtype=np.uint8)
-    return rng.random((count, network.timesteps, *network.input.shape)) < 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

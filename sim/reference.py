@@ -259,7 +259,7 @@ class _Stage:
             # Weights see the map flattened as channel, row, column.
             rows = maps.transpose(0, 1, 4, 2, 3).reshape(-1, len(self._matrix)).astype(self._exact)
             shape = (*maps.shape[:2], 1, 1)
-        return (rows @ self._matrix).astype(self._integer).reshape(*shape, -1)
+        return (rows @ self._matrix).astype(self._integer).reshape(*shape, self._matrix.shape[1])
 
     def fire(self, currents: npt.NDArray[Any], timesteps: int,
              keep: bool) -> tuple[Spikes, Internals | None]:

@@ -1,0 +1,103 @@
+"""Random networks and inputs: odd sizes, all features, neurons that often meet their threshold exactly."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.network import (
+    Convolution,
+    Encoding,
+    FullyConnected,
+    Input,
+    Layer,
+    Network,
+    Neurons,
+    OrPool,
+    Readout,
+    Reset,
+    Shape,
+)
+
+__all__ = ["random_images", "random_network", "random_neurons", "random_weights"]
+
+
+def random_weights(rng: np.random.Generator, *shape: int) -> npt.NDArray[np.int8]:
+    """Make ternary weights with a random share of zeros."""
+    zero = rng.uniform(0, 0.6)
+    return rng.choice([-1, 0, 1], p=[(1 - zero) / 2, zero, (1 - zero) / 2], size=shape).astype(np.int8)
+
+
+def random_neurons(rng: np.random.Generator, channels: int, spread: float, *, reset: Reset | None = None,
+                   leak_shift: int | None = None) -> Neurons:
+    """Make neurons for currents of about ``spread``; F is 0 half of the time, so that V == Theta is frequent."""
+    fraction = int(rng.choice([0, 0, 1, 3]))
+    unit = max(1, int(spread)) << fraction
+    return Neurons(
+        threshold=rng.integers(1, 2 * unit + 1, channels),
+        bias=rng.integers(-unit // 2, unit // 2 + 1, channels),
+        initial=rng.integers(-unit // 2, unit + 1, channels),
+        fraction=fraction, reset=reset or rng.choice(list(Reset)), leak_shift=leak_shift)
+
+
+def random_network(rng: np.random.Generator, *, timesteps: int | None = None, encoding: Encoding | None = None,
+                   max_side: int = 9, max_channels: int = 20, layers: int | None = None, reset: Reset | None = None,
+                   leak: bool | None = None) -> Network:
+    """Make a network of odd sizes; what is not given is drawn from ``rng``.
+
+    Parameters
+    ----------
+    rng : the source of all choices
+    timesteps : T (default: 1 to 4)
+    encoding : of the input
+    max_side : largest side of the input, in pixels
+    max_channels : most channels or neurons of a layer
+    layers : layers with neurons (default: 1 to 3)
+    reset : of all neurons (default: drawn per layer)
+    leak : whether neurons leak (default: one layer in four)
+    """
+    timesteps = timesteps or int(rng.integers(1, 5))
+    encoding = encoding or rng.choice(list(Encoding))
+    pixels = encoding is Encoding.PIXELS
+    source = Input(encoding=encoding, channels=int(rng.integers(1, 4)), height=int(rng.integers(1, max_side + 1)),
+                   width=int(rng.integers(1, max_side + 1)), zero_point=int(rng.choice([0, 128])) if pixels else 0)
+    shape: Shape = source.shape
+    amplitude = 100 if pixels else 0.5
+    chain: list[Layer] = []
+    for _ in range(layers or int(rng.integers(1, 4))):
+        shift = int(rng.integers(1, 4)) if (rng.random() < 0.25 if leak is None else leak) else None
+        out = int(rng.integers(1, max_channels + 1))
+        layer: Layer
+        if rng.random() < 0.8:
+            kernel = int(rng.integers(1, min(7, min(shape[1:]) + 2) + 1))
+            least = max(0, -(-(kernel - min(shape[1:])) // 2))
+            weights = random_weights(rng, out, shape[0], kernel, kernel)
+            padding = int(rng.integers(least, max(least, kernel - 1) + 1))
+            spread = amplitude * math.sqrt(weights[0].size)
+            layer = Convolution(weights=weights, stride=int(rng.integers(1, 4)), padding=padding,
+                                neurons=random_neurons(rng, out, spread, reset=reset, leak_shift=shift))
+        else:
+            weights = random_weights(rng, out, math.prod(shape))
+            spread = amplitude * math.sqrt(weights[0].size)
+            layer = FullyConnected(weights=weights, neurons=random_neurons(rng, out, spread, reset=reset,
+                                                                           leak_shift=shift))
+        chain.append(layer)
+        shape, amplitude = layer.output_shape(shape), 0.5
+        if min(shape[1:]) >= 2 and rng.random() < 0.5:
+            pool = OrPool(size=int(rng.integers(2, min(3, *shape[1:]) + 1)))
+            chain.append(pool)
+            shape = pool.output_shape(shape)
+    chain.append(Readout(weights=random_weights(rng, int(rng.integers(2, 12)), math.prod(shape))))
+    return Network(input=source, layers=tuple(chain), timesteps=timesteps, metadata={"name": "random"})
+
+
+def random_images(network: Network, rng: np.random.Generator, count: int) -> npt.NDArray[Any]:
+    """Make inputs: all zeros, all ones, then noise."""
+    if network.input.encoding is Encoding.PIXELS:
+        images = rng.integers(0, 256, (count, *network.input.shape), dtype=np.uint8)
+        images[:1], images[1:2] = 0, 255
+    else:
+        images = rng.random((count, network.timesteps, *network.input.shape)) < rng.uniform(0.05, 0.6)
+        images[:1], images[1:2] = False, True
+    return images

@@ -1,0 +1,174 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from arch.network import (
+    Convolution,
+    Encoding,
+    FullyConnected,
+    Input,
+    Network,
+    NetworkError,
+    Neurons,
+    OrPool,
+    Readout,
+    Reset,
+)
+from arch.widths import ChannelRange, Range, channel_currents, input_range, layer_widths, membrane_range
+from sim.generate import random_images, random_network
+from sim.reference import Reference
+
+
+def make_neurons(threshold, bias=0, initial=0, **options):
+    constants = (np.array([value], dtype=np.int64) for value in (threshold, bias, initial))
+    return Neurons(**dict(zip(("threshold", "bias", "initial"), constants, strict=True)), **options)
+
+
+def one(low, high):
+    return ChannelRange(np.array([low]), np.array([high]))
+
+
+def trajectories(neurons, currents):
+    """Membranes of one channel under one sequence of currents: all values, and those compared."""
+    v = int(neurons.initial[0])
+    seen, compared = [v], []
+    for current in currents:
+        if neurons.leak_shift is not None:
+            v -= v >> neurons.leak_shift
+            seen.append(v)
+        v += (current << neurons.fraction) + int(neurons.bias[0])
+        compared.append(v)
+        if v >= neurons.threshold[0]:
+            v = v - int(neurons.threshold[0]) if neurons.reset is Reset.SUBTRACT else 0
+        seen.append(v)
+    return seen + compared, compared
+
+
+@pytest.mark.parametrize(("low", "high", "bits"), [
+    (0, 0, 1), (0, 1, 2), (-1, 0, 1), (-2, 1, 2), (-2, 2, 3), (0, 127, 8), (-128, 127, 8), (-129, 0, 9), (5, 8, 5),
+])
+def test_signed_bits_hold_the_range(low, high, bits):
+    assert Range(low, high).bits == bits
+
+
+def test_unsigned_bits_hold_the_range():
+    assert [Range(0, high).unsigned_bits for high in (0, 1, 2, 255, 256)] == [1, 1, 2, 8, 9]
+    with pytest.raises(ValueError, match=r"^low must be 0 or more for an unsigned register, not -1$"):
+        _ = Range(-1, 3).unsigned_bits
+
+
+def test_input_ranges():
+    source = {"channels": 1, "height": 2, "width": 2}
+    assert input_range(Input(encoding=Encoding.PIXELS, **source)) == Range(0, 255)
+    assert input_range(Input(encoding=Encoding.PIXELS, zero_point=128, **source)) == Range(-128, 127)
+    assert input_range(Input(encoding=Encoding.EVENTS, **source)) == Range(0, 1)
+
+
+def test_extreme_inputs_reach_the_range_of_currents():
+    rng = np.random.default_rng(1)
+    weights = rng.integers(-1, 2, (5, 3, 2, 2)).astype(np.int8)
+    for inputs in (Range(0, 1), Range(0, 255), Range(-128, 127)):
+        found = channel_currents(weights, inputs)
+        flat = weights.reshape(5, -1).astype(np.int64)
+        assert (found.high == (flat * np.where(flat > 0, inputs.high, inputs.low)).sum(axis=1)).all()
+        assert (found.low == (flat * np.where(flat > 0, inputs.low, inputs.high)).sum(axis=1)).all()
+
+
+@pytest.mark.parametrize("reset", list(Reset))
+@pytest.mark.parametrize("fraction", [0, 2])
+@pytest.mark.parametrize("leak_shift", [None, 1, 2])
+@pytest.mark.parametrize("constant", [False, True])
+def test_membranes_of_all_sequences_stay_in_the_range_and_reach_it(reset, fraction, leak_shift, constant):
+    rng = np.random.default_rng([1, fraction, leak_shift or 0])
+    for _ in range(12):
+        neurons = make_neurons(int(rng.integers(1, 20)), int(rng.integers(-9, 9)), int(rng.integers(-9, 20)),
+                               fraction=fraction, reset=reset, leak_shift=leak_shift)
+        low, high = -int(rng.integers(0, 4)), int(rng.integers(0, 4))
+        timesteps = int(rng.integers(1, 5))
+        membrane, difference = membrane_range(neurons, one(low, high), timesteps, constant=constant)
+        values = range(low, high + 1)
+        sequences = [(a,) * timesteps for a in values] if constant else itertools.product(values, repeat=timesteps)
+        runs = [trajectories(neurons, sequence) for sequence in sequences]
+        seen = [v for run, _ in runs for v in run]
+        gaps = [v - int(neurons.threshold[0]) for _, compared in runs for v in compared]
+        assert membrane.total.low <= min(seen) <= max(seen) <= membrane.total.high
+        assert difference.total.low <= min(gaps) <= max(gaps) <= difference.total.high
+        if leak_shift is None or constant:
+            assert membrane.total == Range(min(seen), max(seen))
+            assert difference.total == Range(min(gaps), max(gaps))
+
+
+def test_channels_are_ranged_apart():
+    neurons = Neurons(threshold=np.array([1, 100]), bias=np.array([0, 5]), initial=np.array([0, -7]))
+    membrane, difference = membrane_range(neurons, ChannelRange(np.array([0, -3]), np.array([2, 0])), 2)
+    assert (membrane.low.tolist(), membrane.high.tolist()) == ([0, -7], [3, 3])
+    assert (difference.low.tolist(), difference.high.tolist()) == ([-1, -105], [2, -97])
+
+
+def test_huge_pixel_layers_fall_back_to_a_bound():
+    neurons = make_neurons(10)
+    membrane, _ = membrane_range(neurons, one(-2**22, 2**22), 2, constant=True)
+    assert membrane.total == Range(-2**23, 2**23 - 10)
+
+
+def test_membranes_too_wide_for_the_reference_are_refused():
+    neurons = make_neurons(2**47, fraction=16)
+    message = r"^membrane must fit in 62 bits, and may need 63$"
+    with pytest.raises(NetworkError, match=message):
+        membrane_range(neurons, one(0, 2**44), 2)
+    layer = FullyConnected(weights=np.ones((1, 2**16), dtype=np.int8), neurons=make_neurons(1, bias=-2**47, fraction=0))
+    wide = Network(input=Input(encoding=Encoding.EVENTS, channels=1, height=256, width=256), timesteps=64,
+                   layers=(layer, Readout(weights=np.ones((2, 1), dtype=np.int8))))
+    assert next(layer_widths(wide)).membrane.bits == 54
+
+
+def test_widths_follow_the_layers():
+    neurons = Neurons(threshold=np.array([3, 9]), bias=np.array([-1, 2]), initial=np.array([0, 4]), fraction=1)
+    weights = np.ones((2, 1, 2, 2), dtype=np.int8)
+    weights[1, 0, 0] = -1
+    readout = np.array([[1, 1], [-1, 0]], dtype=np.int8)
+    network = Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=3, width=3), timesteps=3,
+                      layers=(Convolution(weights=weights, neurons=neurons), OrPool(size=2), Readout(weights=readout)))
+    first, pool, last = layer_widths(network)
+    assert pool is None
+    assert first.input == Range(0, 255)
+    assert first.current == Range(-510, 1020)
+    assert first.shifted == Range(-1020, 2040)
+    assert (first.threshold, first.bias, first.initial) == (Range(3, 9), Range(-1, 2), Range(0, 4))
+    assert last.input == Range(0, 1)
+    assert last.current == Range(-1, 2)
+    assert last.score == Range(-3, 6)
+    assert last.membrane is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reference_stays_in_the_widths(seed):
+    rng = np.random.default_rng([20, seed])
+    network = random_network(rng)
+    result = Reference(network).run(random_images(network, rng, 6), internals=True)
+    *hidden, readout = layer_widths(network)
+    for of, internals in zip(hidden, result.internals, strict=True):
+        if internals is None:
+            continue
+        assert of.current.low <= internals.currents.min() <= internals.currents.max() <= of.current.high
+        for values in (internals.compared, internals.membranes):
+            assert of.membrane.low <= values.min() <= values.max() <= of.membrane.high
+    assert readout.score.low <= result.scores.min() <= result.scores.max() <= readout.score.high
+
+
+def test_extreme_images_reach_the_extremes_of_a_pixel_layer():
+    """White where the weight is +1 and black where it is -1, and the other way round, drive a neuron to its limits."""
+    rng = np.random.default_rng(4)
+    weights = rng.integers(-1, 2, (1, 1, 5, 5)).astype(np.int8)
+    network = Network(
+        input=Input(encoding=Encoding.PIXELS, channels=1, height=5, width=5, zero_point=128), timesteps=4,
+        layers=(Convolution(weights=weights, neurons=make_neurons(7, bias=3, initial=-5, fraction=4)),
+                Readout(weights=np.array([[1], [-1]], dtype=np.int8))))
+    high = np.where(weights[0] > 0, 255, 0).astype(np.uint8)
+    result = Reference(network).run(np.stack([high, 255 - high]), internals=True)
+    of, readout = layer_widths(network)
+    internals = result.internals[0]
+    assert (internals.currents.min(), internals.currents.max()) == (of.current.low, of.current.high)
+    assert (internals.compared.min(), internals.compared.max()) == (of.membrane.low, of.membrane.high)
+    assert (result.scores.min(), result.scores.max()) == (readout.score.low, readout.score.high)

@@ -125,8 +125,8 @@ def dumps(network: Network) -> bytes:
     """Content of the file of ``network``; raises :exc:`NetworkError` for metadata that are not JSON."""
     try:
         metadata = _canonical(dict(network.metadata))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NetworkError(f"metadata must be JSON values: {error}") from None
+    except (TypeError, ValueError, RecursionError):
+        raise NetworkError("metadata must hold only finite JSON values") from None
     description, data = _describe(network), _data(network)
     tensors: dict[str, dict[str, Any]] = {}
     offset = 0

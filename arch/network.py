@@ -178,7 +178,7 @@ class Neurons:
             if array.shape != self.threshold.shape:
                 raise NetworkError(f"{name} must have {len(self.threshold)} channels like threshold, "
                                    f"not {len(array)}")
-            wrong = np.flatnonzero(np.abs(array) > MAX_CONSTANT)
+            wrong = np.flatnonzero((array < -MAX_CONSTANT) | (array > MAX_CONSTANT))
             if len(wrong):
                 raise NetworkError(f"{name} of channel {wrong[0]} must be within +-2^47, "
                                    f"not {array[wrong[0]]}")

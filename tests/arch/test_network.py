@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from arch.network import (
+    Convolution,
+    Encoding,
+    FullyConnected,
+    Input,
+    Network,
+    NetworkError,
+    Neurons,
+    OrPool,
+    Readout,
+)
+
+
+def ones(*shape):
+    return np.ones(shape, dtype=np.int8)
+
+
+def make_neurons(channels=2, **overrides):
+    values = {"threshold": np.ones(channels, dtype=np.int64), "bias": np.zeros(channels, dtype=np.int64),
+              "initial": np.zeros(channels, dtype=np.int64)}
+    return Neurons(**(values | overrides))
+
+
+def make_input(**overrides):
+    return Input(**({"encoding": Encoding.PIXELS, "channels": 1, "height": 6, "width": 5} | overrides))
+
+
+def make_convolution(**overrides):
+    return Convolution(**({"weights": ones(2, 1, 3, 3), "neurons": make_neurons()} | overrides))
+
+
+def make_network(**overrides):
+    return Network(**({"input": make_input(), "timesteps": 4,
+                       "layers": (make_convolution(), OrPool(size=2), Readout(weights=ones(3, 4)))} | overrides))
+
+
+def test_shapes_follow_the_layers():
+    network = make_network()
+    assert [output for _, _, output in network.shapes()] == [(2, 4, 3), (2, 2, 1), (3, 1, 1)]
+    assert (network.classes, network.weight_count) == (3, 30)
+
+
+def test_arrays_are_frozen_copies():
+    weights = ones(3, 4)
+    readout = Readout(weights=weights)
+    weights[0, 0] = 0
+    assert readout.weights[0, 0] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        readout.weights[0, 0] = 0
+
+
+INT64 = np.int64
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: make_input(encoding="pixels"), "input encoding must be an Encoding, not 'pixels'"),
+    (lambda: make_input(channels=65), "input channels must be an integer from 1 to 64, not 65"),
+    (lambda: make_input(height=0), "input height must be an integer from 1 to 1024, not 0"),
+    (lambda: make_input(width=True), "input width must be an integer from 1 to 1024, not True"),
+    (lambda: make_input(zero_point=127), "input zero point must be 0 or 128 for pixels, not 127"),
+    (lambda: make_input(encoding=Encoding.EVENTS, zero_point=128), "input zero point must be 0 for events, not 128"),
+    (lambda: make_neurons(threshold=[1, 1]), "threshold must be an array of int64, not list"),
+    (lambda: make_neurons(bias=np.zeros(2)), "bias must be an array of int64, not float64"),
+    (lambda: make_neurons(threshold=np.ones((2, 1), dtype=INT64)),
+     "threshold must have 1 dimensions and no empty one, not shape (2, 1)"),
+    (lambda: make_neurons(initial=np.zeros(3, dtype=INT64)), "initial must have 2 channels like threshold, not 3"),
+    (lambda: make_neurons(threshold=np.array([1, 0])), "threshold of channel 1 must be positive, not 0"),
+    (lambda: make_neurons(bias=np.array([2**47 + 1, 0])),
+     "bias of channel 0 must be within +-2^47, not 140737488355329"),
+    (lambda: make_neurons(fraction=17), "fraction must be an integer from 0 to 16, not 17"),
+    (lambda: make_neurons(reset="zero"), "reset must be a Reset, not 'zero'"),
+    (lambda: make_neurons(leak_shift=0), "leak shift must be an integer from 1 to 31, not 0"),
+    (lambda: make_convolution(weights=ones(2, 1, 3, 2)), "kernel must be square, 1 x 1 to 7 x 7, not 3 x 2"),
+    (lambda: make_convolution(weights=ones(2, 1, 8, 8)), "kernel must be square, 1 x 1 to 7 x 7, not 8 x 8"),
+    (lambda: make_convolution(weights=-2 * ones(2, 1, 3, 3)), "weights must be -1, 0 or +1, not -2 at (0, 0, 0, 0)"),
+    (lambda: make_convolution(weights=ones(2, 1, 3, 3).astype(float)), "weights must be an array of int8, not float64"),
+    (lambda: make_convolution(stride=8), "stride must be an integer from 1 to 7, not 8"),
+    (lambda: make_convolution(padding=3), "padding must be an integer from 0 to 2, not 3"),
+    (lambda: make_convolution(neurons=make_neurons(3)), "neurons must have 2 channels like the weights, not 3"),
+    (lambda: FullyConnected(weights=ones(3, 4), neurons=make_neurons()),
+     "neurons must have 3 channels like the weights, not 2"),
+    (lambda: OrPool(size=1), "pool size must be an integer from 2 to 7, not 1"),
+    (lambda: Readout(weights=ones(1, 4)), "classes must be 2 to 1024, not 1"),
+    (lambda: make_network(timesteps=65), "timesteps must be an integer from 1 to 64, not 65"),
+    (lambda: make_network(layers=()), "layers must end in a readout, not be empty"),
+    (lambda: make_network(layers=(3,)), "layer 0 must be a layer, not int"),
+    (lambda: make_network(layers=(make_convolution(),)), "layer 0 must be a readout: a network has one, at its end"),
+    (lambda: make_network(layers=(Readout(weights=ones(2, 30)), Readout(weights=ones(2, 2)))),
+     "layer 0 must not be a readout: a network has one, at its end"),
+    (lambda: make_network(layers=(OrPool(size=2), Readout(weights=ones(2, 6)))),
+     "layer 0 must have weights, not be an or-pool"),
+    (lambda: make_network(layers=(make_convolution(weights=ones(2, 3, 3, 3)), Readout(weights=ones(2, 24)))),
+     "layer 0 (convolution): weights must have 1 input channels, not 3"),
+    (lambda: make_network(layers=(make_convolution(weights=ones(2, 1, 6, 6)), Readout(weights=ones(2, 24)))),
+     "layer 0 (convolution): kernel 6 must fit in the padded map of 6 x 5"),
+    (lambda: make_network(layers=(make_convolution(), OrPool(size=4), Readout(weights=ones(2, 24)))),
+     "layer 1 (or-pool): pool size 4 must fit in the map of 4 x 3"),
+    (lambda: make_network(layers=(make_convolution(), Readout(weights=ones(2, 23)))),
+     "layer 1 (readout): weights must have 24 inputs for a map of (2, 4, 3), not 23"),
+])
+def test_errors_are_one_line(make, message):
+    with pytest.raises(NetworkError) as caught:
+        make()
+    assert str(caught.value) == message

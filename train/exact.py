@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.checkpoint import Checkpoint, weighted_layers
+from train.network import from_checkpoint
 
-__all__ = ["accuracy", "forward", "predict", "recalibrate"]
+__all__ = ["accuracy", "forward", "mismatches", "predict", "recalibrate"]
 
 #: Images that are computed at once.
 BATCH = 500
@@ -149,6 +150,25 @@ def predict(checkpoint: Checkpoint, images: Tensor) -> Tensor:
 def accuracy(checkpoint: Checkpoint, images: Tensor, labels: Tensor) -> float:
     """Return the share of right classes among images as of :func:`forward`, labels int64 ``[N]``."""
     return int((predict(checkpoint, images) == labels).sum()) / len(labels)
+
+
+@torch.no_grad()
+def mismatches(checkpoint: Checkpoint, images: Tensor) -> tuple[int, int]:
+    """Count the spikes in which PyTorch's plain float32 forward differs from the exact one, and all compared.
+
+    The float32 forward is that of the training, in evaluation mode and without autocast; the places compared are those
+    of all layers, neurons and timesteps, for images as of :func:`forward`.
+    """
+    network = from_checkpoint(checkpoint).eval()
+    wrong = compared = 0
+    with torch.autocast("cpu", enabled=False):
+        for batch in _batches(images):
+            maps: list[Tensor] = []
+            network(batch, maps)
+            for ours, theirs in zip(forward(checkpoint, batch)[1], maps, strict=True):
+                wrong += int((ours != theirs.movedim(-1, 2)).sum())
+                compared += ours.numel()
+    return wrong, compared
 
 
 @torch.no_grad()

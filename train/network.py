@@ -12,7 +12,7 @@ from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes
 from arch.network import Encoding, Input, Reset
 from train import layers, neurons, ternary
 
-__all__ = ["Layer", "SpikingNetwork", "build"]
+__all__ = ["Layer", "SpikingNetwork", "build", "from_checkpoint"]
 
 #: What a network is composed of.
 Layer = layers.Convolution | layers.FullyConnected | layers.OrPool | layers.Readout
@@ -175,3 +175,33 @@ def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
     described = Input(encoding=Encoding(source["encoding"]), channels=source["channels"], height=source["height"],
                       width=source["width"], zero_point=source["zero_point"])
     return SpikingNetwork(described, chain, timesteps=timesteps, scale=source["scale"])
+
+
+@torch.no_grad()
+def from_checkpoint(checkpoint: Checkpoint) -> SpikingNetwork:
+    """Return the trained network of a checkpoint, to go on training or to compare with; raises :exc:`CheckpointError`.
+
+    Training adapts what a network of :mod:`train.layers` has: thresholds of a layer, no bias before BatchNorm.
+    """
+    network = build(checkpoint.architecture)
+    for layer, described in zip(network._layers(), checkpoint.architecture["layers"], strict=True):
+        if isinstance(layer, layers.OrPool):
+            continue
+        name = described["name"]
+
+        def get(part: str, name: str = name) -> Tensor:
+            return torch.from_numpy(np.array(checkpoint.tensors[f"{name}.{part}"]))
+
+        layer.synapses.weight.copy_(get("weight"))
+        if isinstance(layer, layers.Readout):
+            continue
+        if f"{name}.bias" in checkpoint.tensors or get("theta").dim():
+            raise CheckpointError(f"{name} must have no bias and one threshold to be trained")
+        norm, pif = layer.norm, layer.neurons
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        for target, part in ((norm.weight, "gamma"), (norm.bias, "beta"), (norm.running_mean, "mean"),
+                             (norm.running_var, "variance"), (pif.theta, "theta")):
+            target.copy_(get(part))
+        pif.initial = float(get("initial") / get("theta"))
+    return network

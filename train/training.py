@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 #: Steps between two measurements of the firing rate.
 RATE_INTERVAL = 20
+#: Validation images on which spikes of the plain float32 forward are compared with the exact ones at the end.
+FLOAT_IMAGES = 1000
 
 
 class TrainingError(ValueError):
@@ -253,7 +255,10 @@ class Training:
             accuracy = exact.accuracy(measured, self.validation.images, self.validation.labels)
             if accuracy > best:
                 checkpoint, best, statistics = measured, accuracy, "measured"
+        wrong, compared = exact.mismatches(checkpoint, self.validation.images[:FLOAT_IMAGES])
+        _log.info("plain float32 forward: %d of %d spikes differ from the exact forward", wrong, compared)
         checkpoint = self._described(checkpoint, provenance["epoch"], best, statistics=statistics,
+                                     float32_mismatches=wrong, float32_compared=compared,
                                      test_accuracy=exact.accuracy(checkpoint, test.images, test.labels),
                                      test_images=len(test))
         checkpoint.save(self.best_path)

@@ -115,6 +115,9 @@ def test_exact_forward_agrees_with_the_float_forward():
     for layer, (ours, theirs) in enumerate(zip(spikes, maps, strict=True)):
         share = (ours != theirs.movedim(-1, 2)).float().mean()
         assert share < 1e-3, f"layer {layer}"
+    wrong, compared = exact.mismatches(network.checkpoint(), images)
+    assert compared == sum(ours.numel() for ours in spikes)
+    assert wrong == sum(int((ours != theirs.movedim(-1, 2)).sum()) for ours, theirs in zip(spikes, maps, strict=True))
     scale = float(network.checkpoint().tensors["readout.alpha"])
     assert torch.allclose(approximate * 3 / scale, scores.float(), atol=1e-3)
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from arch.checkpoint import Checkpoint
+from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Encoding, Input, Reset
 from train.layers import Convolution, FullyConnected, OrPool, Readout
-from train.network import SpikingNetwork, build
+from train.network import SpikingNetwork, build, from_checkpoint
 
 SOURCE = Input(encoding=Encoding.PIXELS, channels=1, height=8, width=8)
 
@@ -48,6 +48,23 @@ def test_checkpoint_survives_a_file(tmp_path):
         assert loaded.tensors[name].dtype == array.dtype
     assert float(loaded.tensors["conv1.initial"]) == 0.5
     assert "conv1.bias" not in loaded.tensors
+
+
+def test_network_of_a_checkpoint_has_the_same_checkpoint():
+    torch.manual_seed(4)
+    network = SpikingNetwork(SOURCE, chain())
+    network(torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8))
+    network.chain[0].neurons.theta.data = torch.tensor(0.7)
+    network.chain[1].neurons.initial = 0.25
+    made = network.checkpoint()
+    again = from_checkpoint(made).checkpoint()
+    assert again.architecture == made.architecture
+    for name, array in made.tensors.items():
+        assert np.array_equal(array, again.tensors[name]), name
+    biased = Checkpoint(architecture=made.architecture,
+                        tensors={**made.tensors, "fc1.bias": np.zeros(5, np.float32)})
+    with pytest.raises(CheckpointError, match=r"^fc1 must have no bias and one threshold to be trained$"):
+        from_checkpoint(biased)
 
 
 def test_one_batch_is_learnt_by_heart():

@@ -27,16 +27,16 @@ _CONTROL_SLOT = 4
 
 
 class _Field(enum.Enum, shape=3):
-    """Where a frame is: the field that comes next."""
+    """Where a frame is: the field that comes next. From the payload on bit 2 is set."""
 
-    SYNC    = 0
-    COMMAND = 1
-    TAG     = 2
-    LENGTH0 = 3
-    LENGTH1 = 4
-    PAYLOAD = 5
-    CRC0    = 6
-    CRC1    = 7
+    COMMAND = 0
+    TAG     = 1
+    LENGTH0 = 2
+    LENGTH1 = 3
+    PAYLOAD = 4
+    CRC0    = 5
+    CRC1    = 6
+    SYNC    = 7
 
 
 class HostLink(wiring.Component):
@@ -122,21 +122,20 @@ class HostLink(wiring.Component):
         m.submodules.generate    = generate    = SerialCrc()
         m.submodules.info        = info        = memory.Memory(shape=8, depth=2 * INFO_BYTES, init=self.info)
         info_write = info.write_port()
-        info_read  = info.read_port()
+        info_read  = info.read_port(domain="comb")
 
         m.d.comb += receiver.rx.eq(self.rx)
         m.d.comb += self.tx.eq(transmitter.tx)
 
         # What the receiver leaves to the transmitter: one INFO or ERROR reply.
-        pending      = Signal()
-        pending_info = Signal()
-        error        = Signal(3)
-        answered     = Signal()
-        head         = Signal(range(_TAG_SLOTS))  # slot of the image that comes in
-        tail         = Signal(range(_TAG_SLOTS))  # slot of the next result
+        pending  = Signal()
+        fault    = Signal(3)    # an ErrorCode, or 0: the reply is INFO
+        answered = Signal()
+        head     = Signal(range(_TAG_SLOTS))  # slot of the image that comes in
+        tail     = Signal(range(_TAG_SLOTS))  # slot of the next result
 
         # Frame receiver.
-        field     = Signal(_Field)
+        field     = Signal(_Field, init=_Field.SYNC)
         classify  = Signal()
         asks_info = Signal()
         tag_again = Signal()
@@ -144,12 +143,10 @@ class HostLink(wiring.Component):
         # One's complement of the bytes that are missing: a counter that can be loaded counts up in one cell per bit.
         missing   = Signal(16)
         complete  = Signal()
+        header_stb   = Signal()
         check_header = Signal()
         live      = Signal()    # between begin and commit or abort
-        faulty    = Signal()    # a character had no stop bit
-        fault     = Signal(3)
-        silence   = Signal(range(self.timeout_bits))
-        silence_next = Signal(len(silence) + 1)
+        silence   = Signal(range(self.timeout_bits + 1))
         timeout   = Signal()
         ended     = Signal()
         overrun   = Signal()
@@ -157,34 +154,31 @@ class HostLink(wiring.Component):
         byte_stb  = Signal()
 
         m.d.comb += [
-            # A character without stop bit keeps its place, so that the frame ends where it should.
+            # A character without stop bit keeps its place, so that the frame ends where it should, but spoils the CRC.
             byte_stb.eq(receiver.received | receiver.error),
             check.clear.eq(field == _Field.SYNC),
-            check.enable.eq(receiver.bit_stb),
+            check.enable.eq(receiver.bit_stb | receiver.error),
             check.bit.eq(receiver.bit),
-            silence_next.eq(silence + transmitter.tick),
-            timeout.eq(silence_next[-1]),
+            timeout.eq(silence[-1]),
         ]
         with m.If((field == _Field.SYNC) | byte_stb):
             m.d.sync += silence.eq(0)
-        with m.Else():
-            m.d.sync += silence.eq(silence_next)
+        with m.Elif(transmitter.tick):
+            m.d.sync += silence.eq(silence + 1)
 
         m.d.comb += self.o_pixels.payload.eq(byte)
         m.d.comb += overrun.eq(self.o_pixels.valid & ~self.o_pixels.ready & receiver.bit_stb)
         with m.If(self.o_pixels.ready | receiver.bit_stb):
             m.d.sync += self.o_pixels.valid.eq(0)
 
-        m.d.sync += check_header.eq(0)
+        m.d.sync += header_stb.eq(0)
+        m.d.sync += check_header.eq(header_stb)
         m.d.sync += tag_again.eq(0)
         m.d.sync += ended.eq(0)
-        with m.If(receiver.error):
-            m.d.sync += faulty.eq(1)
         with m.If(byte_stb):
             with m.Switch(field):
                 with m.Case(_Field.SYNC):
-                    m.d.sync += faulty.eq(0)
-                    with m.If((byte == SYNC) & receiver.received):
+                    with m.If(byte == SYNC):
                         m.d.sync += field.eq(_Field.COMMAND)
                 with m.Case(_Field.COMMAND):
                     m.d.sync += classify.eq(byte == Command.CLASSIFY)
@@ -196,7 +190,7 @@ class HostLink(wiring.Component):
                 with m.Case(_Field.LENGTH0):
                     m.d.sync += field.eq(_Field.LENGTH1)
                 with m.Case(_Field.LENGTH1):
-                    m.d.sync += check_header.eq(1)
+                    m.d.sync += header_stb.eq(1)
                     m.d.sync += field.eq(_Field.PAYLOAD)
                 with m.Case(_Field.PAYLOAD):
                     with m.If(complete):
@@ -214,9 +208,9 @@ class HostLink(wiring.Component):
         # Adding `load` changes nothing that is used; it makes the sum's second operand the selector of the load, and so
         # adder and multiplexer one LUT per bit.
         counted    = Signal(18)
-        m.d.comb += load.eq(field != _Field.PAYLOAD)
+        m.d.comb += load.eq(~field.as_value()[2])
         m.d.comb += counted.eq(Cat(1, missing) + Cat(1, load.replicate(16)))
-        m.d.comb += complete.eq(counted[17])  # while not `load`: all missing bits are ones
+        m.d.sync += complete.eq(counted[17])  # two clocks after `missing` became all ones
         with m.If(load_low | count):
             m.d.sync += missing[:8].eq(Mux(load, ~byte, counted[1:9]))
         with m.If(load_high | count):
@@ -232,49 +226,49 @@ class HostLink(wiring.Component):
         wanted = Signal()
         m.d.comb += wanted.eq(Mux(classify, missing == ~self.image_bytes, complete))
         m.d.comb += self.begin.eq(check_header & classify & wanted & self.accept)
+        intact = Signal()  # the frame that ends is what was sent
+        m.d.comb += [
+            intact.eq(check.good),
+            self.commit.eq(ended & live & intact),
+            self.abort.eq(live & (overrun | timeout | (ended & ~intact))),
+        ]
         with m.If(check_header):
             m.d.sync += live.eq(self.begin)
-            with m.If(~classify & ~asks_info):
-                m.d.sync += fault.eq(ErrorCode.UNKNOWN_COMMAND)
-            with m.Elif(~wanted):
-                m.d.sync += fault.eq(ErrorCode.WRONG_LENGTH)
-            with m.Elif(classify & ~self.accept):
-                m.d.sync += fault.eq(ErrorCode.BUSY)
-            with m.Else():
-                m.d.sync += fault.eq(0)
-        with m.If(overrun):
-            m.d.sync += fault.eq(ErrorCode.OVERRUN)
-
-        intact = Signal()  # the frame that ends is what was sent
-        done   = Signal()
-        m.d.comb += [
-            done.eq(intact & (fault == 0)),
-            self.commit.eq(ended & live & done),
-            self.abort.eq(live & (overrun | timeout | (ended & ~done))),
-        ]
-        with m.If(self.commit | self.abort):
+        with m.Elif(self.commit | self.abort):
             m.d.sync += live.eq(0)
         with m.If(self.commit):
             m.d.sync += head.eq(head + 1)
         with m.If(timeout):
             m.d.sync += field.eq(_Field.SYNC)
 
+        # A frame that began while a reply was pending has no place for its own.
+        with m.If(tagged):
+            with m.If(check_header):
+                with m.If(~classify & ~asks_info):
+                    m.d.sync += fault.eq(ErrorCode.UNKNOWN_COMMAND)
+                with m.Elif(~wanted):
+                    m.d.sync += fault.eq(ErrorCode.WRONG_LENGTH)
+                with m.Elif(classify & ~self.accept):
+                    m.d.sync += fault.eq(ErrorCode.BUSY)
+                with m.Else():
+                    m.d.sync += fault.eq(0)
+            with m.If(overrun):
+                m.d.sync += fault.eq(ErrorCode.OVERRUN)
+            with m.If(ended & ~intact):
+                m.d.sync += fault.eq(ErrorCode.BAD_CRC)
         with m.If(answered):
             m.d.sync += pending.eq(0)
-        with m.If(ended & tagged & ~(classify & done)):
-            m.d.sync += [
-                pending.eq(1),
-                pending_info.eq(done),
-                error.eq(Mux(intact, fault, ErrorCode.BAD_CRC)),
-            ]
+        with m.If(ended & tagged & ~self.commit):
+            m.d.sync += pending.eq(1)
 
-        # The check of the CRC must be looked at before the sync field clears it.
-        good = Signal()
-        m.d.sync += good.eq(check.good & ~faulty & receiver.received)
-        m.d.comb += intact.eq(good)
+        # Yosys makes this register the block RAM's own. From a synchronous port it would build, in 40 logic cells, the read
+        # during a write that the block RAM does not promise; here it finds the proof that there is none.
+        info_data = Signal(8, reset_less=True)
+        with m.If(~info_write.en):
+            m.d.sync += info_data.eq(info_read.data)
 
         # Frame transmitter.
-        send      = Signal(_Field)
+        send      = Signal(_Field, init=_Field.SYNC)
         control   = Signal()    # INFO or ERROR
         is_info   = Signal()
         is_result = Signal()
@@ -283,13 +277,16 @@ class HostLink(wiring.Component):
         byte_end  = Signal()
         last      = Signal()
         bit       = Signal()
+        # Bits are taken at least four clocks apart, whatever chooses them settles in three.
+        next_bit  = Signal(reset_less=True)
 
+        m.d.sync += next_bit.eq(bit)
         m.d.comb += [
             is_result.eq(~control),
-            is_info.eq(control & pending_info),
+            is_info.eq(control & (fault == 0)),
             byte_end.eq(transmitter.i.ready & (position == 7)),
-            transmitter.i.payload.eq(bit),
-            generate.bit.eq(bit),
+            transmitter.i.payload.eq(next_bit),
+            generate.bit.eq(next_bit),
             generate.clear.eq(send == _Field.SYNC),
             generate.enable.eq(transmitter.i.ready),
             info_read.addr.eq(Mux(send == _Field.PAYLOAD, index,
@@ -313,7 +310,7 @@ class HostLink(wiring.Component):
                 m.d.comb += bit.eq(code.bit_select(position, 1))
                 m.d.comb += transmitter.i.valid.eq(1)
             with m.Case(_Field.TAG):
-                m.d.comb += bit.eq(info_read.data.bit_select(position, 1))
+                m.d.comb += bit.eq(info_data.bit_select(position, 1))
                 m.d.comb += transmitter.i.valid.eq(1)
             with m.Case(_Field.LENGTH0):
                 m.d.comb += bit.eq(length[:8].bit_select(position, 1))
@@ -326,10 +323,10 @@ class HostLink(wiring.Component):
                     m.d.comb += bit.eq(self.i_words.p.word.bit_select(Cat(position, index[:2]), 1))
                     m.d.comb += transmitter.i.valid.eq(self.i_words.valid)
                 with m.Elif(is_info):
-                    m.d.comb += bit.eq(info_read.data.bit_select(position, 1))
+                    m.d.comb += bit.eq(info_data.bit_select(position, 1))
                     m.d.comb += transmitter.i.valid.eq(1)
                 with m.Else():
-                    m.d.comb += bit.eq(error.bit_select(position, 1))
+                    m.d.comb += bit.eq(fault.bit_select(position, 1))
                     m.d.comb += transmitter.i.valid.eq(1)
             with m.Default():
                 m.d.comb += bit.eq(generate.crc[0])

@@ -1,0 +1,1 @@
+"""Amaranth blocks of the accelerator, the mapper that fits networks to it, and the build."""

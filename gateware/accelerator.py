@@ -1,0 +1,233 @@
+"""The accelerator: images in, classes and scores out. Knows nothing of pins, clocks or links.
+
+::
+
+    pixels -> FIFO -> WindowWriter -> SpikeMemory -> NeuronArray -> PifUnit -> SpikeCollector -+
+                                       ^   ^              ^  WeightStore                       |
+                            Sequencer -+   +---------------------------------------------------+
+                                                                  +-> Readout -> result words
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+from amaranth import *
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from gateware.config import EngineConfig
+from gateware.neuron_array import NeuronArray, beat_layout, word_layout
+from gateware.pif import Current, PifUnit
+from gateware.readout import HEADER_WORDS, Readout, result_layout
+from gateware.sequencer import Sequencer
+from gateware.spike_collector import SpikeCollector
+from gateware.spike_memory import MemoryKind, SpikeMemory
+from gateware.weight_store import ConstantStore, WeightStore
+from gateware.window_writer import WindowWriter
+
+__all__ = ["PIXEL_FIFO_DEPTH", "Accelerator", "MemoryImage", "drain_cycles"]
+
+#: Pixels that wait for a free clock of the spike memory; what one block RAM holds.
+PIXEL_FIFO_DEPTH = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryImage:
+    """Contents of the accelerator's memories: one network, for one :class:`EngineConfig`."""
+
+    #: Weight rows per lane, in the form of :func:`gateware.dot_product.weights_layout`.
+    weights: Sequence[Sequence[int]]
+    #: One entry per neuron, in the form of :func:`gateware.pif.constants_layout`.
+    constants: Sequence[int]
+    #: Layer program (:mod:`gateware.program`).
+    program: Sequence[int]
+    #: Table of the window writer.
+    pixels: Sequence[int]
+
+
+def drain_cycles(config: EngineConfig) -> int:
+    """Clocks from the last word of a layer until its spikes can be read.
+
+    The word takes three clocks to the array, which takes its latency to ``load``; then the collector writes.
+    """
+    return 3 + NeuronArray.latency_of(config) + SpikeCollector.latency_of(config)
+
+
+class Accelerator(wiring.Component):
+    """Classifies images, one at a time, while the next one arrives.
+
+    An image is announced by ``begin``, sent as ``i_pixels`` and released by ``commit``. Two image buffers: ``accept`` is
+    high while one is free. Results leave in the order of the images; the next inference starts when the result
+    before has been handed over. ``abort`` forgets the image since ``begin``.
+
+    The inference takes exactly the cycles of :func:`sim.cycles.count_cycles`, counted from the start (the last pixel of
+    the image is in memory, the engine is free) to the class, plus the stall cycles: clocks in which a pixel of the
+    next image took the memory. That happens only when the FIFO is half full; else pixels wait for idle clocks.
+
+    Throughput: ``lanes * width * timesteps`` synaptic operations per clock. Back-pressure: ``i_pixels.ready`` is low when
+    the FIFO is full. Reset: the spike memory is filled in ``spike_words`` clocks, ``accept`` is low meanwhile.
+
+    Parameters
+    ----------
+    config : :class:`EngineConfig`
+    image : :class:`MemoryImage`
+        Initial memory contents; None leaves them undefined, for simulations that load them.
+    memory_kind : :class:`MemoryKind`
+
+    Members
+    -------
+    begin, commit, abort : :py:`In(1)`
+    accept : :py:`Out(1)`
+    i_pixels : :py:`In(stream.Signature(8))`
+    o_words : :py:`Out(stream.Signature(result_layout()))`
+    busy : :py:`Out(1)`
+        An inference is running.
+    """
+
+    def __init__(self, config: EngineConfig, *, image: MemoryImage | None = None,
+                 memory_kind: MemoryKind = MemoryKind.BLOCK):
+        self.config      = config
+        self.image       = image
+        self.memory_kind = memory_kind
+
+        super().__init__({
+            "begin":        In(1),
+            "commit":       In(1),
+            "abort":        In(1),
+            "accept":       Out(1),
+            "i_pixels":     In(stream.Signature(8)),
+            "o_words":      Out(stream.Signature(result_layout())),
+            "busy":         Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        config = self.config
+        image  = self.image
+
+        flush = Signal()
+        m.submodules.fifo      = pixels    = ResetInserter(flush)(
+            fifo.SyncFIFOBuffered(width=8, depth=PIXEL_FIFO_DEPTH))
+        m.submodules.windows   = windows   = WindowWriter(config, init=image.pixels if image else ())
+        m.submodules.sequencer = sequencer = Sequencer(config, drain_cycles=drain_cycles(config),
+                                                       init=image.program if image else ())
+        m.submodules.spikes    = spikes    = SpikeMemory(config, kind=self.memory_kind)
+        m.submodules.weights   = weights   = WeightStore(config, init=image.weights if image else None)
+        m.submodules.constants = constants = ConstantStore(config, init=image.constants if image else ())
+        m.submodules.array     = array     = NeuronArray(config)
+        m.submodules.pif       = pif       = PifUnit(config)
+        m.submodules.collector = collector = SpikeCollector(config)
+        m.submodules.readout   = readout   = Readout(config)
+
+        wiring.connect(m, wiring.flipped(self.i_pixels), pixels.w_stream)
+        wiring.connect(m, pixels.r_stream, windows.i_pixels)
+        wiring.connect(m, readout.o_words, wiring.flipped(self.o_words))
+
+        # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up.
+        urgent = Signal()
+        m.d.sync += urgent.eq(pixels.level >= PIXEL_FIFO_DEPTH // 2)
+        m.d.comb += [
+            windows.grant.eq(~collector.write & (urgent | ~sequencer.request)),
+            sequencer.grant.eq(~collector.write & ~(windows.write & urgent)),
+        ]
+        # Registered, because the memory is at the edge of the chip and its address has three sources.
+        m.d.sync += [
+            spikes.enable.eq(collector.write | windows.write | sequencer.request),
+            spikes.write.eq(collector.write | (windows.write & windows.grant)),
+            spikes.address.eq(Mux(collector.write, collector.address,
+                                  Mux(windows.write & windows.grant, windows.address, sequencer.address))),
+            spikes.mask.eq(Mux(collector.write, collector.mask, windows.mask)),
+            spikes.write_data.eq(Mux(collector.write, collector.write_data, windows.write_data)),
+        ]
+
+        # A word is in the register three clocks after its request, as are its weights.
+        word = Signal(word_layout(config), reset_less=True)
+        zero = Signal(reset_less=True)
+        row  = Signal(config.row_width, reset_less=True)
+        beat = [Signal(beat_layout(), name=f"beat{stage}") for stage in range(2)]
+        m.d.sync += [
+            zero.eq(sequencer.zero),
+            word.eq(Mux(zero, 0, spikes.read_data.as_value())),
+            row.eq(sequencer.row),
+            beat[0].eq(sequencer.beat),
+            beat[1].eq(beat[0]),
+        ]
+        m.d.comb += [
+            weights.row.eq(row),
+            array.word.eq(word),
+            array.beat.eq(beat[1]),
+            array.weights.eq(weights.weights),
+            array.split.eq(sequencer.mode.neurons.current == Current.PLANES),
+            pif.sums.eq(array.sums),
+            pif.constants.eq(constants.constants),
+            pif.mode.eq(sequencer.mode.neurons),
+            constants.group.eq(collector.group),
+            constants.lane.eq(collector.lane),
+            collector.layer_start.eq(sequencer.layer_start),
+            collector.target.eq(sequencer.target),
+            collector.groups.eq(sequencer.loops.groups),
+            collector.load.eq(array.load),
+            collector.spikes.eq(pif.spikes),
+            collector.score_mode.eq(sequencer.mode.final),
+        ]
+
+        # The score leaves the PIF unit two clocks after the sums.
+        score_valid = Signal()
+        scored      = Signal()
+        m.d.sync += score_valid.eq(collector.neuron & sequencer.mode.final)
+        m.d.sync += scored.eq(score_valid)
+        m.d.comb += [
+            readout.clear.eq(sequencer.layer_start),
+            readout.score.eq(pif.score),
+            readout.score_valid.eq(scored),
+            readout.classes.eq(sequencer.mode.classes),
+            readout.send.eq(sequencer.done),
+        ]
+
+        cycles = Signal(24)
+        stalls = Signal(24)
+        m.d.comb += readout.cycles.eq(cycles)
+        m.d.comb += readout.stalls.eq(stalls)
+        with m.If(sequencer.start):
+            m.d.sync += cycles.eq(1)
+            m.d.sync += stalls.eq(0)
+        with m.Elif(sequencer.busy):
+            m.d.sync += cycles.eq(cycles + 1)
+            with m.If(windows.grant & sequencer.request):
+                m.d.sync += stalls.eq(stalls + 1)
+
+        full      = Signal(2)
+        loading   = Signal()  # buffer that images go to
+        computing = Signal()  # buffer that the engine reads
+        committed = Signal()  # the image is complete, its last pixels are on their way
+        settled   = Signal()  # they have arrived
+        m.d.comb += [
+            flush.eq(self.begin | self.abort),
+            windows.begin.eq(self.begin),
+            windows.buffer.eq(loading),
+            sequencer.buffer.eq(computing),
+            self.accept.eq(windows.ready & ~committed & ~full.bit_select(loading, 1)),
+            self.busy.eq(sequencer.busy),
+        ]
+        with m.If(self.commit):
+            m.d.sync += committed.eq(1)
+        m.d.sync += sequencer.start.eq(full.bit_select(computing, 1) & ~sequencer.start & ~sequencer.busy
+                                       & ~sequencer.done & ~readout.busy)
+        m.d.sync += settled.eq(committed & ~settled & (pixels.level == 0) & windows.idle)
+        with m.If(settled):
+            m.d.sync += [
+                committed.eq(0),
+                full.bit_select(loading, 1).eq(1),
+                loading.eq(~loading),
+            ]
+        with m.If(sequencer.done):
+            m.d.sync += full.bit_select(computing, 1).eq(0)
+            m.d.sync += computing.eq(~computing)
+
+        return m
+
+
+def result_words(classes: int) -> int:
+    """Count the words of a result."""
+    return HEADER_WORDS + classes

@@ -1,0 +1,153 @@
+"""Parameters of the accelerator's circuit. Everything that is a width or a depth anywhere follows from these."""
+
+import dataclasses
+
+from arch.network import NetworkError
+
+__all__ = ["PLANES", "ConfigError", "EngineConfig"]
+
+#: Bits of a pixel; each is a bit-plane of the first layer.
+PLANES = 8
+
+
+class ConfigError(NetworkError):
+    """A circuit cannot be built with these parameters, or a network does not fit it."""
+
+
+def bits_for(maximum: int) -> int:
+    """Bits of an unsigned number that reaches ``maximum``; at least one, so that no signal vanishes."""
+    return max(1, maximum.bit_length())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """Geometry of the array and limits of the networks that it can run.
+
+    One circuit runs every network within these limits: weights, constants and program are memory contents.
+    """
+
+    #: Output channels computed side by side (P): a power of two, at most ``width``.
+    lanes: int = 8
+    #: Synapses per lane and clock (W): a power of two, 2 or more.
+    width: int = 16
+    #: Timesteps computed side by side (T), 1 or more. Pixel input needs a divisor of 8.
+    timesteps: int = 4
+    #: Pixel input: bit-planes travel through the timesteps, and the dot product can keep its slices apart.
+    pixels: bool = True
+    #: Bits of an accumulator, unsigned: the largest number of synapses that one neuron sums.
+    accumulator_width: int = 12
+    #: Bits of a membrane, signed.
+    membrane_width: int = 20
+    #: Fractional bits F of every membrane; layers with fewer are scaled.
+    fraction: int = 4
+    #: The PIF unit can reset to zero.
+    hard_reset: bool = True
+    #: The PIF unit can leak.
+    leak: bool = True
+    #: Rows of the weight memory; a row is ``lanes x width`` weights.
+    weight_rows: int = 256
+    #: Groups of ``lanes`` channels for which the constant memory has room.
+    channel_groups: int = 32
+    #: Words of the spike memory; a word is ``width`` lanes of ``timesteps`` bits.
+    spike_words: int = 16384
+    #: Layers of a program.
+    layers: int = 16
+    #: Most words of one kernel row, or of a fully connected layer's whole map.
+    max_run: int = 1024
+    #: Largest side of a spike map or image, in positions, and of a map's row, in words.
+    max_side: int = 256
+    #: Most words of a row of a spike map.
+    max_row_words: int = 1024
+    #: Most classes of a readout.
+    classes: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("lanes", "width"):
+            value = getattr(self, name)
+            if value < 1 or value & (value - 1):
+                raise ConfigError(f"{name} must be a power of two, not {value!r}")
+        if self.width < 2 or self.lanes > self.width:
+            raise ConfigError(f"lanes must be at most width and width at least 2, "
+                              f"not {self.lanes} and {self.width}")
+        if not 1 <= self.timesteps <= 8:
+            raise ConfigError(f"timesteps must be 1 to 8, not {self.timesteps!r}")
+        if self.pixels:
+            if PLANES % self.timesteps:
+                raise ConfigError(f"timesteps must divide 8 for pixel input, not be {self.timesteps}")
+            if self.width % self.slices or self.slice_width >= 1 << self.timesteps:
+                raise ConfigError(f"width must be at most {self.slices * ((1 << self.timesteps) - 1)} and divisible "
+                                  f"by {self.slices} for pixel input at {self.timesteps} timesteps, not {self.width}")
+        if not 2 <= self.accumulator_width <= 24:
+            raise ConfigError(f"accumulator width must be 2 to 24 bits, not {self.accumulator_width!r}")
+        if not self.fraction + 2 <= self.membrane_width <= 40:
+            raise ConfigError(f"membrane width must be fraction + 2 to 40 bits, not {self.membrane_width!r}")
+
+    @property
+    def slices(self) -> int:
+        """Slices of a word in pixel mode: each carries ``timesteps`` of a pixel's 8 bit-planes."""
+        return PLANES // self.timesteps if self.pixels else 1
+
+    @property
+    def slice_width(self) -> int:
+        """Pixels in a word in pixel mode."""
+        return self.width // self.slices
+
+    @property
+    def slots(self) -> int:
+        """Groups of output channels in one spike word."""
+        return self.width // self.lanes
+
+    @property
+    def sop_per_cycle(self) -> int:
+        """Synaptic operations per clock: P x W x T."""
+        return self.lanes * self.width * self.timesteps
+
+    @property
+    def sum_width(self) -> int:
+        """Bits of a dot product: W spikes, or the slices side by side."""
+        return max(bits_for(self.width), PLANES if self.pixels else 1)
+
+    @property
+    def address_width(self) -> int:
+        """Bits of a spike memory address."""
+        return bits_for(self.spike_words - 1)
+
+    @property
+    def row_width(self) -> int:
+        """Bits of a weight row number."""
+        return bits_for(self.weight_rows - 1)
+
+    @property
+    def group_width(self) -> int:
+        """Bits of a group number."""
+        return bits_for(self.channel_groups - 1)
+
+    @property
+    def side_width(self) -> int:
+        """Bits of a row or column counter, with room for a position before the map (padding)."""
+        return bits_for(self.max_side) + 1
+
+    @property
+    def x_width(self) -> int:
+        """Bits of a position within a map's row, in words, with room for one before the map."""
+        return bits_for(self.max_row_words) + 1
+
+    @property
+    def run_width(self) -> int:
+        """Bits of a counter of the words of a run."""
+        return bits_for(self.max_run)
+
+    @property
+    def layer_width(self) -> int:
+        """Bits of a layer number."""
+        return bits_for(self.layers - 1)
+
+    @property
+    def score_width(self) -> int:
+        """Bits of a score, signed: T times the largest sum."""
+        return self.accumulator_width + bits_for(self.timesteps) + 1
+
+    @property
+    def cooldown_cycles(self) -> int:
+        """Least clocks between the ends of two sums: the array hands out one neuron per clock."""
+        return max(self.lanes, 2)

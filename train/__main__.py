@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -92,6 +93,8 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     if arguments.dry_run:
         return {"recipe": recipe.to_json(), "output": str(folder), "training_images": len(learned),
                 "validation_images": len(validation), "test_images": len(test)}
+    if recipe.compiled and arguments.device == "cpu" and shutil.which("g++") is None:
+        raise TrainingError("compiled loops need g++, which is not installed: install it or give --no-compile")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     _keep_freed_memory()

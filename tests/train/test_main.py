@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from arch.checkpoint import Checkpoint
+from train import __main__
 from train.__main__ import main
 from train.recipe import load_recipe
 
@@ -72,6 +73,13 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path, data, recipe, capsys):
     assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--device", "abacus",
                  "-o", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.startswith("ERROR: device abacus cannot be used: ")
+
+
+def test_missing_compiler_is_named_before_training(tmp_path, data, recipe, capsys, monkeypatch):
+    monkeypatch.setattr(__main__.shutil, "which", lambda name: None)
+    assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--compile", "-o", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == ("ERROR: compiled loops need g++, which is not installed: "
+                                       "install it or give --no-compile\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--recipe", "mnist-conv"], ["--recipe", "mnist-conv", "--speed", "9"]])

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -110,6 +112,22 @@ def test_gradient_through_the_reset_equals_finite_differences_of_the_membrane():
                 + by_spike_2 * second * (0.5 - 1 - 0.9)
                 + by_spike_1 * first * (0.5 - 1.8))
     assert float(by_theta) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_compiled_loops_give_the_same_spikes_and_gradients():
+    generator = torch.Generator().manual_seed(SEED)
+    current = torch.randn(4, 5, 6, 16, generator=generator, requires_grad=True)
+    theta = torch.tensor(0.8, requires_grad=True)
+    weight = torch.randn(4, 5, 6, 16, generator=generator)
+    results = []
+    for compiled in (False, True):
+        spikes = pif(current, theta, timesteps=4, compiled=compiled)
+        results.append((spikes, *torch.autograd.grad((spikes * weight).sum(), (current, theta))))
+    assert torch.equal(results[0][0], results[1][0])
+    for plain, compiled in zip(results[0][1:], results[1][1:], strict=True):
+        assert torch.allclose(plain, compiled, rtol=1e-4, atol=1e-5)
 
 
 def test_constant_current_is_the_same_as_a_repeated_one():

@@ -6,9 +6,13 @@ nothing is decompressed beyond the size that the format promises or :data:`MAX_B
 
 import contextlib
 import gzip
+import lzma
 import math
 import os
 import pathlib
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -59,10 +63,10 @@ def shape_images(array: npt.NDArray[Any], network: Network) -> npt.NDArray[Any]:
     shape: tuple[int, ...] = (network.timesteps, *source.shape) if events else source.shape
     if array.dtype.kind not in "bu" or array.dtype.itemsize != 1:
         raise ImageError(f"images must be {'bool or ' * events}uint8, not {array.dtype}")
-    if source.channels == 1 and array.shape[1:] == (*shape[:-3], *shape[-2:]):
-        array = np.expand_dims(array, -3)
     if array.shape[1:] != shape:
-        raise ImageError(f"images must have shape (n, {', '.join(map(str, shape))}), not {array.shape}")
+        if source.channels != 1 or array.shape[1:] != (*shape[:-3], *shape[-2:]):
+            raise ImageError(f"images must have shape (n, {', '.join(map(str, shape))}), not {array.shape}")
+        array = np.expand_dims(array, -3)
     if not len(array):
         raise ImageError("images must be one or more, not none")
     if not events:
@@ -167,18 +171,16 @@ def _read_idx(file: IO[bytes], size: int | None) -> npt.NDArray[Any]:
 
 
 def _read_npy(file: IO[bytes], size: int | None) -> npt.NDArray[Any]:
+    version = tuple(file.read(8)[6:])
+    if version not in ((1, 0), (2, 0)):
+        raise ImageError(f"npy version must be 1.0 or 2.0, not {'.'.join(map(str, version))}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ImageError(f"npy version must be 1.0 or 2.0, not {version[0]}.{version[1]}")
-    except ImageError:
-        raise
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise ImageError(f"damaged npy header: {str(error).splitlines()[0]}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that a damaged header may be one of Python 2
+            shape, fortran, dtype = read_header(file)
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
+        raise ImageError("damaged npy header") from None
     if dtype.kind not in "biu":
         raise ImageError(f"npy must hold integers, not {dtype}")
     if min(shape, default=0) < 0:
@@ -203,8 +205,11 @@ def _read_npz(file: IO[bytes], name: str) -> npt.NDArray[Any]:
                 raise ImageError(f"must hold at most {MAX_BYTES} bytes, not {info.file_size}")
             with archive.open(info) as member:
                 return _read_npy(member, info.file_size)
-    except (NotImplementedError, RuntimeError, UnicodeError) as error:  # unknown compression, a password, bad names
-        raise ImageError(f"cannot read npz: {str(error).splitlines()[0]}") from None
+    except (ImageError, zipfile.BadZipFile, zlib.error, EOFError):
+        raise
+    # Unknown compression, a password, names and offsets that make no sense.
+    except (RuntimeError, ValueError, OverflowError, OSError, struct.error, lzma.LZMAError):
+        raise ImageError("damaged npz, or of an unknown kind") from None
 
 
 def _read_png(file: IO[bytes], pixels: Input) -> npt.NDArray[Any]:
@@ -215,14 +220,16 @@ def _read_png(file: IO[bytes], pixels: Input) -> npt.NDArray[Any]:
         raise ImageError(f"PNG serves networks of 1 or 3 channels of pixels, not {pixels.channels} of "
                          f"{pixels.encoding.value}")
     try:
-        with PIL.Image.open(file, formats=["PNG"]) as image:
-            # Size and mode are in the header, so this is before anything is decompressed.
-            if image.size != (pixels.width, pixels.height) or image.mode != mode:
-                raise ImageError(f"PNG must be {pixels.width} x {pixels.height} of mode {mode}, not "
-                                 f"{image.width} x {image.height} of mode {image.mode}")
-            array = np.asarray(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(file, formats=["PNG"]) as image:
+                # Size and mode are in the header, so this is before anything is decompressed.
+                if image.size != (pixels.width, pixels.height) or image.mode != mode:
+                    raise ImageError(f"PNG must be {pixels.width} x {pixels.height} of mode {mode}, not "
+                                     f"{image.width} x {image.height} of mode {image.mode}")
+                array = np.asarray(image)
     except ImageError:
         raise
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ImageError(f"damaged PNG: {str(error).splitlines()[0]}") from None
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        raise ImageError("damaged PNG") from None
     return (array[None] if array.ndim == 2 else array.transpose(2, 0, 1))[None]

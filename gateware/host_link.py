@@ -49,13 +49,14 @@ class HostLink(wiring.Component):
     results come in the order of the commits. At most three images may be committed without a result.
 
     Throughput: a byte in 10 * ``divisor`` clocks, in both directions at once. Latency: a pixel is valid one clock after
-    the middle of its stop bit; ``commit`` is strobed two clocks after the middle of the last stop bit; a reply starts
-    within ``divisor`` + 3 clocks when the line is free. Back-pressure: the line cannot be stalled, ``o_pixels.ready`` must
-    come within ``divisor`` + 1 clocks, before the next character's first bit is shifted in: if it does not, the payload
+    the clock in which its stop bit is sampled; ``commit`` is strobed two clocks after the clock in
+    which the last stop bit is sampled; a reply starts
+    within ``divisor`` + 4 clocks when the line is free. Back-pressure: the line cannot be stalled, ``o_pixels.ready`` must
+    come within 1.5 ``divisor`` clocks, before the next character's first bit is shifted in: if it does not, the payload
     is withdrawn and the frame ends as an overrun. Any gap is allowed between words of ``i_words``, which is taken word by
     word when the line is ready for it. An INFO or ERROR reply waits for the end of a result in progress, then goes
     before further results; meanwhile further ones are dropped. Reset: everything idle; tags and info block keep
-    their contents. Cost: one block RAM and the logic cells in CHANGELOG's table of the UP5K build.
+    their contents. Cost on the iCE40: 290 logic cells, one block RAM.
 
     Parameters
     ----------
@@ -148,6 +149,7 @@ class HostLink(wiring.Component):
         live      = Signal()    # between begin and commit or abort
         silence   = Signal(range(self.timeout_bits + 1))
         timeout   = Signal()
+        end_stb   = Signal()
         ended     = Signal()
         overrun   = Signal()
         byte      = receiver.data
@@ -174,7 +176,8 @@ class HostLink(wiring.Component):
         m.d.sync += header_stb.eq(0)
         m.d.sync += check_header.eq(header_stb)
         m.d.sync += tag_again.eq(0)
-        m.d.sync += ended.eq(0)
+        m.d.sync += end_stb.eq(0)
+        m.d.sync += ended.eq(end_stb)
         with m.If(byte_stb):
             with m.Switch(field):
                 with m.Case(_Field.SYNC):
@@ -198,7 +201,7 @@ class HostLink(wiring.Component):
                     with m.Elif(live):
                         m.d.sync += self.o_pixels.valid.eq(1)
                 with m.Case(_Field.CRC1):
-                    m.d.sync += ended.eq(1)
+                    m.d.sync += end_stb.eq(1)
                     m.d.sync += field.eq(_Field.SYNC)
 
         load_low   = byte_stb & (field == _Field.LENGTH0)
@@ -227,8 +230,8 @@ class HostLink(wiring.Component):
         m.d.comb += wanted.eq(Mux(classify, missing == ~self.image_bytes, complete))
         m.d.comb += self.begin.eq(check_header & classify & wanted & self.accept)
         intact = Signal()  # the frame that ends is what was sent
+        m.d.sync += intact.eq(check.good)
         m.d.comb += [
-            intact.eq(check.good),
             self.commit.eq(ended & live & intact),
             self.abort.eq(live & (overrun | timeout | (ended & ~intact))),
         ]

@@ -23,7 +23,7 @@ class UartReceiver(wiring.Component):
     may be fast or slow by 4.5 % (at 16 clocks a bit and more; nothing to spare at 4).
 
     ``received`` and ``error`` are strobes at the middle of the stop bit, 9 * ``divisor`` + ``(divisor - 1) // 2`` + 2 clocks
-    after the clock in which ``rx`` fell; ``data`` then holds for ``divisor + 1`` clocks at least. Characters cannot be
+    after the clock in which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters cannot be
     stalled. Reset: idle. Cost: 14 flip-flops and the width of the timer.
 
     Parameters

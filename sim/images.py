@@ -124,8 +124,8 @@ def load_array(path: str | os.PathLike[str], name: str, *, pixels: Input | None 
                              "must be an idx, idx.gz, npy or npz file")
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
-        raise ImageError(f"{path}: damaged compressed file: {str(error).splitlines()[0]}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile):
+        raise ImageError(f"{path}: damaged or truncated compressed file") from None
 
 
 @contextlib.contextmanager

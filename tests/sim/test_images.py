@@ -123,8 +123,7 @@ FORMATS = "must be an idx, idx.gz, npy, npz or PNG file"
     (idx(PIXELS) + b"\0", "must end after the 60 bytes that the header promises"),
     (gzip.compress(idx(PIXELS) + b"\0"), "must end after the 60 bytes that the header promises"),
     (gzip.compress(idx(PIXELS)[:-1]), "truncated: the header promises 60 bytes, and 59 follow"),
-    (gzip.compress(idx(PIXELS))[:-9],
-     "damaged compressed file: Compressed file ended before the end-of-stream marker was reached"),
+    (gzip.compress(idx(PIXELS))[:-9], "damaged or truncated compressed file"),
     (gzip.compress(bytes(4)), "idx type must be an integer of 1 to 5 dimensions, not type 0x00 of 0"),
     (idx(PIXELS.astype(">f4"), 0x0D), "idx type must be an integer of 1 to 5 dimensions, not type 0x0d of 3"),
     (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 2**31),
@@ -140,9 +139,9 @@ FORMATS = "must be an idx, idx.gz, npy, npz or PNG file"
     (npy(PIXELS).replace(b"(3, 4, 5)", b"(3, 4,-5)"), "npy must have a shape of natural numbers, not (3, 4, -5)"),
     (npy(PIXELS).replace(b"(3, 4, 5)", b"(1<<99, )"), "damaged npy header"),
     (npy(PIXELS).replace(b"(3, 4, 5)", b"(9999999)"), "damaged npy header"),
-    (npz(), None),
+    (npz(), FORMATS),
     (npz(a=PIXELS, b=PIXELS), "npz must hold one array, or one named images, not a, b"),
-    (npz(images=PIXELS)[:-30], None),
+    (npz(images=PIXELS)[:-30], "damaged or truncated compressed file"),
     (bomb(npy(PIXELS) + b"\0"), "must end after the 60 bytes that the header promises"),
     (png(PIXELS[0, :3]), "PNG must be 5 x 4 of mode L, not 5 x 3 of mode L"),
     (png(PIXELS[0], "RGBA"), "PNG must be 5 x 4 of mode L, not 5 x 4 of mode RGBA"),
@@ -157,11 +156,7 @@ def test_foreign_files_have_one_line_errors(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(ImageError) as caught:
         load_images(path, make_network())
-    if message is None:  # numpy's, zipfile's or pillow's words
-        assert str(caught.value).startswith(f"{path}: ")
-        assert "\n" not in str(caught.value)
-    else:
-        assert str(caught.value) == f"{path}: {message}"
+    assert str(caught.value) == f"{path}: {message}"
     assert not pathlib.Path("/tmp/sterna-evil").exists()
 
 

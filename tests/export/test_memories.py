@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from arch import ternary
+from arch.network import OrPool, Readout
+from export.memories import memory_images, write_memories
+from sim.generate import random_network
+
+
+def words(text):
+    return [int(line, 16) for line in text.decode().splitlines() if not line.startswith(("//", "@"))]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("word_bytes", [1, 4, 7])
+def test_memories_hold_weights_and_constants(seed, word_bytes):
+    network = random_network(np.random.default_rng([4, seed]))
+    images = memory_images(network, word_bytes=word_bytes)
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, OrPool):
+            assert not any(name.startswith(f"layer{index}-") for name in images)
+            continue
+        flat = layer.weights.reshape(-1).tolist()
+        packed = int.from_bytes(images[f"layer{index}-weights.bin"], "little")
+        assert ternary.unpack(packed, len(flat)) == flat
+        for ending in ("hex", "mem"):
+            found = words(images[f"layer{index}-weights.{ending}"])
+            assert sum(word << 8 * word_bytes * place for place, word in enumerate(found)) == packed
+            assert len(found) == -(-len(flat) // (4 * word_bytes))
+        if isinstance(layer, Readout):
+            assert f"layer{index}-constants.bin" not in images
+            continue
+        expected = [int(value) for of in zip(layer.neurons.threshold, layer.neurons.bias, layer.neurons.initial,
+                                             strict=True) for value in of]
+        content = images[f"layer{index}-constants.bin"]
+        assert [int.from_bytes(content[at:at + 6], "little", signed=True)
+                for at in range(0, len(content), 6)] == expected
+        for ending in ("hex", "mem"):
+            found = words(images[f"layer{index}-constants.{ending}"])
+            assert [word - (word >> 47 << 48) for word in found] == expected
+
+
+def test_mem_begins_with_a_comment_and_an_address():
+    network = random_network(np.random.default_rng(1))
+    shape = " x ".join(map(str, network.layers[0].weights.shape))
+    head, address, *rest = memory_images(network)["layer0-weights.mem"].decode().splitlines()
+    assert head == (f"// layer0-weights: {network.layers[0].kind}, weights {shape}, {len(rest)} words of 32 bits")
+    assert address == "@0"
+
+
+def test_files_are_written(tmp_path):
+    network = random_network(np.random.default_rng(1))
+    names = write_memories(network, tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
+    assert {name: (tmp_path / "new" / name).read_bytes() for name in names} == memory_images(network)
+
+
+def test_word_width_is_checked():
+    with pytest.raises(ValueError, match=r"^word width must be 1 byte or more, not 0$"):
+        memory_images(random_network(np.random.default_rng(1)), word_bytes=0)

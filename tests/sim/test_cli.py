@@ -1,0 +1,156 @@
+import json
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from arch import files
+from arch.network import Encoding, Input, Network, Readout
+from sim.__main__ import create_parser, main
+from sim.reference import Reference
+from tests.sim.test_engines import FakeEngine, spoil
+
+SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
+IMAGES, LABELS = str(SAMPLES / "mnist-images.idx.gz"), str(SAMPLES / "mnist-labels.idx.gz")
+
+
+@pytest.fixture(scope="module")
+def network():
+    rng = np.random.default_rng(3)
+    return Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=28, width=28), timesteps=4,
+                   layers=(Readout(weights=rng.integers(-1, 2, (10, 784)).astype(np.int8)),))
+
+
+@pytest.fixture
+def path(network, tmp_path):
+    path = tmp_path / "network.safetensors"
+    files.save(network, path)
+    return str(path)
+
+
+@pytest.fixture
+def rtl(monkeypatch):
+    """Install a fake ``sim.rtl``; returns the options that its engine was made with."""
+    made = []
+
+    class RtlEngine(FakeEngine):
+        name = "rtl"
+        fault = marked = None
+
+        def __init__(self, network, **options):
+            made.append(options)
+            super().__init__(network, RtlEngine.fault, RtlEngine.marked)
+
+    module = types.ModuleType("sim.rtl")
+    module.RtlEngine = RtlEngine
+    monkeypatch.setitem(sys.modules, "sim.rtl", module)
+    return types.SimpleNamespace(made=made, engine=RtlEngine)
+
+
+def test_the_reference_reports_classes_scores_and_accuracy(path, network, capsys):
+    assert main([path, "--images", IMAGES, "--labels", LABELS, "--first", "30", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    from sim.images import load_images, load_labels
+    expected = Reference(network).run(load_images(IMAGES, network, first=30))
+    labels = load_labels(LABELS, classes=10, first=30)
+    assert report["scores"] == expected.scores.tolist()
+    assert report["classes"] == expected.classes.tolist()
+    assert report["accuracy"] == np.mean(labels == expected.classes)
+    assert report["network_sha256"] == files.digest(network)
+    assert (report["images"], report["engines"]) == (30, ["reference"])
+    assert set(report["tool_versions"]) == {"python", "numpy"}
+    assert "cycles" not in report
+    assert "agree" not in report
+
+
+def test_the_text_report_lists_some_images(path, capsys):
+    assert main([path, "--images", IMAGES, "--labels", LABELS]) == 0
+    out = capsys.readouterr().out
+    assert "100 images, reference" in out
+    assert "(90 more; --json lists all)" in out
+    assert " of 100)" in out
+    assert "made by: revision " in out
+
+
+def test_both_engines_agree(path, rtl, capsys):
+    arguments = [path, "--images", IMAGES, "--engine", "both", "--board", "b", "--lanes", "6", "--width", "8"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "agreement: scores and classes of 100 images are equal\n" in out
+    assert "cycles per image: 100, of them waiting for pixels 7\n" in out
+    assert rtl.made == [{"board": "b", "lanes": 6, "width": 8}]
+    assert main([*arguments, "--json", "--spikes", "--first", "3"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["agree"], report["difference"], report["spikes_compared"]) == (True, None, True)
+    assert (report["cycles"], report["stall_cycles"]) == ([100] * 3, [7] * 3)
+    assert list(report["images_per_second"]) == ["reference", "rtl"]
+
+
+def test_rtl_alone_runs(path, rtl, capsys):
+    assert main([path, "--images", IMAGES, "--engine", "rtl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["engines"] == ["rtl"]
+    assert rtl.made == [{"board": "icebreaker", "lanes": None, "width": None}]
+
+
+def test_engines_that_differ_exit_with_1(path, network, rtl, capsys):
+    from sim.images import load_images
+    rtl.engine.fault, rtl.engine.marked = staticmethod(spoil(4, 3)), load_images(IMAGES, network)[17]
+    assert main([path, "--images", IMAGES, "--engine", "both"]) == 1
+    out = capsys.readouterr().out
+    assert "DIFFERENCE: image 17, layer 0 (readout), score 4: " in out
+    assert main([path, "--images", IMAGES, "--engine", "both", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["agree"], report["difference"]["image"], report["difference"]["score"]) == (False, 17, 4)
+
+
+def test_a_missing_rtl_engine_is_a_missing_tool(path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sim.rtl", None)
+    assert main([path, "--images", IMAGES, "--engine", "rtl"]) == 3
+    assert capsys.readouterr().err == \
+        "ERROR: engine rtl cannot run here: import of sim.rtl halted; None in sys.modules\n"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--images", "nowhere"], "nowhere: No such file or directory"),
+    (["--images", IMAGES, "--first", "0"], "--first must be 1 or more, not 0"),
+    (["--images", LABELS], f"{LABELS}: images must have shape (n, 1, 28, 28), not (100,)"),
+    (["--images", IMAGES, "--labels", IMAGES],
+     f"{IMAGES}: labels must be integers of shape (n), not uint8 of shape (100, 28, 28)"),
+    (["--images", __file__], f"{__file__}: must be an idx, idx.gz, npy, npz or PNG file"),
+])
+def test_bad_input_is_one_line(path, capsys, arguments, message):
+    assert main([path, *arguments]) == 1
+    assert capsys.readouterr().err == f"ERROR: {message}\n"
+
+
+def test_labels_must_be_as_many_as_images(path, tmp_path, capsys):
+    labels = tmp_path / "labels.npy"
+    np.save(labels, np.zeros(99, dtype=np.uint8))
+    assert main([path, "--images", IMAGES, "--labels", str(labels)]) == 1
+    assert capsys.readouterr().err == f"ERROR: {labels}: labels must be 100 like the images, not 99\n"
+
+
+def test_bad_networks_are_one_line(tmp_path, capsys):
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(b"hello")
+    assert main([str(path), "--images", IMAGES]) == 1
+    assert capsys.readouterr().err == \
+        f"ERROR: {path}: file is truncated: 5 bytes, and the first 8 are the header's length\n"
+
+
+def test_wrong_usage_exits_with_2():
+    with pytest.raises(SystemExit) as caught:
+        create_parser().parse_args(["network"])
+    assert caught.value.code == 2
+
+
+def test_the_module_runs_without_torch_and_amaranth(path):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "sim", path, "--images", IMAGES, "--first", "1"],
+        capture_output=True, text=True, check=True)
+    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "numpy" in loaded
+    assert not loaded & {"torch", "amaranth", "PIL"}

@@ -1,31 +1,33 @@
 """The protocol between a host and the accelerator, at byte level.
 
-The line is a full-duplex UART, 8N1 (a start bit, eight data bits with the least significant first, a stop bit), at 1, 3 or
-12 Mbaud where the device's clock divides. All integers are little-endian. Both directions carry frames:
+The line is a full-duplex UART, 8N1 (a start bit, eight data bits with the least significant first, a stop bit), at 1, 3
+or 12 Mbaud where the device's clock divides. All integers are little-endian. Both directions carry frames:
 
-======  ====  ====================================================================================================
+======  ====  ================================================================================
 offset  size  field
-======  ====  ====================================================================================================
+======  ====  ================================================================================
 0       1     sync byte, A5h
 1       1     command (requests, from the host) or reply code (replies, from the device)
 2       1     tag: any value the host chooses; the reply carries the same one
 3       2     length of the payload in bytes, 0 to 65,535
 5       n     payload
 5 + n   2     CRC of bytes 1 to 4 + n (command, tag, length, payload; not the sync byte)
-======  ====  ====================================================================================================
+======  ====  ================================================================================
 
-The CRC is CRC-16/MCRF4XX: polynomial x^16 + x^12 + x^5 + 1, bits taken in the order of the line, initial value FFFFh, no
-final inversion, low byte first; the CRC of ``123456789`` is 6F91h, and a CRC that runs over the two CRC bytes as well ends
-at 0. Every odd number of wrong bits, every burst of up to 16 bits and, up to 4,095 bytes, every pair of wrong bits is found.
+The CRC is CRC-16/MCRF4XX: polynomial x^16 + x^12 + x^5 + 1, bits taken in the order of the line, initial value FFFFh,
+no final inversion, low byte first; the CRC of ``123456789`` is 6F91h, and a CRC that runs over the two CRC bytes as
+well ends at 0. Every odd number of wrong bits, every burst of up to 16 bits and, up to 4,095 bytes, every pair of wrong
+bits is found.
 
 Requests:
 
 * ``01h INFO``, no payload. The reply is ``81h INFO`` with the 32 bytes of the info block, :class:`Info`.
-* ``02h CLASSIFY``. The payload is one image: :attr:`Info.image_bytes` bytes in the order row, column, channel. With images
-  as input a byte is a pixel's value; with events it is the spikes of one (row, column, channel), bit t that of timestep t.
-  The reply is ``82h RESULT`` with ``3 + classes`` 32-bit words: the class; the clocks from the last pixel to the class; the
-  clocks in which the engine stood still because a pixel of another image was written; then the score of each class, in
-  two's complement. A second image may be sent before the first result came, a third may not; results come in order.
+* ``02h CLASSIFY``. The payload is one image: :attr:`Info.image_bytes` bytes in the order row, column, channel. With
+  images as input a byte is a pixel's value; with events it is the spikes of one (row, column, channel), bit t that of
+  timestep t. The reply is ``82h RESULT`` with ``3 + classes`` 32-bit words: the class; the clocks from the last pixel
+  to the class; the clocks in which the engine stood still because a pixel of another image was written; then the score
+  of each class, in two's complement. A second image may be sent before the first result came, a third may not; results
+  come in order.
 
 What goes wrong is answered with ``84h ERROR``, one byte of payload:
 
@@ -35,13 +37,14 @@ What goes wrong is answered with ``84h ERROR``, one byte of payload:
 * 4, busy: there was no free image buffer when the frame's header came.
 * 5, overrun: the device could not take a pixel in time.
 
-An error is reported at the end of its frame, whose payload is swallowed, and the first of this list that holds is reported.
-While an INFO or ERROR reply waits for its turn on the line, a further reply of these kinds is dropped: a host waits for it.
+An error is reported at the end of its frame, whose payload is swallowed, and the first of this list that holds is
+reported. While an INFO or ERROR reply waits for its turn on the line, a further reply of these kinds is dropped: a host
+waits for it.
 
 Resynchronisation: the receiver skips bytes until a sync byte. When 65,536 bit times pass inside a frame without a byte,
 the device forgets the frame without an answer and looks for a sync byte again. A host that misses its answer therefore
-keeps silent for longer than that, discards what it received, and sends again under a new tag. Frames under a tag that it does not
-wait for are the late answers of requests that it gave up: it ignores them.
+keeps silent for longer than that, discards what it received, and sends again under a new tag. Frames under a tag that
+it does not wait for are the late answers of requests that it gave up: it ignores them.
 """
 
 import dataclasses
@@ -161,8 +164,8 @@ class Frame:
 class FrameReader:
     """Finds frames in a stream of bytes.
 
-    What does not begin with the sync byte is skipped. After a frame with a wrong CRC the search continues behind its sync
-    byte, so that a frame whose length was damaged does not take the next one with it.
+    What does not begin with the sync byte is skipped. After a frame with a wrong CRC the search continues behind its
+    sync byte, so that a frame whose length was damaged does not take the next one with it.
     """
 
     def __init__(self) -> None:
@@ -173,7 +176,7 @@ class FrameReader:
     def feed(self, data: bytes) -> list[Frame]:
         """Take received bytes and return the frames that they complete."""
         self._buffer += data
-        frames = []
+        frames: list[Frame] = []
         while True:
             start = self._buffer.find(SYNC)
             del self._buffer[: len(self._buffer) if start < 0 else start]
@@ -182,7 +185,7 @@ class FrameReader:
             end = HEADER_BYTES + int.from_bytes(self._buffer[3:5], "little") + 2
             if len(self._buffer) < end:
                 return frames
-            if crc16(self._buffer[1:end]):
+            if crc16(bytes(self._buffer[1:end])):
                 self.bad_frames += 1
                 del self._buffer[:1]
                 continue

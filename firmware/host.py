@@ -1,7 +1,7 @@
 """Classify images on a board: ``python -m firmware.host classify --port PORT IMAGE``.
 
-:class:`Link` speaks the protocol of :mod:`arch.link` over any transport: a serial port, a simulated board behind a pipe, or
-a simulation in the same process.
+:class:`Link` speaks the protocol of :mod:`arch.link` over any transport: a serial port, a simulated board behind a
+pipe, or a simulation in the same process.
 """
 
 import argparse
@@ -91,8 +91,11 @@ class PipeTransport:
     def write(self, data: bytes) -> None:
         """Send bytes."""
         view = memoryview(data)
-        while view:
-            view = view[self._stdin.write(view) :]
+        try:
+            while view:
+                view = view[self._stdin.write(view) :]
+        except BrokenPipeError as error:
+            raise self._ended() from error
 
     def read(self, size: int, timeout: float) -> bytes:
         """Return what arrives within ``timeout`` seconds."""
@@ -101,8 +104,11 @@ class PipeTransport:
             return b""
         data = os.read(self._stdout.fileno(), size)
         if not data:
-            raise DeviceError(f"simulated board ended with exit status {self._process.wait()}")
+            raise self._ended()
         return data
+
+    def _ended(self) -> DeviceError:
+        return DeviceError(f"simulated board ended with exit status {self._process.wait()}")
 
     def close(self) -> None:
         """End the program."""
@@ -149,9 +155,7 @@ class Link:
         How often a request is repeated.
     """
 
-    def __init__(
-        self, transport: Transport, *, timeout: float = 1.0, silence: float = 0.1, retries: int = 3
-    ) -> None:
+    def __init__(self, transport: Transport, *, timeout: float = 1.0, silence: float = 0.1, retries: int = 3) -> None:
         self._transport = transport
         self._timeout = timeout
         self._silence = silence
@@ -290,20 +294,25 @@ def create_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     port = argparse.ArgumentParser(add_help=False)
     port.add_argument(
-        "--port", metavar="PORT", required=True, help="talk to serial device PORT, or run a simulated board: sim:PROGRAM"
+        "--port",
+        metavar="PORT",
+        required=True,
+        help="talk to serial device PORT, or run a simulated board: sim:PROGRAM",
     )
     port.add_argument(
         "--baud", metavar="N", type=int, default=DEFAULT_BAUD, help="set the line to N baud (default: %(default)s)"
     )
     port.add_argument(
-        "--timeout", metavar="S", type=float, default=1.0, help="give up an answer after S seconds (default: %(default)s)"
+        "--timeout",
+        metavar="S",
+        type=float,
+        default=1.0,
+        help="give up an answer after S seconds (default: %(default)s)",
     )
     port.add_argument("--json", action="store_true", help="print JSON")
     commands.add_parser("info", parents=[port], help="print what the board is and runs")
     classify = commands.add_parser("classify", parents=[port], help="classify images")
-    classify.add_argument(
-        "images", metavar="IMAGE", nargs="+", type=Path, help="read images from IMAGE (.npy, .png)"
-    )
+    classify.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="read images from IMAGE (.npy, .png)")
     return parser
 
 

@@ -27,6 +27,9 @@ def read_image(path: Path, info: Info) -> bytes:
     """
     try:
         if path.suffix.lower() == ".npy":
+            with path.open("rb") as file:
+                if file.read(6) != b"\x93NUMPY":
+                    raise ValueError("not a NumPy file")
             values = np.load(path, allow_pickle=False, mmap_mode="r")
         else:
             values = _read_picture(path, info)

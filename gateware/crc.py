@@ -12,9 +12,10 @@ __all__ = ["SerialCrc"]
 class SerialCrc(wiring.Component):
     """CRC-16/MCRF4XX (:func:`arch.link.crc16`) over the bits of a line, in their order on the line.
 
-    Each clock with ``enable`` takes ``bit`` into the CRC; ``crc`` shows it from the next clock on. Feeding back ``crc[0]``
-    shifts the CRC out, least significant bit first, as it is transmitted. Over data followed by their CRC it ends at 0,
-    then ``good`` is high. Throughput: one bit per clock. ``clear`` takes precedence. No back-pressure. After reset and
+    Each clock with ``enable`` takes ``bit`` into the CRC; ``crc`` shows it from the next clock on. Feeding back
+    ``crc[0]`` shifts the CRC out, least significant bit first, as it is transmitted. Over data followed by their CRC it
+    ends at 0, then ``good`` is high. Throughput: one bit per clock. ``clear`` takes precedence. No back-pressure. After
+    reset and
     ``clear``: FFFFh. Cost: 16 flip-flops.
 
     Members

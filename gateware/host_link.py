@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from arch.link import INFO_BYTES, SYNC, TIMEOUT_BITS, Command, ErrorCode, Reply
 from gateware.crc import SerialCrc
 from gateware.readout import result_layout
-from gateware.uart import UartReceiver, UartTransmitter
+from gateware.uart import UartReceiver, UartTransmitter, check_divisor
 
 __all__ = ["HostLink"]
 
@@ -43,20 +43,20 @@ class HostLink(wiring.Component):
     """Receives images from a host and sends back results, by the protocol of :mod:`arch.link`.
 
     An image is a CLASSIFY frame. If ``accept`` is high and the length is ``image_bytes`` when the header is complete,
-    ``begin`` is strobed, the payload leaves on ``o_pixels``, and ``commit`` or ``abort`` is strobed at the end: ``commit``
-    after the last pixel was transferred and the CRC was right. ``abort`` follows every other way for the frame to end
-    (wrong CRC, overrun, silence). A result is ``result_words`` transfers of ``i_words``, sent under the tag of its image;
-    results come in the order of the commits. At most three images may be committed without a result.
+    ``begin`` is strobed, the payload leaves on ``o_pixels``, and ``commit`` or ``abort`` is strobed at the end:
+    ``commit`` after the last pixel was transferred and the CRC was right. ``abort`` follows every other way for the
+    frame to end (wrong CRC, overrun, silence). A result is ``result_words`` transfers of ``i_words``, sent under the
+    tag of its image; results come in the order of the commits. At most three images may be committed without a result.
 
     Throughput: a byte in 10 * ``divisor`` clocks, in both directions at once. Latency: a pixel is valid one clock after
     the clock in which its stop bit is sampled; ``commit`` is strobed two clocks after the clock in
     which the last stop bit is sampled; a reply starts
-    within ``divisor`` + 4 clocks when the line is free. Back-pressure: the line cannot be stalled, ``o_pixels.ready`` must
-    come within 1.5 ``divisor`` clocks, before the next character's first bit is shifted in: if it does not, the payload
-    is withdrawn and the frame ends as an overrun. Any gap is allowed between words of ``i_words``, which is taken word by
-    word when the line is ready for it. An INFO or ERROR reply waits for the end of a result in progress, then goes
-    before further results; meanwhile further ones are dropped. Reset: everything idle; tags and info block keep
-    their contents. Cost on the iCE40: 290 logic cells, one block RAM.
+    within ``divisor`` + 4 clocks when the line is free. Back-pressure: the line cannot be stalled, ``o_pixels.ready``
+    must come within 1.5 ``divisor`` clocks, before the next character's first bit is shifted in: if it does not, the
+    payload is withdrawn and the frame ends as an overrun. Any gap is allowed between words of ``i_words``, which is
+    taken word by word when the line is ready for it. An INFO or ERROR reply waits for the end of a result in progress,
+    then goes before further results; meanwhile further ones are dropped. Reset: everything idle; tags and info block
+    keep their contents. Cost on the iCE40: 290 logic cells, one block RAM.
 
     Parameters
     ----------
@@ -91,12 +91,11 @@ class HostLink(wiring.Component):
     """
 
     def __init__(self, *, divisor, info, timeout_bits=TIMEOUT_BITS):
+        check_divisor(divisor)
         if len(info) != INFO_BYTES:
             raise ValueError(f"info must have {INFO_BYTES} bytes, not {len(info)}")
         if timeout_bits < 32 or timeout_bits & (timeout_bits - 1):
             raise ValueError(f"timeout_bits must be a power of two from 32, not {timeout_bits!r}")
-        self._receiver    = UartReceiver(divisor)
-        self._transmitter = UartTransmitter(divisor)
         self.divisor      = divisor
         self.info         = bytes(info)
         self.timeout_bits = timeout_bits
@@ -117,8 +116,8 @@ class HostLink(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.receiver    = receiver    = self._receiver
-        m.submodules.transmitter = transmitter = self._transmitter
+        m.submodules.receiver    = receiver    = UartReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.check       = check       = SerialCrc()
         m.submodules.generate    = generate    = SerialCrc()
         m.submodules.info        = info        = memory.Memory(shape=8, depth=2 * INFO_BYTES, init=self.info)
@@ -264,8 +263,8 @@ class HostLink(wiring.Component):
         with m.If(ended & tagged & ~self.commit):
             m.d.sync += pending.eq(1)
 
-        # Yosys makes this register the block RAM's own. From a synchronous port it would build, in 40 logic cells, the read
-        # during a write that the block RAM does not promise; here it finds the proof that there is none.
+        # Yosys makes this register the block RAM's own. From a synchronous port it would build, in 40 logic cells, the
+        # read during a write that the block RAM does not promise; here it finds the proof that there is none.
         info_data = Signal(8, reset_less=True)
         with m.If(~info_write.en):
             m.d.sync += info_data.eq(info_read.data)

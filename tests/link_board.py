@@ -1,4 +1,8 @@
-"""Designs with the ports of a board, for tests of the host link: an echo, and a core whose result is a sum of pixels."""
+# amaranth: UnusedElaboratable=no
+"""Designs with the ports of a board, for tests of the host link: an echo, and a core whose result is a sum of
+pixels."""
+
+from pathlib import Path
 
 from amaranth import *
 from amaranth.lib import fifo, stream, wiring
@@ -9,6 +13,8 @@ from gateware.host_link import HostLink
 from gateware.readout import result_layout
 from gateware.uart import UartReceiver, UartTransmitter
 
+#: Compiled simulations, kept between runs of the tests.
+CACHE = Path(__file__).parents[1] / "build" / "verilated"
 CLASSES = 3
 SCORE_STEP = -1000
 
@@ -97,12 +103,15 @@ class LinkBoard(wiring.Component):
     def __init__(self, *, divisor=4, info=None, timeout_bits=256, delay=200):
         self.info = info or make_info()
         self.delay = delay
-        self.link = HostLink(divisor=divisor, info=self.info.to_bytes(), timeout_bits=timeout_bits)
+        self.divisor = divisor
+        self.timeout_bits = timeout_bits
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.link = link = self.link
+        m.submodules.link = link = HostLink(
+            divisor=self.divisor, info=self.info.to_bytes(), timeout_bits=self.timeout_bits
+        )
         m.submodules.core = core = SumCore()
         wiring.connect(m, link.o_pixels, core.i_pixels)
         wiring.connect(m, core.o_words, link.i_words)

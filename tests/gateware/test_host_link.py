@@ -28,7 +28,9 @@ class Bench:
         self.strobes = []
         self.frames = []
 
-    def run(self, host, *, results=(), stall=0, accept=lambda bench: True, gap=0, refuse=lambda bench: False, clocks=8000):
+    def run(
+        self, host, *, results=(), stall=0, accept=lambda bench: True, gap=0, refuse=lambda bench: False, clocks=8000
+    ):
         """Run ``host(ctx, bench)`` for ``clocks``; the core answers each commit with the next of ``results``."""
         dut, divisor = self.dut, self.divisor
 
@@ -296,7 +298,10 @@ def test_overrun_aborts_the_frame_and_is_reported_at_its_end(refused):
         await bench.send(ctx, classify(images[1], 0x32))
 
     bench.run(
-        host, refuse=lambda bench: state["refuse"] and len(bench.pixels) >= refused, results=[make_words(9)], clocks=5500
+        host,
+        refuse=lambda bench: state["refuse"] and len(bench.pixels) >= refused,
+        results=[make_words(9)],
+        clocks=5500,
     )
     assert bench.frames == [error_frame(ErrorCode.OVERRUN, 0x31), result_frame(make_words(9), 0x32)]
     assert bench.strobes[:2] == [("begin", 0), ("abort", refused)]

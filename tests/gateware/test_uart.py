@@ -1,4 +1,5 @@
 # amaranth: UnusedElaboratable=no
+import itertools
 import random
 
 import pytest
@@ -18,9 +19,7 @@ def receive(divisor, data, *, clocks_per_bit=None, stop_bits=1, phase=0):
     async def line(ctx):
         for _ in range(5 + phase):
             await ctx.tick()
-        await streams.send_characters(
-            ctx, dut.rx, data, clocks_per_bit=clocks_per_bit or divisor, stop_bits=stop_bits
-        )
+        await streams.send_characters(ctx, dut.rx, data, clocks_per_bit=clocks_per_bit or divisor, stop_bits=stop_bits)
         for _ in range(divisor + 5):
             await ctx.tick()
 
@@ -180,7 +179,7 @@ def test_transmitter_sends_a_character_in_ten_bits(divisor):
         assert starts[0] <= divisor + 1
 
     streams.run(dut, testbench)
-    assert [b - a for a, b in zip(starts, starts[1:], strict=False)] == [10 * divisor] * 3
+    assert [b - a for a, b in itertools.pairwise(starts)] == [10 * divisor] * 3
 
 
 def test_idle_line_is_high_and_ticks_go_on():

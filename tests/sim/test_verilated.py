@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from firmware.host import Link
 from sim import verilated
 from sim.verilated import MemoryShape, SimulationError, SimulationTransport, ToolchainMissing, Verilated, memory_shapes
-from tests.link_board import Echo, LinkBoard, expected_result
+from tests.link_board import CACHE, Echo, LinkBoard, expected_result, make_info
 
 SEED = 0x55
 
@@ -42,8 +42,8 @@ class Memories(wiring.Component):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("verilated")
+def cache():
+    return CACHE
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,11 @@ def _run_echo(source, cache, queue):
         queue.put(simulation.run(characters=1, limit=1000))
 
 
-def test_parallel_users_share_one_compilation(tmp_path, echo):
+def test_parallel_users_share_one_compilation(tmp_path, cache, echo):
+    with Verilated(echo, cache=cache):
+        for library in cache.glob("library-*"):
+            if library.is_dir():
+                shutil.copytree(library, tmp_path / library.name)
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     processes = [context.Process(target=_run_echo, args=(echo, tmp_path, queue)) for _ in range(2)]
@@ -180,7 +184,7 @@ def test_link_classifies_through_the_pins(board, cache):
     rng = random.Random(SEED)
     images = [rng.randbytes(20) for _ in range(30)]
     with Verilated(board, memories=["link.info"], cache=cache) as simulation:
-        info = LinkBoard().info
+        info = make_info()
         simulation.fill("link.info", 3)
         simulation.load("link.info", list(info.to_bytes()))
         simulation.reset()

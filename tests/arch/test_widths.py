@@ -99,6 +99,22 @@ def test_membranes_of_all_sequences_stay_in_the_range_and_reach_it(reset, fracti
             assert difference.total == Range(min(gaps), max(gaps))
 
 
+def test_gaps_between_reachable_membranes_are_kept():
+    """Steps of 2^F and thresholds far apart leave holes, and an interval would report membranes in them."""
+    rng = np.random.default_rng(11)
+    for _ in range(400):
+        fraction = int(rng.integers(0, 5))
+        neurons = make_neurons(int(rng.integers(1, 120)), int(rng.integers(-60, 60)), int(rng.integers(-60, 90)),
+                               fraction=fraction, reset=Reset.SUBTRACT)
+        low, high = -int(rng.integers(0, 2)), int(rng.integers(0, 3))
+        membrane, difference = membrane_range(neurons, one(low, high), 5)
+        runs = [trajectories(neurons, sequence) for sequence in itertools.product(range(low, high + 1), repeat=5)]
+        seen = [v for run, _ in runs for v in run]
+        gaps = [v - int(neurons.threshold[0]) for _, compared in runs for v in compared]
+        assert membrane.total == Range(min(seen), max(seen))
+        assert difference.total == Range(min(gaps), max(gaps))
+
+
 def test_channels_are_ranged_apart():
     neurons = Neurons(threshold=np.array([1, 100]), bias=np.array([0, 5]), initial=np.array([0, -7]))
     membrane, difference = membrane_range(neurons, ChannelRange(np.array([0, -3]), np.array([2, 0])), 2)

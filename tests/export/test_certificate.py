@@ -166,6 +166,14 @@ def test_a_tie_of_real_numbers_is_a_spike():
     assert limit == 3
 
 
+def test_a_tie_without_inputs_is_a_spike():
+    """Without inputs, v0 + d = 1/4 + 3/4 is theta exactly."""
+    neuron = make_neuron(scale=Fraction(0), beta=Fraction(3, 4), initial=Fraction(1, 4))
+    neurons, inexact = solve_one(neuron, 0, 0, 3, Reset.SUBTRACT)
+    assert inexact == []
+    assert integer_spikes(neurons, 0, [0, 0, 0]) == [True, False, True]
+
+
 def test_rational_roots_are_exact():
     assert certificate._root(Fraction(9, 4)) == (6, 6, 4)
     low, high, unit = certificate._root(Fraction(2))

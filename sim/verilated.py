@@ -53,6 +53,9 @@ class MemoryShape:
     #: Number of rows.
     depth: int
 
+    #: Path below the top module in the Verilog, where names may carry a number that Amaranth made them unique with.
+    path: str
+
 
 def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
     """Find the memories of a design that ``amaranth.back.verilog`` wrote.
@@ -68,7 +71,10 @@ def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
             top = top or module
         elif match := re.match(r"\s*reg \[(\d+):0\] \\?(\S+) \[(\d+):0\];", line):
             path = f"{module}.{match[2]}".removeprefix(f"{top}.")
-            shapes[path] = MemoryShape(width=int(match[1]) + 1, depth=int(match[3]) + 1)
+            name = re.sub(r"\$\d+(?=\.|$)", "", path)
+            shapes[path if name in shapes else name] = MemoryShape(
+                width=int(match[1]) + 1, depth=int(match[3]) + 1, path=path
+            )
     return shapes
 
 
@@ -228,7 +234,11 @@ class Verilated:
         self.divisor = divisor
         self.shapes = {name: shapes[name] for name in memories}
         self._program = _cached(
-            verilog, sorted(memories), cache or _default_cache(), trace, jobs or os.cpu_count() or 1
+            verilog,
+            sorted(shape.path for shape in self.shapes.values()),
+            cache or _default_cache(),
+            trace,
+            jobs or os.cpu_count() or 1,
         )
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
@@ -244,7 +254,7 @@ class Verilated:
             top = _top_module(verilog)
             for name, shape in self.shapes.items():
                 self._index[name] = len(self._index)
-                path = f"{top}.{name}".encode()
+                path = f"{top}.{shape.path}".encode()
                 self._command(b"M" + struct.pack("<H", len(path)) + path)
                 width, depth, self._row_bytes[name] = struct.unpack("<III", self._reply(12))
                 if (width, depth) != (shape.width, shape.depth):

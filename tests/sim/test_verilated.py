@@ -93,7 +93,13 @@ def test_characters_may_be_sent_off_rate(cache):
 
 def test_memories_are_found_with_their_shapes():
     shapes = memory_shapes(verilog.convert(Memories(), name="top", emit_src=False))
-    assert shapes == {f"w{width}": MemoryShape(width=width, depth=8) for width in Memories.WIDTHS}
+    assert shapes == {f"w{width}": MemoryShape(width=width, depth=8, path=f"w{width}") for width in Memories.WIDTHS}
+
+
+def test_memories_are_named_without_the_numbers_of_amaranth():
+    source = "module top(clk);\nendmodule\nmodule \\top.core.weights$12 (clk);\n  reg [7:0] \\lane0$3 [3:0];\n"
+    shape = MemoryShape(width=8, depth=4, path="core.weights$12.lane0$3")
+    assert memory_shapes(source) == {"core.weights.lane0": shape}
 
 
 def test_memories_are_loaded_read_and_filled(cache):

@@ -38,7 +38,7 @@ def random_neurons(rng: np.random.Generator, channels: int, spread: float, *, re
         threshold=rng.integers(1, 2 * unit + 1, channels),
         bias=rng.integers(-unit // 2, unit // 2 + 1, channels),
         initial=rng.integers(-unit // 2, unit + 1, channels),
-        fraction=fraction, reset=reset or rng.choice(list(Reset)), leak_shift=leak_shift)
+        fraction=fraction, reset=reset or list(Reset)[rng.integers(len(Reset))], leak_shift=leak_shift)
 
 
 def random_network(rng: np.random.Generator, *, timesteps: int | None = None, encoding: Encoding | None = None,
@@ -58,7 +58,7 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
     leak : whether neurons leak (default: one layer in four)
     """
     timesteps = timesteps or int(rng.integers(1, 5))
-    encoding = encoding or rng.choice(list(Encoding))
+    encoding = encoding or list(Encoding)[rng.integers(len(Encoding))]
     pixels = encoding is Encoding.PIXELS
     source = Input(encoding=encoding, channels=int(rng.integers(1, 4)), height=int(rng.integers(1, max_side + 1)),
                    width=int(rng.integers(1, max_side + 1)), zero_point=int(rng.choice([0, 128])) if pixels else 0)
@@ -94,6 +94,7 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
 
 def random_images(network: Network, rng: np.random.Generator, count: int) -> npt.NDArray[Any]:
     """Make inputs: all zeros, all ones, then noise."""
+    images: npt.NDArray[Any]
     if network.input.encoding is Encoding.PIXELS:
         images = rng.integers(0, 256, (count, *network.input.shape), dtype=np.uint8)
         images[:1], images[1:2] = 0, 255

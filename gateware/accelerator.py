@@ -8,8 +8,8 @@
                                                                   +-> Readout -> result words
 """
 
-from collections.abc import Sequence
 import dataclasses
+from collections.abc import Sequence
 
 from amaranth import *
 from amaranth.lib import fifo, stream, wiring
@@ -80,6 +80,8 @@ class Accelerator(wiring.Component):
     accept : :py:`Out(1)`
     i_pixels : :py:`In(stream.Signature(8))`
     o_words : :py:`Out(stream.Signature(result_layout()))`
+    image_bytes, result_words : :py:`Out(16)`
+        Length of an image and of a result, once ``accept`` has been high.
     busy : :py:`Out(1)`
         An inference is running.
     """
@@ -97,6 +99,8 @@ class Accelerator(wiring.Component):
             "accept":       Out(1),
             "i_pixels":     In(stream.Signature(8)),
             "o_words":      Out(stream.Signature(result_layout())),
+            "image_bytes":  Out(16),
+            "result_words": Out(16),
             "busy":         Out(1),
         })
 
@@ -162,8 +166,6 @@ class Accelerator(wiring.Component):
             pif.sums.eq(array.sums),
             pif.constants.eq(constants.constants),
             pif.mode.eq(sequencer.mode.neurons),
-            constants.group.eq(collector.group),
-            constants.lane.eq(collector.lane),
             collector.layer_start.eq(sequencer.layer_start),
             collector.target.eq(sequencer.target),
             collector.groups.eq(sequencer.loops.groups),
@@ -172,15 +174,17 @@ class Accelerator(wiring.Component):
             collector.score_mode.eq(sequencer.mode.final),
         ]
 
-        # The score leaves the PIF unit two clocks after the sums.
-        score_valid = Signal()
-        scored      = Signal()
-        m.d.sync += score_valid.eq(collector.neuron & sequencer.mode.final)
-        m.d.sync += scored.eq(score_valid)
+        # The PIF unit wants the constants two clocks after the sums; the memory takes one of them.
+        m.d.sync += constants.group.eq(collector.group)
+        m.d.sync += constants.lane.eq(collector.lane)
+
+        # The score leaves the PIF unit three clocks after the sums.
+        scored = Signal(3)
+        m.d.sync += scored.eq(Cat(collector.neuron & sequencer.mode.final, scored))
         m.d.comb += [
             readout.clear.eq(sequencer.layer_start),
             readout.score.eq(pif.score),
-            readout.score_valid.eq(scored),
+            readout.score_valid.eq(scored[-1]),
             readout.classes.eq(sequencer.mode.classes),
             readout.send.eq(sequencer.done),
         ]
@@ -209,6 +213,8 @@ class Accelerator(wiring.Component):
             sequencer.buffer.eq(computing),
             self.accept.eq(windows.ready & ~committed & ~full.bit_select(loading, 1)),
             self.busy.eq(sequencer.busy),
+            self.image_bytes.eq(windows.sizes.image_bytes),
+            self.result_words.eq(windows.sizes.classes + HEADER_WORDS),
         ]
         with m.If(self.commit):
             m.d.sync += committed.eq(1)
@@ -227,7 +233,3 @@ class Accelerator(wiring.Component):
 
         return m
 
-
-def result_words(classes: int) -> int:
-    """Count the words of a result."""
-    return HEADER_WORDS + classes

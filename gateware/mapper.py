@@ -4,6 +4,7 @@ The mapper is where a network that cannot run is told so; below it, everything f
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 
@@ -11,15 +12,18 @@ import numpy as np
 from amaranth.lib import data
 
 from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Reset, Shape
+from boards.board import Board
 from gateware.accelerator import MemoryImage
 from gateware.config import PLANES, ConfigError, EngineConfig, bits_for
 from gateware.pif import Current, constants_layout
 from gateware.program import LAYER_ENTRIES, PIXEL_ENTRIES, PixelStep, Step, countdown, layer_layouts, pixel_layouts
 
-__all__ = ["Plan", "Stage", "choose_config", "map_network", "stages_of"]
+__all__ = [
+    "Plan", "Schedule", "Stage", "choose_config", "map_network", "plan_for_board", "stages_of", "synaptic_operations",
+]
 
-#: Largest image side and number of channels of the host link's info block and of the window writer's counters.
-MAX_IMAGE_CHANNELS = 64
+#: Largest image that a frame of the host link holds (:mod:`arch.link`), in bytes.
+MAX_IMAGE_BYTES = 65535
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +102,13 @@ class Plan:
         """Weight rows in use."""
         last = self.schedules[-1]
         return last.row + last.groups * last.sum_words
+
+    @property
+    def maps_are_apart(self) -> bool:
+        """Whether every map has a place of its own, so that all can be read after an inference."""
+        places = sorted((schedule.target, schedule.target + _map_words(self.config, stage.target))
+                        for stage, schedule in zip(self.stages[:-1], self.schedules[:-1], strict=True))
+        return all(before[1] <= after[0] for before, after in itertools.pairwise(places))
 
     @property
     def spike_words(self) -> int:
@@ -340,6 +351,7 @@ def _check_limits(network: Network, config: EngineConfig, stages: tuple[Stage, .
                           f"not {network.input.encoding.value}")
     _check("network", "timesteps", network.timesteps, config.timesteps, "choose a circuit with more timesteps")
     _check("network", "layers with weights", len(stages), config.layers, "choose a circuit with a longer program")
+    _check("input", "bytes of an image", math.prod(network.input.shape), MAX_IMAGE_BYTES, "use a smaller image")
     _check("network", "classes", network.classes, config.classes, "choose a circuit with more classes")
     rows   = schedules[-1].row + schedules[-1].groups * schedules[-1].sum_words
     groups = schedules[-1].group + schedules[-1].groups
@@ -499,6 +511,7 @@ def _pixel_table(config: EngineConfig, network: Network, stage: Stage) -> list[i
     entries[9]  = _const(layouts["kernel"], {"side": 1 if whole else kernel_rows, "stride": stride - 1,
                                              "phase": padding % stride, "zero": network.input.zero_point})
     entries[10] = _const(layouts["windows"], {"columns": columns, "rows": rows})
+    entries[11] = _const(layouts["sizes"], {"image_bytes": channels * height * width, "classes": network.classes})
     return entries
 
 
@@ -574,11 +587,35 @@ def map_network(network: Network, config: EngineConfig) -> Plan:
     return Plan(network=network, config=config, stages=stages, schedules=schedules, image=image)
 
 
-def utilisation(plan: Plan, number: int, cycles: int) -> float:
-    """Share of the array's synaptic operations in ``cycles`` that are synapses of stage ``number``, padding excluded."""
-    stage  = plan.stages[number]
-    useful = synaptic_operations(plan, number)
-    return useful / (cycles * plan.config.sop_per_cycle) if stage else math.nan
+def plan_for_board(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None) -> Plan:
+    """Choose the largest array of a board that runs the network, and lay the network out for it.
+
+    Parameters
+    ----------
+    network : :class:`Network`
+    board : :class:`boards.Board`
+    lanes, width : :class:`int`, optional
+        Ask for this geometry instead; both or neither, or ``lanes`` with the board's largest width.
+
+    Raises
+    ------
+    :exc:`ConfigError`
+        If no geometry of the board runs the network; the message is that of the largest one.
+    """
+    if lanes is not None or width is not None:
+        geometries = ((lanes or board.geometries[0][0], width or board.geometries[0][1]),)
+    else:
+        geometries = board.geometries
+    refusal = None
+    for geometry in geometries:
+        try:
+            config = choose_config(network, lanes=geometry[0], width=geometry[1], timesteps=board.timesteps,
+                                   spike_words=board.spike_words, weight_rows=board.weight_rows)
+            return map_network(network, config)
+        except ConfigError as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
 
 
 def synaptic_operations(plan: Plan, number: int) -> int:

@@ -52,7 +52,7 @@ class PifUnit(wiring.Component):
     Each clock takes the sums and constants of one neuron. Timestep t is computed t clocks after timestep 0, by its own
     stage, so no membrane is stored anywhere; the spikes of all timesteps leave together.
 
-    Throughput: one neuron per clock. Latency: :attr:`latency` clocks to ``spikes``, 2 to ``score``. No flow
+    Throughput: one neuron per clock. Latency: :attr:`latency_of` clocks to ``spikes``, 3 to ``score``. No flow
     control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is modulo
     ``2 ** membrane_width``: exact for every membrane within that range.
     Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, one more and a shifter.
@@ -65,7 +65,7 @@ class PifUnit(wiring.Component):
     -------
     sums : :py:`In(sums_layout(config))`
     constants : :py:`In(constants_layout(config))`
-        Those of the neuron whose sums came in the clock before: they come straight out of a block RAM.
+        Those of the neuron whose sums came two clocks before: they come straight out of a block RAM.
     mode : :py:`In(mode_layout(config))`
         Must not change while neurons are under way, nor in the clock before.
     spikes : :py:`Out(config.timesteps)`
@@ -87,8 +87,8 @@ class PifUnit(wiring.Component):
 
     @staticmethod
     def latency_of(config: EngineConfig) -> int:
-        """Clocks from ``sums`` to ``spikes``: selection, bias, timesteps."""
-        return 2 + config.timesteps
+        """Clocks from ``sums`` to ``spikes``: sum, selection, bias, timesteps."""
+        return 3 + config.timesteps
 
     def elaborate(self, platform):
         m = Module()
@@ -106,27 +106,29 @@ class PifUnit(wiring.Component):
         ]
 
         # Sum over time or over bit-planes. One adder tree serves both: planes enter shifted.
-        terms = []
-        for step in range(steps):
-            term = self.sums[step]
-            if step:
-                term = Mux(absent[step], 0, term)
-            terms.append(term)
-        level = 0
-        while len(terms) > 1:
-            shift = 1 << level
-            terms = [
-                terms[index] + Mux(planes, terms[index + 1] << shift, terms[index + 1])
-                if index + 1 < len(terms) else terms[index]
-                for index in range(0, len(terms), 2)
-            ]
-            level += 1
-        total = terms[0]
-        total_width = min(width - config.fraction, config.accumulator_width + steps)
+        sums = Signal(sums_layout(config), reset_less=True)
+        m.d.sync += sums.eq(self.sums)
 
+        def add(low, high, shift):
+            return low + Mux(planes, high << shift, high)
+
+        used  = [Mux(absent[step], 0, self.sums[step]) if step else self.sums[step] for step in range(steps)]
+        terms = []
+        for step in range(0, steps, 2):
+            pair = Signal(config.accumulator_width + 2, name=f"pair{step}", reset_less=True)
+            m.d.sync += pair.eq(add(used[step], used[step + 1], 1) if step + 1 < steps else used[step])
+            terms.append(pair)
+        shift = 2
+        while len(terms) > 1:
+            terms = [add(terms[index], terms[index + 1], shift) if index + 1 < len(terms) else terms[index]
+                     for index in range(0, len(terms), 2)]
+            shift *= 2
+        total = terms[0]
+
+        total_width = min(width - config.fraction, config.accumulator_width + steps)
         current = [Signal(total_width, name=f"current{step}", reset_less=True) for step in range(steps)]
         for step in range(steps):
-            m.d.sync += current[step].eq(Mux(single, total, self.sums[step]))
+            m.d.sync += current[step].eq(Mux(single, total, sums[step]))
 
         # Bias of every timestep at once: the threshold alone has to travel along the stages.
         charge    = []
@@ -161,7 +163,9 @@ class PifUnit(wiring.Component):
             m.d.comb += spike.eq(~reduced[-1])
 
             following = Signal(width, name=f"membrane{step}", reset_less=True)
-            m.d.sync += following.eq(Mux(spike, reduced, charged))
+            # What a reset leaves is never negative. As an AND, because a multiplexer would become a synchronous reset and the
+            # spike be routed across the chip for it.
+            m.d.sync += following.eq(Cat(Mux(spike, reduced, charged)[:-1], charged[-1] & reduced[-1]))
             if config.hard_reset:
                 with m.If(spike & mode.hard):
                     m.d.sync += following.eq(0)

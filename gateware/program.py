@@ -159,4 +159,9 @@ def pixel_layouts(config: EngineConfig) -> dict[str, data.StructLayout]:
             "columns":  config.side_width,
             "rows":     config.side_width,
         }),
+        # Entry 11
+        "sizes": data.StructLayout({
+            "image_bytes": 16,
+            "classes":     bits_for(config.classes),
+        }),
     }

@@ -4,12 +4,10 @@ from amaranth import *
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from arch.link import RESULT_HEADER_WORDS as HEADER_WORDS
 from gateware.config import EngineConfig, bits_for
 
 __all__ = ["HEADER_WORDS", "Readout", "result_layout"]
-
-#: Words of a result before the scores: class, cycles, stall cycles.
-HEADER_WORDS = 3
 
 
 def result_layout() -> data.StructLayout:

@@ -114,7 +114,7 @@ class Sequencer(wiring.Component):
         cooldown = Signal(signed(1 + max(1, (config.cooldown_cycles - 1).bit_length())), init=-1)
         drain    = Signal(range(self.drain_cycles))
 
-        m.submodules.program = program = memory.Memory(
+        m.submodules.entries = program = memory.Memory(
             shape=unsigned(program_width(config)), depth=config.layers * LAYER_ENTRIES, init=self.init,
             attrs={"ram_style": "block"})
         port = program.read_port()
@@ -133,11 +133,15 @@ class Sequencer(wiring.Component):
         loop_ends = Signal(6)
         turns     = Cat(kernel < 0, across < 0, down < 0, group < 0, column < 0, row < 0)
         m.d.sync += loop_ends.eq(Cat(turns[:count].all() for count in range(1, 7)))
+        # Whether the array could take the end of a sum, a clock ahead as well: set by every end of a sum, which is too
+        # much only for a row of the kernel that ends in the next clock, and there is none.
+        cooling = Signal()
+        m.d.sync += cooling.eq(turns[0] & (cooldown >= 0))
         m.d.comb += [
             ends.eq(run < 0),
             last.eq(ends & loop_ends[0]),
             finish.eq(ends & loop_ends[5]),
-            self.request.eq(running & (~last | (cooldown < 0))),
+            self.request.eq(running & ~(ends & cooling)),
             issue.eq(self.request & self.grant),
             self.address.eq(pointer.address),
         ]
@@ -183,7 +187,8 @@ class Sequencer(wiring.Component):
         with m.If(issue & ends):
             m.d.sync += kernel.eq(Mux(loop_ends[0], loops.kernel, kernel - 1))
         with m.If(issue & last):
-            m.d.sync += cooldown.eq(config.cooldown_cycles - 2)
+            m.d.sync += cooldown.eq(config.cooldown_cycles - 3)
+            m.d.sync += cooling.eq(1)
             m.d.sync += across.eq(Mux(loop_ends[1], loops.pool, across - 1))
         with m.If(issue & ends & loop_ends[1]):
             m.d.sync += down.eq(Mux(loop_ends[2], loops.pool, down - 1))

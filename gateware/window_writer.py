@@ -43,7 +43,9 @@ class WindowWriter(wiring.Component):
     idle : :py:`Out(1)`
         No pixel is under way.
     ready : :py:`Out(1)`
-        The fill after reset is over.
+        The fill after reset is over; ``sizes`` is valid from then on.
+    sizes : :py:`Out(pixel_layouts(config)["sizes"])`
+        Bytes of an image and number of classes, for the host link.
     write : :py:`Out(1)`
     grant : :py:`In(1)`
         The write is done in this clock.
@@ -60,6 +62,7 @@ class WindowWriter(wiring.Component):
             "i_pixels":   In(stream.Signature(8)),
             "idle":       Out(1),
             "ready":      Out(1),
+            "sizes":      Out(pixel_layouts(config)["sizes"]),
             "write":      Out(1),
             "grant":      In(1),
             "address":    Out(config.address_width),
@@ -199,6 +202,8 @@ class WindowWriter(wiring.Component):
                         m.d.sync += kernel.eq(view("kernel"))
                     with m.Case(10):
                         m.d.sync += windows.eq(view("windows"))
+                    with m.Case(11):
+                        m.d.sync += self.sizes.eq(view("sizes"))
                         m.d.sync += target.eq(0)
                         m.next = "FILL"
             with m.State("FILL"):
@@ -211,13 +216,12 @@ class WindowWriter(wiring.Component):
                 with m.If(filled):
                     m.d.sync += self.write.eq(0)
                     m.d.sync += filling.eq(0)
+                    m.d.sync += self.ready.eq(1)
                     m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.comb += self.ready.eq(1)
                 m.d.comb += self.idle.eq(~self.write)
                 begin()
             with m.State("START"):
-                m.d.comb += self.ready.eq(1)
                 m.d.sync += [
                     pointer.eq(step),
                     pointer.lane[-1].eq(step.lane[-1] ^ self.buffer),
@@ -231,7 +235,6 @@ class WindowWriter(wiring.Component):
                 ]
                 m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.comb += self.ready.eq(1)
                 m.d.comb += entry.eq(advance)
                 m.d.comb += self.idle.eq(~held & ~self.write & ~self.i_pixels.valid)
                 m.d.sync += visible.eq(inside)
@@ -239,7 +242,6 @@ class WindowWriter(wiring.Component):
                     m.next = "ADVANCE"
                 begin()
             with m.State("ADVANCE"):
-                m.d.comb += self.ready.eq(1)
                 m.d.comb += entry.eq(advance)
                 with m.If(~self.write):
                     m.d.sync += self.write.eq(visible)

@@ -1,0 +1,70 @@
+"""What the mapper and the build need to know of a board."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from arch.link import BAUD_RATES
+
+__all__ = ["Board", "BoardError"]
+
+
+class BoardError(ValueError):
+    """A board cannot do what is asked of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Board:
+    """One board, with the limits of its FPGA."""
+
+    #: Name on the command line.
+    name: str
+    #: Name for people.
+    title: str
+    #: FPGA, as the vendor writes it.
+    device: str
+    #: Makes the Amaranth platform.
+    platform: Callable[[], Any]
+    #: Frequency of the oscillator, in Hz.
+    oscillator_hz: float
+    #: Logic cells (LUT4 with carry and flip-flop).
+    logic_cells: int
+    #: Block RAMs of 4,096 bits.
+    block_rams: int
+    #: Single-port RAMs of 16,384 x 16 bits.
+    sprams: int
+    #: Multipliers.
+    dsps: int
+    #: Geometries of the array that the mapper tries, largest first: output channels and synapses per clock.
+    geometries: tuple[tuple[int, int], ...]
+    #: Timesteps computed side by side.
+    timesteps: int
+    #: Words of the spike memory for words of ``width * timesteps`` bits.
+    spike_words: int
+    #: Rows of the weight memory.
+    weight_rows: int
+    #: System clock, in Hz, if none is asked for: one that every place-and-route seed tried closed for the shipped networks.
+    default_clock_hz: float
+
+    def divisor(self, clock_hz: float, baud: int) -> int:
+        """Clocks per bit of the host link.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If the clock does not divide into at least four clocks per bit.
+        """
+        if baud not in BAUD_RATES:
+            raise BoardError(f"baud must be one of {', '.join(map(str, BAUD_RATES))}, not {baud}")
+        divisor = clock_hz / baud
+        if divisor != int(divisor) or divisor < 4:
+            raise BoardError(f"baud {baud} must divide the clock of {clock_hz / 1e6:g} MHz at least four times")
+        return int(divisor)
+
+    def fastest_baud(self, clock_hz: float) -> int:
+        """Fastest rate of the host link at this clock, in baud; raises :exc:`BoardError` if there is none."""
+        for baud in sorted(BAUD_RATES, reverse=True):
+            if clock_hz % baud == 0 and clock_hz / baud >= 4:
+                return baud
+        raise BoardError(f"clock must be a multiple of one of {', '.join(map(str, BAUD_RATES))} Hz with four clocks a bit, "
+                         f"not {clock_hz / 1e6:g} MHz")

@@ -1,0 +1,92 @@
+"""Accelerator and host link: everything behind the pins ``rx`` and ``tx``. What simulations run."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from arch import files
+from arch.link import INFO_BYTES, Info, InputEncoding
+from arch.network import Encoding
+from gateware.accelerator import Accelerator
+from gateware.host_link import HostLink
+from gateware.mapper import Plan
+from gateware.spike_memory import MemoryKind
+
+__all__ = ["System", "info_of"]
+
+
+def info_of(plan: Plan, *, clock_hz: float) -> Info:
+    """Describe a network on a circuit for the host."""
+    network, config = plan.network, plan.config
+    if network.input.encoding is Encoding.EVENTS:
+        encoding = InputEncoding.EVENTS
+    else:
+        encoding = InputEncoding.OFFSET if network.input.zero_point else InputEncoding.UNSIGNED
+    return Info(
+        lanes=config.lanes, width=config.width, timesteps=config.timesteps, encoding=encoding,
+        channels=network.input.channels, image_height=network.input.height, image_width=network.input.width,
+        classes=network.classes, clock_khz=round(clock_hz / 1000), digest=bytes.fromhex(files.digest(network))[:8])
+
+
+class System(wiring.Component):
+    """Classifies the images that a host sends (:mod:`arch.link`).
+
+    Throughput and latency: those of :class:`gateware.accelerator.Accelerator`, and a byte per 10 * ``divisor`` clocks on
+    the line. Reset: see there.
+
+    Parameters
+    ----------
+    plan : :class:`gateware.mapper.Plan`
+        Circuit and network.
+    divisor : :class:`int`
+        Clocks per bit of the line, at least 4.
+    clock_hz : :class:`float`
+        Clock, for the info block only.
+    memory_kind : :class:`MemoryKind`
+    empty : :class:`bool`
+        Leave the network out: a simulation loads the memories. The circuit then depends on ``plan.config`` alone.
+
+    Members
+    -------
+    rx : :py:`In(1)`
+    tx : :py:`Out(1)`
+    busy : :py:`Out(1)`
+        An inference is running.
+    """
+
+    def __init__(self, plan: Plan, *, divisor: int, clock_hz: float = 0, memory_kind: MemoryKind = MemoryKind.BLOCK,
+                 empty: bool = False):
+        self.plan        = plan
+        self.divisor     = divisor
+        self.info        = bytes(INFO_BYTES) if empty else info_of(plan, clock_hz=clock_hz).to_bytes()
+        self.memory_kind = memory_kind
+        self.empty       = empty
+
+        super().__init__({
+            "rx":   In(1, init=1),
+            "tx":   Out(1, init=1),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.link        = link        = HostLink(divisor=self.divisor, info=self.info)
+        m.submodules.accelerator = accelerator = Accelerator(
+            self.plan.config, image=None if self.empty else self.plan.image, memory_kind=self.memory_kind)
+
+        wiring.connect(m, link.o_pixels, accelerator.i_pixels)
+        wiring.connect(m, accelerator.o_words, link.i_words)
+        m.d.comb += [
+            link.rx.eq(self.rx),
+            self.tx.eq(link.tx),
+            self.busy.eq(accelerator.busy),
+            accelerator.begin.eq(link.begin),
+            accelerator.commit.eq(link.commit),
+            accelerator.abort.eq(link.abort),
+            link.accept.eq(accelerator.accept),
+            link.image_bytes.eq(accelerator.image_bytes),
+            link.result_words.eq(accelerator.result_words),
+        ]
+
+        return m

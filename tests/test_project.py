@@ -1,0 +1,150 @@
+"""Rules that hold for the repository as a whole: who imports whom, what is exported, what ships."""
+
+import ast
+import importlib
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from environment import virtual
+from train.recipe import load_recipe, shipped_recipes
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+#: What each package may import of this project, beside itself. Nothing imports tests; arch knows nobody.
+ALLOWED = {
+    "arch": set(),
+    "boards": {"arch"},
+    "environment": set(),
+    "export": {"arch", "sim", "train"},
+    "firmware": {"arch"},
+    "gateware": {"arch", "boards", "firmware", "sim"},
+    "sim": {"arch", "boards", "firmware", "gateware"},
+    "train": {"arch"},
+}
+
+#: Who may import what is heavy; the rest must run without it.
+HEAVY = {
+    "torch": {"export", "train"},
+    "matplotlib": {"train"},
+    "tqdm": {"train"},
+    "amaranth": {"boards", "gateware", "sim"},
+    "amaranth_boards": {"boards"},
+    "cocotb": set(),
+    "serial": {"firmware"},
+}
+
+SOURCES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = [module_of(path) for path in SOURCES if path.name != "__main__.py"]
+
+
+def imported(path):
+    """Top-level names of all that a file imports, and the lines that do."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name.partition(".")[0], node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports must be absolute"
+            yield node.module.partition(".")[0], node.lineno
+
+
+def test_every_package_is_listed():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == set(ALLOWED) - {"environment"} | {"tests"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(project["tool"]["setuptools"]["packages"]) == packages - {"tests"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    known = ALLOWED[package] | {package}
+    for name, line in imported(path):
+        where = f"{path.relative_to(ROOT)}:{line}"
+        if name in ALLOWED or name == "tests":
+            assert name in known, f"{where}: {package} must not import {name}"
+        if name in HEAVY:
+            assert package in HEAVY[name], f"{where}: {package} must not import {name}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_exported_name_exists(name):
+    module = importlib.import_module(name)
+    names = getattr(module, "__all__", None)
+    if module.__file__.endswith("__init__.py") and names is None:
+        return
+    assert names is not None, f"{name} must have __all__"
+    assert list(names) == sorted(set(names), key=list(names).index), f"{name}.__all__ must not repeat a name"
+    assert [entry for entry in names if not hasattr(module, entry)] == []
+
+
+@pytest.mark.parametrize("package", ["torch", "cocotb"])
+def test_bitstream_runs_without_the_test_set(package):
+    # A fresh interpreter in which the package cannot be imported, as in the environment of `make bitstream`.
+    program = f"import sys; sys.modules[{package!r}] = None; import gateware.build, sim.__main__, firmware.host"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_recipe_loads(name):
+    assert load_recipe(name).name == name
+
+
+def test_no_file_has_a_forbidden_name():
+    names = {path.name for path in ROOT.rglob("*.py") if ".venv" not in path.parts}
+    assert not names & {"utils.py", "util.py", "common.py", "misc.py", "helpers.py"}
+
+
+def pins(packages):
+    """Locked versions by name."""
+    lines = "\n".join(lock.read_text() for lock in packages.locks)
+    found = re.findall(r"^(?!#)(\S+)==(\S+)$", lines, re.MULTILINE)
+    assert len(found) == sum(bool(line) and not line.startswith("#") for line in lines.splitlines())
+    normal = [(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in found]
+    assert len(dict(normal)) == len(normal), "a package must be locked once"
+    return dict(normal)
+
+
+def test_locks_pin_every_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for packages, wanted in [
+        (virtual.PackageSet.BITSTREAM, project["dependencies"]),
+        (virtual.PackageSet.TEST, [entry for extra in project["optional-dependencies"].values() for entry in extra]),
+    ]:
+        locked = pins(packages)
+        for requirement in wanted:
+            name, _, exact = re.match(r"([\w.-]+)(==)?(\S*)", requirement).groups()
+            assert name in locked
+            if "==" in requirement:
+                assert locked[name] == exact
+
+
+def test_bitstream_set_has_neither_torch_nor_cocotb():
+    assert not {"torch", "cocotb", "matplotlib", "pytest"} & set(pins(virtual.PackageSet.BITSTREAM))
+
+
+def test_stamp_depends_on_the_set():
+    keys = {virtual.stamp_key(packages) for packages in virtual.PackageSet}
+    assert len(keys) == len(virtual.PackageSet)
+    assert virtual.stamp_key(virtual.PackageSet.TEST) in keys
+
+
+def test_folder_of_somebody_is_not_cleared(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    message = f"{tmp_path} must be a virtual environment, not a folder with 'thesis.tex'"
+    with pytest.raises(virtual.EnvironmentProblem, match=f"^{re.escape(message)}$"):
+        virtual.prepare(virtual.PackageSet.BITSTREAM, tmp_path)
+    assert (tmp_path / "thesis.tex").exists()

@@ -12,6 +12,7 @@ import numpy as np
 from amaranth.lib import data
 
 from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Reset, Shape
+from arch.widths import layer_widths
 from boards.board import Board
 from gateware.accelerator import MemoryImage
 from gateware.config import PLANES, ConfigError, EngineConfig, bits_for
@@ -243,39 +244,22 @@ def _place_apart(sizes: list[int], spaces: list[tuple[int, int]]) -> list[int] |
     return places
 
 
-def _membrane_range(stage: Stage, timesteps: int, planes: bool, zero_point: int) -> tuple[int, int]:
-    """Least and largest number that the PIF unit meets, in units of ``2 ** -F`` of the layer.
-
-    Bounds hold for any input; the least includes a membrane without spike minus its threshold.
-    """
-    neurons = stage.layer.neurons  # type: ignore[union-attr]
-    flat    = stage.layer.weights.reshape(len(stage.layer.weights), -1).astype(np.int64)
-    plus, minus = (flat > 0).sum(1), (flat < 0).sum(1)
-    top, bottom = (255 - zero_point, -zero_point) if planes else (1, 0)
-    high = [int(value) for value in plus * top - minus * bottom]
-    low  = [int(value) for value in plus * bottom - minus * top]
-    least = most = 0
-    for channel in range(len(flat)):
-        theta, bias = int(neurons.threshold[channel]), int(neurons.bias[channel])
-        floor = ceiling = int(neurons.initial[channel])
-        least, most = min(least, floor), max(most, ceiling)
-        for _ in range(timesteps):
-            if neurons.leak_shift is not None:
-                floor   -= floor >> neurons.leak_shift
-                ceiling -= ceiling >> neurons.leak_shift
-                least, most = min(least, floor), max(most, ceiling)
-            floor   += (low[channel] << neurons.fraction) + bias
-            ceiling += (high[channel] << neurons.fraction) + bias
-            least, most = min(least, floor - theta), max(most, ceiling)
-            if ceiling >= theta:
-                if neurons.reset is Reset.ZERO:
-                    floor, ceiling = min(floor, 0), max(0, min(ceiling, theta - 1))
-                    if floor >= theta:
-                        floor = 0
-                else:
-                    floor   = min(floor, max(floor, theta) - theta)
-                    ceiling = max(min(ceiling, theta - 1), ceiling - theta)
-    return least, most
+def _membrane_bits(network: Network, stages: tuple[Stage, ...], fraction: int) -> list[int]:
+    """Bits that the PIF unit needs for each stage: membranes, and what a membrane lacks to its threshold."""
+    widths = list(layer_widths(network))
+    bits = []
+    for stage in stages:
+        if isinstance(stage.layer, Readout):
+            continue
+        layer = widths[stage.index]
+        assert layer is not None
+        assert layer.membrane is not None
+        assert layer.difference is not None
+        shift = fraction - stage.layer.neurons.fraction
+        low  = min(layer.membrane.low, layer.difference.low, -int(stage.layer.neurons.threshold.max()))
+        high = max(layer.membrane.high, layer.difference.high, int(stage.layer.neurons.threshold.max()))
+        bits.append(_signed_bits(low << shift, high << shift))
+    return bits
 
 
 def _signed_bits(least: int, most: int) -> int:
@@ -316,13 +300,7 @@ def choose_config(network: Network, *, lanes: int, width: int, timesteps: int, s
         counts.append(nonzero * sum(1 << (part * base.timesteps) for part in range(base.slices)) if planes else nonzero)
     accumulator = max(2, bits_for(max(counts)), base.sum_width if pixels else 0)
 
-    membrane = fraction + 2
-    for number, stage in enumerate(stages):
-        if isinstance(stage.layer, Readout):
-            continue
-        least, most = _membrane_range(stage, network.timesteps, pixels and number == 0, network.input.zero_point)
-        shift = fraction - stage.layer.neurons.fraction
-        membrane = max(membrane, _signed_bits(least << shift, most << shift))
+    membrane = max([fraction + 2, *_membrane_bits(network, stages, fraction)])
     scores = network.timesteps * int(np.count_nonzero(stages[-1].layer.weights, axis=1).max())
     membrane = max(membrane, fraction + _signed_bits(-scores, scores))
 
@@ -359,6 +337,10 @@ def _check_limits(network: Network, config: EngineConfig, stages: tuple[Stage, .
            "use fewer or smaller layers")
     _check("network", f"groups of {config.lanes} channels", groups, config.channel_groups,
            "use fewer channels in all layers together")
+    for stage in stages:
+        if not isinstance(stage.layer, Readout):
+            _check(stage.name, "fractional bits", stage.layer.neurons.fraction, config.fraction, "export it with fewer")
+    membranes = iter(_membrane_bits(network, stages, config.fraction))
     for stage, schedule in zip(stages, schedules, strict=True):
         _check(stage.name, "words of a kernel row", schedule.run, config.max_run, "use a smaller map or fewer channels")
         _check(stage.name, "words of a map row", schedule.row_words + schedule.padding * schedule.words,
@@ -368,14 +350,11 @@ def _check_limits(network: Network, config: EngineConfig, stages: tuple[Stage, .
         if isinstance(stage.layer, Readout):
             continue
         neurons = stage.layer.neurons
-        _check(stage.name, "fractional bits", neurons.fraction, config.fraction, "export it with fewer")
         if neurons.reset is Reset.ZERO and not config.hard_reset:
             raise ConfigError(f"{stage.name}: this circuit has no hard reset")
         if neurons.leak_shift is not None and not config.leak:
             raise ConfigError(f"{stage.name}: this circuit has no leak")
-        least, most = _membrane_range(stage, network.timesteps, pixels and stage.index == 0, network.input.zero_point)
-        shift = config.fraction - neurons.fraction
-        _check(stage.name, "membrane bits", _signed_bits(least << shift, most << shift), config.membrane_width,
+        _check(stage.name, "membrane bits", next(membranes), config.membrane_width,
                "choose a circuit with a wider membrane")
 
 

@@ -77,13 +77,16 @@ class System(wiring.Component):
 
         wiring.connect(m, link.o_pixels, accelerator.i_pixels)
         wiring.connect(m, accelerator.o_words, link.i_words)
+        # Strobes are as far apart as characters, so a register costs nothing and cuts the path through both blocks.
+        m.d.sync += [
+            accelerator.begin.eq(link.begin),
+            accelerator.commit.eq(link.commit),
+            accelerator.abort.eq(link.abort),
+        ]
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
             self.busy.eq(accelerator.busy),
-            accelerator.begin.eq(link.begin),
-            accelerator.commit.eq(link.commit),
-            accelerator.abort.eq(link.abort),
             link.accept.eq(accelerator.accept),
             link.image_bytes.eq(accelerator.image_bytes),
             link.result_words.eq(accelerator.result_words),

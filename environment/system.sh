@@ -28,6 +28,8 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Pyth
     for tool in $tools; do
         command -v "$tool" >/dev/null || echo "$tool"
     done
+    # perl-base, which every Debian has, lacks what Verilator's start script uses.
+    ! command -v perl >/dev/null || perl -MPod::Usage -e 1 2>/dev/null || echo perl
 }
 
 # A Python that is too old is not replaced: the system's packages have no newer one.

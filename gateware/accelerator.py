@@ -128,12 +128,19 @@ class Accelerator(wiring.Component):
         wiring.connect(m, pixels.r_stream, windows.i_pixels)
         wiring.connect(m, readout.o_words, wiring.flipped(self.o_words))
 
-        # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up.
-        urgent = Signal()
-        m.d.sync += urgent.eq(pixels.level >= PIXEL_FIFO_DEPTH // 2)
+        # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up: then they take a clock of the
+        # sequencer, decided a clock ahead, so that a single flip-flop stands between the sequencer and its word.
+        urgent   = Signal()
+        pressing = Signal()
+        blocked  = Signal()
+        m.d.sync += [
+            urgent.eq(pixels.level >= PIXEL_FIFO_DEPTH // 2),
+            pressing.eq(windows.write & urgent),
+            blocked.eq(collector.write_next | (windows.write & urgent)),
+        ]
         m.d.comb += [
-            windows.grant.eq(~collector.write & (urgent | ~sequencer.request)),
-            sequencer.grant.eq(~collector.write & ~(windows.write & urgent)),
+            windows.grant.eq(~collector.write & (pressing | ~sequencer.request)),
+            sequencer.grant.eq(~blocked),
         ]
         # Registered, because the memory is at the edge of the chip and its address has three sources.
         m.d.sync += [
@@ -198,7 +205,7 @@ class Accelerator(wiring.Component):
             m.d.sync += stalls.eq(0)
         with m.Elif(sequencer.busy):
             m.d.sync += cycles.eq(cycles + 1)
-            with m.If(windows.grant & sequencer.request):
+            with m.If(pressing & ~collector.write & sequencer.request):
                 m.d.sync += stalls.eq(stalls + 1)
 
         full      = Signal(2)

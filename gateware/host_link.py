@@ -144,6 +144,7 @@ class HostLink(wiring.Component):
         missing   = Signal(16)
         complete  = Signal()
         header_stb   = Signal()
+        header_settled = Signal()
         check_header = Signal()
         live      = Signal()    # between begin and commit or abort
         silence   = Signal(range(self.timeout_bits + 1))
@@ -168,12 +169,13 @@ class HostLink(wiring.Component):
             m.d.sync += silence.eq(silence + 1)
 
         m.d.comb += self.o_pixels.payload.eq(byte)
-        m.d.comb += overrun.eq(self.o_pixels.valid & ~self.o_pixels.ready & receiver.bit_stb)
+        m.d.sync += overrun.eq(self.o_pixels.valid & ~self.o_pixels.ready & receiver.bit_stb)
         with m.If(self.o_pixels.ready | receiver.bit_stb):
             m.d.sync += self.o_pixels.valid.eq(0)
 
         m.d.sync += header_stb.eq(0)
-        m.d.sync += check_header.eq(header_stb)
+        m.d.sync += header_settled.eq(header_stb)
+        m.d.sync += check_header.eq(header_settled)
         m.d.sync += tag_again.eq(0)
         m.d.sync += end_stb.eq(0)
         m.d.sync += ended.eq(end_stb)
@@ -226,7 +228,7 @@ class HostLink(wiring.Component):
             m.d.sync += tagged.eq(~pending)
 
         wanted = Signal()
-        m.d.comb += wanted.eq(Mux(classify, missing == ~self.image_bytes, complete))
+        m.d.sync += wanted.eq(Mux(classify, missing == ~self.image_bytes, complete))
         m.d.comb += self.begin.eq(check_header & classify & wanted & self.accept)
         intact = Signal()  # the frame that ends is what was sent
         m.d.sync += intact.eq(check.good)

@@ -25,7 +25,7 @@ class Readout(wiring.Component):
     group) are dropped. ``send`` starts the transfer of ``HEADER_WORDS + classes`` words: class, cycles, stall cycles,
     then every score, sign-extended.
 
-    Throughput: one score per clock in; one word per two clocks out. The first word is valid two clocks after
+    Throughput: one score per clock in; one word per three clocks out. The first word is valid three clocks after
     ``send``. Stalls as long as the consumer does; ``clear`` and scores must not come while ``busy``.
     Cost: about 120 LUTs and one or two block RAMs.
 
@@ -103,16 +103,19 @@ class Readout(wiring.Component):
 
         sent = Signal(bits_for(config.classes + HEADER_WORDS))
         m.d.comb += read.addr.eq(sent - HEADER_WORDS)
-        m.d.comb += self.o_words.p.last.eq(sent == self.classes + (HEADER_WORDS - 1))
-        with m.Switch(sent):
-            with m.Case(0):
-                m.d.comb += self.o_words.p.word.eq(winner)
-            with m.Case(1):
-                m.d.comb += self.o_words.p.word.eq(self.cycles)
-            with m.Case(2):
-                m.d.comb += self.o_words.p.word.eq(self.stalls)
-            with m.Default():
-                m.d.comb += self.o_words.p.word.eq(read.data)
+
+        def prepare():
+            """Put the next word into the output register."""
+            m.d.sync += self.o_words.p.last.eq(sent == self.classes + (HEADER_WORDS - 1))
+            with m.Switch(sent):
+                with m.Case(0):
+                    m.d.sync += self.o_words.p.word.eq(winner)
+                with m.Case(1):
+                    m.d.sync += self.o_words.p.word.eq(self.cycles)
+                with m.Case(2):
+                    m.d.sync += self.o_words.p.word.eq(self.stalls)
+                with m.Default():
+                    m.d.sync += self.o_words.p.word.eq(read.data)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -121,6 +124,10 @@ class Readout(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += self.busy.eq(1)
+                m.next = "PREPARE"
+            with m.State("PREPARE"):
+                m.d.comb += self.busy.eq(1)
+                prepare()
                 m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += self.busy.eq(1)

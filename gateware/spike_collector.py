@@ -44,6 +44,8 @@ class SpikeCollector(wiring.Component):
     score_mode : :py:`In(1)`
         The layer has no spikes: write nothing.
     write : :py:`Out(1)`
+    write_next : :py:`Out(1)`
+        There will be a ``write`` in the next clock.
     address, mask, write_data : :py:`Out(...)`
         To the spike memory.
     """
@@ -63,6 +65,7 @@ class SpikeCollector(wiring.Component):
             "spikes":      In(config.timesteps),
             "score_mode":  In(1),
             "write":       Out(1),
+            "write_next":  Out(1),
             "address":     Out(config.address_width),
             "mask":        Out(config.width),
             "write_data":  Out(word_layout(config)),
@@ -70,8 +73,8 @@ class SpikeCollector(wiring.Component):
 
     @staticmethod
     def latency_of(config: EngineConfig) -> int:
-        """Clocks from ``load`` to ``write``: the neurons, the PIF unit, the window register."""
-        return 1 + config.lanes + PifUnit.latency_of(config)
+        """Clocks from ``load`` to ``write``: the neurons, the PIF unit, two registers."""
+        return 2 + config.lanes + PifUnit.latency_of(config)
 
     def elaborate(self, platform):
         m = Module()
@@ -127,19 +130,25 @@ class SpikeCollector(wiring.Component):
             flags.word_end.eq(group_last),
         ]
         delayed = flags
-        for stage in range(PifUnit.latency_of(config)):
+        for stage in range(PifUnit.latency_of(config) + 1):
             following = Signal(flags_layout, name=f"flags{stage}")
             m.d.sync += following.eq(delayed)
             delayed = following
 
+        # One register more than needed: without it, lanes = 8 would write the spikes of a sum exactly when the end of a later
+        # one wants to read, wherever sums are as short as the cooldown (every first layer).
+        spikes = Signal.like(self.spikes, reset_less=True)
+        m.d.sync += spikes.eq(self.spikes)
+
         window = Signal(data.ArrayLayout(config.timesteps, config.lanes), reset_less=True)
         with m.If(delayed.neuron):
-            pooled = self.spikes | Mux(delayed.window_first, 0, window[0])
+            pooled = spikes | Mux(delayed.window_first, 0, window[0])
             m.d.sync += window.eq(Cat(window.as_value()[config.timesteps:], pooled))
 
         slot    = Signal(range(config.slots))
         word_end = Signal()
-        m.d.sync += self.write.eq(delayed.group_end)
+        m.d.comb += self.write_next.eq(delayed.group_end)
+        m.d.sync += self.write.eq(self.write_next)
         m.d.sync += word_end.eq(delayed.word_end)
         m.d.comb += self.write_data.eq(window.as_value().replicate(config.slots))
         m.d.comb += self.mask.eq(Cat((slot == index).replicate(config.lanes) for index in range(config.slots)))

@@ -1,5 +1,7 @@
 """Accelerator and host link: everything behind the pins ``rx`` and ``tx``. What simulations run."""
 
+import math
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -10,6 +12,7 @@ from arch.network import Encoding
 from gateware.accelerator import Accelerator
 from gateware.host_link import HostLink
 from gateware.mapper import Plan
+from gateware.readout import HEADER_WORDS
 from gateware.spike_memory import MemoryKind
 
 __all__ = ["System", "info_of"]
@@ -88,8 +91,14 @@ class System(wiring.Component):
             self.tx.eq(link.tx),
             self.busy.eq(accelerator.busy),
             link.accept.eq(accelerator.accept),
-            link.image_bytes.eq(accelerator.image_bytes),
-            link.result_words.eq(accelerator.result_words),
         ]
+        if self.empty:
+            m.d.comb += link.image_bytes.eq(accelerator.image_bytes)
+            m.d.comb += link.result_words.eq(accelerator.result_words)
+        else:
+            # Known when the circuit is built: constants save the registers.
+            network = self.plan.network
+            m.d.comb += link.image_bytes.eq(math.prod(network.input.shape))
+            m.d.comb += link.result_words.eq(HEADER_WORDS + network.classes)
 
         return m

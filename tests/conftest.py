@@ -1,5 +1,6 @@
-"""What every test run needs: versions in the header, and no quiet skips in CI."""
+"""What every test run needs: our Yosys, versions in the header, and no quiet skips in CI."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -9,6 +10,8 @@ import shutil
 import subprocess
 
 import pytest
+
+from gateware.toolchain import ToolMissingError, amaranth_tools
 
 #: Programs and packages without which some test would skip itself.
 PROGRAMS = ("g++", "git", "iverilog", "make", "perl")
@@ -42,3 +45,12 @@ def pytest_report_header():
     if missing:
         lines.append(f"missing, so that tests are skipped: {re.sub('_', '-', ', '.join(missing))}")
     return lines
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _amaranth_tools():
+    """Let Amaranth write Verilog with our Yosys in any test, in whatever order they run."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ToolMissingError):
+            stack.enter_context(amaranth_tools())
+        yield

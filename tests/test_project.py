@@ -10,6 +10,7 @@ import tomllib
 
 import pytest
 
+from arch import checkpoint, files
 from environment import virtual
 from train.recipe import load_recipe, shipped_recipes
 
@@ -101,6 +102,14 @@ def test_bitstream_runs_without_the_test_set(package):
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_recipe_loads(name):
     assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "models").glob("*.safetensors")), ids=lambda path: path.name)
+def test_every_model_loads(path):
+    if path.name.endswith(".checkpoint.safetensors"):
+        checkpoint.load(path)
+    else:
+        files.load(path)
 
 
 def test_no_file_has_a_forbidden_name():

@@ -218,7 +218,8 @@ def _samples(network: Network) -> tuple[np.ndarray, np.ndarray] | None:
     from sim.images import load_images, load_labels  # noqa: PLC0415
 
     folder = ROOT / "models" / "samples"
-    dataset = network.metadata.get("dataset")
+    training = network.metadata.get("training")
+    dataset = training.get("dataset") if isinstance(training, dict) else None
     images = folder / f"{dataset}-images.idx.gz"
     if not isinstance(dataset, str) or not images.exists():
         return None

@@ -1,0 +1,244 @@
+"""What the pages promise: links lead somewhere, commands and files exist, examples run and give what is printed."""
+
+import argparse
+import functools
+import importlib
+import pathlib
+import re
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+
+from arch import files
+from arch.link import Command, Frame, FrameReader, Info, InputEncoding, Reply, Result, crc16
+from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
+from boards import BOARDS, BoardError
+from gateware.accelerator import drain_cycles
+from gateware.build import DEFAULT_NETWORK
+from gateware.config import ConfigError
+from gateware.mapper import plan_for_board
+from gateware.sequencer import LAYER_START_CYCLES
+from gateware.top import pll_settings
+from sim.cycles import count_cycles
+from sim.generate import random_weights
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: Modules that a page may tell to run, with the one that has their parser.
+MODULES = {"train": "train.__main__", "export": "export.__main__", "sim": "sim.__main__",
+           "gateware.build": "gateware.build", "firmware.host": "firmware.host"}
+CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def code_of(page):
+    """All code of a page: fenced blocks, line by line, and what stands between backticks."""
+    text = page.read_text(encoding="utf-8")
+    yield from (line for _, block in CODE.findall(text) for line in block.splitlines())
+    yield from re.findall(r"`([^`\n]+)`", CODE.sub("", text))
+
+
+def slugs(page):
+    """Anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", CODE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@functools.cache
+def flags_of(module):
+    """All options of a module's parser, those of its commands included."""
+    parsers, flags = [importlib.import_module(MODULES[module]).create_parser()], set()
+    while parsers:
+        parser = parsers.pop()
+        flags |= set(parser._option_string_actions)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+    return flags
+
+
+@pages
+def test_links_lead_somewhere(page):
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in slugs(file), target
+
+
+@pages
+def test_commands_and_their_flags_exist(page):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    everything = set().union(*map(flags_of, MODULES))
+    for code in code_of(page):
+        for target in re.findall(r"^(?:\$ )?make ([\w-]+)", code):
+            assert target in targets, code
+        for module, rest in re.findall(r"python -m ([\w.]+)([^;#]*)", code):
+            if module == "pytest":
+                assert all((ROOT / path).exists() for path in re.findall(r"\s(tests/\S+)", rest)), code
+                continue
+            assert module in MODULES, code
+            used = set(re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", rest))
+            assert used <= flags_of(module), code
+        if re.match(r"--[a-z]", code):
+            assert code.split()[0] in everything, code
+
+
+@pages
+def test_files_that_are_named_exist(page):
+    for code in code_of(page):
+        if re.fullmatch(r"(arch|boards|docs|export|firmware|gateware|models|sim|tests|train)/[\w./-]*", code):
+            assert (ROOT / code).exists(), code
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda page: page.stem)
+def test_decisions_have_their_sections(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# {page.name[:4]} ")
+    assert re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE) == [
+        "Summary", "Motivation", "Explanation", "Drawbacks", "Alternatives", "Open questions"]
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs").glob("*.svg")), ids=lambda path: path.name)
+def test_pictures_can_be_drawn(picture):
+    root = xml.etree.ElementTree.parse(picture).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.get("viewBox")
+
+
+def example(name):
+    """Console block of ``docs/your-network.md`` whose command starts with ``name``."""
+    text = (ROOT / "docs" / "your-network.md").read_text(encoding="utf-8")
+    for kind, block in CODE.findall(text):
+        command, _, output = block.partition("\n")
+        if kind == "console" and command.startswith(f"$ {name}"):
+            yield command.removeprefix("$ "), output
+
+
+def masked(text):
+    """Text without what differs between machines: hashes, revisions, numbers and the spaces before them."""
+    text = re.sub(r"(?<=revision )[^\s,]+|\b[0-9a-f]{12,}\b", "#", text)
+    return re.sub(r"\s*(?<![\w.])-?\d[\d,.]*", " #", text).strip()
+
+
+def test_the_example_trains_exports_simulates_and_fits(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    (program,) = (block for kind, block in CODE.findall((ROOT / "docs" / "your-network.md").read_text(encoding="utf-8"))
+                  if kind == "python")
+    exec(compile(program, "mine.py", "exec"), {})
+    ((_, output),) = example("python mine.py")
+    assert capsys.readouterr().out == output
+    ran = 0
+    for module in ("export", "sim", "gateware.build"):
+        for command, output in example(f"python -m {module} "):
+            arguments = command.split()[3:]
+            if "--engine" in arguments:
+                continue  # tests/rtl compares the engines; compiling this circuit takes half a minute
+            assert importlib.import_module(MODULES[module]).main(arguments) == 0
+            assert masked(capsys.readouterr().out) == masked(output), command
+            ran += 1
+    assert ran == 3
+
+
+def neurons(channels):
+    zeros = np.zeros(channels, dtype=np.int64)
+    return Neurons(threshold=zeros + 5, bias=zeros, initial=zeros)
+
+
+def convolution(into, out, kernel, **options):
+    return Convolution(weights=random_weights(np.random.default_rng(0), out, into, kernel, kernel),
+                       neurons=neurons(out), **options)
+
+
+def network(side, channels, *layers, timesteps=4):
+    source = Input(encoding=Encoding.PIXELS, channels=channels, height=side, width=side)
+    shape = source.shape
+    for layer in layers:
+        shape = layer.output_shape(shape)
+    readout = Readout(weights=random_weights(np.random.default_rng(0), 10, int(np.prod(shape))))
+    return Network(input=source, layers=(*layers, readout), timesteps=timesteps)
+
+
+#: Networks that are too large for the iCEBreaker, in the order of the table of messages.
+TOO_LARGE = [
+    lambda: network(28, 1, convolution(1, 16, 5, stride=2, padding=2), convolution(16, 64, 3), convolution(64, 128, 3)),
+    lambda: network(128, 1, convolution(1, 16, 7), OrPool(size=7)),
+    lambda: network(32, 3, convolution(3, 64, 3, padding=1), convolution(64, 64, 1), convolution(64, 64, 1)),
+    lambda: network(28, 1, convolution(1, 16, 7), OrPool(size=7), timesteps=8),
+]
+
+
+def messages():
+    text = (ROOT / "docs" / "your-network.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", range(len(TOO_LARGE)))
+def test_messages_of_the_dry_run_are_those_on_the_page(number):
+    with pytest.raises(ConfigError, match=f"^{re.escape(messages()[number])}$"):
+        plan_for_board(TOO_LARGE[number](), BOARDS["icebreaker"])
+
+
+def test_clocks_that_the_pll_makes_are_those_on_the_page():
+    with pytest.raises(BoardError, match=f"^{re.escape(messages()[-1])}$"):
+        pll_settings(12e6, 40e6)
+    for clock in (36e6, 39e6, 48e6):
+        pll_settings(12e6, clock)
+    assert len(messages()) == len(TOO_LARGE) + 1
+
+
+def test_the_conversation_on_the_page_is_the_protocol():
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").partition("### Example of a conversation")[2]
+    ask, image, result = (bytes.fromhex(line) for line in CODE.search(text)[2].splitlines())
+    assert ask == Frame(command=Command.INFO, tag=7).to_bytes()
+    assert image == Frame(command=Command.CLASSIFY, tag=8, payload=bytes((0, 128, 255, 7))).to_bytes()
+    answer = Result(label=1, cycles=300, stalls=0, scores=(-2, 5))
+    assert result == Frame(command=Reply.RESULT, tag=8, payload=answer.to_bytes()).to_bytes()
+    (frame,) = FrameReader().feed(result)
+    assert Result.from_bytes(frame.payload, 2) == answer
+    assert crc16(b"123456789") == 0x6F91
+
+
+def test_the_info_block_on_the_page_is_the_one_that_is_sent():
+    info = Info(lanes=8, width=16, timesteps=4, encoding=InputEncoding.OFFSET, channels=3, image_height=28,
+                image_width=32, classes=10, clock_khz=39_000, digest=b"abcdefgh")
+    data = info.to_bytes()
+    fields = {0: b"STRN", 4: b"\x01", 5: b"\x08\x10\x04", 8: b"\x01", 9: b"\x03", 10: b"\x1c\x00", 12: b"\x20\x00",
+              14: b"\x0a\x00", 16: b"\x58\x98\x00\x00", 20: b"abcdefgh", 28: bytes(4)}
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").partition("The info block:")[2]
+    table = {int(offset): int(size) for offset, size in re.findall(r"^\| (\d+) \| (\d+) \|", text, re.MULTILINE)}
+    assert table == {offset: len(content) for offset, content in fields.items()}
+    assert all(data[offset:offset + len(content)] == content for offset, content in fields.items())
+
+
+@pytest.mark.skipif(not DEFAULT_NETWORK.exists(), reason="no network ships yet")
+def test_the_readme_has_the_clocks_of_the_shipped_network():
+    shipped = files.load(DEFAULT_NETWORK)
+    plan = plan_for_board(shipped, BOARDS["icebreaker"])
+    total = count_cycles(plan).total
+    report = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- report:")[2]
+    report = report.partition("<!-- report: end -->")[0]
+    assert re.findall(r"cycles per image +(\d+)", report) == [str(total)], "refresh the README from report.json"
+    assert f"| {total:,} |" in report
+    assert f"{shipped.metadata['accuracy']:.2%} of {shipped.metadata['accuracy_images']}" in report
+
+
+def test_the_clock_formula_on_the_page_is_close():
+    """``docs/architecture.md``: words and writes, or the array's pace, and about 32 clocks per layer."""
+    net = network(28, 1, convolution(1, 16, 7, stride=2, padding=3), convolution(16, 32, 3), OrPool(size=2),
+                  convolution(32, 64, 3), OrPool(size=2))
+    plan = plan_for_board(net, BOARDS["icebreaker"])
+    cycles = count_cycles(plan)
+    for number, (stage, at) in enumerate(zip(plan.stages, plan.schedules, strict=True)):
+        sums = stage.computed[1] * stage.computed[2] * at.groups
+        writes = 0 if number == len(plan.stages) - 1 else sums // stage.pool**2
+        roughly = max(sums * at.sum_words + writes, sums * plan.config.lanes)
+        assert 0 <= cycles.stages[number] - roughly <= LAYER_START_CYCLES + drain_cycles(plan.config) + 2
+    assert abs(LAYER_START_CYCLES + drain_cycles(plan.config) - 32) <= 4

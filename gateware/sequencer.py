@@ -126,9 +126,9 @@ class Sequencer(wiring.Component):
         step    = view("step")
         running = Signal()
         issue   = Signal()
+        turn    = Signal()  # issue, and the word ends a kernel row
         ends    = Signal()  # the word ends a kernel row
         last    = Signal()  # ... and a sum
-        finish  = Signal()  # ... and the layer
         # Which loops end with this kernel row: decided a clock ahead, since kernel rows are two clocks apart.
         loop_ends = Signal(6)
         turns     = Cat(kernel < 0, across < 0, down < 0, group < 0, column < 0, row < 0)
@@ -140,9 +140,10 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             ends.eq(run < 0),
             last.eq(ends & loop_ends[0]),
-            finish.eq(ends & loop_ends[5]),
             self.request.eq(running & ~(ends & cooling)),
-            issue.eq(self.request & self.grant),
+            # The three below from registers, each in one LUT and not by way of another.
+            issue.eq((running & self.grant) & ~(ends & cooling)),
+            turn.eq((running & self.grant) & (ends & ~cooling)),
             self.address.eq(pointer.address),
         ]
 
@@ -184,19 +185,19 @@ class Sequencer(wiring.Component):
                 first.eq(last),
                 run.eq(Mux(ends, loops.run, run - 1)),
             ]
-        with m.If(issue & ends):
+        with m.If(turn):
             m.d.sync += kernel.eq(Mux(loop_ends[0], loops.kernel, kernel - 1))
-        with m.If(issue & last):
+        with m.If(turn & loop_ends[0]):
             m.d.sync += cooldown.eq(config.cooldown_cycles - 3)
             m.d.sync += cooling.eq(1)
             m.d.sync += across.eq(Mux(loop_ends[1], loops.pool, across - 1))
-        with m.If(issue & ends & loop_ends[1]):
+        with m.If(turn & loop_ends[1]):
             m.d.sync += down.eq(Mux(loop_ends[2], loops.pool, down - 1))
-        with m.If(issue & ends & loop_ends[2]):
+        with m.If(turn & loop_ends[2]):
             m.d.sync += group.eq(Mux(loop_ends[3], loops.groups, group - 1))
-        with m.If(issue & ends & loop_ends[3]):
+        with m.If(turn & loop_ends[3]):
             m.d.sync += column.eq(Mux(loop_ends[4], sizes.columns, column - 1))
-        with m.If(issue & ends & loop_ends[4]):
+        with m.If(turn & loop_ends[4]):
             m.d.sync += row.eq(row - 1)
 
         with m.FSM():
@@ -249,7 +250,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += entry.eq(advance)
                 m.d.sync += drain.eq(self.drain_cycles - 1)
-                with m.If(issue & finish):
+                with m.If(turn & loop_ends[5]):
                     m.d.sync += running.eq(0)
                     m.next = "DRAIN"
             with m.State("DRAIN"):

@@ -93,7 +93,7 @@ def test_labels_are_read(tmp_path):
 
 def test_the_samples_are_the_first_of_the_test_sets():
     network = make_network(height=28, width=28)
-    for name, first in (("mnist", [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]), ("fashion", [9, 2, 1, 1, 6, 1, 4, 6, 5, 7])):
+    for name, first in (("mnist", [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]), ("fashion-mnist", [9, 2, 1, 1, 6, 1, 4, 6, 5, 7])):
         assert load_images(SAMPLES / f"{name}-images.idx.gz", network).shape == (100, 1, 28, 28)
         labels = load_labels(SAMPLES / f"{name}-labels.idx.gz", classes=10)
         assert (len(labels), labels[:10].tolist()) == (100, first)

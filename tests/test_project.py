@@ -10,7 +10,8 @@ import tomllib
 
 import pytest
 
-from arch import checkpoint, files
+from arch import files
+from arch.checkpoint import Checkpoint
 from environment import virtual
 from train.recipe import load_recipe, shipped_recipes
 
@@ -107,7 +108,7 @@ def test_every_recipe_loads(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "models").glob("*.safetensors")), ids=lambda path: path.name)
 def test_every_model_loads(path):
     if path.name.endswith(".checkpoint.safetensors"):
-        checkpoint.load(path)
+        Checkpoint.load(path)
     else:
         files.load(path)
 

@@ -16,9 +16,13 @@ from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool,
 from boards import BOARDS, BoardError
 from gateware.accelerator import drain_cycles
 from gateware.build import DEFAULT_NETWORK
-from gateware.config import ConfigError
+from gateware.config import ConfigError, EngineConfig
+from gateware.dot_product import DotProduct
 from gateware.mapper import plan_for_board
+from gateware.neuron_array import NeuronArray
+from gateware.pif import PifUnit
 from gateware.sequencer import LAYER_START_CYCLES
+from gateware.spike_collector import SpikeCollector
 from gateware.top import pll_settings
 from sim.cycles import count_cycles
 from sim.generate import random_weights
@@ -147,6 +151,14 @@ def test_the_example_trains_exports_simulates_and_fits(tmp_path, monkeypatch, ca
     assert ran == 3
 
 
+def test_the_lines_for_the_first_rung_run(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(ROOT)
+    (program,) = (block for kind, block in CODE.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+                  if kind == "python")
+    exec(compile(program, "architecture.md", "exec"), {})
+
+
 def neurons(channels):
     zeros = np.zeros(channels, dtype=np.int64)
     return Neurons(threshold=zeros + 5, bias=zeros, initial=zeros)
@@ -227,7 +239,18 @@ def test_the_readme_has_the_clocks_of_the_shipped_network():
     report = report.partition("<!-- report: end -->")[0]
     assert re.findall(r"cycles per image +(\d+)", report) == [str(total)], "refresh the README from report.json"
     assert f"| {total:,} |" in report
-    assert f"{shipped.metadata['accuracy']:.2%} of {shipped.metadata['accuracy_images']}" in report
+    assert f"| {shipped.metadata['accuracy']:.2%} of {shipped.metadata['accuracy_images']:,} |" in report
+
+
+def test_latencies_on_the_page_are_those_of_the_blocks():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    config = EngineConfig()
+    pif = PifUnit.latency_of(config)
+    assert f"| `dot_product` | a word per clock | {DotProduct.latency_of(config)} |" in text
+    assert f"| {NeuronArray.latency_of(config)} to `load`, then a neuron per clock |" in text
+    assert f"| `pif` | a neuron per clock | {pif - config.timesteps} + T |" in text
+    rest = SpikeCollector.latency_of(config) - config.lanes - pif
+    assert f"| {rest} + P + {pif - config.timesteps} + T from `load` to the write |" in text
 
 
 def test_the_clock_formula_on_the_page_is_close():

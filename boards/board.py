@@ -43,7 +43,7 @@ class Board:
     spike_words: int
     #: Rows of the weight memory.
     weight_rows: int
-    #: System clock, in Hz, if none is asked for: one that every place-and-route seed tried closed for the shipped networks.
+    #: System clock, in Hz, if none is asked for: every place-and-route seed of 8 closed it for the shipped networks.
     default_clock_hz: float
 
     def divisor(self, clock_hz: float, baud: int) -> int:
@@ -66,5 +66,6 @@ class Board:
         for baud in sorted(BAUD_RATES, reverse=True):
             if clock_hz % baud == 0 and clock_hz / baud >= 4:
                 return baud
-        raise BoardError(f"clock must be a multiple of one of {', '.join(map(str, BAUD_RATES))} Hz with four clocks a bit, "
+        rates = ", ".join(map(str, BAUD_RATES))
+        raise BoardError(f"clock must be a multiple of one of {rates} Hz with four clocks a bit, "
                          f"not {clock_hz / 1e6:g} MHz")

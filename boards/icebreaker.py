@@ -8,7 +8,7 @@ __all__ = ["ICEBREAKER"]
 
 
 def _platform() -> Any:
-    from amaranth_boards.icebreaker import ICEBreakerPlatform  # noqa: PLC0415
+    from amaranth_boards.icebreaker import ICEBreakerPlatform
 
     return ICEBreakerPlatform()
 

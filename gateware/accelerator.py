@@ -56,16 +56,17 @@ def drain_cycles(config: EngineConfig) -> int:
 class Accelerator(wiring.Component):
     """Classifies images, one at a time, while the next one arrives.
 
-    An image is announced by ``begin``, sent as ``i_pixels`` and released by ``commit``. Two image buffers: ``accept`` is
-    high while one is free. Results leave in the order of the images; the next inference starts when the result
-    before has been handed over. ``abort`` forgets the image since ``begin``.
+    An image is announced by ``begin``, sent as ``i_pixels`` and released by ``commit``. Two image buffers:
+    ``accept`` is high while one is free. Results leave in the order of the images; the next inference starts
+    when the result before has been handed over. ``abort`` forgets the image since ``begin``.
 
     The inference takes exactly the cycles of :func:`sim.cycles.count_cycles`, counted from the start (the last pixel of
-    the image is in memory, the engine is free) to the class, plus the stall cycles: clocks in which a pixel of the
-    next image took the memory. That happens only when the FIFO is half full; else pixels wait for idle clocks.
+    the image is in memory, the engine is free) to the class, as long as no pixel of the next image takes a clock from
+    it. That happens only when the FIFO is half full; else pixels wait for idle clocks. Such clocks are counted as
+    stalls; each delays the inference by one clock, and now and then one more when it moves a word onto a write.
 
-    Throughput: ``lanes * width * timesteps`` synaptic operations per clock. Back-pressure: ``i_pixels.ready`` is low when
-    the FIFO is full. Reset: the spike memory is filled in ``spike_words`` clocks, ``accept`` is low meanwhile.
+    Throughput: ``lanes * width * timesteps`` synaptic operations per clock. Back-pressure: ``i_pixels.ready`` is low
+    when the FIFO is full. Reset: the spike memory is filled in ``spike_words`` clocks, ``accept`` is low meanwhile.
 
     Parameters
     ----------
@@ -128,8 +129,8 @@ class Accelerator(wiring.Component):
         wiring.connect(m, pixels.r_stream, windows.i_pixels)
         wiring.connect(m, readout.o_words, wiring.flipped(self.o_words))
 
-        # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up: then they take a clock of the
-        # sequencer, decided a clock ahead, so that a single flip-flop stands between the sequencer and its word.
+        # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up: then they take a clock of
+        # the sequencer, decided a clock ahead, so that a single flip-flop stands between the sequencer and its word.
         urgent   = Signal()
         pressing = Signal()
         blocked  = Signal()

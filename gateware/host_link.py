@@ -281,9 +281,11 @@ class HostLink(wiring.Component):
         byte_end  = Signal()
         last      = Signal()
         bit       = Signal()
-        # Bits are taken at least four clocks apart, whatever chooses them settles in three.
+        # Bits are taken at least four clocks apart, whatever chooses them settles in three: in two steps.
+        word_byte = Signal(8, reset_less=True)
         next_bit  = Signal(reset_less=True)
 
+        m.d.sync += word_byte.eq(self.i_words.p.word.word_select(index[:2], 8))
         m.d.sync += next_bit.eq(bit)
         m.d.comb += [
             is_result.eq(~control),
@@ -324,7 +326,7 @@ class HostLink(wiring.Component):
                 m.d.comb += transmitter.i.valid.eq(1)
             with m.Case(_Field.PAYLOAD):
                 with m.If(is_result):
-                    m.d.comb += bit.eq(self.i_words.p.word.bit_select(Cat(position, index[:2]), 1))
+                    m.d.comb += bit.eq(word_byte.bit_select(position, 1))
                     m.d.comb += transmitter.i.valid.eq(self.i_words.valid)
                 with m.Elif(is_info):
                     m.d.comb += bit.eq(info_data.bit_select(position, 1))

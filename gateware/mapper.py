@@ -7,8 +7,10 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from amaranth.hdl import Shape as Shape_
 from amaranth.lib import data
 
 from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Reset, Shape
@@ -189,8 +191,8 @@ def _schedule(config: EngineConfig, stages: tuple[Stage, ...]) -> tuple[Schedule
     _check(stages[0].name, "words of packed windows", buffer_words, half,
            "use a smaller image, a larger stride or a smaller kernel")
 
-    # Every map in a place of its own if they fit (then a simulation can read all of them back), else the maps take turns
-    # at both ends of what the image buffers leave.
+    # Every map in a place of its own if they fit (then a simulation can read all of them back), else the maps take
+    # turns at both ends of what the image buffers leave.
     sizes  = [_map_words(config, stage.target) for stage in stages[:-1]]
     places = _place_apart(sizes, [(buffer_words, half), (half + buffer_words, config.spike_words)])
     if places is None:
@@ -202,8 +204,8 @@ def _schedule(config: EngineConfig, stages: tuple[Stage, ...]) -> tuple[Schedule
                 before = (places[number - 1], places[number - 1] + sizes[number - 1])
                 fits = place >= before[1] or place + size <= before[0]
             if not fits:
-                raise ConfigError(f"{stages[number].name}: its spikes take {size} words of spike memory and those of the "
-                                  f"layer before must stay: {high - low} words are not enough")
+                raise ConfigError(f"{stages[number].name}: its spikes take {size} words of spike memory and those of "
+                                  f"the layer before must stay: {high - low} words are not enough")
 
     schedules, row, group = [], 0, 0
     for number, stage in enumerate(stages):
@@ -245,7 +247,7 @@ def _place_apart(sizes: list[int], spaces: list[tuple[int, int]]) -> list[int] |
 
 
 def _membrane_bits(network: Network, stages: tuple[Stage, ...], fraction: int) -> list[int]:
-    """Bits that the PIF unit needs for each stage: membranes, and what a membrane lacks to its threshold."""
+    """Bits that the PIF unit needs for each stage: membranes and what they lack to the threshold; last, the scores."""
     widths = list(layer_widths(network))
     bits = []
     for stage in stages:
@@ -259,7 +261,9 @@ def _membrane_bits(network: Network, stages: tuple[Stage, ...], fraction: int) -
         low  = min(layer.membrane.low, layer.difference.low, -int(stage.layer.neurons.threshold.max()))
         high = max(layer.membrane.high, layer.difference.high, int(stage.layer.neurons.threshold.max()))
         bits.append(_signed_bits(low << shift, high << shift))
-    return bits
+    # Scores leave through the adder of the first timestep.
+    scores = network.timesteps * int(np.count_nonzero(stages[-1].layer.weights, axis=1).max())
+    return [*bits, fraction + _signed_bits(-scores, scores)]
 
 
 def _signed_bits(least: int, most: int) -> int:
@@ -290,35 +294,42 @@ def choose_config(network: Network, *, lanes: int, width: int, timesteps: int, s
     schedules = _schedule(base, stages)
     neurons   = [stage.layer.neurons for stage in stages if not isinstance(stage.layer, Readout)]
     fraction  = max((item.fraction for item in neurons), default=0)
-
-    counts = []
-    for number, stage in enumerate(stages):
-        flat = stage.layer.weights.reshape(len(stage.layer.weights), -1)
-        # A synapse of either sign can count one; in pixel mode, a slice of the planes can.
-        nonzero = int(np.count_nonzero(flat, axis=1).max())
-        planes  = pixels and number == 0
-        counts.append(nonzero * sum(1 << (part * base.timesteps) for part in range(base.slices)) if planes else nonzero)
-    accumulator = max(2, bits_for(max(counts)), base.sum_width if pixels else 0)
-
-    membrane = max([fraction + 2, *_membrane_bits(network, stages, fraction)])
-    scores = network.timesteps * int(np.count_nonzero(stages[-1].layer.weights, axis=1).max())
-    membrane = max(membrane, fraction + _signed_bits(-scores, scores))
-
-    sides = [side for stage in stages for side in (*stage.source[1:], *stage.target[1:])]
     return dataclasses.replace(
         base,
-        accumulator_width=accumulator,
-        membrane_width=membrane,
+        accumulator_width=max(2, base.sum_width if pixels else 0, _accumulator_bits(base, stages)),
+        membrane_width=max(fraction + 2, *_membrane_bits(network, stages, fraction)),
         fraction=fraction,
         hard_reset=any(item.reset is Reset.ZERO for item in neurons),
         leak=any(item.leak_shift is not None for item in neurons),
         channel_groups=max(2, schedules[-1].group + schedules[-1].groups),
         layers=max(2, len(stages)),
         max_run=max(schedule.run for schedule in schedules),
-        max_side=max(sides),
-        max_row_words=max(schedule.row_words + schedule.padding * schedule.words for schedule in schedules),
+        max_side=max(_side(stage) for stage in stages),
+        max_row_words=max(_row_words(schedule) for schedule in schedules),
         classes=network.classes,
     )
+
+
+def _accumulator_bits(config: EngineConfig, stages: tuple[Stage, ...]) -> int:
+    """Bits of the largest count: every synapse that is not zero counts one, in each slice of a word of pixels."""
+    counts = []
+    for number, stage in enumerate(stages):
+        nonzero = int(np.count_nonzero(stage.layer.weights.reshape(len(stage.layer.weights), -1), axis=1).max())
+        planes  = config.pixels and number == 0
+        counts.append(nonzero * sum(1 << (part * config.timesteps) for part in range(config.slices)) if planes
+                      else nonzero)
+    return bits_for(max(counts))
+
+
+def _side(stage: Stage) -> int:
+    """Largest coordinate of a stage's maps; those of the source begin and end in the padding."""
+    padding = _field(stage)[3]
+    return max(*(side + padding for side in stage.source[1:]), *stage.computed[1:], *stage.target[1:])
+
+
+def _row_words(schedule: Schedule) -> int:
+    """Largest coordinate within a row of the source map, in words; a row ends in the padding."""
+    return schedule.row_words + schedule.padding * schedule.words
 
 
 def _check_limits(network: Network, config: EngineConfig, stages: tuple[Stage, ...],
@@ -337,16 +348,19 @@ def _check_limits(network: Network, config: EngineConfig, stages: tuple[Stage, .
            "use fewer or smaller layers")
     _check("network", f"groups of {config.lanes} channels", groups, config.channel_groups,
            "use fewer channels in all layers together")
+    _check("network", "accumulator bits", _accumulator_bits(config, stages), config.accumulator_width,
+           "choose a circuit with wider accumulators")
     for stage in stages:
         if not isinstance(stage.layer, Readout):
             _check(stage.name, "fractional bits", stage.layer.neurons.fraction, config.fraction, "export it with fewer")
     membranes = iter(_membrane_bits(network, stages, config.fraction))
     for stage, schedule in zip(stages, schedules, strict=True):
         _check(stage.name, "words of a kernel row", schedule.run, config.max_run, "use a smaller map or fewer channels")
-        _check(stage.name, "words of a map row", schedule.row_words + schedule.padding * schedule.words,
-               config.max_row_words, "use a narrower map or fewer channels")
-        _check(stage.name, "side of its maps", max(*stage.source[1:], *stage.target[1:]), config.max_side,
-               "use a smaller map")
+        _check(stage.name, "words of a map row", _row_words(schedule), config.max_row_words,
+               "use a narrower map or fewer channels")
+        _check(stage.name, "side of its maps", _side(stage), config.max_side, "use a smaller map")
+        _check(stage.name, "membrane bits", next(membranes), config.membrane_width,
+               "choose a circuit with a wider membrane")
         if isinstance(stage.layer, Readout):
             continue
         neurons = stage.layer.neurons
@@ -354,21 +368,25 @@ def _check_limits(network: Network, config: EngineConfig, stages: tuple[Stage, .
             raise ConfigError(f"{stage.name}: this circuit has no hard reset")
         if neurons.leak_shift is not None and not config.leak:
             raise ConfigError(f"{stage.name}: this circuit has no leak")
-        _check(stage.name, "membrane bits", next(membranes), config.membrane_width,
-               "choose a circuit with a wider membrane")
 
 
 def _countdowns(**counts: int) -> dict[str, int]:
     return {name: countdown(count) for name, count in counts.items()}
 
 
-def _const(layout: data.StructLayout, values: dict) -> int:
-    """Pack an entry; pointers are modulo their width."""
-    fields = {}
+def _modular(layout: data.StructLayout, values: dict[str, int]) -> int:
+    """Pack numbers that are meant modulo their width: pointers, their differences, biases."""
+    return layout.const({name: value % (1 << layout[name].width) for name, value in values.items()}).as_value().value
+
+
+def _const(layout: data.StructLayout, values: dict[str, Any]) -> int:
+    """Pack an entry whose numbers fit: the limits of the circuit were checked before."""
     for name, value in values.items():
-        shape = layout[name].shape
-        fields[name] = value % (1 << shape) if isinstance(shape, int) else value
-    return layout.const(fields).as_value().value
+        if isinstance(value, int):
+            shape = Shape_.cast(layout[name].shape)
+            low, high = (-(1 << shape.width - 1), 1 << shape.width - 1) if shape.signed else (0, 1 << shape.width)
+            assert low <= value < high, (name, value, shape)
+    return layout.const(values).as_value().value
 
 
 def _steps(point: Callable[..., dict[str, int]], pairs: dict[int, tuple[tuple, tuple] | None]) -> dict[int, dict]:
@@ -420,10 +438,10 @@ def _program(config: EngineConfig, network: Network, stages: tuple[Stage, ...],
             leak    = neurons.leak_shift
             # The membrane has fewer bits than a longer shift would move: the result is the sign, either way.
             mode |= {"hard": neurons.reset is Reset.ZERO, "leaky": leak is not None, "scale": scale,
-                     "leak": 0 if leak is None else min(leak + scale, config.membrane_width - 1)}
+                     "leak": 0 if leak is None else min(leak, config.membrane_width - 1)}
         entries = [0] * LAYER_ENTRIES
         for entry, fields in steps.items():
-            entries[entry] = _const(layouts["step"], fields)
+            entries[entry] = _modular(layouts["step"], fields)
         # Windows are positions of the result; only a convolution of a map can leave its source.
         height = stage.computed[1] if number == 0 else stage.source[1]
         entries[8]  = _const(layouts["loops"], _countdowns(run=at.run, kernel=at.kernel, pool=pool, groups=at.groups))
@@ -485,7 +503,7 @@ def _pixel_table(config: EngineConfig, network: Network, stage: Stage) -> list[i
 
     entries = [0] * PIXEL_ENTRIES
     for entry, fields in steps.items():
-        entries[entry] = _const(layouts["step"], fields)
+        entries[entry] = _modular(layouts["step"], fields)
     entries[8]  = _const(layouts["loops"], _countdowns(turns=turns, channels=channels, columns=width, rows=height))
     entries[9]  = _const(layouts["kernel"], {"side": 1 if whole else kernel_rows, "stride": stride - 1,
                                              "phase": padding % stride, "zero": network.input.zero_point})
@@ -506,8 +524,8 @@ def _weight_rows(config: EngineConfig, stages: tuple[Stage, ...], schedules: tup
             words = flat.reshape(-1, at.run, 1, config.slice_width).repeat(config.slices, axis=2)
         else:
             channels = weights.shape[3]
-            padded = np.pad(weights, ((0, at.groups * config.lanes - out), (0, 0), (0, 0), (0, -channels % config.width)))
-            words = padded
+            words = np.pad(weights, ((0, at.groups * config.lanes - out), (0, 0), (0, 0),
+                                     (0, -channels % config.width)))
         words = words.reshape(at.groups, config.lanes, at.sum_words, config.width)
         bits  = 1 << np.arange(config.width, dtype=object)
         nonzero  = ((words != 0) * bits).sum(-1)
@@ -543,7 +561,7 @@ def _constants(config: EngineConfig, network: Network, stages: tuple[Stage, ...]
                     bias      = (int(neurons.bias[channel]) << scale) - (offset << config.fraction)
                     first     = bias + (initial << scale)
                     threshold = int(neurons.threshold[channel]) << scale
-            packed.append(_const(layout, {"first": first, "bias": bias, "threshold": threshold}))
+            packed.append(_modular(layout, {"first": first, "bias": bias, "threshold": threshold}))
     return packed
 
 

@@ -163,8 +163,8 @@ class PifUnit(wiring.Component):
             m.d.comb += spike.eq(~reduced[-1])
 
             following = Signal(width, name=f"membrane{step}", reset_less=True)
-            # What a reset leaves is never negative. As an AND, because a multiplexer would become a synchronous reset and the
-            # spike be routed across the chip for it.
+            # What a reset leaves is never negative. As an AND, because a multiplexer would become a synchronous reset
+            # and the spike be routed across the chip for it.
             m.d.sync += following.eq(Cat(Mux(spike, reduced, charged)[:-1], charged[-1] & reduced[-1]))
             if config.hard_reset:
                 with m.If(spike & mode.hard):

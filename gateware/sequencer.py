@@ -1,4 +1,4 @@
-"""Walks through the layers of a network and issues one word of the array per clock.
+r"""Walks through the layers of a network and issues one word of the array per clock.
 
 ::
 

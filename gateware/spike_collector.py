@@ -135,8 +135,8 @@ class SpikeCollector(wiring.Component):
             m.d.sync += following.eq(delayed)
             delayed = following
 
-        # One register more than needed: without it, lanes = 8 would write the spikes of a sum exactly when the end of a later
-        # one wants to read, wherever sums are as short as the cooldown (every first layer).
+        # One register more than needed: without it, lanes = 8 would write the spikes of a sum exactly when the end of a
+        # later one wants to read, wherever sums are as short as the cooldown (every first layer).
         spikes = Signal.like(self.spikes, reset_less=True)
         m.d.sync += spikes.eq(self.spikes)
 

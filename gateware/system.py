@@ -34,8 +34,8 @@ def info_of(plan: Plan, *, clock_hz: float) -> Info:
 class System(wiring.Component):
     """Classifies the images that a host sends (:mod:`arch.link`).
 
-    Throughput and latency: those of :class:`gateware.accelerator.Accelerator`, and a byte per 10 * ``divisor`` clocks on
-    the line. Reset: see there.
+    Throughput and latency: those of :class:`gateware.accelerator.Accelerator`, and a byte per 10 * ``divisor``
+    clocks on the line. Reset: see there.
 
     Parameters
     ----------
@@ -78,7 +78,6 @@ class System(wiring.Component):
         m.submodules.accelerator = accelerator = Accelerator(
             self.plan.config, image=None if self.empty else self.plan.image, memory_kind=self.memory_kind)
 
-        wiring.connect(m, link.o_pixels, accelerator.i_pixels)
         wiring.connect(m, accelerator.o_words, link.i_words)
         # Strobes are as far apart as characters, so a register costs nothing and cuts the path through both blocks.
         m.d.sync += [
@@ -86,6 +85,13 @@ class System(wiring.Component):
             accelerator.commit.eq(link.commit),
             accelerator.abort.eq(link.abort),
         ]
+        # So are pixels: one waits here, and the FIFO's level does not reach into the link.
+        pixel = accelerator.i_pixels
+        m.d.comb += link.o_pixels.ready.eq(~pixel.valid)
+        with m.If(pixel.ready | ~pixel.valid):
+            m.d.sync += pixel.valid.eq(link.o_pixels.valid & ~pixel.valid)
+        with m.If(~pixel.valid):
+            m.d.sync += pixel.payload.eq(link.o_pixels.payload)
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),

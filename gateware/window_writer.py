@@ -38,7 +38,7 @@ class WindowWriter(wiring.Component):
     begin : :py:`In(1)`
         Strobe: the next pixel is the first of an image.
     buffer : :py:`In(1)`
-        Image buffer to write, the top bit of the address. Sampled at ``begin``.
+        Image buffer to write, the top bit of the address. Sampled in the clock after ``begin``.
     i_pixels : :py:`In(stream.Signature(8))`
     idle : :py:`Out(1)`
         No pixel is under way.

@@ -67,8 +67,8 @@ class RtlEngine:
 
     name = "rtl"
 
-    def __init__(self, network: Network, *, board: str = "icebreaker", lanes: int | None = None, width: int | None = None,
-                 config: EngineConfig | None = None, seed: int = 1, **verilated: Any):
+    def __init__(self, network: Network, *, board: str = "icebreaker", lanes: int | None = None,
+                 width: int | None = None, config: EngineConfig | None = None, seed: int = 1, **verilated: Any):
         if config is None:
             self.plan: Plan = plan_for_board(network, BOARDS[board], lanes=lanes, width=width)
         else:

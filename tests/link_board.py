@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Designs with the ports of a board, for tests of the host link: an echo, and a core whose result is a sum of
-pixels."""
+pixels.
+"""
 
 from pathlib import Path
 

@@ -161,7 +161,6 @@ def test_operations_leave_padding_out():
     assert synaptic_operations(plan, 1) == 48 * 3 * 4
 
 
-@pytest.mark.xfail(reason="the mapper adds the scale to the leak shift, which the PIF unit masks already", strict=False)
 def test_leak_is_that_of_the_layer_whatever_its_fraction():
     plan = map_network(network(conv(2, 1, fraction=0, leak_shift=3)), CONFIG)
     layout = layer_layouts(CONFIG)["mode"]

@@ -1,0 +1,56 @@
+"""The system against the reference, through its pins, with the shipped networks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arch import files
+from boards import BOARDS
+from gateware.mapper import plan_for_board
+from gateware.system import info_of
+from sim.cycles import count_cycles
+from sim.images import load_images, load_labels
+from sim.reference import Reference
+from sim.rtl import RtlEngine
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+SHIPPED = sorted(path for path in MODELS.glob("*.safetensors") if not path.name.endswith(".checkpoint.safetensors"))
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_network_on_the_rtl_is_the_reference(path):
+    """100 real images: all scores, classes and cycles; of five, every spike that stays in memory."""
+    network = files.load(path)
+    dataset = network.metadata["training"]["dataset"]
+    images = load_images(MODELS / "samples" / f"{dataset}-images.idx.gz", network)
+    labels = load_labels(MODELS / "samples" / f"{dataset}-labels.idx.gz", classes=network.classes)
+    reference = Reference(network).run(images, spikes=True)
+    with RtlEngine(network) as engine:
+        result = engine.run(images)
+        spikes = engine.run(images[:5], spikes=True).spikes
+        predicted = count_cycles(engine.plan).total
+    np.testing.assert_array_equal(result.scores, reference.scores)
+    np.testing.assert_array_equal(result.classes, reference.classes)
+    assert set(result.cycles.tolist()) == {predicted}
+    assert not result.stall_cycles.any()
+    shown = [layer for layer, maps in enumerate(spikes) if maps is not None]
+    # A map before its OR-pool never exists in the hardware.
+    assert shown == [stage.last_index for stage in engine.plan.stages[:-1]]
+    for layer in shown:
+        np.testing.assert_array_equal(spikes[layer], reference.spikes[layer][:5])
+    assert (result.classes == labels).mean() > network.metadata["accuracy"] - 0.06
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_network_is_exact_and_fits(path):
+    network = files.load(path)
+    assert network.metadata["exact"] is True
+    assert network.weight_count <= 32768
+    plan = plan_for_board(network, BOARDS["icebreaker"])
+    assert plan.config.sop_per_cycle == 512
+    assert plan.config.fraction <= 8
+    assert plan.config.membrane_width <= 24
+    assert info_of(plan, clock_hz=48e6).digest.hex() == files.digest(network)[:16]
+

@@ -54,6 +54,8 @@ class RtlEngine:
         The circuit itself; overrides the choice.
     seed : :class:`int`
         Of the random memory contents.
+    divisor : :class:`int`
+        Clocks per bit of the line.
     verilated
         Further arguments of :class:`sim.verilated.Verilated`.
 
@@ -68,13 +70,14 @@ class RtlEngine:
     name = "rtl"
 
     def __init__(self, network: Network, *, board: str = "icebreaker", lanes: int | None = None,
-                 width: int | None = None, config: EngineConfig | None = None, seed: int = 1, **verilated: Any):
+                 width: int | None = None, config: EngineConfig | None = None, seed: int = 1,
+                 divisor: int = DIVISOR, **verilated: Any):
         if config is None:
             self.plan: Plan = plan_for_board(network, BOARDS[board], lanes=lanes, width=width)
         else:
             self.plan = map_network(network, config)
         with amaranth_tools():
-            source = verilog.convert(System(self.plan, divisor=DIVISOR, empty=True), name="sterna",
+            source = verilog.convert(System(self.plan, divisor=divisor, empty=True), name="sterna",
                                      strip_internal_attrs=True)
         image = self.plan.image
         contents: dict[str, list[int]] = {
@@ -86,14 +89,15 @@ class RtlEngine:
         for lane, rows in enumerate(image.weights):
             contents[f"accelerator.weights.lane{lane}"] = list(rows)
         self._spikes = "accelerator.spikes.words"
-        self._simulation = Verilated(source, memories=[*contents, self._spikes], divisor=DIVISOR, **verilated)
+        #: The running simulation; a :class:`sim.verilated.SimulationTransport` makes a board of it.
+        self.simulation = Verilated(source, memories=[*contents, self._spikes], divisor=divisor, **verilated)
         for name in (*contents, self._spikes):
-            self._simulation.fill(name, seed)
+            self.simulation.fill(name, seed)
         for name, rows in contents.items():
-            self._simulation.load(name, rows)
-        self._simulation.reset()
+            self.simulation.load(name, rows)
+        self.simulation.reset()
         # The spike memory is filled after reset; no image is accepted before.
-        self._simulation.run(limit=self.plan.config.spike_words + 100)
+        self.simulation.run(limit=self.plan.config.spike_words + 100)
         self._reader = FrameReader()
         self._tag = 0
         self._images = 0
@@ -107,7 +111,7 @@ class RtlEngine:
 
     def close(self) -> None:
         """End the simulation."""
-        self._simulation.close()
+        self.simulation.close()
 
     def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
         """Compute ``images`` one by one; see :class:`sim.engines.Engine`.
@@ -152,12 +156,12 @@ class RtlEngine:
             If the answer is not a result.
         """
         self._tag = (self._tag + 1) % 256
-        self._simulation.send(Frame(command=Command.CLASSIFY, tag=self._tag, payload=self.encode(image)).to_bytes())
+        self.simulation.send(Frame(command=Command.CLASSIFY, tag=self._tag, payload=self.encode(image)).to_bytes())
         frames: list[Frame] = []
         expected = 4 * (3 + self.plan.network.classes) + 7
         received = 0
         while not frames:
-            data = self._simulation.run(characters=max(1, expected - received), limit=REPLY_CLOCKS + 20_000_000)
+            data = self.simulation.run(characters=max(1, expected - received), limit=REPLY_CLOCKS + 20_000_000)
             if not data:
                 raise RtlError(f"image {self._images}: the circuit does not answer")
             received += len(data)
@@ -176,7 +180,7 @@ class RtlEngine:
             channels, rows, columns = stage.target
             words = -(-channels // config.width)
             count = rows * columns * words
-            values = self._simulation.read(self._spikes, place.target, count)
+            values = self.simulation.read(self._spikes, place.target, count)
             size  = math.ceil(config.width * config.timesteps / 8)
             bits  = np.unpackbits(np.frombuffer(b"".join(value.to_bytes(size, "little") for value in values), np.uint8)
                                   .reshape(count, size), axis=1, bitorder="little")

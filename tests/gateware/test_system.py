@@ -7,12 +7,14 @@ import pytest
 
 from arch import files
 from boards import BOARDS
+from firmware.host import Link
 from gateware.mapper import plan_for_board
 from gateware.system import info_of
 from sim.cycles import count_cycles
 from sim.images import load_images, load_labels
 from sim.reference import Reference
 from sim.rtl import RtlEngine
+from sim.verilated import SimulationTransport
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SHIPPED = sorted(path for path in MODELS.glob("*.safetensors") if not path.name.endswith(".checkpoint.safetensors"))
@@ -54,3 +56,25 @@ def test_shipped_network_is_exact_and_fits(path):
     assert plan.config.membrane_width <= 24
     assert info_of(plan, clock_hz=48e6).digest.hex() == files.digest(network)[:16]
 
+
+
+@pytest.mark.rtl
+def test_host_program_classifies_at_the_divisor_of_the_board():
+    """The host's own link on the simulated board, at the real clocks per bit, two images under way."""
+    board = BOARDS["icebreaker"]
+    network = files.load(MODELS / "mnist-conv.safetensors")
+    images = load_images(MODELS / "samples" / "mnist-images.idx.gz", network, first=3)
+    expected = Reference(network).run(images)
+    divisor = board.divisor(board.default_clock_hz, board.fastest_baud(board.default_clock_hz))
+    with RtlEngine(network, divisor=divisor) as engine:
+        # Timeouts in simulated time: a second is a million clocks, which is longer than any reply takes.
+        link = Link(SimulationTransport(engine.simulation, clocks_per_second=1_000_000))
+        info = link.info()
+        results = list(link.classify_all(engine.encode(image) for image in images))
+        predicted = count_cycles(engine.plan).total
+    assert (info.lanes, info.width, info.timesteps, info.classes) == (8, 16, 4, 10)
+    assert info.digest.hex() == files.digest(network)[:16]
+    assert [list(result.scores) for result in results] == expected.scores.tolist()
+    assert [result.label for result in results] == expected.classes.tolist()
+    # The next image arrives while one is computed, and costs it no clock: its pixels wait for idle ones.
+    assert {(result.cycles, result.stalls) for result in results} == {(predicted, 0)}

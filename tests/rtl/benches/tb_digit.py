@@ -1,0 +1,51 @@
+"""One real digit on the whole chip with the shipped network built in, as in the bitstream; less spike memory."""
+
+from pathlib import Path
+
+import cocotb
+from cocotb.triggers import Timer
+
+from arch import files
+from arch.link import Command, Frame, FrameReader, Reply, Result
+from boards import BOARDS
+from gateware.mapper import choose_config, map_network
+from gateware.system import System
+from sim.cycles import count_cycles
+from sim.images import load_images
+from sim.reference import Reference
+from sim.twins import image_bytes
+from tests.rtl.benches.clocking import PERIOD, start
+from tests.rtl.benches.tb_system import DIVISOR, receive, send
+
+MODELS = Path(__file__).resolve().parents[3] / "models"
+
+
+def plan():
+    network = files.load(MODELS / "mnist-conv.safetensors")
+    board = BOARDS["icebreaker"]
+    lanes, width = board.geometries[0]
+    return map_network(network, choose_config(network, lanes=lanes, width=width, timesteps=board.timesteps,
+                                              spike_words=4096, weight_rows=board.weight_rows))
+
+
+def block():
+    return System(plan(), divisor=DIVISOR, clock_hz=48e6)
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def digit_is_the_reference(dut):
+    layout = plan()
+    image = load_images(MODELS / "samples" / "mnist-images.idx.gz", layout.network, first=1)
+    expected = Reference(layout.network).run(image)
+    await start(dut, rx=1)
+    while dut.accelerator.accept.value == 0:
+        await Timer(PERIOD, "ns")
+    frame = Frame(command=Command.CLASSIFY, tag=7, payload=image_bytes(layout.network, image[0]))
+    answer = cocotb.start_soon(receive(dut, 7 + 4 * (3 + layout.network.classes)))
+    await send(dut, frame.to_bytes())
+    replies = FrameReader().feed(await answer)
+    assert [(reply.command, reply.tag) for reply in replies] == [(Reply.RESULT, 7)], replies
+    result = Result.from_bytes(replies[0].payload, layout.network.classes)
+    assert list(result.scores) == expected.scores[0].tolist()
+    assert result.label == expected.classes[0]
+    assert (result.cycles, result.stalls) == (count_cycles(layout).total, 0)

@@ -281,7 +281,7 @@ class HostLink(wiring.Component):
         byte_end  = Signal()
         last      = Signal()
         bit       = Signal()
-        # Bits are taken at least four clocks apart, whatever chooses them settles in three: in two steps.
+        # Bits are taken at least four clocks apart and characters by two more bits: time to choose in steps.
         word_byte = Signal(8, reset_less=True)
         next_bit  = Signal(reset_less=True)
 
@@ -305,38 +305,37 @@ class HostLink(wiring.Component):
             length.eq(Mux(is_result, self.result_words << 2, Mux(is_info, INFO_BYTES, 1))),
             code.eq(Mux(is_result, Reply.RESULT, Mux(is_info, Reply.INFO, Reply.ERROR))),
         ]
+        # The byte, then its bit, then whether there is one: each in a register.
+        current = Signal(8, reset_less=True)
+        valid   = Signal()
+        m.d.comb += valid.eq(1)
         with m.Switch(send):
             with m.Case(_Field.SYNC):
-                m.d.comb += bit.eq(Const(SYNC, 8).bit_select(position, 1))
+                m.d.sync += current.eq(SYNC)
                 # The choice is made when the first bit leaves; until then nothing depends on it.
-                m.d.comb += transmitter.i.valid.eq(pending | self.i_words.valid)
+                m.d.comb += valid.eq(pending | self.i_words.valid)
                 with m.If(transmitter.i.ready & (position == 0)):
                     m.d.sync += control.eq(pending)
             with m.Case(_Field.COMMAND):
-                m.d.comb += bit.eq(code.bit_select(position, 1))
-                m.d.comb += transmitter.i.valid.eq(1)
+                m.d.sync += current.eq(code)
             with m.Case(_Field.TAG):
-                m.d.comb += bit.eq(info_data.bit_select(position, 1))
-                m.d.comb += transmitter.i.valid.eq(1)
+                m.d.sync += current.eq(info_data)
             with m.Case(_Field.LENGTH0):
-                m.d.comb += bit.eq(length[:8].bit_select(position, 1))
-                m.d.comb += transmitter.i.valid.eq(1)
+                m.d.sync += current.eq(length[:8])
             with m.Case(_Field.LENGTH1):
-                m.d.comb += bit.eq(length[8:].bit_select(position, 1))
-                m.d.comb += transmitter.i.valid.eq(1)
-            with m.Case(_Field.PAYLOAD):
-                with m.If(is_result):
-                    m.d.comb += bit.eq(word_byte.bit_select(position, 1))
-                    m.d.comb += transmitter.i.valid.eq(self.i_words.valid)
-                with m.Elif(is_info):
-                    m.d.comb += bit.eq(info_data.bit_select(position, 1))
-                    m.d.comb += transmitter.i.valid.eq(1)
-                with m.Else():
-                    m.d.comb += bit.eq(fault.bit_select(position, 1))
-                    m.d.comb += transmitter.i.valid.eq(1)
+                m.d.sync += current.eq(length[8:])
             with m.Default():
-                m.d.comb += bit.eq(generate.crc[0])
-                m.d.comb += transmitter.i.valid.eq(1)
+                with m.If(is_result):
+                    m.d.sync += current.eq(word_byte)
+                    m.d.comb += valid.eq((send != _Field.PAYLOAD) | self.i_words.valid)
+                with m.Elif(is_info):
+                    m.d.sync += current.eq(info_data)
+                with m.Else():
+                    m.d.sync += current.eq(fault)
+        crc_now = Signal()
+        m.d.sync += crc_now.eq((send == _Field.CRC0) | (send == _Field.CRC1))
+        m.d.comb += bit.eq(Mux(crc_now, generate.crc[0], current.bit_select(position, 1)))
+        m.d.sync += transmitter.i.valid.eq(valid)
 
         with m.If(is_result):
             m.d.comb += last.eq((index[:2] == 3) & self.i_words.p.last)

@@ -81,8 +81,9 @@ class WindowWriter(wiring.Component):
             shape=unsigned(max(layout.size for layout in layouts.values())), depth=PIXEL_ENTRIES, init=self.init,
             attrs={"ram_style": "block"})
         port  = steps.read_port()
-        entry = Signal(range(PIXEL_ENTRIES))
-        m.d.comb += port.addr.eq(entry)
+        setup = Signal(range(PIXEL_ENTRIES))  # entry wanted after reset
+        entry = Signal(range(PIXEL_ENTRIES))  # ... and from then on
+        m.d.comb += port.addr.eq(Mux(self.ready, entry, setup))
 
         def view(name):
             return data.View(layouts[name], port.data[:layouts[name].size])
@@ -111,21 +112,26 @@ class WindowWriter(wiring.Component):
             m.d.sync += value.eq(self.i_pixels.payload)
             m.d.sync += held.eq(self.i_pixels.valid)
 
-        advance = Signal(PixelStep)
-        new_x   = Signal()
-        new_y   = Signal()
+        # What follows the last window of a pixel is decided ahead: it changes with the pixel only, and the next one
+        # takes a clock to arrive.
+        advance    = Signal(PixelStep)
+        next_pixel = Signal(PixelStep)
+        new_x      = Signal()
+        new_y      = Signal()
         m.d.comb += new_x.eq(phase_x == kernel.stride)
         m.d.comb += new_y.eq(phase_y == kernel.stride)
+        with m.If(channel >= 0):
+            m.d.sync += next_pixel.eq(PixelStep.CHANNEL)
+        with m.Elif(column >= 0):
+            m.d.sync += next_pixel.eq(Mux(new_x, PixelStep.COLUMN_NEW, PixelStep.COLUMN))
+        with m.Else():
+            m.d.sync += next_pixel.eq(Mux(new_y, PixelStep.ROW_NEW, PixelStep.ROW))
         with m.If(across >= 0):
             m.d.comb += advance.eq(PixelStep.ACROSS)
         with m.Elif(down >= 0):
             m.d.comb += advance.eq(PixelStep.DOWN)
-        with m.Elif(channel >= 0):
-            m.d.comb += advance.eq(PixelStep.CHANNEL)
-        with m.Elif(column >= 0):
-            m.d.comb += advance.eq(Mux(new_x, PixelStep.COLUMN_NEW, PixelStep.COLUMN))
         with m.Else():
-            m.d.comb += advance.eq(Mux(new_y, PixelStep.ROW_NEW, PixelStep.ROW))
+            m.d.comb += advance.eq(next_pixel)
 
         # Which loops end with this window: decided in CHECK, used in ADVANCE.
         loop_ends = Signal(5)
@@ -187,13 +193,13 @@ class WindowWriter(wiring.Component):
             with m.If(loop_ends[4]):
                 m.next = "WAIT"
 
-        with m.FSM():
+        with m.FSM(name="preparation"):
             with m.State("RESET"):
-                m.d.comb += entry.eq(8)
+                m.d.comb += setup.eq(8)
                 m.d.sync += fetched.eq(8)
                 m.next = "FETCH"
             with m.State("FETCH"):
-                m.d.comb += entry.eq(fetched + 1)
+                m.d.comb += setup.eq(fetched + 1)
                 m.d.sync += fetched.eq(fetched + 1)
                 with m.Switch(fetched):
                     with m.Case(8):
@@ -217,7 +223,11 @@ class WindowWriter(wiring.Component):
                     m.d.sync += self.write.eq(0)
                     m.d.sync += filling.eq(0)
                     m.d.sync += self.ready.eq(1)
-                    m.next = "WAIT"
+                    m.next = "DONE"
+            with m.State("DONE"):
+                pass
+
+        with m.FSM(name="image"):
             with m.State("WAIT"):
                 m.d.comb += self.idle.eq(~self.write)
                 begin()
@@ -233,7 +243,10 @@ class WindowWriter(wiring.Component):
                     phase_x.eq(kernel.phase),
                     phase_y.eq(kernel.phase),
                 ]
+                m.next = "SETTLE"
+            with m.State("SETTLE"):
                 m.next = "CHECK"
+                begin()
             with m.State("CHECK"):
                 m.d.comb += entry.eq(advance)
                 m.d.comb += self.idle.eq(~held & ~self.write & ~self.i_pixels.valid)

@@ -21,7 +21,8 @@ class WindowWriter(wiring.Component):
     After reset, the whole memory is filled with the padding value once: what lies outside the image is never
     written again.
 
-    One transfer of ``i_pixels`` is one value, in row, column, channel order. A value takes a clock, two for each of
+    One transfer of ``i_pixels`` is one value, in row, column, channel order. A value takes two clocks, two more for each
+    of
     ``turns * turns`` windows that could share it, ``turns = ceil(kernel / stride)``, and a clock more for each write
     that is not granted at once. ``begin`` forgets the image under way. Reset fills the memory again, in
     ``spike_words`` clocks, during which no pixel is accepted.
@@ -107,8 +108,8 @@ class WindowWriter(wiring.Component):
         # the memory's grant ends in one flip-flop.
         value   = Signal(8, reset_less=True)
         held    = Signal()
-        m.d.comb += self.i_pixels.ready.eq(self.ready & ~held & ~self.write)
-        with m.If(self.ready & ~held & ~self.write):
+        m.d.sync += self.i_pixels.ready.eq(self.ready & ~held & ~self.write & ~self.i_pixels.ready)
+        with m.If(self.i_pixels.ready):
             m.d.sync += value.eq(self.i_pixels.payload)
             m.d.sync += held.eq(self.i_pixels.valid)
 

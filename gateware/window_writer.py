@@ -21,10 +21,9 @@ class WindowWriter(wiring.Component):
     After reset, the whole memory is filled with the padding value once: what lies outside the image is never
     written again.
 
-    One transfer of ``i_pixels`` is one value, in row, column, channel order. A value takes two clocks, two more for each
-    of
-    ``turns * turns`` windows that could share it, ``turns = ceil(kernel / stride)``, and a clock more for each write
-    that is not granted at once. ``begin`` forgets the image under way. Reset fills the memory again, in
+    One transfer of ``i_pixels`` is one value, in row, column, channel order. A value takes two clocks, two more for
+    each of ``turns * turns`` windows that could share it, ``turns = ceil(kernel / stride)``, and a clock more for each
+    write that is not granted at once. ``begin`` forgets the image under way. Reset fills the memory again, in
     ``spike_words`` clocks, during which no pixel is accepted.
     Cost: about 170 LUTs; the table is too small for block RAM.
 

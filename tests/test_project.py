@@ -22,6 +22,7 @@ ALLOWED = {
     "arch": set(),
     "boards": {"arch"},
     "environment": set(),
+    "benchmarks": {"arch"},
     "export": {"arch", "sim", "train"},
     "firmware": {"arch"},
     "gateware": {"arch", "boards", "firmware", "sim"},

@@ -61,7 +61,7 @@ def create_parser() -> argparse.ArgumentParser:
                         help="build in the network of FILE, as python -m export writes it (default: the shipped MNIST "
                              "network)")
     parser.add_argument("--clock", metavar="MHZ", type=float,
-                        help="run at MHZ (default: one that the board closes with every seed tried)")
+                        help="run at MHZ (default: that of the board)")
     parser.add_argument("--baud", metavar="N", type=int,
                         help="run the host link at N baud (default: the fastest that divides the clock)")
     parser.add_argument("--seeds", metavar="N", type=int,

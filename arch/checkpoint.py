@@ -40,7 +40,6 @@ import math
 import os
 import pathlib
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -50,6 +49,7 @@ import safetensors
 import safetensors.numpy
 
 from arch import network
+from arch.files import write_atomically
 
 __all__ = ["VERSION", "Checkpoint", "CheckpointError", "layer_shapes", "weighted_layers"]
 
@@ -262,22 +262,11 @@ class Checkpoint:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to ``path`` atomically: an interruption leaves the old file or none."""
-        path = pathlib.Path(path)
         metadata = {"sterna_checkpoint": str(VERSION),
                     "architecture": json.dumps(self.architecture, sort_keys=True),
                     "provenance": json.dumps(self.provenance, sort_keys=True)}
         content = _canonical(safetensors.numpy.save(dict(self.tensors), metadata))
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            pathlib.Path(temporary).replace(path)
-        except BaseException:
-            pathlib.Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(path, content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":

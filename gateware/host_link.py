@@ -48,8 +48,8 @@ class HostLink(wiring.Component):
     frame to end (wrong CRC, overrun, silence). A result is ``result_words`` transfers of ``i_words``, sent under the
     tag of its image; results come in the order of the commits. At most three images may be committed without a result.
 
-    Throughput: a byte in 10 * ``divisor`` clocks, in both directions at once. Latency: a pixel is valid one clock after
-    the clock in which its stop bit is sampled; ``commit`` is strobed two clocks after the clock in
+    Throughput: a byte in 10 * ``divisor`` clocks, in both directions at once. Latency: a pixel is valid two clocks
+    after the clock in which its stop bit is sampled; ``commit`` is strobed three clocks after the clock in
     which the last stop bit is sampled; a reply starts
     within ``divisor`` + 4 clocks when the line is free. Back-pressure: the line cannot be stalled, ``o_pixels.ready``
     must come within 1.5 ``divisor`` clocks, before the next character's first bit is shifted in: if it does not, the
@@ -155,9 +155,9 @@ class HostLink(wiring.Component):
         byte      = receiver.data
         byte_stb  = Signal()
 
+        # A character without stop bit keeps its place, so that the frame ends where it should, but spoils the CRC.
+        m.d.sync += byte_stb.eq(receiver.received | receiver.error)
         m.d.comb += [
-            # A character without stop bit keeps its place, so that the frame ends where it should, but spoils the CRC.
-            byte_stb.eq(receiver.received | receiver.error),
             check.clear.eq(field == _Field.SYNC),
             check.enable.eq(receiver.bit_stb | receiver.error),
             check.bit.eq(receiver.bit),

@@ -102,7 +102,6 @@ class Top(Elaboratable):
                 i_BYPASS=Const(0),
                 o_PLLOUTGLOBAL=clock,
                 o_LOCK=locked)
-        platform.add_clock_constraint(clock, self.clock_hz)
 
         # The counter starts when the PLL has locked; its own reset is asynchronous, because the clock may stand still.
         m.domains.start = start = ClockDomain(local=True)

@@ -25,7 +25,7 @@ class UartReceiver(wiring.Component):
 
     ``received`` and ``error`` are strobes at the middle of the stop bit, 9 * ``divisor`` + ``(divisor - 1) // 2`` + 2
     clocks after the clock in which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters
-    cannot be stalled. Reset: idle. Cost: 14 flip-flops and the width of the timer.
+    cannot be stalled. Reset: idle. Cost: 15 flip-flops and the width of the timer.
 
     Parameters
     ----------
@@ -74,7 +74,9 @@ class UartReceiver(wiring.Component):
         # 1 is idle, 7 the start bit, 8 to 15 the data bits, then 0 the stop bit.
         phase  = Signal(4, init=1)
         # Counts down to the next sample.
+        first  = (self.divisor - 1) // 2 - 1
         timer  = Signal(range(self.divisor))
+        due    = Signal()       # timer is 0
         sample = Signal()
 
         m.d.sync += [
@@ -84,7 +86,7 @@ class UartReceiver(wiring.Component):
         # The idle phase is the only one below 8 with bit 0 set and bit 2 clear.
         idle = ~phase[3] & ~phase[2] & phase[0]
         m.d.comb += [
-            sample.eq((timer == 0) & ~idle),
+            sample.eq(due & ~idle),
             self.bit.eq(line),
             self.bit_stb.eq(sample & phase[3]),
             self.received.eq(sample & (phase == 0) & line),
@@ -92,14 +94,17 @@ class UartReceiver(wiring.Component):
         ]
 
         with m.If(idle):
-            m.d.sync += timer.eq((self.divisor - 1) // 2 - 1)
+            m.d.sync += timer.eq(first)
+            m.d.sync += due.eq(first == 0)
             with m.If(~line):
                 m.d.sync += phase.eq(7)
         with m.Elif(sample):
             m.d.sync += timer.eq(self.divisor - 1)
+            m.d.sync += due.eq(0)
             m.d.sync += phase.eq(Mux((phase == 7) & line, 1, phase + 1))
         with m.Else():
             m.d.sync += timer.eq(timer - 1)
+            m.d.sync += due.eq(timer == 1)
         with m.If(self.bit_stb):
             m.d.sync += self.data.eq(Cat(self.data[1:], line))
 

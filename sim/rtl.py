@@ -4,7 +4,6 @@ The compiled simulation depends on the circuit's parameters alone; a network is 
 network on the same circuit costs no compilation.
 """
 
-import math
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,13 +12,14 @@ import numpy.typing as npt
 from amaranth.back import verilog
 
 from arch.link import Command, Frame, FrameReader, Reply, Result
-from arch.network import Encoding, Network, Readout
+from arch.network import Network, Readout
 from boards import BOARDS
 from gateware.config import EngineConfig
 from gateware.mapper import Plan, map_network, plan_for_board
 from gateware.system import System, info_of
 from gateware.toolchain import amaranth_tools
 from sim.engines import EngineResult
+from sim.twins import image_bytes, read_map
 from sim.verilated import Verilated
 
 __all__ = ["DIVISOR", "RtlEngine", "RtlError"]
@@ -139,14 +139,6 @@ class RtlEngine:
             stall_cycles=np.array([result.stalls for result in results], np.int64),
             spikes=shown)
 
-    def encode(self, image: npt.NDArray[Any]) -> bytes:
-        """Bytes of an image as the host sends them: row, column, channel."""
-        if self.plan.network.input.encoding is Encoding.EVENTS:
-            # [T, channels, rows, columns] of spikes: bit t of a byte is timestep t.
-            image = (image.astype(np.uint8) << np.arange(len(image), dtype=np.uint8)[:, None, None, None]).sum(
-                0, dtype=np.uint8)
-        return np.ascontiguousarray(image.transpose(1, 2, 0)).astype(np.uint8).tobytes()
-
     def classify(self, image: npt.NDArray[Any]) -> Result:
         """Send one image and wait for its result.
 
@@ -156,7 +148,8 @@ class RtlEngine:
             If the answer is not a result.
         """
         self._tag = (self._tag + 1) % 256
-        self.simulation.send(Frame(command=Command.CLASSIFY, tag=self._tag, payload=self.encode(image)).to_bytes())
+        payload = image_bytes(self.plan.network, image)
+        self.simulation.send(Frame(command=Command.CLASSIFY, tag=self._tag, payload=payload).to_bytes())
         frames: list[Frame] = []
         expected = 4 * (3 + self.plan.network.classes) + 7
         received = 0
@@ -174,17 +167,10 @@ class RtlEngine:
 
     def _read_maps(self) -> list[npt.NDArray[np.bool_]]:
         """Spike maps of the stages, ``bool[T, channels, rows, columns]`` each."""
-        config, timesteps = self.plan.config, self.plan.network.timesteps
         maps = []
-        for stage, place in zip(self.plan.stages[:-1], self.plan.schedules[:-1], strict=True):
-            channels, rows, columns = stage.target
-            words = -(-channels // config.width)
-            count = rows * columns * words
+        for number, place in enumerate(self.plan.schedules[:-1]):
+            channels, rows, columns = self.plan.stages[number].target
+            count = rows * columns * -(-channels // self.plan.config.width)
             values = self.simulation.read(self._spikes, place.target, count)
-            size  = math.ceil(config.width * config.timesteps / 8)
-            bits  = np.unpackbits(np.frombuffer(b"".join(value.to_bytes(size, "little") for value in values), np.uint8)
-                                  .reshape(count, size), axis=1, bitorder="little")
-            bits  = bits[:, :config.width * config.timesteps].reshape(
-                rows, columns, words * config.width, config.timesteps)
-            maps.append(bits[:, :, :channels, :timesteps].transpose(3, 2, 0, 1).astype(bool))
+            maps.append(read_map(self.plan, number, values, place.target))
         return maps

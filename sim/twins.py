@@ -102,7 +102,7 @@ def image_bytes(network: Network, image: npt.NDArray[Any]) -> bytes:
     if network.input.encoding is Encoding.EVENTS:
         image = (image.astype(np.uint8) << np.arange(len(image), dtype=np.uint8)[:, None, None, None]).sum(
             0, dtype=np.uint8)
-    return image.transpose(1, 2, 0).tobytes()
+    return image.astype(np.uint8).transpose(1, 2, 0).tobytes()
 
 
 def image_clocks(plan: Plan) -> int:

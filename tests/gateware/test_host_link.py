@@ -344,7 +344,7 @@ def test_commit_latency_is_as_documented():
 
     streams.run(dut, host, monitor)
     sampled = 10 * DIVISOR * (len(data) - 1) + 9 * DIVISOR + (DIVISOR - 1) // 2 + 2
-    assert commits == [sampled + 2]
+    assert commits == [sampled + 3]
 
 
 def test_parameters_are_checked():

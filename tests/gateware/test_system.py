@@ -14,6 +14,7 @@ from sim.cycles import count_cycles
 from sim.images import load_images, load_labels
 from sim.reference import Reference
 from sim.rtl import RtlEngine
+from sim.twins import image_bytes
 from sim.verilated import SimulationTransport
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -65,12 +66,12 @@ def test_host_program_classifies_at_the_divisor_of_the_board():
     network = files.load(MODELS / "mnist-conv.safetensors")
     images = load_images(MODELS / "samples" / "mnist-images.idx.gz", network, first=3)
     expected = Reference(network).run(images)
-    divisor = board.divisor(board.default_clock_hz, board.fastest_baud(board.default_clock_hz))
+    divisor = board.divisor(board.default_clock_hz, board.default_baud(board.default_clock_hz))
     with RtlEngine(network, divisor=divisor) as engine:
         # Timeouts in simulated time: a second is a million clocks, which is longer than any reply takes.
         link = Link(SimulationTransport(engine.simulation, clocks_per_second=1_000_000))
         info = link.info()
-        results = list(link.classify_all(engine.encode(image) for image in images))
+        results = list(link.classify_all(image_bytes(engine.plan.network, image) for image in images))
         predicted = count_cycles(engine.plan).total
     assert (info.lanes, info.width, info.timesteps, info.classes) == (8, 16, 4, 10)
     assert info.digest.hex() == files.digest(network)[:16]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arch.network import Reset
-from train import neurons, ternary
+from train import neurons, quantisers
 
 __all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "or_pool"]
 
@@ -21,7 +21,8 @@ __all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d"
 class TernaryConv2d(nn.Module):
     """Ternary convolution without bias, ``[N, H, W, in]`` -> float32 ``[N, H', W', out]``.
 
-    ``scale * conv2d(x, codes)`` with the codes and the scale per output channel of :func:`train.ternary.ternarise`.
+    ``scale * conv2d(x, codes)`` with the codes and the scale per output channel of its
+    :mod:`quantiser <train.quantisers>`, by default TWN's.
     The latent weights are ``[out, in, kernel, kernel]``, as PyTorch's.
     """
 
@@ -29,13 +30,14 @@ class TernaryConv2d(nn.Module):
         super().__init__()
         self.stride = stride
         self.padding = padding
+        self.quantiser: quantisers.Quantiser = quantisers.Ternary()
         self.weight = nn.Parameter(torch.empty(channels, in_channels, kernel, kernel))
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Current of the input ``x``."""
         with torch.autocast(x.device.type, enabled=False):
-            codes, scale = ternary.ternarise(self.weight)
+            codes, scale = self.quantiser(self.weight)
             codes = codes.to(x.dtype, memory_format=torch.channels_last)
             sums = functional.conv2d(x.movedim(-1, 1), codes, stride=self.stride, padding=self.padding)
             return sums.movedim(1, -1).float() * scale
@@ -47,13 +49,14 @@ class TernaryLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, per_channel: bool = True) -> None:
         super().__init__()
         self.per_channel = per_channel
+        self.quantiser: quantisers.Quantiser = quantisers.Ternary()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Current of the input ``x``."""
         with torch.autocast(x.device.type, enabled=False):
-            codes, scale = ternary.ternarise(self.weight, per_channel=self.per_channel)
+            codes, scale = self.quantiser(self.weight, per_channel=self.per_channel)
             return functional.linear(x, codes.to(x.dtype)).float() * scale
 
 
@@ -176,9 +179,12 @@ class OrPool(nn.Module):
         if size < 2:
             raise ValueError(f"pool size must be at least 2, not {size!r}")
         self.size = size
+        self.mode = neurons.Mode.SPIKES
 
     def forward(self, spikes: Tensor) -> Tensor:
-        """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``."""
+        """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``; the largest of rates."""
+        if self.mode is not neurons.Mode.SPIKES:
+            return _windows(spikes, self.size).amax((-2, -4))
         return or_pool(spikes, self.size)
 
 
@@ -195,3 +201,7 @@ class Readout(nn.Module):
     def forward(self, spikes: Tensor) -> Tensor:
         """Scores ``[B, classes]``, float32, of the map ``[T, B, H, W, C]``."""
         return self.synapses(_flatten(spikes).float().sum(0)) / len(spikes)
+
+    def by_step(self, spikes: Tensor) -> Tensor:
+        """Scores of each timestep, ``[T, B, classes]``, float32; their mean over time is that of :meth:`forward`."""
+        return self.synapses(_flatten(spikes).float())

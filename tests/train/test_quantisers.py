@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.ternary import codes_and_scale, ternarise
+from train.quantisers import codes_and_scale, ternarise
 
 SEED = 5
 

@@ -109,12 +109,12 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
                                     "torch": torch.__version__, "threads": torch.get_num_threads()})
     training.resume()
     training.run()
-    checkpoint = training.finish(test)
+    result = training.finish(test)
     try:
         training.draw_curves()
     except ImportError:
         logging.getLogger(__name__).warning("no curves: matplotlib is not installed")
-    return {**checkpoint.provenance, "checkpoint": str(training.best_path)}
+    return {**result, "output": str(folder)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -134,8 +134,12 @@ def main(argv: list[str] | None = None) -> int:
         plan = made["recipe"]
         line = (f"{plan['name']}: {plan['epochs']} epochs of {made['training_images']} images of {plan['dataset']}, "
                 f"{made['validation_images']} validation and {made['test_images']} test images, to {made['output']}")
+    elif "checkpoint" not in made:
+        line = (f"{made['output']}: epoch {made['epoch']} of {made['epochs']}, network without spikes, "
+                f"validation accuracy {made['float_validation_accuracy']:.2%}, "
+                f"test accuracy {made['float_test_accuracy']:.2%} of {made['test_images']} images")
     else:
-        line = (f"{made['checkpoint']}: epoch {made['epoch']} of {made['epochs']}, "
+        line = (f"{made['output']}/{made['checkpoint']}: epoch {made['epoch']} of {made['epochs']}, "
                 f"validation accuracy {made['validation_accuracy']:.2%}, "
                 f"test accuracy {made['test_accuracy']:.2%} of {made['test_images']} images")
     print(line)  # noqa: T201

@@ -95,7 +95,8 @@ class SpikingNetwork(nn.Module):
                           "zero_point": self.source.zero_point, "scale": self.scale},
                 "timesteps": self.timesteps, "layers": described}
 
-    def forward(self, images: Tensor, spikes: list[Tensor] | None = None, *, by_step: bool = False) -> Tensor:
+    def forward(self, images: Tensor, spikes: list[Tensor] | None = None, *, by_step: bool = False,
+                attached: list[Tensor] | None = None) -> Tensor:
         """Return scores, float32 ``[B, classes]``, or ``[T, B, classes]`` with ``by_step``.
 
         Parameters
@@ -103,6 +104,10 @@ class SpikingNetwork(nn.Module):
         images : ``[B, C, H, W]`` pixels 0 to 255 (uint8 or float), or events 0 and 1 ``[B, T, C, H, W]``
         spikes : list, optional
             The spike maps ``[T, B, H, W, C]`` of all layers before the readout are appended to it.
+        by_step : bool
+            Return the scores of each timestep; their mean is what is returned otherwise.
+        attached : list, optional
+            Like ``spikes``, with their gradients.
         """
         if self.source.encoding is Encoding.EVENTS:
             maps = images.float().movedim(1, 0).movedim(2, -1)
@@ -115,6 +120,8 @@ class SpikingNetwork(nn.Module):
             maps = layer(maps)
             if spikes is not None:
                 spikes.append(maps.detach())
+            if attached is not None:
+                attached.append(maps)
         raise AssertionError("a chain ends in a readout")
 
     def clamp(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["QUANTISERS", "THRESHOLD", "Binary", "EdgeTernary", "Float", "Levels", "Quantiser", "Ternary",
+__all__ = ["QUANTISERS", "THRESHOLD", "Binary", "EdgeTernary", "Fixed", "Float", "Levels", "Quantiser", "Ternary",
            "codes_and_scale", "make_quantiser", "straight_through", "ternarise"]
 
 #: Weights up to this share of the mean magnitude become zero (TWN, arXiv 1605.04711, eq. 6).
@@ -180,6 +180,27 @@ class Levels(Quantiser):
         else:
             codes = torch.where(weight >= 0, 1.0, -1.0)
         return codes, weight.new_full((len(weight),) if per_channel else (), self.scale)
+
+
+class Fixed(Quantiser):
+    """The codes and the scale of a checkpoint, whatever the latent weights are.
+
+    Parameters
+    ----------
+    codes : float32, the shape of the weights
+    scale : float32, ``[out]`` or ``[]``
+    """
+
+    def __init__(self, codes: Tensor, scale: Tensor) -> None:
+        self.codes = codes
+        self.scale = scale
+
+    def codes_and_scale(self, weight: Tensor, *, per_channel: bool = True) -> tuple[Tensor, Tensor]:
+        """As of :class:`Quantiser`."""
+        if weight.shape != self.codes.shape:
+            raise ValueError(f"weights must have the shape of the codes, {tuple(self.codes.shape)}, "
+                             f"not {tuple(weight.shape)}")
+        return self.codes, self.scale.expand(len(weight)) if per_channel else self.scale
 
 
 #: Quantisers that a recipe can name.

@@ -10,6 +10,9 @@ from typing import Any
 from arch.checkpoint import CheckpointError, layer_shapes
 from train.augmentation import Augmentation
 from train.datasets import DATASETS
+from train.methods import make_methods
+from train.methods.method import MethodError
+from train.quantisers import QUANTISERS
 
 __all__ = ["FOLDER", "Recipe", "RecipeError", "load_recipe", "shipped_recipes"]
 
@@ -35,11 +38,19 @@ class Recipe:
     epochs: int
     #: Images per step, from 2.
     batch_size: int = 128
-    #: Largest learning rate of AdamW; a cosine takes it to 0.
+    #: What becomes of the weights, a key of :data:`train.quantisers.QUANTISERS`; a method may change it.
+    weights: str = "ternary"
+    #: Methods, as objects ``{"kind": ..., option: value}`` of :mod:`train.methods`, in the order of their calls.
+    methods: tuple[Mapping[str, Any], ...] = ()
+    #: Recipe whose finished training gives the weights to begin with; its folder lies beside this one's.
+    start: str | None = None
+    #: ``adamw``, or ``sgd`` with momentum 0.9.
+    optimiser: str = "adamw"
+    #: Largest learning rate; a cosine takes it to 0.
     learning_rate: float = 2e-3
     #: Epochs in which the learning rate rises from 0, as a share of an epoch or several.
     warmup_epochs: float = 1.0
-    #: Weight decay of AdamW on latent weights.
+    #: Weight decay on latent weights.
     weight_decay: float = 0.0
     #: Share of the target that is spread over all classes, 0 to below 1.
     label_smoothing: float = 0.0
@@ -74,6 +85,16 @@ class Recipe:
                 raise RecipeError(f"{name} must be a number from 0, not {value!r}")
         if self.label_smoothing >= 1:
             raise RecipeError(f"label_smoothing must be below 1, not {self.label_smoothing!r}")
+        for name, choices in (("weights", tuple(QUANTISERS)), ("optimiser", ("adamw", "sgd"))):
+            if getattr(self, name) not in choices:
+                raise RecipeError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
+        if self.start is not None and (not isinstance(self.start, str) or not self.start):
+            raise RecipeError(f"start must be the name of a recipe, not {self.start!r}")
+        try:
+            object.__setattr__(self, "methods", tuple(self.methods))
+            make_methods(self.methods)
+        except (MethodError, TypeError) as error:
+            raise RecipeError(f"methods: {error}") from None
         for name in ("bfloat16", "compiled"):
             if not isinstance(getattr(self, name), bool):
                 raise RecipeError(f"{name} must be true or false, not {getattr(self, name)!r}")

@@ -84,9 +84,13 @@ class Method:
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """Take the epoch's metrics (``loss`` is the mean of the total loss); may add entries of its own."""
 
-    def convert(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return what is exported in place of ``checkpoint``: called for every checkpoint that is made."""
-        return checkpoint
+    def export(self, training: "Training") -> Checkpoint | None:
+        """Return the spiking network that a trained network without spikes becomes, or None.
+
+        Called once, after the last epoch, with the best network in ``training.network``, and only if that is not
+        :attr:`train.network.SpikingNetwork.exportable`.
+        """
+        return None
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed training needs, of tensors and plain values."""

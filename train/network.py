@@ -133,13 +133,13 @@ class SpikingNetwork(nn.Module):
     def use_compiled(self, compiled: bool) -> None:
         """Choose whether the neurons' loops are compiled (see :func:`train.neurons.pif`)."""
         for module in self.modules():
-            if isinstance(module, neurons.PIF):
+            if isinstance(module, neurons.PIF | layers.OrPool):
                 module.compiled = compiled
 
     def use_mode(self, mode: neurons.Mode) -> None:
         """Choose what all neurons pass on: spikes, rates or real numbers."""
         for module in self.modules():
-            if isinstance(module, neurons.PIF | layers.OrPool):
+            if isinstance(module, neurons.PIF):
                 module.mode = mode
 
     def use_surrogate(self, shape: str) -> None:

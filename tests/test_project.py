@@ -35,6 +35,7 @@ HEAVY = {
     "torch": {"export", "train"},
     "matplotlib": {"train"},
     "tqdm": {"train"},
+    "tonic": {"train"},
     "amaranth": {"boards", "gateware", "sim"},
     "amaranth_boards": {"boards"},
     "cocotb": set(),
@@ -66,8 +67,11 @@ def imported(path):
 def test_every_package_is_listed():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages == set(ALLOWED) - {"environment"} | {"tests"}
+    inner = {f"{package}.{path.parent.name}" for package in packages
+             for path in (ROOT / package).glob("*/__init__.py")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert set(project["tool"]["setuptools"]["packages"]) == packages - {"tests"}
+    assert set(project["tool"]["setuptools"]["packages"]) == {
+        package for package in packages | inner if package.partition(".")[0] != "tests"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -93,10 +97,16 @@ def test_every_exported_name_exists(name):
     assert [entry for entry in names if not hasattr(module, entry)] == []
 
 
-@pytest.mark.parametrize("package", ["torch", "cocotb"])
+@pytest.mark.parametrize("package", ["torch", "cocotb", "tonic"])
 def test_bitstream_runs_without_the_test_set(package):
     # A fresh interpreter in which the package cannot be imported, as in the environment of `make bitstream`.
     program = f"import sys; sys.modules[{package!r}] = None; import gateware.build, sim.__main__, firmware.host"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_training_on_images_runs_without_tonic():
+    program = "import sys; sys.modules['tonic'] = None; import train.__main__"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -144,7 +154,7 @@ def test_locks_pin_every_dependency():
 
 
 def test_bitstream_set_has_neither_torch_nor_cocotb():
-    assert not {"torch", "cocotb", "matplotlib", "pytest"} & set(pins(virtual.PackageSet.BITSTREAM))
+    assert not {"torch", "cocotb", "matplotlib", "pytest", "tonic"} & set(pins(virtual.PackageSet.BITSTREAM))
 
 
 def test_stamp_depends_on_the_set():

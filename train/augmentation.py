@@ -1,4 +1,4 @@
-"""Random distortions of whole batches of uint8 images."""
+"""Random distortions of whole batches of uint8 images or of binary frames of events."""
 
 import dataclasses
 import math
@@ -26,8 +26,11 @@ class Augmentation:
     elastic: float = 0.0
     #: Points of the elastic grid along each axis, at least 2.
     elastic_points: int = 5
-    #: Share of images that are mirrored left to right.
+    #: Share of images that are mirrored left to right; leave it at 0 where left and right make a difference.
     mirror: float = 0.0
+    #: Pixels added on each side before a window of the old size is cut out at random: a shift by whole pixels, much
+    #: faster than ``shift``, which interpolates.
+    crop_padding: int = 0
     #: Share of images in which one square is erased (set to 0).
     erase: float = 0.0
     #: Side of the erased square, in pixels.
@@ -40,37 +43,62 @@ class Augmentation:
                 raise ValueError(f"augmentation {field.name} must be a number from 0, not {value!r}")
         if self.elastic_points < 2 or not isinstance(self.elastic_points, int):
             raise ValueError(f"augmentation elastic_points must be an integer from 2, not {self.elastic_points!r}")
+        if not isinstance(self.crop_padding, int):
+            raise ValueError(f"augmentation crop_padding must be an integer from 0, not {self.crop_padding!r}")
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Return distorted copies, float32 with whole values 0 to 255, of images uint8 ``[B, C, H, W]``.
+    """Return distorted copies, float32 with whole values, of images or frames.
 
-    What comes in from outside the image is 0. The result depends only on the arguments (and the generator's state).
+    Parameters
+    ----------
+    images : Tensor
+        Pixels uint8 ``[B, C, H, W]``, or frames of events uint8, 0 or 1, ``[B, T, C, H, W]``: all frames of a
+        recording are distorted alike, and stay 0 or 1.
+    how : Augmentation
+        How far.
+    generator : torch.Generator
+        Source of all that is random, on the CPU: the result depends on nothing else.
+
+    Returns
+    -------
+    Tensor
+        float32, the same shape; whole values 0 to 255, or 0 and 1. What comes in from outside the image is 0.
     """
+    if images.dim() == 5:
+        return augment(images.flatten(1, 2), how, generator).unflatten(1, images.shape[1:3])
     count, _, height, width = images.shape
 
     def draw(extent: float, columns: int = 1) -> Tensor:
         return (torch.rand(count, columns, generator=generator) * 2 - 1) * extent
 
+    # All are drawn even where the extent is 0, so that the other distortions of a recipe stay what they were.
     size = torch.tensor([width, height])
     angle = draw(math.radians(how.rotation))[:, 0]
     stretch = 1 + draw(how.scaling, 2)
     shear = draw(how.shear)[:, 0]
-    flip = 1 - 2 * (torch.rand(count, generator=generator) < how.mirror).float()
+    mirrored = torch.rand(count, generator=generator) < how.mirror
     offset = draw(how.shift, 2) * 2 / size
-    cosine, sine = angle.cos(), angle.sin()
-    matrix = torch.empty(count, 2, 3)
-    matrix[:, 0, 0] = flip * cosine / stretch[:, 0]
-    matrix[:, 0, 1] = flip * (shear * cosine - sine) / stretch[:, 0]
-    matrix[:, 1, 0] = sine / stretch[:, 1]
-    matrix[:, 1, 1] = (shear * sine + cosine) / stretch[:, 1]
-    matrix[:, :, 2] = offset
-    grid = functional.affine_grid(matrix, [count, 1, height, width], align_corners=False)
-    if how.elastic:
-        points = torch.randn(count, 2, how.elastic_points, how.elastic_points, generator=generator)
-        field = functional.interpolate(points, (height, width), mode="bicubic", align_corners=True)
-        grid = grid + field.movedim(1, -1) * (how.elastic * 2 / size)
-    distorted = functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
+    if how.rotation or how.scaling or how.shear or how.shift or how.elastic:
+        flip = 1 - 2 * mirrored.float()
+        cosine, sine = angle.cos(), angle.sin()
+        matrix = torch.empty(count, 2, 3)
+        matrix[:, 0, 0] = flip * cosine / stretch[:, 0]
+        matrix[:, 0, 1] = flip * (shear * cosine - sine) / stretch[:, 0]
+        matrix[:, 1, 0] = sine / stretch[:, 1]
+        matrix[:, 1, 1] = (shear * sine + cosine) / stretch[:, 1]
+        matrix[:, :, 2] = offset
+        grid = functional.affine_grid(matrix, [count, 1, height, width], align_corners=False)
+        if how.elastic:
+            points = torch.randn(count, 2, how.elastic_points, how.elastic_points, generator=generator)
+            field = functional.interpolate(points, (height, width), mode="bicubic", align_corners=True)
+            grid = grid + field.movedim(1, -1) * (how.elastic * 2 / size)
+        images = functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=False).round_()
+    elif how.mirror:
+        # Whole pixels stay whole: nothing to interpolate. Interpolation would give the same values, slower.
+        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    if how.crop_padding:
+        images = _cropped(images, how.crop_padding, generator)
     if how.erase:
         erased = torch.rand(count, generator=generator) < how.erase
         row = torch.randint(0, height, (count, 1), generator=generator)
@@ -78,5 +106,13 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
         rows = (torch.arange(height) - row).abs() * 2 <= how.erase_side
         columns = (torch.arange(width) - column).abs() * 2 <= how.erase_side
         hole = (rows[:, :, None] & columns[:, None, :]) & erased[:, None, None]
-        distorted = distorted.masked_fill(hole[:, None], 0)
-    return distorted.round_()
+        images = images.masked_fill(hole[:, None], 0)
+    return images.float()
+
+
+def _cropped(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Return one window of each image ``[B, C, H, W]``, padded with zeros on all sides, at a place of its own."""
+    count, _, height, width = images.shape
+    row, column = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
+    windows = functional.pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(count), :, row, column]

@@ -4,6 +4,7 @@ import pytest
 
 from arch.checkpoint import layer_shapes, weighted_layers
 from train.augmentation import Augmentation
+from train.datasets import DATASETS
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 
 
@@ -51,7 +52,7 @@ def test_recipe_file_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "text"), [
-    ({"dataset": "imagenet"}, "dataset must be mnist or fashion-mnist, not 'imagenet'"),
+    ({"dataset": "imagenet"}, f"dataset must be {' or '.join(DATASETS)}, not 'imagenet'"),
     ({"epochs": 0}, "epochs must be an integer from 1, not 0"),
     ({"batch_size": 1}, "batch_size must be an integer from 2, not 1"),
     ({"learning_rate": float("nan")}, "learning_rate must be a number from 0, not nan"),

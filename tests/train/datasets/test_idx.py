@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from train import datasets
-from train.datasets import DATASETS, DataError, Dataset, Split, download, load, read_idx, split_validation
+from train.datasets import DataError, Framing, IdxDataset, download, files, load
+from train.datasets.idx import MNIST, read_idx
 
 SEED = 4
 
@@ -35,7 +35,7 @@ def write(folder, *, train=9, test=6, packed=True):
                 (folder / f"{name}.gz").write_bytes(gzip.compress(content))
             else:
                 (folder / name).write_bytes(content)
-    return Dataset(name="made", url="https://made.invalid/", digests=digests)
+    return IdxDataset(name="made", classes=3, shape=(1, 5, 4), url="https://made.invalid/", digests=digests)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -79,7 +79,7 @@ def test_truncated_and_too_long_files_are_named(tmp_path):
 
 
 def test_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "MAX_BYTES", 1000)
+    monkeypatch.setattr(files, "MAX_BYTES", 1000)
     path = tmp_path / "images.gz"
     path.write_bytes(gzip.compress(bytes(1001)))
     with pytest.raises(DataError, match=message(path, "file must have at most 1000 bytes unpacked")):
@@ -91,7 +91,7 @@ def test_wrong_md5_is_named_unless_unverified(tmp_path):
     path = tmp_path / "t10k-labels-idx1-ubyte"
     wanted = made.digests[path.name]
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[-1] = (content[-1] + 1) % 3
     path.write_bytes(content)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     with pytest.raises(DataError, match=message(path, f"MD5 of the unpacked file must be {wanted}, not {found}")):
@@ -114,6 +114,29 @@ def test_images_and_labels_must_be_as_many(tmp_path):
         load(made, tmp_path, verify=False)
 
 
+def test_images_must_have_the_data_sets_size(tmp_path):
+    made = write(tmp_path, packed=False)
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(idx(np.zeros((9, 4, 5), np.uint8)))
+    with pytest.raises(DataError, match=message(path, "images must be 5 x 4, not 4 x 5")):
+        load(made, tmp_path, verify=False)
+
+
+def test_labels_must_be_classes(tmp_path):
+    made = write(tmp_path, packed=False)
+    path = tmp_path / "t10k-labels-idx1-ubyte"
+    path.write_bytes(idx(np.array([0, 1, 2, 3, 0, 0], np.uint8)))
+    with pytest.raises(DataError, match=message(path, "labels must be 0 to 2, not 3")):
+        load(made, tmp_path, verify=False)
+
+
+def test_pixels_take_no_framing(tmp_path):
+    text = ("made has pixels: framing must be left out, not "
+            "Framing(timesteps=4, slicing=<Slicing.TIME: 'time'>, factor=1)")
+    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
+        load(write(tmp_path), tmp_path, framing=Framing(timesteps=4))
+
+
 def test_download_fetches_what_is_missing_and_checks_it(tmp_path, monkeypatch):
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
@@ -124,7 +147,7 @@ def test_download_fetches_what_is_missing_and_checks_it(tmp_path, monkeypatch):
         asked.append(url.rpartition("/")[2])
         return (source / asked[-1]).open("rb")
 
-    monkeypatch.setattr(datasets.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
     download(made, target)
     download(made, target)
     assert asked == [f"{name}.gz" for name in made.digests]
@@ -142,19 +165,8 @@ def test_download_without_network_says_what_to_do(tmp_path, monkeypatch):
     def urlopen(url, timeout):
         raise urllib.error.URLError("no route to host")
 
-    monkeypatch.setattr(datasets.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
     text = ("^https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz: cannot be downloaded "
             "(<urlopen error no route to host>); give the files with --data DIR$")
     with pytest.raises(DataError, match=text.replace("(", r"\(").replace(")", r"\)").replace(".", r"\.")):
-        download(DATASETS["mnist"], tmp_path)
-
-
-def test_validation_split_is_always_the_same_and_leaves_the_rest():
-    split = Split(images=torch.arange(50, dtype=torch.uint8).reshape(50, 1, 1, 1), labels=torch.arange(50))
-    train, validation = split_validation(split, 12)
-    assert (len(train), len(validation)) == (38, 12)
-    assert sorted([*train.labels.tolist(), *validation.labels.tolist()]) == list(range(50))
-    assert validation.labels.tolist() == split_validation(split, 12)[1].labels.tolist()
-    assert validation.images.flatten().tolist() == validation.labels.tolist()
-    with pytest.raises(DataError, match=r"^validation images must be 1 to 49, not 50$"):
-        split_validation(split, 50)
+        download(MNIST, tmp_path)

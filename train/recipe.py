@@ -14,8 +14,8 @@ from train.methods import make_methods
 from train.methods.method import MethodError
 from train.quantisers import QUANTISERS
 
-__all__ = ["ARCHITECTURES", "FOLDER", "Recipe", "RecipeError", "load_architecture", "load_recipe", "shipped_architectures",
-           "shipped_recipes"]
+__all__ = ["ARCHITECTURES", "FOLDER", "Recipe", "RecipeError", "load_architecture", "load_recipe",
+           "shipped_architectures", "shipped_recipes"]
 
 #: Folder of the shipped recipes.
 FOLDER = pathlib.Path(__file__).parent / "recipes"

@@ -15,6 +15,7 @@ import torch
 
 from arch.checkpoint import CheckpointError
 from train import datasets, distributed
+from train.methods.method import MethodError
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from train.training import Training, TrainingError
 
@@ -77,8 +78,8 @@ def _git_revision() -> str | None:
 def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     """Do what the arguments say; return the provenance of the checkpoint, or the plan of a dry run.
 
-    Raises :exc:`RecipeError`, :exc:`train.datasets.DataError`, :exc:`TrainingError`, :exc:`CheckpointError`,
-    :exc:`OSError`.
+    Raises :exc:`RecipeError`, :exc:`MethodError`, :exc:`train.datasets.DataError`, :exc:`TrainingError`,
+    :exc:`CheckpointError`, :exc:`OSError`.
     """
     recipe: Recipe = load_recipe(arguments.recipe)
     chosen = {"epochs": arguments.epochs, "seed": arguments.seed, "bfloat16": arguments.bfloat16,
@@ -128,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "train", *(sys.argv[1:] if argv is None else argv)])
     try:
         made = train(arguments, command)
-    except (RecipeError, datasets.DataError, TrainingError, CheckpointError, OSError) as error:
+    except (RecipeError, MethodError, datasets.DataError, TrainingError, CheckpointError, OSError) as error:
         print(f"ERROR: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:

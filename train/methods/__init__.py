@@ -4,12 +4,20 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from train.methods.distillation import Distillation
+from train.methods.folded import FoldedTime
+from train.methods.indirect import Indirect
 from train.methods.method import Method, MethodError
+from train.methods.surrogate import Surrogate
+from train.methods.tdbn import ThresholdNorm
+from train.methods.temporal import TemporalLoss
+from train.methods.uncertainty import Uncertainty
 
 __all__ = ["METHODS", "make_methods"]
 
 #: Methods that a recipe can name, by kind.
-METHODS: dict[str, type[Method]] = {}
+METHODS: dict[str, type[Method]] = {method.kind: method for method in (
+    Distillation, FoldedTime, Indirect, Surrogate, TemporalLoss, ThresholdNorm, Uncertainty)}
 
 
 def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:

@@ -1,0 +1,235 @@
+"""Measure finished trainings with the exported integer network, and write ``docs/benchmarks.md`` from the measurements.
+
+Usage, from the checkout::
+
+    python -m benchmarks.methods measure RUN [RUN ...] --data DIR
+    python -m benchmarks.methods table RUNS
+
+``measure`` exports the checkpoint of each folder that ``python -m train`` filled, runs the bit-exact reference on the
+whole test set and writes ``benchmark.json`` and the network beside it. ``table`` collects the ``benchmark.json`` of
+all folders in RUNS. Nothing is in the page that was not measured so; only the papers' own numbers are quoted.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from arch import files
+from arch.checkpoint import Checkpoint, CheckpointError
+from arch.network import Network
+from arch.provenance import revision
+from export import steps
+from export.folding import fold
+from sim.reference import Reference
+from train import datasets, metrics
+from train.recipe import Recipe
+
+__all__ = ["BenchmarkError", "main", "measure", "table"]
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+#: Test images whose spikes are held in memory at once.
+BATCH = 250
+#: Most fractional bits that an export tries.
+MAX_FRACTION = 8
+
+#: What the papers say of themselves: method, data set, network, weights, accuracy, source, what differs from ours.
+PAPERS = (
+    ("TSNN", "CIFAR-10", "VGG-9, 68 M", "ternary, all layers, T = 4", "89.07 %", "Wu et al. 2022, abstract",
+     "best test epoch, training script with the defects listed in train/methods; no pooling before layer 7"),
+    ("TSNN with shortcuts", "CIFAR-10", "VGG-9, 68 M", "ternary, all layers, T = 4", "89.91 %",
+     "Wu et al. 2022, abstract", "as above"),
+    ("TSNN", "CIFAR-100", "VGG-11, 68 M", "ternary, all layers, T = 4", "65.24 %", "Wu et al. 2022, abstract",
+     "as above"),
+    ("TSNN", "N-MNIST", "3 conv + 2 fc, 0.6 M", "ternary, all layers, T = 4", "98.43 %", "Wu et al. 2022, abstract",
+     "whole N-MNIST; ours is the subset of 1,000 training and 100 test samples of the SLAYER project"),
+    ("binary SNN by conversion", "CIFAR-100", "VGG-15", "binary but first and last layer", "64.8 % (ANN)",
+     "Lu and Sengupta 2020, README of the code", "the spiking network's accuracy was not found"),
+    ("TTFS, conversion-aware", "CIFAR-10", "VGG-16", "5-bit logarithmic", "91.7 %", "Lew et al. 2022, abstract", ""),
+    ("CBP-QSNN", "CIFAR-10", "VGG-16, T = 32", "binary but first and last layer", "91.51 %",
+     "Yoo and Jeong 2023, as cited in arXiv 2511.12502, table 2", ""),
+)
+
+
+class BenchmarkError(ValueError):
+    """A folder cannot be measured or a page not be made. The message is one line."""
+
+
+def _read_json(path: pathlib.Path, what: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except OSError:
+        raise BenchmarkError(f"{path}: {what} is missing: finish the training first") from None
+    except ValueError as error:
+        raise BenchmarkError(f"{path}: {what} cannot be read: {error}") from None
+    return content
+
+
+def _export(checkpoint: Checkpoint, name: str) -> Network:
+    steps.ternarise(checkpoint)
+    certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=MAX_FRACTION)
+    return steps.assemble(checkpoint, certified, {"name": name, "training": dict(checkpoint.provenance)})
+
+
+def _run(network: Network, images: np.ndarray) -> tuple[np.ndarray, list[metrics.Activity]]:
+    """Scores of each timestep, ``int64[T, N, classes]``, and the mean activity of each layer."""
+    reference = Reference(network)
+    scores, found = [], []
+    for start in range(0, len(images), BATCH):
+        batch = images[start:start + BATCH]
+        result = reference.run(batch, spikes=True, step_scores=True)
+        assert result.spikes is not None
+        assert result.step_scores is not None
+        scores.append(result.step_scores.transpose(1, 0, 2))
+        found.append((len(batch), metrics.activity(network, batch, result.spikes)))
+        sys.stderr.write(f"\r{start + len(batch)} of {len(images)} images")
+    sys.stderr.write("\n")
+    mean = []
+    for layers in zip(*(layers for _, layers in found), strict=True):
+        def average(name: str, layers: Sequence[metrics.Activity] = layers) -> float | None:
+            values = [getattr(layer, name) for layer in layers]
+            if None in values:
+                return None
+            return sum(value * count for value, (count, _) in zip(values, found, strict=True)) / len(images)
+
+        mean.append(metrics.Activity(
+            layer=layers[0].layer, kind=layers[0].kind, neurons=layers[0].neurons, firing_rate=average("firing_rate"),
+            event_operations=average("event_operations") or 0.0, dense_operations=layers[0].dense_operations,
+            pixel_operations=layers[0].pixel_operations))
+    return np.concatenate(scores, axis=1), mean
+
+
+def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True) -> dict[str, Any]:
+    """Export and measure one finished training; return what is written to its ``benchmark.json``.
+
+    Raises :exc:`BenchmarkError`, :exc:`CheckpointError`, :exc:`train.datasets.DataError`, :exc:`OSError`.
+    """
+    result = _read_json(folder / "result.json", "the training's result")
+    name = result["recipe"]
+    if "checkpoint" not in result:
+        raise BenchmarkError(f"{folder}: holds a network without spikes; only what can be exported is measured")
+    checkpoint = Checkpoint.load(folder / result["checkpoint"])
+    recipe = Recipe.from_json(checkpoint.provenance["recipe"])
+    network = _export(checkpoint, name)
+    files.save(network, folder / "network.safetensors")
+    _, test = datasets.load(datasets.DATASETS[recipe.dataset], data, verify=verify)
+    images, labels = test.images.numpy(), test.labels.numpy()
+    if recipe.architecture["input"]["encoding"] == "events":
+        images = images.astype(bool)
+    scores, activity = _run(network, images)
+    accuracy = metrics.accuracy(scores, labels)
+    exact = network.metadata["exact"]
+    if exact and accuracy != result["test_accuracy"]:
+        raise BenchmarkError(f"{folder}: integers give {accuracy:.4%} where the training measured "
+                             f"{result['test_accuracy']:.4%}, though every channel is certified exact")
+    sure = metrics.calibration(scores, labels, float(checkpoint.tensors["readout.alpha"]))
+    neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
+    spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
+    rows = steps.size(network, steps.certify(checkpoint, fold(checkpoint), max_fraction=MAX_FRACTION))
+    measured = {
+        "name": name, "dataset": recipe.dataset, "methods": [method["kind"] for method in recipe.methods],
+        "weights_kind": recipe.weights, "seed": recipe.seed, "epochs": recipe.epochs,
+        "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
+        "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
+        "exact": exact, "float_test_accuracy": result.get("float_test_accuracy"), "accuracy": accuracy,
+        "test_images": len(labels), "calibration_error": sure.calibration_error,
+        "negative_log_likelihood": sure.negative_log_likelihood, "brier": sure.brier,
+        "firing_rate": spikes / sum(layer.neurons for layer in neurons),
+        "event_operations": sum(layer.event_operations for layer in activity),
+        "dense_operations": sum(layer.dense_operations for layer in activity),
+        "pixel_operations": sum(layer.pixel_operations for layer in activity),
+        "train_seconds": result["train_seconds"], "train_command": checkpoint.provenance.get("command"),
+        "train_revision": checkpoint.provenance.get("git_revision"), "revision": revision(),
+    }
+    files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
+    return measured
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    """Mean and, of several values, standard error."""
+    if len(values) == 1:
+        return form.format(values[0])
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return f"{form.format(statistics.mean(values))} ± {form.format(error)}"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page: one row per method and data set, seeds of one recipe as mean and standard error."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["name"], []).append(row)
+    head = ("recipe", "data set", "methods", "weights", "T", "compression", "float accuracy", "exported accuracy",
+            "exact", "ECE", "firing rate", "SOPs per image (events; dense)", "training", "command")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name in sorted(groups):
+        runs = groups[name]
+        first = runs[0]
+
+        def spread(key: str, form: str, factor: float = 1.0, runs: list[Mapping[str, Any]] = runs) -> str:
+            return _spread([row[key] * factor for row in runs], form)
+
+        floats = [row["float_test_accuracy"] for row in runs if row["float_test_accuracy"] is not None]
+        lines.append("| " + " | ".join((
+            f"{name}{'' if len(runs) == 1 else f', {len(runs)} seeds'}", first["dataset"],
+            ", ".join(first["methods"]) or "none", f"{first['weights']:,} {first['weights_kind']}",
+            str(first["timesteps"]), f"{first['compression']:.1f} x",
+            _spread([100 * value for value in floats], "{:.2f}") + " %" if floats else "-",
+            spread("accuracy", "{:.2f}", 100) + " %", "yes" if all(row["exact"] for row in runs) else "no",
+            spread("calibration_error", "{:.3f}"), spread("firing_rate", "{:.1f}", 100) + " %",
+            f"{spread('event_operations', '{:.1f}', 1e-6)} M; {first['dense_operations'] / 1e6:.1f} M",
+            spread("train_seconds", "{:.0f}", 1 / 60) + " min",
+            f"`python -m train --recipe {name} --data DIR`")) + " |")
+    papers = ["| method | data set | network | weights | accuracy | source | what differs from ours |",
+              "|" + "---|" * 7, *("| " + " | ".join(cells) + " |" for cells in PAPERS)]
+    return "\n".join((
+        "# Methods, measured", "",
+        "Made by `python -m benchmarks.methods table RUNS`; do not edit. Every number of the first table was measured",
+        "with the exported integer network on the whole test set, by `python -m benchmarks.methods measure RUN --data",
+        "DIR`; choices were made on 5,000 validation images. *Compression* is float32 weights against packed weights",
+        "and 64-bit constants. *ECE*: 15 bins, confidence of the mean over timesteps of the softmax, no temperature",
+        "fitted. *SOPs*: synaptic operations that spikes cause (events), all synapses x timesteps (dense); the first",
+        "layer of an image, which sees pixels and not spikes, is in neither. *Training* is wall-clock time on the",
+        "machine that trained, often shared with other work. A missing cell was not measured.", "",
+        *lines, "", "## What the papers report", "",
+        "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "", *papers, ""))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line: 0 done, 1 bad input, 2 usage."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.methods",
+                                     description="Measure trainings in integers, and make docs/benchmarks.md of them.")
+    commands = parser.add_subparsers(dest="task", required=True)
+    measuring = commands.add_parser("measure", help="export and measure finished trainings")
+    measuring.add_argument("runs", metavar="RUN", type=pathlib.Path, nargs="+",
+                           help="folder that python -m train filled")
+    measuring.add_argument("--data", metavar="DIR", type=pathlib.Path, required=True, help="read the data set from DIR")
+    tabling = commands.add_parser("table", help="write docs/benchmarks.md")
+    tabling.add_argument("runs", metavar="RUNS", type=pathlib.Path, help="folder of measured folders")
+    tabling.add_argument("-o", "--output", metavar="FILE", type=pathlib.Path, default=PAGE, help="write FILE instead")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.task == "measure":
+            for folder in arguments.runs:
+                row = measure(folder, arguments.data)
+                sys.stdout.write(f"{row['name']}: {row['accuracy']:.2%} of {row['test_images']} test images\n")
+        else:
+            found = sorted(arguments.runs.glob("*/benchmark.json"))
+            if not found:
+                raise BenchmarkError(f"{arguments.runs}: must hold folders with a benchmark.json: measure them first")
+            page = table([_read_json(path, "the measurement") for path in found])
+            files.write_atomically(arguments.output, page.encode())
+            sys.stdout.write(f"{arguments.output}: {len(found)} measurements\n")
+    except (BenchmarkError, CheckpointError, datasets.DataError, steps.ExportError, OSError) as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from arch.checkpoint import CheckpointError
-from train import datasets
+from train import datasets, distributed
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from train.training import Training, TrainingError
 
@@ -103,18 +103,22 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"device {arguments.device} cannot be used: {str(error).splitlines()[0]}") from None
-    training = Training(recipe=recipe, train=learned, validation=validation, folder=folder, device=device,
-                        progress=not arguments.quiet,
-                        provenance={"command": command, "git_revision": _git_revision(),
-                                    "torch": torch.__version__, "threads": torch.get_num_threads()})
-    training.resume()
-    training.run()
-    checkpoint = training.finish(test)
+    with distributed.connect(device) as own:
+        training = Training(recipe=recipe, train=learned, validation=validation, folder=folder, device=own,
+                            progress=not arguments.quiet,
+                            provenance={"command": command, "git_revision": _git_revision(),
+                                        "torch": torch.__version__, "threads": torch.get_num_threads(),
+                                        "processes": distributed.processes()})
+        training.resume()
+        training.run()
+        if distributed.rank():
+            return {}
+        result = training.finish(test)
     try:
         training.draw_curves()
     except ImportError:
         logging.getLogger(__name__).warning("no curves: matplotlib is not installed")
-    return {**checkpoint.provenance, "checkpoint": str(training.best_path)}
+    return {**result, "output": str(folder)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -130,12 +134,18 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ERROR: interrupted; the same command resumes after the last epoch", file=sys.stderr)  # noqa: T201
         return 130
+    if not made:
+        return 0  # one of several processes, and not the first: that one reports
     if arguments.dry_run:
         plan = made["recipe"]
         line = (f"{plan['name']}: {plan['epochs']} epochs of {made['training_images']} images of {plan['dataset']}, "
                 f"{made['validation_images']} validation and {made['test_images']} test images, to {made['output']}")
+    elif "checkpoint" not in made:
+        line = (f"{made['output']}: epoch {made['epoch']} of {made['epochs']}, network without spikes, "
+                f"validation accuracy {made['float_validation_accuracy']:.2%}, "
+                f"test accuracy {made['float_test_accuracy']:.2%} of {made['test_images']} images")
     else:
-        line = (f"{made['checkpoint']}: epoch {made['epoch']} of {made['epochs']}, "
+        line = (f"{made['output']}/{made['checkpoint']}: epoch {made['epoch']} of {made['epochs']}, "
                 f"validation accuracy {made['validation_accuracy']:.2%}, "
                 f"test accuracy {made['test_accuracy']:.2%} of {made['test_images']} images")
     print(line)  # noqa: T201

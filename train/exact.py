@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.checkpoint import Checkpoint, weighted_layers
+from train import quantisers
 from train.network import from_checkpoint
 
 __all__ = ["accuracy", "forward", "mismatches", "predict", "recalibrate"]
@@ -160,6 +161,9 @@ def mismatches(checkpoint: Checkpoint, images: Tensor) -> tuple[int, int]:
     of all layers, neurons and timesteps, for images as of :func:`forward`.
     """
     network = from_checkpoint(checkpoint).eval()
+    for part, name in zip(network.synapses(), weighted_layers(checkpoint.architecture), strict=True):
+        get = _parameters(checkpoint, name)
+        part.quantiser = quantisers.Fixed(get("ternary").float(), get("alpha"))
     wrong = compared = 0
     with torch.autocast("cpu", enabled=False):
         for batch in _batches(images):

@@ -6,6 +6,8 @@ is computed once. Convolutions and linear layers compute in the dtype of their i
 bfloat16 autocast give sums that are exact integers up to 256, which then meet scale, BatchNorm and neurons in float32.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arch.network import Reset
-from train import neurons, ternary
+from train import neurons, quantisers
 
 __all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "or_pool"]
 
@@ -21,7 +23,8 @@ __all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d"
 class TernaryConv2d(nn.Module):
     """Ternary convolution without bias, ``[N, H, W, in]`` -> float32 ``[N, H', W', out]``.
 
-    ``scale * conv2d(x, codes)`` with the codes and the scale per output channel of :func:`train.ternary.ternarise`.
+    ``scale * conv2d(x, codes)`` with the codes and the scale per output channel of its
+    :mod:`quantiser <train.quantisers>`, by default TWN's.
     The latent weights are ``[out, in, kernel, kernel]``, as PyTorch's.
     """
 
@@ -29,13 +32,14 @@ class TernaryConv2d(nn.Module):
         super().__init__()
         self.stride = stride
         self.padding = padding
+        self.quantiser: quantisers.Quantiser = quantisers.Ternary()
         self.weight = nn.Parameter(torch.empty(channels, in_channels, kernel, kernel))
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Current of the input ``x``."""
         with torch.autocast(x.device.type, enabled=False):
-            codes, scale = ternary.ternarise(self.weight)
+            codes, scale = self.quantiser(self.weight)
             codes = codes.to(x.dtype, memory_format=torch.channels_last)
             sums = functional.conv2d(x.movedim(-1, 1), codes, stride=self.stride, padding=self.padding)
             return sums.movedim(1, -1).float() * scale
@@ -47,13 +51,14 @@ class TernaryLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, per_channel: bool = True) -> None:
         super().__init__()
         self.per_channel = per_channel
+        self.quantiser: quantisers.Quantiser = quantisers.Ternary()
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Current of the input ``x``."""
         with torch.autocast(x.device.type, enabled=False):
-            codes, scale = ternary.ternarise(self.weight, per_channel=self.per_channel)
+            codes, scale = self.quantiser(self.weight, per_channel=self.per_channel)
             return functional.linear(x, codes.to(x.dtype)).float() * scale
 
 
@@ -120,36 +125,49 @@ class FullyConnected(nn.Module):
         return self.neurons(current.reshape(*spikes.shape[:2], 1, 1, -1))
 
 
+def _pool(maps: Tensor, size: int) -> Tensor:
+    window = _windows(maps, size)
+    pooled = window[..., 0, :, 0, :]
+    for row in range(size):
+        for column in range(size):
+            pooled = torch.maximum(pooled, window[..., row, :, column, :])
+    return pooled
+
+
+def _propagate_pool(by_pooled: Tensor, maps: Tensor, pooled: Tensor, size: int) -> Tensor:
+    window = _windows(maps, size)
+    count = torch.zeros_like(by_pooled)
+    for row in range(size):
+        for column in range(size):
+            count = count + (window[..., row, :, column, :] == pooled)
+    share = by_pooled / count
+    by_window = torch.where(window == pooled[..., None, :, None, :], share[..., None, :, None, :], 0)
+    by_maps = by_window.flatten(-3, -2).flatten(-4, -3)
+    rows, columns = (maps.shape[axis] - by_maps.shape[axis] for axis in (-3, -2))
+    return functional.pad(by_maps, (0, 0, 0, columns, 0, rows)) if rows or columns else by_maps
+
+
+@functools.cache
+def _pool_kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if compiled:
+        return torch.compile(_pool, dynamic=False), torch.compile(_propagate_pool, dynamic=False)
+    return _pool, _propagate_pool
+
+
 class _OrPool(torch.autograd.Function):
-    """OR of windows; the gradient is shared by the neurons that decide."""
+    """Largest value of windows; the gradient is shared by the neurons that have it."""
 
     @staticmethod
-    def forward(ctx: Any, spikes: Tensor, size: int) -> Tensor:  # type: ignore[override]
-        window = _windows(spikes, size)
-        pooled = window[..., 0, :, 0, :]
-        for row in range(size):
-            for column in range(size):
-                pooled = torch.maximum(pooled, window[..., row, :, column, :])
-        ctx.save_for_backward(spikes)
+    def forward(ctx: Any, maps: Tensor, size: int, compiled: bool) -> Tensor:  # type: ignore[override]
+        pooled = _pool_kernels(compiled)[0](maps, size)
+        ctx.save_for_backward(maps, pooled)
         ctx.size = size
-        return pooled
+        ctx.compiled = compiled
+        return pooled  # type: ignore[no-any-return]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (by_pooled,) = gradients
-        (spikes,) = ctx.saved_tensors
-        size = ctx.size
-        window = _windows(spikes, size)
-        count = torch.zeros_like(by_pooled)
-        for row in range(size):
-            for column in range(size):
-                count = count + window[..., row, :, column, :]
-        share = by_pooled / torch.where(count > 0, count, size * size)
-        silent = (count == 0).to(spikes.dtype)
-        by_window = share[..., None, :, None, :] * (window + silent[..., None, :, None, :])
-        by_spikes = by_window.flatten(-3, -2).flatten(-4, -3)
-        rows, columns = (spikes.shape[axis] - by_spikes.shape[axis] for axis in (-3, -2))
-        return functional.pad(by_spikes, (0, 0, 0, columns, 0, rows)) if rows or columns else by_spikes, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _pool_kernels(ctx.compiled)[1](gradients[0], *ctx.saved_tensors, ctx.size), None, None
 
 
 def _windows(spikes: Tensor, size: int) -> Tensor:
@@ -159,13 +177,14 @@ def _windows(spikes: Tensor, size: int) -> Tensor:
     return cut.unflatten(-2, (width, size)).unflatten(-4, (height, size))
 
 
-def or_pool(spikes: Tensor, size: int) -> Tensor:
+def or_pool(spikes: Tensor, size: int, *, compiled: bool = False) -> Tensor:
     """Return the OR of the spikes of each ``size x size`` window, ``[..., H // size, W // size, C]``.
 
-    Rows and columns that fill no window are dropped: the same as max-pool. The gradient is that of ``amax``, shared
-    equally by the neurons that decide: those that spiked or, in a silent window, all.
+    Rows and columns that fill no window are dropped: the same as max-pool, which it is for rates and real numbers. The
+    gradient is that of ``amax``, shared equally by the neurons that decide: those that spiked or, in a silent window,
+    all. ``compiled`` as of :func:`train.neurons.pif`.
     """
-    return _OrPool.apply(spikes, size)
+    return _OrPool.apply(spikes, size, compiled)
 
 
 class OrPool(nn.Module):
@@ -176,10 +195,11 @@ class OrPool(nn.Module):
         if size < 2:
             raise ValueError(f"pool size must be at least 2, not {size!r}")
         self.size = size
+        self.compiled = False
 
     def forward(self, spikes: Tensor) -> Tensor:
-        """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``."""
-        return or_pool(spikes, self.size)
+        """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``; the largest of rates."""
+        return or_pool(spikes, self.size, compiled=self.compiled)
 
 
 class Readout(nn.Module):
@@ -195,3 +215,7 @@ class Readout(nn.Module):
     def forward(self, spikes: Tensor) -> Tensor:
         """Scores ``[B, classes]``, float32, of the map ``[T, B, H, W, C]``."""
         return self.synapses(_flatten(spikes).float().sum(0)) / len(spikes)
+
+    def by_step(self, spikes: Tensor) -> Tensor:
+        """Scores of each timestep, ``[T, B, classes]``, float32; their mean over time is that of :meth:`forward`."""
+        return self.synapses(_flatten(spikes).float())

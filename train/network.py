@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes
 from arch.network import Encoding, Input, Reset
-from train import layers, neurons, ternary
+from train import layers, neurons
 
 __all__ = ["Layer", "SpikingNetwork", "build", "from_checkpoint"]
 
@@ -95,14 +95,19 @@ class SpikingNetwork(nn.Module):
                           "zero_point": self.source.zero_point, "scale": self.scale},
                 "timesteps": self.timesteps, "layers": described}
 
-    def forward(self, images: Tensor, spikes: list[Tensor] | None = None) -> Tensor:
-        """Return scores, float32 ``[B, classes]``.
+    def forward(self, images: Tensor, spikes: list[Tensor] | None = None, *, by_step: bool = False,
+                attached: list[Tensor] | None = None) -> Tensor:
+        """Return scores, float32 ``[B, classes]``, or ``[T, B, classes]`` with ``by_step``.
 
         Parameters
         ----------
         images : ``[B, C, H, W]`` pixels 0 to 255 (uint8 or float), or events 0 and 1 ``[B, T, C, H, W]``
         spikes : list, optional
             The spike maps ``[T, B, H, W, C]`` of all layers before the readout are appended to it.
+        by_step : bool
+            Return the scores of each timestep; their mean is what is returned otherwise.
+        attached : list, optional
+            Like ``spikes``, with their gradients.
         """
         if self.source.encoding is Encoding.EVENTS:
             maps = images.float().movedim(1, 0).movedim(2, -1)
@@ -110,10 +115,14 @@ class SpikingNetwork(nn.Module):
             maps = ((images.float() - self.source.zero_point) * self.scale).movedim(1, -1)[None]
         maps = maps.contiguous()
         for layer in self.chain:
+            if isinstance(layer, layers.Readout):
+                return layer.by_step(maps) if by_step else layer(maps)
             maps = layer(maps)
-            if spikes is not None and not isinstance(layer, layers.Readout):
+            if spikes is not None:
                 spikes.append(maps.detach())
-        return maps
+            if attached is not None:
+                attached.append(maps)
+        raise AssertionError("a chain ends in a readout")
 
     def clamp(self) -> None:
         """Keep the thresholds positive; call after each step of the optimiser."""
@@ -124,19 +133,47 @@ class SpikingNetwork(nn.Module):
     def use_compiled(self, compiled: bool) -> None:
         """Choose whether the neurons' loops are compiled (see :func:`train.neurons.pif`)."""
         for module in self.modules():
-            if isinstance(module, neurons.PIF):
+            if isinstance(module, neurons.PIF | layers.OrPool):
                 module.compiled = compiled
+
+    def use_mode(self, mode: neurons.Mode) -> None:
+        """Choose what all neurons pass on: spikes, rates or real numbers."""
+        for module in self.modules():
+            if isinstance(module, neurons.PIF):
+                module.mode = mode
+
+    def use_surrogate(self, shape: str) -> None:
+        """Choose the surrogate of all neurons, of :data:`train.neurons.SURROGATES`."""
+        for module in self.modules():
+            if isinstance(module, neurons.PIF):
+                module.surrogate = shape
+
+    def synapses(self) -> Iterator[layers.TernaryConv2d | layers.TernaryLinear]:
+        """Iterate over the weighted parts of all layers, in order."""
+        for module in self.modules():
+            if isinstance(module, layers.TernaryConv2d | layers.TernaryLinear):
+                yield module
+
+    @property
+    def exportable(self) -> bool:
+        """Whether :meth:`checkpoint` describes what :meth:`forward` computes: spikes, and codes of few values."""
+        modes = (module.mode for module in self.modules() if isinstance(module, neurons.PIF))
+        return (all(mode is neurons.Mode.SPIKES for mode in modes)
+                and all(part.quantiser.discrete for part in self.synapses()))
 
     @torch.no_grad()
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
-        """Return the network as data, with its codes frozen."""
+        """Return the network as data, with its codes frozen; raises :exc:`CheckpointError` if they are not codes."""
+        if not all(part.quantiser.discrete for part in self.synapses()):
+            raise CheckpointError("weights must be ternary or binary for a checkpoint, not float")
         tensors: dict[str, npt.NDArray[Any]] = {}
         for layer, described in zip(self._layers(), self.architecture["layers"], strict=True):
             if isinstance(layer, layers.OrPool):
                 continue
             name = described["name"]
             weight = layer.synapses.weight.detach().cpu()
-            codes, scale = ternary.codes_and_scale(weight, per_channel=not isinstance(layer, layers.Readout))
+            codes, scale = layer.synapses.quantiser.codes_and_scale(
+                weight, per_channel=not isinstance(layer, layers.Readout))
             tensors[f"{name}.weight"] = weight.numpy()
             tensors[f"{name}.ternary"] = codes.to(torch.int8).numpy()
             tensors[f"{name}.alpha"] = scale.numpy()

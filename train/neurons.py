@@ -4,6 +4,7 @@ The neuron and its surrogate are TSNN's (``ALGORITHMS.md`` 1.1, 1.2), with one c
 spike and the reset, so that float training, integer reference and RTL agree on a membrane exactly at the threshold.
 """
 
+import enum
 import functools
 import math
 from collections.abc import Callable
@@ -14,19 +15,102 @@ from torch import Tensor, nn
 
 from arch.network import Reset
 
-__all__ = ["PIF", "SURROGATE_GAIN", "pif", "surrogate"]
+__all__ = ["PIF", "SURROGATES", "SURROGATE_GAIN", "Mode", "pif", "rate", "surrogate"]
 
 #: Height of the triangular surrogate at the threshold (TSNN's 0.3 x 2).
 SURROGATE_GAIN = 0.6
 
 
-def surrogate(z: Tensor) -> Tensor:
+class Mode(enum.Enum):
+    """What neurons pass on."""
+
+    #: Spikes over T timesteps: the network as the hardware computes it.
+    SPIKES = "spikes"
+    #: The share of timesteps with a spike, if the current were constant: time folded into one step (:func:`rate`).
+    RATES = "rates"
+    #: The current over the threshold where it is positive: a network without spikes.
+    RELU = "relu"
+
+
+def surrogate(z: Tensor, shape: str = "triangle") -> Tensor:
     """Return the stand-in for the derivative of the spike with respect to ``z = u / theta - 1``.
 
-    ``0.6 max(0, 1 - |z|)``, elementwise; any shape, the dtype of ``z``. Source: TSNN's training script, the linear
-    surrogate of DIET-SNN (arXiv 2008.03658) with gain 0.6.
+    Elementwise; any shape, the dtype of ``z``. ``triangle`` is ``0.6 max(0, 1 - |z|)``, of TSNN's training script: the
+    linear surrogate of DIET-SNN (arXiv 2008.03658) with gain 0.6. ``rectangle`` is 1 for ``|z| < 1/2`` (STBP, arXiv
+    1706.02609); ``arctangent`` is ``1 / (1 + (pi z)^2)`` (SpikingJelly's, alpha = 2).
     """
-    return SURROGATE_GAIN * (1 - z.abs()).clamp(min=0)
+    if shape == "triangle":
+        return SURROGATE_GAIN * (1 - z.abs()).clamp(min=0)
+    if shape == "rectangle":
+        return (z.abs() < 0.5).to(z.dtype)
+    return 1 / (1 + (math.pi * z).square())
+
+
+#: Shapes of the surrogate.
+SURROGATES = ("triangle", "rectangle", "arctangent")
+
+
+def _rate(current: Tensor, theta: Tensor, timesteps: int, initial: float, rate_dtype: torch.dtype) -> Tensor:
+    steps = torch.floor(current * (timesteps / theta) + initial).clamp(0, timesteps)
+    return (steps * (1 / timesteps)).to(rate_dtype)
+
+
+def _propagate_rate(by_rate: Tensor, current: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients with respect to the current and the threshold: those of ``clip(current / theta, 0, 1)``."""
+    inverse = 1 / theta
+    open_ = (current > 0) & (current < theta)
+    by_current = torch.where(open_, by_rate.to(current.dtype), 0) * inverse
+    return by_current, -(by_current * current * inverse).sum_to_size(theta.shape)
+
+
+@functools.cache
+def _rate_kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if compiled:
+        return torch.compile(_rate, dynamic=False), torch.compile(_propagate_rate, dynamic=False)
+    return _rate, _propagate_rate
+
+
+class _Rate(torch.autograd.Function):
+    """Quantised rate with the gradient of the clipped line."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, theta: Tensor, initial: float, timesteps: int,  # type: ignore[override]
+                rate_dtype: torch.dtype, compiled: bool) -> Tensor:
+        ctx.save_for_backward(current, theta)
+        ctx.compiled = compiled
+        return _rate_kernels(compiled)[0](current, theta, timesteps, initial, rate_dtype)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return *_rate_kernels(ctx.compiled)[1](gradients[0], *ctx.saved_tensors), None, None, None, None
+
+
+def rate(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5,
+         rate_dtype: torch.dtype | None = None, compiled: bool = False) -> Tensor:
+    """Share of timesteps with a spike of neurons with soft reset under a constant current.
+
+    ``clip(floor(T x / theta + initial), 0, T) / T``: exactly the spike count of :func:`pif` for a constant current
+    (QCFS, arXiv 2303.04347, eq. 10, with the threshold left to the next layer's scale). The gradient is that of
+    ``clip(x / theta, 0, 1)``.
+
+    Parameters
+    ----------
+    current : any shape ``[..., C]``, floating
+    theta : ``[]`` or ``[C]``, positive
+    timesteps : int
+        T.
+    initial : float
+        Membrane before the first timestep, in units of the threshold.
+    rate_dtype : dtype of the rates; that of ``current`` by default
+    compiled : bool
+        As of :func:`pif`.
+
+    Returns
+    -------
+    The shape of ``current``, multiples of ``1 / T`` from 0 to 1
+    """
+    return _Rate.apply(current, theta, initial, timesteps, rate_dtype or current.dtype,  # type: ignore[no-any-return]
+                       compiled)
 
 
 def _fire(current: Tensor, theta: Tensor, initial: float, timesteps: int, hard: bool, keep: float,
@@ -44,7 +128,7 @@ def _fire(current: Tensor, theta: Tensor, initial: float, timesteps: int, hard: 
 
 
 def _propagate(by_spikes: Tensor, membranes: Tensor, theta: Tensor, initial: float, copies: int, hard: bool,
-               keep: float) -> tuple[Tensor, Tensor]:
+               keep: float, shape: str) -> tuple[Tensor, Tensor]:
     """Return the gradients with respect to the current, ``[copies, B, ..., C]``, and the threshold."""
     inverse = 1 / theta
     by_theta = by_rest = torch.zeros_like(membranes[0])
@@ -54,7 +138,7 @@ def _propagate(by_spikes: Tensor, membranes: Tensor, theta: Tensor, initial: flo
         fired = (u >= theta).to(u.dtype)  # as in _fire: u / theta >= 1 would round differently
         ratio = u * inverse
         by_spike = by_spikes[t].to(u.dtype) - by_rest * (u if hard else theta)
-        by_u = by_spike * surrogate(ratio - 1) * inverse
+        by_u = by_spike * surrogate(ratio - 1, shape) * inverse
         by_theta = by_theta - by_u * ratio
         if hard:
             by_u = by_u + by_rest * (1 - fired)
@@ -80,11 +164,11 @@ class _PIF(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, theta: Tensor, initial: float, timesteps: int, hard: bool,  # type: ignore[override]
-                keep: float, spike_dtype: torch.dtype, compiled: bool) -> Tensor:
+                keep: float, shape: str, spike_dtype: torch.dtype, compiled: bool) -> Tensor:
         fire, _ = _kernels(compiled)
         membranes, spikes = fire(current, theta, initial, timesteps, hard, keep, spike_dtype)
         ctx.save_for_backward(membranes, theta)
-        ctx.constants = initial, len(current), hard, keep
+        ctx.constants = initial, len(current), hard, keep, shape
         ctx.compiled = compiled
         return spikes
 
@@ -92,11 +176,12 @@ class _PIF(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         _, propagate = _kernels(ctx.compiled)
         by_current, by_theta = propagate(gradients[0], *ctx.saved_tensors, *ctx.constants)
-        return by_current, by_theta, None, None, None, None, None, None
+        return by_current, by_theta, None, None, None, None, None, None, None
 
 
 def pif(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5, reset: Reset = Reset.SUBTRACT,
-        leak_shift: int | None = None, spike_dtype: torch.dtype | None = None, compiled: bool = False) -> Tensor:
+        leak_shift: int | None = None, shape: str = "triangle", spike_dtype: torch.dtype | None = None,
+        compiled: bool = False) -> Tensor:
     """Run PIF neurons over ``timesteps`` and return their spikes.
 
     ``u[t] = v[t-1] + current[t]``; spike if ``u[t] >= theta``; then ``v[t] = u[t] - theta`` (``Reset.SUBTRACT``) or 0
@@ -118,6 +203,8 @@ def pif(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5,
         What a spike does to the membrane.
     leak_shift : int or None
         Leak, as of the integer rule.
+    shape : str
+        Surrogate, of :data:`SURROGATES`.
     spike_dtype : dtype of the spikes; that of ``current`` by default
     compiled : bool
         Compile the loops with :func:`torch.compile` (needs g++): three to eight times faster on a CPU.
@@ -128,9 +215,11 @@ def pif(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5,
     """
     if len(current) not in (1, timesteps):
         raise ValueError(f"current must have 1 or {timesteps} timesteps, not {len(current)}")
+    if shape not in SURROGATES:
+        raise ValueError(f"surrogate must be {', '.join(SURROGATES)}, not {shape!r}")
     keep = 1.0 if leak_shift is None else 1 - 2.0**-leak_shift
-    return _PIF.apply(current, theta, initial, timesteps, reset is Reset.ZERO, keep, spike_dtype or current.dtype,
-                      compiled)
+    return _PIF.apply(current, theta, initial, timesteps, reset is Reset.ZERO, keep, shape,
+                      spike_dtype or current.dtype, compiled)
 
 
 class PIF(nn.Module):
@@ -166,14 +255,25 @@ class PIF(nn.Module):
         self.reset = reset
         self.leak_shift = leak_shift
         self.compiled = False
+        self.mode = Mode.SPIKES
+        self.surrogate = "triangle"
         self.theta = nn.Parameter(torch.full(() if channels is None else (channels,), theta))
 
     def forward(self, current: Tensor) -> Tensor:
-        """Spikes ``[T, B, ..., C]`` of the current ``[T or 1, B, ..., C]``; bfloat16 inside bfloat16 autocast."""
+        """Spikes ``[T, B, ..., C]`` of the current ``[T or 1, B, ..., C]``; bfloat16 inside bfloat16 autocast.
+
+        In the modes RATES and RELU, one value per neuron, ``[1, B, ..., C]``, of the mean current.
+        """
         kind = current.device.type
         spike_dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else current.dtype
+        if self.mode is not Mode.SPIKES:
+            mean = current.mean(0, keepdim=True) if len(current) > 1 else current
+            if self.mode is Mode.RELU:
+                return (mean.relu() / self.theta).to(spike_dtype)
+            return rate(mean, self.theta, timesteps=self.timesteps, initial=self.initial, rate_dtype=spike_dtype,
+                        compiled=self.compiled)
         return pif(current, self.theta, timesteps=self.timesteps, initial=self.initial, reset=self.reset,
-                   leak_shift=self.leak_shift, spike_dtype=spike_dtype, compiled=self.compiled)
+                   leak_shift=self.leak_shift, shape=self.surrogate, spike_dtype=spike_dtype, compiled=self.compiled)
 
     @torch.no_grad()
     def clamp(self) -> None:

@@ -10,11 +10,17 @@ from typing import Any
 from arch.checkpoint import CheckpointError, layer_shapes
 from train.augmentation import Augmentation
 from train.datasets import DATASETS
+from train.methods import make_methods
+from train.methods.method import MethodError
+from train.quantisers import QUANTISERS
 
-__all__ = ["FOLDER", "Recipe", "RecipeError", "load_recipe", "shipped_recipes"]
+__all__ = ["ARCHITECTURES", "FOLDER", "Recipe", "RecipeError", "load_architecture", "load_recipe",
+           "shipped_architectures", "shipped_recipes"]
 
 #: Folder of the shipped recipes.
 FOLDER = pathlib.Path(__file__).parent / "recipes"
+#: Folder of the shipped architectures, which recipes can name.
+ARCHITECTURES = pathlib.Path(__file__).parent / "architectures"
 
 
 class RecipeError(ValueError):
@@ -35,11 +41,19 @@ class Recipe:
     epochs: int
     #: Images per step, from 2.
     batch_size: int = 128
-    #: Largest learning rate of AdamW; a cosine takes it to 0.
+    #: What becomes of the weights, a key of :data:`train.quantisers.QUANTISERS`; a method may change it.
+    weights: str = "ternary"
+    #: Methods, as objects ``{"kind": ..., option: value}`` of :mod:`train.methods`, in the order of their calls.
+    methods: tuple[Mapping[str, Any], ...] = ()
+    #: Recipe whose finished training gives the weights to begin with; its folder lies beside this one's.
+    start: str | None = None
+    #: ``adamw``, or ``sgd`` with momentum 0.9.
+    optimiser: str = "adamw"
+    #: Largest learning rate; a cosine takes it to 0.
     learning_rate: float = 2e-3
     #: Epochs in which the learning rate rises from 0, as a share of an epoch or several.
     warmup_epochs: float = 1.0
-    #: Weight decay of AdamW on latent weights.
+    #: Weight decay on latent weights.
     weight_decay: float = 0.0
     #: Share of the target that is spread over all classes, 0 to below 1.
     label_smoothing: float = 0.0
@@ -74,6 +88,16 @@ class Recipe:
                 raise RecipeError(f"{name} must be a number from 0, not {value!r}")
         if self.label_smoothing >= 1:
             raise RecipeError(f"label_smoothing must be below 1, not {self.label_smoothing!r}")
+        for name, choices in (("weights", tuple(QUANTISERS)), ("optimiser", ("adamw", "sgd"))):
+            if getattr(self, name) not in choices:
+                raise RecipeError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
+        if self.start is not None and (not isinstance(self.start, str) or not self.start):
+            raise RecipeError(f"start must be the name of a recipe, not {self.start!r}")
+        try:
+            object.__setattr__(self, "methods", tuple(self.methods))
+            make_methods(self.methods)
+        except (MethodError, TypeError) as error:
+            raise RecipeError(f"methods: {error}") from None
         for name in ("bfloat16", "compiled"):
             if not isinstance(getattr(self, name), bool):
                 raise RecipeError(f"{name} must be true or false, not {getattr(self, name)!r}")
@@ -107,13 +131,32 @@ def shipped_recipes() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
+def shipped_architectures() -> list[str]:
+    """Return the names of the shipped architectures."""
+    return sorted(path.stem for path in ARCHITECTURES.glob("*.json"))
+
+
+def load_architecture(name: str) -> Mapping[str, Any]:
+    """Return the shipped architecture ``name``; raises :exc:`RecipeError`."""
+    if name not in shipped_architectures():
+        raise RecipeError(f"architecture must be {', '.join(shipped_architectures())} or an object, not {name!r}")
+    architecture: dict[str, Any] = json.loads((ARCHITECTURES / f"{name}.json").read_text())
+    return architecture
+
+
 def load_recipe(name: str) -> Recipe:
-    """Return the shipped recipe ``name``, or that of the JSON file ``name``; raises :exc:`RecipeError`."""
+    """Return the shipped recipe ``name``, or that of the JSON file ``name``; raises :exc:`RecipeError`.
+
+    A file may name a shipped architecture in place of one.
+    """
     path = pathlib.Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not name.endswith(".json") and name not in shipped_recipes():
         raise RecipeError(f"recipe must be {', '.join(shipped_recipes())} or a .json file, not {name!r}")
     try:
-        return Recipe.from_json(json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        if isinstance(values, dict) and isinstance(values.get("architecture"), str):
+            values["architecture"] = load_architecture(values["architecture"])
+        return Recipe.from_json(values)
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from None
     except (RecipeError, ValueError) as error:

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import pathlib
+import pickle
 import sys
 import tempfile
 import time
@@ -25,13 +26,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.checkpoint import Checkpoint
-from train import exact, layers
+from train import distributed, exact, neurons
 from train.augmentation import augment
 from train.datasets import Split
+from train.methods import make_methods
+from train.methods.method import Batch
 from train.network import SpikingNetwork, build
-from train.recipe import Recipe
+from train.quantisers import make_quantiser
+from train.recipe import Recipe, RecipeError
 
-__all__ = ["Training", "TrainingError", "write_atomically"]
+__all__ = ["Training", "TrainingError", "load_trained", "load_weights", "write_atomically"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +60,55 @@ def write_atomically(path: pathlib.Path, write: Callable[[pathlib.Path], object]
 def _epoch_seed(seed: int, epoch: int) -> int:
     """Seed of an epoch: 63 bits that share nothing with those of its neighbours."""
     return int.from_bytes(hashlib.sha256(f"{seed} {epoch}".encode()).digest()[:8], "big") >> 1
+
+
+def _read_best(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / "best.pt"
+    if not path.exists():
+        raise TrainingError(f"{path}: there is no finished training of that recipe: train it first, into {folder}")
+    try:
+        best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        best["recipe"] = Recipe.from_json(json.loads(best["recipe"]))
+    except (RecipeError, KeyError, ValueError, RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrainingError(f"{path}: weights cannot be read: {reason}") from None
+    return best
+
+
+def load_trained(folder: pathlib.Path) -> SpikingNetwork:
+    """Return the best network of the training in ``folder``, as it was trained (float or quantised, spikes or not).
+
+    In evaluation mode, on the CPU. Weights of a method's own quantiser come back under the recipe's.
+
+    Raises
+    ------
+    :exc:`TrainingError`
+        If there is none or it cannot be read.
+    """
+    best = _read_best(folder)
+    recipe: Recipe = best["recipe"]
+    network = build(recipe.architecture)
+    for part in network.synapses():
+        part.quantiser = make_quantiser(recipe.weights)
+    network.use_mode(neurons.Mode(best["mode"]))
+    network.load_state_dict(best["network"])
+    return network.eval()
+
+
+def load_weights(network: SpikingNetwork, folder: pathlib.Path) -> None:
+    """Copy weights, BatchNorm and thresholds of the best network of the training in ``folder`` into ``network``.
+
+    Raises
+    ------
+    :exc:`TrainingError`
+        If there is none, it cannot be read, or its layers have other shapes.
+    """
+    best = _read_best(folder)
+    try:
+        network.load_state_dict(best["network"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise TrainingError(f"{folder}: the trained network must have the layers of this recipe: {reason}") from None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -91,11 +144,30 @@ class Training:
         torch.manual_seed(self.recipe.seed)
         self.network: SpikingNetwork = build(self.recipe.architecture).to(self.device)
         self.network.use_compiled(self.recipe.compiled)
-        latent = [layer.weight for layer in self.network.modules()
-                  if isinstance(layer, layers.TernaryConv2d | layers.TernaryLinear)]
+        for part in self.network.synapses():
+            part.quantiser = make_quantiser(self.recipe.weights)
+        if self.recipe.start is not None:
+            load_weights(self.network, self.folder.parent / self.recipe.start)
+        self._parallel: torch.nn.Module = self.network
+        if distributed.processes() > 1:
+            if self.recipe.batch_size % distributed.processes():
+                raise TrainingError(f"batch_size must be a multiple of the {distributed.processes()} processes, "
+                                    f"not {self.recipe.batch_size}")
+            distributed.use_global_norm(self.network)
+            # Statistics are equal everywhere without being sent around.
+            self._parallel = torch.nn.parallel.DistributedDataParallel(self.network, broadcast_buffers=False)
+        self.methods = make_methods(self.recipe.methods)
+        for method in self.methods:
+            method.begin(self)
+        latent = [part.weight for part in self.network.synapses()]
         others = [value for value in self.network.parameters() if all(value is not weight for weight in latent)]
-        self.optimiser = torch.optim.AdamW([{"params": latent, "weight_decay": self.recipe.weight_decay},
-                                            {"params": others, "weight_decay": 0.0}], lr=self.recipe.learning_rate)
+        groups = [{"params": latent, "weight_decay": self.recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimiser: torch.optim.Optimizer
+        if self.recipe.optimiser == "sgd":
+            self.optimiser = torch.optim.SGD(groups, lr=self.recipe.learning_rate, momentum=0.9)
+        else:
+            self.optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
+        self._rate_factor = 1.0
         self.history: list[dict[str, Any]] = []
         self.steps_per_epoch = len(self.train) // self.recipe.batch_size
         if not self.steps_per_epoch:
@@ -106,6 +178,16 @@ class Training:
     def best_path(self) -> pathlib.Path:
         """Checkpoint of the best epoch by validation."""
         return self.folder / f"{self.recipe.name}.safetensors"
+
+    @property
+    def trained_path(self) -> pathlib.Path:
+        """Weights of the best epoch, float or quantised: what other trainings start from or learn from."""
+        return self.folder / "best.pt"
+
+    @property
+    def result_path(self) -> pathlib.Path:
+        """What came out, as JSON: accuracies, and whether there is a checkpoint."""
+        return self.folder / "result.json"
 
     @property
     def state_path(self) -> pathlib.Path:
@@ -135,12 +217,16 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["rng"].cpu())
+        for method, kept in zip(self.methods, state["methods"], strict=True):
+            method.load_state(kept)
+        self._rate_factor = state["rate_factor"]
         self.history = json.loads(state["history"])
         return True
 
     def _save_state(self) -> None:
         state = {"recipe": json.dumps(self.recipe.to_json()), "network": self.network.state_dict(),
                  "optimiser": self.optimiser.state_dict(), "rng": torch.get_rng_state(),
+                 "methods": [method.state() for method in self.methods], "rate_factor": self._rate_factor,
                  "history": json.dumps(self.history)}
         write_atomically(self.state_path, lambda path: torch.save(state, path))
         lines = "".join(f"{json.dumps(entry)}\n" for entry in self.history)
@@ -148,33 +234,79 @@ class Training:
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step, counted from the start of the training: a ramp, then a cosine to 0."""
+        peak = self.recipe.learning_rate * self._rate_factor
         warmup = self.recipe.warmup_epochs * self.steps_per_epoch
         if step < warmup:
-            return self.recipe.learning_rate * (step + 1) / math.ceil(warmup)
+            return peak * (step + 1) / math.ceil(warmup)
         total = self.recipe.epochs * self.steps_per_epoch
         done = (step - warmup) / max(total - warmup, 1)
-        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        return peak * 0.5 * (1 + math.cos(math.pi * done))
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiply the learning rate of all steps to come by ``factor``."""
+        self._rate_factor *= factor
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.bfloat16)
 
+    def loss(self, images: Tensor, labels: Tensor, spikes: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Return the loss of one batch, with its methods' terms, and the scores ``[B, classes]``, averaged over time.
+
+        Images are float or uint8 ``[B, C, H, W]``, or events ``[B, T, C, H, W]``; labels int64.
+        """
+        if not self.methods:
+            scores = self._parallel(images, spikes)
+            return functional.cross_entropy(scores, labels, label_smoothing=self.recipe.label_smoothing), scores
+        kept: list[Tensor] | None = [] if any(method.needs_spikes for method in self.methods) else None
+        by_step = self._parallel(images, spikes, by_step=True, attached=kept)
+        batch = Batch(images=images, labels=labels, scores=by_step, spikes=tuple(kept or ()))
+        scores = by_step.mean(0)
+        replaced = [loss for method in self.methods if (loss := method.replace_loss(batch)) is not None]
+        if len(replaced) > 1:
+            raise TrainingError("methods must replace the loss at most once: leave one of them out of the recipe")
+        loss = replaced[0] if replaced else functional.cross_entropy(scores, labels,
+                                                                     label_smoothing=self.recipe.label_smoothing)
+        for method in self.methods:
+            term = method.add_loss(batch)
+            if term is not None:
+                loss = loss + term
+        return loss, scores
+
     def step(self, images: Tensor, labels: Tensor, spikes: list[Tensor] | None = None) -> tuple[float, float]:
-        """Learn from one batch; return its loss and accuracy. Images float or uint8 ``[B, C, H, W]``, labels int64."""
+        """Learn from one batch, as of :meth:`loss`; return its loss and accuracy."""
         self.network.train()
+        images, labels = (distributed.share(values).to(self.device) for values in (images, labels))
         with self._autocast():
-            scores = self.network(images.to(self.device), spikes)
-            loss = functional.cross_entropy(scores, labels.to(self.device), label_smoothing=self.recipe.label_smoothing)
+            loss, scores = self.loss(images, labels, spikes)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        for method in self.methods:
+            method.before_step()
         self.optimiser.step()
         self.network.clamp()
-        right = (scores.argmax(1).cpu() == labels).float().mean()
-        return float(loss.detach()), float(right)
+        for method in self.methods:
+            method.after_step()
+        right = (scores.argmax(1) == labels).float().mean()
+        loss_mean, right_mean = distributed.mean(torch.stack([loss.detach().float(), right])).tolist()
+        return loss_mean, right_mean
+
+    @torch.no_grad()
+    def plain_accuracy(self, split: Split) -> float:
+        """Share of right classes of the network as it is trained, in evaluation mode: for networks without spikes."""
+        self.network.eval()
+        right = 0
+        with self._autocast():
+            for start in range(0, len(split), exact.BATCH):
+                scores = self.network(split.images[start:start + exact.BATCH].to(self.device))
+                right += int((scores.argmax(1).cpu() == split.labels[start:start + exact.BATCH]).sum())
+        return right / len(split)
 
     def run_epoch(self, bar: Any = None) -> dict[str, Any]:
         """Train one epoch, validate it and save everything; return its metrics."""
         epoch = len(self.history)
         began = time.monotonic()
+        for method in self.methods:
+            method.begin_epoch(epoch)
         generator = torch.Generator().manual_seed(_epoch_seed(self.recipe.seed, epoch))
         order = torch.randperm(len(self.train), generator=generator)
         plain = epoch >= self.recipe.epochs - self.recipe.plain_epochs
@@ -203,18 +335,35 @@ class Training:
                                     f"firing rate {sum(rates[-1]) / len(rates[-1]):.1%}", refresh=False)
                 bar.update()
         trained = time.monotonic()
-        checkpoint = self.network.checkpoint()
-        accuracy = exact.accuracy(checkpoint, self.validation.images, self.validation.labels)
+        exportable = self.network.exportable
+        checkpoint = self.network.checkpoint() if exportable else None
+        if checkpoint is None:
+            accuracy = self.plain_accuracy(self.validation)
+        else:
+            accuracy = exact.accuracy(checkpoint, self.validation.images, self.validation.labels)
         rate = [sum(column) / len(rates) for column in zip(*rates, strict=True)]
-        best = max((entry["validation_accuracy"] for entry in self.history), default=0.0)
-        self.history.append({
+        # Accuracies with and without spikes are not compared: the best network is one of the last kind.
+        best = max((entry["validation_accuracy"] for entry in self.history if entry["exportable"] == exportable),
+                   default=0.0)
+        entry = {
             "epoch": epoch + 1, "loss": loss_sum / self.steps_per_epoch, "accuracy": right_sum / self.steps_per_epoch,
-            "validation_accuracy": accuracy, "firing_rate": sum(rate) / len(rate), "firing_rates": rate,
-            "learning_rate": self.learning_rate((epoch + 1) * self.steps_per_epoch - 1),
-            "seconds": round(trained - began, 2), "validation_seconds": round(time.monotonic() - trained, 2)})
-        # The best checkpoint first: a state that knows of an epoch means that its checkpoint is there.
+            "validation_accuracy": accuracy, "exportable": exportable, "firing_rate": sum(rate) / len(rate),
+            "firing_rates": rate, "learning_rate": self.learning_rate((epoch + 1) * self.steps_per_epoch - 1),
+            "seconds": round(trained - began, 2), "validation_seconds": round(time.monotonic() - trained, 2)}
+        for method in self.methods:
+            method.end_epoch(entry)
+        self.history.append(entry)
+        # The best network first: a state that knows of an epoch means that its files are there.
+        if distributed.rank():
+            return entry
         if accuracy >= best:
-            self._described(checkpoint, epoch + 1, accuracy).save(self.best_path)
+            if checkpoint is not None:
+                self._described(checkpoint, epoch + 1, accuracy).save(self.best_path)
+            modes = {module.mode for module in self.network.modules() if isinstance(module, neurons.PIF)}
+            (mode,) = modes or {neurons.Mode.SPIKES}
+            trained_network = {"recipe": json.dumps(self.recipe.to_json()), "network": self.network.state_dict(),
+                               "mode": mode.value, "epoch": epoch + 1, "validation_accuracy": accuracy}
+            write_atomically(self.trained_path, lambda path: torch.save(trained_network, path))
         self._save_state()
         return self.history[-1]
 
@@ -229,7 +378,7 @@ class Training:
         done = len(self.history)
         total = self.recipe.epochs * self.steps_per_epoch
         bar = None
-        if self.progress:
+        if self.progress and not distributed.rank():
             interactive = sys.stderr.isatty()
             bar = tqdm.tqdm(total=total, initial=done * self.steps_per_epoch, unit="step", dynamic_ncols=interactive,
                             mininterval=0.5 if interactive else 30, file=sys.stderr)
@@ -243,14 +392,45 @@ class Training:
             if bar is not None:
                 bar.close()
 
-    def finish(self, test: Split) -> Checkpoint:
-        """Choose between running and measured BatchNorm statistics by validation, and measure the test set, once."""
+    def finish(self, test: Split) -> dict[str, Any]:
+        """Choose between running and measured BatchNorm statistics by validation, and measure the test set, once.
+
+        Returns the content of :attr:`result_path`; what has spikes is also in the checkpoint's provenance.
+        """
+        if self.result_path.exists():
+            result: dict[str, Any] = json.loads(self.result_path.read_text())
+            return result
+        best = _read_best(self.folder)
+        result = {"recipe": self.recipe.name, "epochs": self.recipe.epochs, "epoch": best["epoch"],
+                  "validation_images": len(self.validation), "test_images": len(test),
+                  "train_seconds": round(sum(entry["seconds"] for entry in self.history), 1)}
+        spiking = self.history[-1]["exportable"]
+        converted = None
+        if not spiking:
+            self.network.load_state_dict(best["network"])
+            result |= {"float_validation_accuracy": best["validation_accuracy"],
+                       "float_test_accuracy": self.plain_accuracy(test)}
+            self.network.eval()
+            for method in self.methods:
+                converted = method.export(self) or converted
+        if converted is not None:
+            accuracy = exact.accuracy(converted, self.validation.images, self.validation.labels)
+            self._described(converted, best["epoch"], accuracy).save(self.best_path)
+        if spiking or converted is not None:
+            checkpoint = self._finish_checkpoint(test, recalibrated=converted is None)
+            result |= {key: checkpoint.provenance[key] for key in
+                       ("epoch", "validation_accuracy", "test_accuracy", "statistics")}
+            result["checkpoint"] = self.best_path.name
+        write_atomically(self.result_path, lambda path: path.write_text(json.dumps(result, indent=2) + "\n"))
+        return result
+
+    def _finish_checkpoint(self, test: Split, *, recalibrated: bool) -> Checkpoint:
         checkpoint = Checkpoint.load(self.best_path)
         provenance = checkpoint.provenance
         if "test_accuracy" in provenance:
             return checkpoint
         best, statistics = provenance["validation_accuracy"], "running"
-        if self.recipe.calibration_images:
+        if self.recipe.calibration_images and recalibrated:
             measured = exact.recalibrate(checkpoint, self.train.images[:self.recipe.calibration_images])
             accuracy = exact.accuracy(measured, self.validation.images, self.validation.labels)
             if accuracy > best:
@@ -274,7 +454,7 @@ class Training:
         epochs = [entry["epoch"] for entry in self.history]
         loss.semilogy(epochs, [entry["loss"] for entry in self.history])
         loss.set_title("training loss")
-        for key, label in (("accuracy", "training (distorted images)"), ("validation_accuracy", "validation (exact)")):
+        for key, label in (("accuracy", "training (distorted images)"), ("validation_accuracy", "validation")):
             accuracy.plot(epochs, [100 * entry[key] for entry in self.history], label=label)
         accuracy.set_title("accuracy, %")
         accuracy.legend()

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from torch.nn import functional
@@ -50,6 +52,22 @@ def test_or_pool_is_or_with_the_gradient_of_amax():
     weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(SEED))
     gradients = [torch.autograd.grad((result * weight).sum(), x)[0] for result in (out, expected)]
     assert torch.allclose(*gradients)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs g++"))])
+def test_pool_of_rates_is_their_maximum_with_the_gradient_of_amax(compiled):
+    generator = torch.Generator().manual_seed(3)
+    x = (torch.randint(0, 5, (2, 3, 5, 7, 2), generator=generator) / 4).requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    weights = torch.randn(2, 3, 2, 3, 2, generator=generator)
+    pooled = or_pool(x, 2, compiled=compiled)
+    expected = y[:, :, :4, :6].reshape(2, 3, 2, 2, 3, 2, 2).amax((3, 5))
+    assert torch.equal(pooled, expected)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.allclose(x.grad, y.grad)
 
 
 def test_maps_keep_their_form_through_every_layer():

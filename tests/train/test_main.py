@@ -41,8 +41,8 @@ def test_training_from_the_command_line_leaves_all_files(tmp_path, data, recipe,
     assert printed.out.startswith(f"{output}/tiny.safetensors: epoch ")
     assert "loss" in printed.err
     assert "firing rate" in printed.err
-    assert sorted(path.name for path in output.iterdir()) == ["curves.png", "metrics.jsonl", "state.pt",
-                                                              "tiny.safetensors"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "best.pt", "curves.png", "metrics.jsonl", "result.json", "state.pt", "tiny.safetensors"]
     provenance = Checkpoint.load(output / "tiny.safetensors").provenance
     assert provenance["command"].startswith("python -m train --recipe ")
     assert provenance["seed"] == 7

@@ -1,10 +1,11 @@
+import math
 import shutil
 
 import pytest
 import torch
 
 from arch.network import Reset
-from train.neurons import PIF, pif, surrogate
+from train.neurons import PIF, Mode, pif, rate, surrogate
 
 SEED = 11
 
@@ -161,3 +162,59 @@ def test_wrong_arguments_are_named():
         PIF(4, theta=0.0)
     with pytest.raises(TypeError, match=r"^reset must be a Reset, not 'zero'$"):
         PIF(4, reset="zero")
+
+
+@pytest.mark.parametrize("initial", [0.0, 0.5, 0.75])
+@pytest.mark.parametrize("timesteps", [1, 3, 4, 8])
+def test_rate_is_the_spike_count_under_a_constant_current(timesteps, initial):
+    theta = torch.tensor(0.75)  # multiples of 1/64 and T of powers of two or three times that: exact in float32
+    current = torch.arange(-64, 129)[None] / 64
+    counts = pif(current, theta, timesteps=timesteps, initial=initial).sum(0)
+    assert torch.equal((rate(current[0], theta, timesteps=timesteps, initial=initial) * timesteps).round(), counts)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs g++"))])
+def test_rate_has_the_gradient_of_the_clipped_line(compiled):
+    generator = torch.Generator().manual_seed(5)
+    current = torch.randn(6, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    theta = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    (rate(current, theta, timesteps=4, compiled=compiled) * weights).sum().backward()
+
+    def line(current, theta):
+        return float(((current / theta).clamp(0, 1) * weights).sum())
+
+    step = 1e-6
+    for index in range(30):
+        moved = torch.zeros(30, dtype=torch.float64)
+        moved[index] = step
+        moved = moved.reshape(6, 5)
+        slope = (line(current.detach() + moved, 0.7) - line(current.detach() - moved, 0.7)) / (2 * step)
+        assert float(current.grad.flatten()[index]) == pytest.approx(slope, abs=1e-6)
+    slope = (line(current.detach(), 0.7 + step) - line(current.detach(), 0.7 - step)) / (2 * step)
+    assert float(theta.grad) == pytest.approx(slope, abs=1e-6)
+
+
+def test_modes_pass_on_rates_and_real_numbers_of_the_mean_current():
+    layer = PIF(4, theta=0.5)
+    current = torch.tensor([[[0.3]], [[0.1]], [[-0.1]], [[0.5]]])  # mean 0.2: 1.6 spikes, and half a threshold to begin
+    layer.mode = Mode.RATES
+    assert layer(current).tolist() == [[[0.5]]]
+    layer.mode = Mode.RELU
+    assert layer(current).tolist() == [[[pytest.approx(0.4)]]]
+    assert layer(-current).tolist() == [[[0.0]]]
+
+
+@pytest.mark.parametrize(("shape", "values"), [
+    ("triangle", [0.0, 0.3, 0.6, 0.3, 0.0]), ("rectangle", [0.0, 0.0, 1.0, 0.0, 0.0]),
+    ("arctangent", [1 / (1 + math.pi ** 2), 1 / (1 + math.pi ** 2 / 4), 1.0, 1 / (1 + math.pi ** 2 / 4),
+                    1 / (1 + math.pi ** 2)])])
+def test_surrogates_by_hand(shape, values):
+    assert surrogate(torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]), shape).tolist() == pytest.approx(values)
+
+
+def test_unknown_surrogate_is_named():
+    with pytest.raises(ValueError, match=r"^surrogate must be triangle, rectangle, arctangent, not 'step'$"):
+        pif(torch.zeros(1, 1), torch.tensor(1.0), timesteps=1, shape="step")

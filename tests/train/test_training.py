@@ -11,7 +11,7 @@ from train import exact
 from train.augmentation import Augmentation
 from train.datasets import Split
 from train.recipe import Recipe, load_recipe, shipped_recipes
-from train.training import Training, TrainingError, write_atomically
+from train.training import Training, TrainingError, load_trained, write_atomically
 
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
 ARCHITECTURE = {
@@ -78,7 +78,10 @@ def test_training_learns_and_reports_what_the_exact_forward_measures(tmp_path):
     run = training(tmp_path, epochs=6)
     run.run()
     test = made(60, 3)
-    checkpoint = run.finish(test)
+    result = run.finish(test)
+    checkpoint = Checkpoint.load(run.best_path)
+    assert result["test_accuracy"] == checkpoint.provenance["test_accuracy"]
+    assert json.loads(run.result_path.read_text()) == result
     assert checkpoint.provenance["test_accuracy"] == exact.accuracy(checkpoint, test.images, test.labels)
     assert checkpoint.provenance["test_accuracy"] > 0.9
     assert checkpoint.provenance["validation_accuracy"] >= max(e["validation_accuracy"] for e in run.history)
@@ -87,7 +90,8 @@ def test_training_learns_and_reports_what_the_exact_forward_measures(tmp_path):
     assert all(0 < rate < 1 for rate in run.history[-1]["firing_rates"])
     assert run.draw_curves().read_bytes().startswith(b"\x89PNG")
     # The test set is measured once: a second call does not look at it.
-    assert run.finish(made(7, 4)).provenance == Checkpoint.load(run.best_path).provenance == checkpoint.provenance
+    assert run.finish(made(7, 4)) == result
+    assert Checkpoint.load(run.best_path).provenance == checkpoint.provenance
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -98,7 +102,49 @@ def test_shipped_recipe_runs_three_steps(tmp_path, name):
     run.run()
     assert run.steps_per_epoch == 3
     assert run.history[0]["loss"] > 0
-    assert run.finish(made(10, 3, side=28, classes=10)).provenance["test_images"] == 10
+    assert run.finish(made(10, 3, side=28, classes=10))["test_images"] == 10
+
+
+def test_float_training_has_no_checkpoint_and_is_where_others_start(tmp_path):
+    teacher = training(tmp_path / "teacher", name="teacher", weights="float", epochs=3)
+    teacher.run()
+    assert not any(entry["exportable"] for entry in teacher.history)
+    test = made(60, 3)
+    result = teacher.finish(test)
+    assert "checkpoint" not in result
+    assert not teacher.best_path.exists()
+    loaded = load_trained(tmp_path / "teacher")
+    with torch.no_grad():
+        right = float((loaded(test.images).argmax(1) == test.labels).float().mean())
+    assert right == pytest.approx(result["float_test_accuracy"], abs=1e-6)
+    student = training(tmp_path / "student", start="teacher", epochs=1)
+    best = torch.load(teacher.trained_path, weights_only=True)["network"]
+    for name, value in student.network.state_dict().items():
+        assert torch.equal(value, best[name]), name
+    student.run()
+    assert student.history[0]["exportable"]
+
+
+def test_a_start_that_is_missing_or_has_other_layers_is_named(tmp_path):
+    folder = tmp_path / "none"
+    text = f"^{folder}/best.pt: there is no finished training of that recipe: train it first, into {folder}$"
+    with pytest.raises(TrainingError, match=text):
+        training(tmp_path / "student", start="none")
+    training(tmp_path / "other", epochs=1).run()
+    changed = {**ARCHITECTURE, "layers": [ARCHITECTURE["layers"][0], *ARCHITECTURE["layers"][2:]]}
+    with pytest.raises(TrainingError, match=f"^{tmp_path}/other: the trained network must have the layers of this"):
+        training(tmp_path / "student", start="other", architecture=changed)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("weights", ["ternary", "edge-ternary", "binary"])
+def test_one_batch_is_learned_by_heart(tmp_path, optimiser, weights):
+    run = training(tmp_path, optimiser=optimiser, weights=weights, epochs=100)
+    batch = made(16, 7)
+    for group in run.optimiser.param_groups:
+        group["lr"] = 0.01 if optimiser == "adamw" else 0.1
+    losses = [run.step(batch.images, batch.labels)[0] for _ in range(60)]
+    assert losses[-1] < 0.1 < losses[0]
 
 
 def test_learning_rate_rises_and_falls_to_zero(tmp_path):

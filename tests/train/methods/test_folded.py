@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from tests.train.methods.stage import images_and_labels, made_training
+from train.layers import OrPool
+from train.methods.folded import FoldedTime
+from train.methods.method import MethodError
+from train.neurons import PIF, Mode
+
+
+def modes_of(network):
+    return {module.mode for module in network.modules() if isinstance(module, PIF | OrPool)}
+
+
+@pytest.mark.parametrize(("epochs", "folded"), [(0, 0), (3, 3), (10, 10), (-1, 10)])
+def test_first_epochs_have_rates_and_the_others_spikes(tmp_path, epochs, folded):
+    training = made_training(tmp_path)
+    method = FoldedTime(epochs=epochs)
+    method.begin(training)
+    for epoch in range(10):
+        method.begin_epoch(epoch)
+        assert modes_of(training.network) == {Mode.RATES if epoch < folded else Mode.SPIKES}, epoch
+
+
+def test_epoch_decides_alone_so_a_resumed_training_needs_no_state(tmp_path):
+    for epoch, steps in ((2, 1), (3, 4)):
+        training = made_training(tmp_path)
+        method = FoldedTime(epochs=3)
+        method.begin(training)
+        method.begin_epoch(epoch)
+        assert method.state() == {}
+        assert training.network(images_and_labels(5, 1)[0], by_step=True).shape == (steps, 5, 3)
+
+
+def test_first_layer_of_rates_counts_its_spikes(tmp_path):
+    training = made_training(tmp_path)
+    method = FoldedTime(epochs=1)
+    method.begin(training)
+    images = images_and_labels(6, 1)[0].float()[None].movedim(2, -1) / 256
+    with torch.no_grad():
+        method.begin_epoch(0)
+        rates = training.network.chain[0](images)
+        method.begin_epoch(1)
+        spikes = training.network.chain[0](images)
+    assert rates.unique().numel() > 2
+    assert torch.equal(rates[0], spikes.mean(0))
+
+
+@pytest.mark.parametrize("epochs", [-2, 1.0, True, "all"])
+def test_wrong_number_of_epochs_is_named(epochs):
+    with pytest.raises(MethodError, match=f"^epochs of folded-time must be an integer from -1, not {epochs!r}$"):
+        FoldedTime(epochs=epochs)
+
+
+def test_more_epochs_than_the_recipe_are_refused(tmp_path):
+    text = r"^epochs of folded-time must be at most the recipe's 10, not 11: -1 folds all$"
+    with pytest.raises(MethodError, match=text):
+        FoldedTime(epochs=11).begin(made_training(tmp_path))

@@ -1,0 +1,37 @@
+"""Methods of the papers, one module each, behind the interface of :mod:`train.methods.method`."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from train.methods.method import Method, MethodError
+
+__all__ = ["METHODS", "make_methods"]
+
+#: Methods that a recipe can name, by kind.
+METHODS: dict[str, type[Method]] = {}
+
+
+def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:
+    """Return the methods of a recipe, in order.
+
+    Raises
+    ------
+    :exc:`MethodError`
+        If a kind or an option is unknown or an option has a wrong value.
+    """
+    methods = []
+    for index, description in enumerate(descriptions):
+        kind = description.get("kind") if isinstance(description, Mapping) else None
+        if kind not in METHODS:
+            raise MethodError(f"method {index} must be of kind {', '.join(METHODS)}, not {kind!r}")
+        options = {key: value for key, value in description.items() if key != "kind"}
+        known = {field.name for field in dataclasses.fields(METHODS[kind]) if field.init}  # type: ignore[arg-type]
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise MethodError(f"{kind} has no option {unknown[0]!r}, only {', '.join(sorted(known)) or 'none'}")
+        try:
+            methods.append(METHODS[kind](**options))
+        except TypeError as error:
+            raise MethodError(f"{kind} {str(error).partition(') ')[2] or error}") from None
+    return methods

@@ -1,0 +1,114 @@
+"""Distillation: a finished network of another recipe teaches by its scores (Hinton et al., arXiv 1503.02531).
+
+The fourth source paper's "ternarization-aware distillation" (``ALGORITHMS.md`` 4.1) has a teacher of full precision:
+train one with :class:`train.methods.floating.FloatWeights` and name its folder here.
+"""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from train.methods.method import Batch, Method, MethodError, check_number
+
+if TYPE_CHECKING:
+    from train.network import SpikingNetwork
+    from train.training import Training
+
+__all__ = ["Distillation", "divergence"]
+
+
+def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """Return ``tau^2 KL(softmax(teacher / tau) || softmax(student / tau))``, the mean over all rows.
+
+    Scores ``[..., classes]`` of the same shape, floating; the result is a scalar of their dtype. The factor ``tau^2``
+    makes the size of the gradients independent of ``tau`` (arXiv 1503.02531, section 2).
+    """
+    wanted = functional.log_softmax(teacher / temperature, -1).flatten(0, -2)
+    given = functional.log_softmax(student / temperature, -1).flatten(0, -2)
+    return temperature**2 * functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Distillation(Method):
+    """Learn from labels and from a teacher: ``(1 - mu) CE + mu tau^2 KL(teacher || student)`` (``ALGORITHMS.md`` 4.2).
+
+    CE is that of the scores averaged over time, with the recipe's label smoothing; the divergence compares averaged
+    scores too, unless ``by_step``. The teacher sees the same distorted images, in evaluation mode, once a step: a step
+    costs one forward pass of the teacher more.
+
+    Parameters
+    ----------
+    teacher : str
+        Name of the folder of a finished training, beside this training's folder.
+    weight : float
+        ``mu``, 0 to 1.
+    temperature : float
+        ``tau``, 0.01 to 1000.
+    by_step : bool
+        Every timestep of the student learns from the same timestep of the teacher, or from the teacher's average where
+        the two have different numbers of timesteps (time folded, a teacher without spikes).
+
+    Raises
+    ------
+    MethodError
+        An option is wrong; in :meth:`begin`: the teacher is not there, or was made for other images or classes.
+    """
+
+    kind: ClassVar[str] = "distillation"
+
+    teacher: str
+    weight: float = 0.5
+    temperature: float = 4.0
+    by_step: bool = False
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.teacher, str) and self.teacher not in ("", ".", "..")
+        if not named or pathlib.PurePath(self.teacher).name != self.teacher:
+            raise MethodError(f"teacher of distillation must be the name of a folder, not {self.teacher!r}")
+        check_number("weight of distillation", self.weight, 0, 1)
+        check_number("temperature of distillation", self.temperature, 0.01, 1000)
+        if not isinstance(self.by_step, bool):
+            raise MethodError(f"by_step of distillation must be true or false, not {self.by_step!r}")
+
+    def begin(self, training: "Training") -> None:
+        """Load the teacher."""
+        # train.training imports the methods.
+        from train.training import load_trained  # type: ignore[attr-defined]
+
+        folder = training.folder.parent / self.teacher
+        if not folder.is_dir():
+            raise MethodError(f"teacher of distillation must be the folder of a finished training, not {folder}, "
+                              f"which is none: train it first")
+        network: SpikingNetwork = load_trained(folder)
+        self._check(folder, network, training.network)
+        self._network = network.to(training.device).eval().requires_grad_(False)
+        self._smoothing = training.recipe.label_smoothing
+
+    @staticmethod
+    def _check(folder: pathlib.Path, teacher: "SpikingNetwork", student: "SpikingNetwork") -> None:
+        ours, theirs = student.architecture, teacher.architecture
+        # Zero point and scale may differ: each network gets the pixels.
+        for side in ("encoding", "channels", "height", "width"):
+            if theirs["input"][side] != ours["input"][side]:
+                raise MethodError(f"{folder}: input {side} of the teacher must be {ours['input'][side]} "
+                                  f"like the student's, not {theirs['input'][side]}")
+        wanted, classes = ours["layers"][-1]["classes"], theirs["layers"][-1]["classes"]
+        if classes != wanted:
+            raise MethodError(f"{folder}: classes of the teacher must be {wanted} like the student's, not {classes}")
+
+    def replace_loss(self, batch: Batch) -> Tensor:
+        """Return the whole loss."""
+        student = batch.scores
+        labels = batch.labels.to(student.device)
+        with torch.no_grad():
+            teacher = self._network(batch.images.to(student.device), by_step=True)
+        loss = functional.cross_entropy(student.mean(0), labels, label_smoothing=self._smoothing)
+        if not self.by_step:
+            teacher, student = teacher.mean(0), student.mean(0)
+        elif len(teacher) != len(student):
+            teacher = teacher.mean(0).expand_as(student)
+        return (1 - self.weight) * loss + self.weight * divergence(teacher, student, self.temperature)

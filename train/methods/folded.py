@@ -1,0 +1,58 @@
+"""Training with time folded into one step of rates, then with spikes (QCFS, Bu et al., arXiv 2303.04347)."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from train.methods.method import Method, MethodError
+from train.neurons import Mode
+
+if TYPE_CHECKING:
+    from train.training import Training
+
+__all__ = ["FoldedTime", "check_epochs"]
+
+
+def check_epochs(where: str, value: Any, low: int) -> None:
+    """Raise :exc:`MethodError` unless ``value`` is an integer from ``low``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise MethodError(f"{where} must be an integer from {low}, not {value!r}")
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class FoldedTime(Method):
+    """Let neurons pass on rates (:func:`train.neurons.rate`) in the first epochs, and spikes in the others.
+
+    A step in rates costs about a T-th of one in spikes. For a current that is constant over time the rate is the spike
+    count of neurons with soft reset and without leak; later layers see spikes whose order differs, and an OR-pool of
+    spikes is no maximum of rates: hence the epochs with spikes at the end. The epoch's number decides, so a resumed
+    training needs no state.
+
+    Parameters
+    ----------
+    epochs : int
+        First epochs with rates, from 0; -1: all, a network for a later conversion or for a teacher.
+
+    Raises
+    ------
+    MethodError
+        The option is wrong; in :meth:`begin`: more epochs than the recipe has.
+    """
+
+    kind: ClassVar[str] = "folded-time"
+
+    epochs: int
+
+    def __post_init__(self) -> None:
+        check_epochs("epochs of folded-time", self.epochs, -1)
+
+    def begin(self, training: "Training") -> None:
+        """Compare with the recipe."""
+        if self.epochs > training.recipe.epochs:
+            raise MethodError(f"epochs of folded-time must be at most the recipe's {training.recipe.epochs}, "
+                              f"not {self.epochs}: -1 folds all")
+        self._network = training.network
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Choose what neurons pass on."""
+        folded = self.epochs == -1 or epoch < self.epochs
+        self._network.use_mode(Mode.RATES if folded else Mode.SPIKES)

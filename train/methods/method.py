@@ -1,0 +1,100 @@
+"""What a method of a paper does to a training: hooks that the training loop calls, all empty here.
+
+A recipe names its methods as objects ``{"kind": ..., option: value}``; :mod:`train.methods` builds them. A method sees
+the whole :class:`train.training.Training` once, in :meth:`Method.begin`, and may exchange quantisers, choose what
+neurons pass on, or load weights; then it is called around every step and epoch. Methods are called in the order of
+the recipe.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from arch.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from train.training import Training
+
+__all__ = ["Batch", "Method", "MethodError", "check_choice", "check_number"]
+
+
+class MethodError(ValueError):
+    """A method cannot be used as a recipe says. The message is one line."""
+
+
+def check_number(where: str, value: Any, low: float, high: float = math.inf) -> None:
+    """Raise :exc:`MethodError` unless ``value`` is a finite number from ``low`` to ``high``."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high:
+        limit = f"from {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise MethodError(f"{where} must be a number {limit}, not {value!r}")
+
+
+def check_choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise :exc:`MethodError` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise MethodError(f"{where} must be {' or '.join(choices)}, not {value!r}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """One step's data, as a method's loss sees them."""
+
+    #: Distorted images, float32 or uint8 ``[B, C, H, W]``, pixels 0 to 255; or events ``[B, T, C, H, W]``.
+    images: Tensor
+    #: Classes, int64 ``[B]``.
+    labels: Tensor
+    #: Scores of each timestep, float32 ``[T, B, classes]``; of one timestep while time is folded.
+    scores: Tensor
+    #: Spike maps (or rates) of the layers before the readout, ``[T, B, H, W, C]``, with gradients; empty unless a
+    #: method has :attr:`Method.needs_spikes`.
+    spikes: tuple[Tensor, ...] = ()
+
+
+class Method:
+    """A method that changes nothing; the base of all."""
+
+    #: Name in recipes.
+    kind: ClassVar[str]
+    #: :attr:`Batch.spikes` is wanted.
+    needs_spikes: ClassVar[bool] = False
+
+    def begin(self, training: "Training") -> None:
+        """Prepare the network, before the optimiser is made. Raises :exc:`MethodError`."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare epoch ``epoch``, counted from 0. Called again for the first epoch after a resumption."""
+
+    def replace_loss(self, batch: Batch) -> Tensor | None:
+        """Return the loss that takes the place of the cross-entropy of the mean scores, or None."""
+        return None
+
+    def add_loss(self, batch: Batch) -> Tensor | None:
+        """Return a term that is added to the loss, or None."""
+        return None
+
+    def before_step(self) -> None:
+        """Change gradients, after the backward pass and before the optimiser's step."""
+
+    def after_step(self) -> None:
+        """Change weights, after the optimiser's step."""
+
+    def end_epoch(self, entry: dict[str, Any]) -> None:
+        """Take the epoch's metrics (``loss`` is the mean of the total loss); may add entries of its own."""
+
+    def export(self, training: "Training") -> Checkpoint | None:
+        """Return the spiking network that a trained network without spikes becomes, or None.
+
+        Called once, after the last epoch, with the best network in ``training.network``, and only if that is not
+        :attr:`train.network.SpikingNetwork.exportable`.
+        """
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed training needs, of tensors and plain values."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back :meth:`state`."""

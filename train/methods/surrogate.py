@@ -1,0 +1,39 @@
+"""Another stand-in for the derivative of the spike."""
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from train.methods.method import Method, check_choice
+from train.neurons import SURROGATES
+
+if TYPE_CHECKING:
+    from train.training import Training
+
+__all__ = ["Surrogate"]
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Surrogate(Method):
+    """Give all neurons the surrogate ``shape``.
+
+    Parameters
+    ----------
+    shape : str
+        Of :data:`train.neurons.SURROGATES`; formulas and sources are in :func:`train.neurons.surrogate`.
+
+    Raises
+    ------
+    MethodError
+        The option is wrong.
+    """
+
+    kind: ClassVar[str] = "surrogate"
+
+    shape: str
+
+    def __post_init__(self) -> None:
+        check_choice("shape of surrogate", self.shape, SURROGATES)
+
+    def begin(self, training: "Training") -> None:
+        """Choose the surrogate."""
+        training.network.use_surrogate(self.shape)

@@ -1,0 +1,51 @@
+"""Threshold-dependent BatchNorm (tdBN, Zheng et al., arXiv 2011.05280)."""
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+
+from train.methods.method import Method, check_number
+from train.neurons import PIF
+
+if TYPE_CHECKING:
+    from train.training import Training
+
+__all__ = ["ThresholdNorm"]
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class ThresholdNorm(Method):
+    """Let BatchNorm's gain start at ``alpha theta``: currents have the standard deviation of the threshold, scaled.
+
+    tdBN normalises over batch, places and time together, as all layers here do, and multiplies by ``alpha V_th`` and
+    a gain that starts at 1. The two factors are one number; it is stored in the gain, so folding does not change. The
+    threshold learns and the gain does not follow it. Layers start with a threshold of 1, so ``alpha`` 1 is how they
+    start anyway.
+
+    Parameters
+    ----------
+    alpha : float
+        0.001 to 1000; 1 in the paper for layers in a chain.
+
+    Raises
+    ------
+    MethodError
+        The option is wrong.
+    """
+
+    kind: ClassVar[str] = "threshold-norm"
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("alpha of threshold-norm", self.alpha, 0.001, 1000)
+
+    @torch.no_grad()
+    def begin(self, training: "Training") -> None:
+        """Set the gains."""
+        for layer in training.network.modules():
+            norm, pif = getattr(layer, "norm", None), getattr(layer, "neurons", None)
+            if isinstance(norm, nn.BatchNorm1d) and isinstance(pif, PIF):
+                norm.weight.copy_((self.alpha * pif.theta).expand_as(norm.weight))

@@ -43,7 +43,7 @@ def _tonic(name: str) -> types.ModuleType:
     except ImportError as error:
         raise DataError(f"{name} needs the package tonic ({error}): install it with pip install -e '.[events]'"
                         ) from None
-    return tonic  # type: ignore[no-any-return]
+    return tonic
 
 
 @contextlib.contextmanager

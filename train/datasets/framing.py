@@ -16,7 +16,7 @@ import numpy.typing as npt
 __all__ = ["Framing", "Slicing", "frames_of"]
 
 
-class Slicing(enum.Enum):
+class Slicing(enum.StrEnum):
     """What the slices of a recording share."""
 
     #: The same time: event at ``t`` is in slice ``floor(T (t - first) / (last - first))``, the last one in slice T - 1.

@@ -1,7 +1,7 @@
 """Distillation: a finished network of another recipe teaches by its scores (Hinton et al., arXiv 1503.02531).
 
 The fourth source paper's "ternarization-aware distillation" (``ALGORITHMS.md`` 4.1) has a teacher of full precision:
-train one with :class:`train.methods.floating.FloatWeights` and name its folder here.
+train one with a recipe of ``"weights": "float"`` and name its folder here.
 """
 
 import dataclasses
@@ -55,7 +55,9 @@ class Distillation(Method):
     Raises
     ------
     MethodError
-        An option is wrong; in :meth:`begin`: the teacher is not there, or was made for other images or classes.
+        An option is wrong; in :meth:`begin`: the teacher was made for other images or classes.
+    TrainingError
+        In :meth:`begin`: the teacher is not there or cannot be read.
     """
 
     kind: ClassVar[str] = "distillation"
@@ -77,13 +79,10 @@ class Distillation(Method):
     def begin(self, training: "Training") -> None:
         """Load the teacher."""
         # train.training imports the methods.
-        from train.training import load_trained  # type: ignore[attr-defined]
+        from train.training import load_trained
 
         folder = training.folder.parent / self.teacher
-        if not folder.is_dir():
-            raise MethodError(f"teacher of distillation must be the folder of a finished training, not {folder}, "
-                              f"which is none: train it first")
-        network: SpikingNetwork = load_trained(folder)
+        network = load_trained(folder)
         self._check(folder, network, training.network)
         self._network = network.to(training.device).eval().requires_grad_(False)
         self._smoothing = training.recipe.label_smoothing
@@ -103,10 +102,9 @@ class Distillation(Method):
     def replace_loss(self, batch: Batch) -> Tensor:
         """Return the whole loss."""
         student = batch.scores
-        labels = batch.labels.to(student.device)
         with torch.no_grad():
-            teacher = self._network(batch.images.to(student.device), by_step=True)
-        loss = functional.cross_entropy(student.mean(0), labels, label_smoothing=self._smoothing)
+            teacher = self._network(batch.images, by_step=True)
+        loss = functional.cross_entropy(student.mean(0), batch.labels, label_smoothing=self._smoothing)
         if not self.by_step:
             teacher, student = teacher.mean(0), student.mean(0)
         elif len(teacher) != len(student):

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from arch.checkpoint import Checkpoint
 from train.methods.method import Method, MethodError
 from train.neurons import Mode
 
@@ -25,12 +26,13 @@ class FoldedTime(Method):
     A step in rates costs about a T-th of one in spikes. For a current that is constant over time the rate is the spike
     count of neurons with soft reset and without leak; later layers see spikes whose order differs, and an OR-pool of
     spikes is no maximum of rates: hence the epochs with spikes at the end. The epoch's number decides, so a resumed
-    training needs no state.
+    training needs no state. If all epochs are folded, the same weights with spikes are what is exported: QCFS's
+    conversion.
 
     Parameters
     ----------
     epochs : int
-        First epochs with rates, from 0; -1: all, a network for a later conversion or for a teacher.
+        First epochs with rates, from 0; -1: all.
 
     Raises
     ------
@@ -56,3 +58,8 @@ class FoldedTime(Method):
         """Choose what neurons pass on."""
         folded = self.epochs == -1 or epoch < self.epochs
         self._network.use_mode(Mode.RATES if folded else Mode.SPIKES)
+
+    def export(self, training: "Training") -> Checkpoint | None:
+        """Return the trained network with spikes in place of rates; None if its weights are float."""
+        training.network.use_mode(Mode.SPIKES)
+        return training.network.checkpoint() if training.network.exportable else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from train.methods.method import Method, check_number
+from train.methods.method import Method, MethodError, check_number
 from train.neurons import PIF
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ThresholdNorm(Method):
     Raises
     ------
     MethodError
-        The option is wrong.
+        The option is wrong; in :meth:`begin`: the recipe starts from trained weights, whose gains would be lost.
     """
 
     kind: ClassVar[str] = "threshold-norm"
@@ -45,6 +45,9 @@ class ThresholdNorm(Method):
     @torch.no_grad()
     def begin(self, training: "Training") -> None:
         """Set the gains."""
+        if training.recipe.start is not None:
+            raise MethodError(f"threshold-norm must begin with a new network, not with the gains of "
+                              f"{training.recipe.start!r}: leave out one of the two")
         for layer in training.network.modules():
             norm, pif = getattr(layer, "norm", None), getattr(layer, "neurons", None)
             if isinstance(norm, nn.BatchNorm1d) and isinstance(pif, PIF):

@@ -53,6 +53,6 @@ class TemporalLoss(Method):
     def replace_loss(self, batch: Batch) -> Tensor:
         """Return the whole loss."""
         scores = batch.scores
-        labels = batch.labels.to(scores.device).repeat(len(scores))
+        labels = batch.labels.repeat(len(scores))
         loss = functional.cross_entropy(scores.flatten(0, 1), labels, label_smoothing=self._smoothing)
         return (1 - self.lamb) * loss + self.lamb * (scores - self.target).square().mean()

@@ -120,5 +120,5 @@ class Uncertainty(Method):
         elif self.of == "rate":
             term = rate_distance([batch.spikes[index] for index in self._counted])
         else:
-            term = confidence_gap(scores, batch.labels.to(scores.device))
+            term = confidence_gap(scores, batch.labels)
         return self.weight * term

@@ -6,10 +6,12 @@ import torch
 
 from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_training
 from train import training as trainings
+from train.methods import METHODS
 from train.methods.distillation import Distillation, divergence
 from train.methods.method import Batch, MethodError
 from train.network import build
 from train.neurons import Mode
+from train.training import TrainingError
 
 SEED = 5
 
@@ -27,7 +29,7 @@ def teacher(monkeypatch, tmp_path):
         loaded.append(folder)
         return network
 
-    monkeypatch.setattr(trainings, "load_trained", load_trained, raising=False)
+    monkeypatch.setattr(trainings, "load_trained", load_trained)
     yield network
     assert loaded == [tmp_path / "teacher"] * len(loaded)
 
@@ -145,12 +147,34 @@ def test_teacher_for_other_images_or_classes_is_refused(teacher, tmp_path):
         begun(tmp_path)
 
 
-def test_missing_teacher_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainings, "load_trained", None, raising=False)
-    text = (f"^teacher of distillation must be the folder of a finished training, not {tmp_path / 'teacher'}, "
-            f"which is none: train it first$")
-    with pytest.raises(MethodError, match=text):
+def test_missing_teacher_is_named(tmp_path):
+    folder = tmp_path / "teacher"
+    with pytest.raises(TrainingError, match=f"^{folder / 'best.pt'}: there is no finished training of that recipe: "
+                                            f"train it first, into {folder}$"):
         begun(tmp_path)
+
+
+def test_float_network_teaches_a_ternary_one_in_whole_trainings(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, Distillation.kind, Distillation)
+    made_training(tmp_path / "float", epochs=2, weights="float").run()
+    teacher = trainings.load_trained(tmp_path / "float")
+    assert not teacher.exportable
+    taught = {"kind": "distillation", "teacher": "float", "weight": 1.0, "by_step": True}
+    student = made_training(tmp_path / "student", epochs=2, methods=(taught,))
+    images, labels = images_and_labels(16, 6)
+    with torch.no_grad():
+        wanted = divergence(teacher(images, by_step=True), student.network(images, by_step=True), 4.0)
+        assert torch.allclose(student.loss(images, labels)[0], wanted)
+    # Its forward passes above moved BatchNorm's statistics.
+    whole = made_training(tmp_path / "whole", epochs=2, methods=(taught,))
+    whole.run()
+    assert whole.network.exportable
+    for epoch in range(2):
+        part = made_training(tmp_path / "parts", epochs=2, methods=(taught,))
+        assert part.resume() == (epoch > 0)
+        part.run_epoch()
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, part.network.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(("options", "text"), [

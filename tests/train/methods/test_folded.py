@@ -1,15 +1,19 @@
+import numpy as np
 import pytest
 import torch
 
+from arch.checkpoint import Checkpoint
 from tests.train.methods.stage import images_and_labels, made_training
-from train.layers import OrPool
+from train import exact
+from train.methods import METHODS
 from train.methods.folded import FoldedTime
 from train.methods.method import MethodError
 from train.neurons import PIF, Mode
+from train.training import load_trained
 
 
 def modes_of(network):
-    return {module.mode for module in network.modules() if isinstance(module, PIF | OrPool)}
+    return {module.mode for module in network.modules() if isinstance(module, PIF)}
 
 
 @pytest.mark.parametrize(("epochs", "folded"), [(0, 0), (3, 3), (10, 10), (-1, 10)])
@@ -44,6 +48,32 @@ def test_first_layer_of_rates_counts_its_spikes(tmp_path):
         spikes = training.network.chain[0](images)
     assert rates.unique().numel() > 2
     assert torch.equal(rates[0], spikes.mean(0))
+
+
+def test_network_of_rates_is_exported_with_spikes(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, FoldedTime.kind, FoldedTime)
+    training = made_training(tmp_path, epochs=2, methods=({"kind": "folded-time", "epochs": -1},))
+    training.run()
+    assert modes_of(training.network) == {Mode.RATES}
+    assert not training.best_path.exists()
+    result = training.finish(training.validation)
+    checkpoint = Checkpoint.load(training.best_path)
+    assert result["checkpoint"] == training.best_path.name
+    assert result["test_accuracy"] == exact.accuracy(checkpoint, training.validation.images,
+                                                     training.validation.labels)
+    trained = load_trained(tmp_path)
+    assert modes_of(trained) == {Mode.RATES}
+    for name, part in (("conv1", trained.chain[0]), ("fc1", trained.chain[2])):
+        assert np.array_equal(checkpoint.tensors[f"{name}.weight"], part.synapses.weight.detach().numpy())
+        assert np.array_equal(checkpoint.tensors[f"{name}.mean"], part.norm.running_mean.numpy())
+
+
+def test_float_network_of_rates_is_not_exported(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, FoldedTime.kind, FoldedTime)
+    training = made_training(tmp_path, epochs=1, weights="float", methods=({"kind": "folded-time", "epochs": -1},))
+    training.run()
+    assert "checkpoint" not in training.finish(training.validation)
+    assert modes_of(load_trained(tmp_path)) == {Mode.RATES}
 
 
 @pytest.mark.parametrize("epochs", [-2, 1.0, True, "all"])

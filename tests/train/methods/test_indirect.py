@@ -4,6 +4,7 @@ import torch
 from tests.train.methods.stage import images_and_labels, made_training
 from train import quantisers
 from train.layers import TernaryLinear
+from train.methods import METHODS
 from train.methods.indirect import Indirect, projected
 from train.methods.method import MethodError
 
@@ -77,38 +78,26 @@ def test_float_epochs_have_the_plain_gradient(tmp_path):
     assert torch.allclose(readout.weight.grad, inputs.sum(0).expand(3, 12), atol=1e-5)
 
 
-def trained(tmp_path, epochs, state=None):
-    """Train as the training loop does, from epoch ``state["epoch"]``; return the state after ``epochs``."""
-    method, training = begun(tmp_path)
-    network = training.network
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        method.load_state(state["method"])
-    errors = []
-    for epoch in range(state["epoch"] if state else 0, epochs):
-        method.begin_epoch(epoch)
-        images, labels = images_and_labels(16, epoch)
-        for _ in range(2):
-            optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(network(images), labels).backward()
-            optimiser.step()
-        entry = {}
-        method.end_epoch(entry)
-        errors.append(entry["quantisation_error"])
-    return {"epoch": epochs, "network": {name: value.clone() for name, value in network.state_dict().items()},
-            "optimiser": optimiser.state_dict(), "method": method.state(), "errors": errors}
+def test_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, Indirect.kind, Indirect)
 
+    def training(name):
+        return made_training(tmp_path / name, epochs=5, learning_rate=0.01,
+                             methods=({"kind": "indirect", "period": 1, "final_epochs": 2},))
 
-def test_resumed_training_equals_an_uninterrupted_one(tmp_path):
-    whole = trained(tmp_path, EPOCHS)
-    state = None
-    for epochs in range(1, EPOCHS + 1):
-        state = trained(tmp_path, epochs, state)
-    for name, value in whole["network"].items():
-        assert torch.equal(value, state["network"][name]), name
-    assert state["errors"] == whole["errors"][-1:]
+    whole = training("whole")
+    whole.run()
+    for epoch in range(5):
+        part = training("parts")
+        assert part.resume() == (epoch > 0)
+        part.run_epoch()
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, part.network.state_dict()[name]), name
+    assert [entry["quantisation_error"] for entry in part.history] == [
+        entry["quantisation_error"] for entry in whole.history]
+    assert [entry["exportable"] for entry in whole.history] == [False, False, False, True, True]
+    # What is kept as the best is one of the quantised epochs.
+    assert whole.finish(whole.validation)["epoch"] >= 4
 
 
 def test_distance_from_ternary_is_noted(tmp_path):

@@ -37,6 +37,14 @@ def test_alpha_one_at_the_usual_threshold_changes_nothing(tmp_path):
         assert torch.equal(value, before[name]), name
 
 
+def test_trained_gains_are_not_overwritten(tmp_path):
+    made_training(tmp_path / "first", epochs=1).run()
+    text = (r"^threshold-norm must begin with a new network, not with the gains of 'first': "
+            r"leave out one of the two$")
+    with pytest.raises(MethodError, match=text):
+        ThresholdNorm().begin(made_training(tmp_path / "second", start="first"))
+
+
 def test_wrong_alpha_is_named():
     text = r"^alpha of threshold-norm must be a number from 0\.001 to 1000, not 0$"
     with pytest.raises(MethodError, match=text):

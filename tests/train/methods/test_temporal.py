@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from tests.train.methods.stage import batch_of, made_training
+from tests.train.methods.stage import batch_of, images_and_labels, made_training
+from train.methods import METHODS
 from train.methods.method import MethodError
 from train.methods.temporal import TemporalLoss
 
@@ -43,6 +44,19 @@ def test_gradient_is_that_of_finite_differences(tmp_path):
     method = begun(tmp_path, label_smoothing=0.1, lamb=0.3, target=0.5)
     scores = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: method.replace_loss(batch_of(z, [0, 4, 2, 2])), scores)
+
+
+def test_training_has_the_loss_of_every_timestep(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, TemporalLoss.kind, TemporalLoss)
+    training = made_training(tmp_path, methods=({"kind": "temporal-loss"},))
+    images, labels = images_and_labels(16, 6)
+    loss, scores = training.loss(images, labels)
+    by_step = training.network(images, by_step=True)
+    wanted = [torch.nn.functional.cross_entropy(step, labels) for step in by_step]
+    assert len(wanted) == 4
+    assert torch.allclose(loss, torch.stack(wanted).mean())
+    assert torch.allclose(scores, by_step.mean(0))
+    assert training.run_epoch()["exportable"]
 
 
 @pytest.mark.parametrize(("options", "text"), [

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from tests.train.methods.stage import ARCHITECTURE, batch_of, made_training
+from tests.train.methods.stage import ARCHITECTURE, batch_of, images_and_labels, made_training
+from train.methods import METHODS
 from train.methods.method import MethodError
 from train.methods.uncertainty import (
     TERMS,
@@ -105,6 +106,25 @@ def test_method_adds_the_weighted_term(tmp_path):
         assert value > 0
         term = begun(tmp_path, weight=0.5, of=of).add_loss(batch_of(scores, labels, spikes=spikes))
         assert torch.allclose(term, 0.5 * value), of
+
+
+@pytest.mark.parametrize("of", TERMS)
+def test_training_adds_the_term_to_its_loss(tmp_path, monkeypatch, of):
+    monkeypatch.setitem(METHODS, Uncertainty.kind, Uncertainty)
+    images, labels = images_and_labels(16, 6)
+    # The same seed makes the same network.
+    plain, training = made_training(tmp_path), made_training(
+        tmp_path, methods=({"kind": "uncertainty", "weight": 0.5, "of": of},))
+    spikes = []
+    by_step = plain.network(images, spikes, by_step=True)
+    term = {"entropy": lambda: predictive_entropy(by_step), "variance": lambda: spread_over_time(by_step),
+            "rate": lambda: rate_distance([spikes[2]]), "calibration": lambda: confidence_gap(by_step, labels)}[of]()
+    assert term > 0
+    loss = training.loss(images, labels)[0]
+    assert torch.allclose(loss, plain.loss(images, labels)[0] + 0.5 * term)
+    gradients = torch.autograd.grad(loss, list(training.network.parameters()))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert training.run_epoch()["exportable"]
 
 
 def test_network_without_a_second_layer_has_no_rates(tmp_path):

@@ -22,7 +22,7 @@ ALLOWED = {
     "arch": set(),
     "boards": {"arch"},
     "environment": set(),
-    "benchmarks": {"arch"},
+    "benchmarks": {"arch", "export", "sim", "train"},
     "export": {"arch", "sim", "train"},
     "firmware": {"arch"},
     "gateware": {"arch", "boards", "firmware", "sim"},

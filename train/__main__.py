@@ -30,7 +30,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", metavar="RECIPE", required=True,
                         help=f"train RECIPE: {', '.join(shipped_recipes())} or a .json file")
     parser.add_argument("--data", metavar="DIR", type=pathlib.Path, required=True,
-                        help="read the official idx files, plain or .gz, from DIR")
+                        help="read the official files of the data set from DIR (see docs/datasets.md)")
     parser.add_argument("--download", action="store_true", help="first fetch the files that DIR lacks")
     parser.add_argument("--unverified", action="store_true", help="accept files that are not the official ones")
     parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path,
@@ -88,7 +88,8 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     dataset = datasets.DATASETS[recipe.dataset]
     if arguments.download:
         datasets.download(dataset, arguments.data)
-    images, test = datasets.load(dataset, arguments.data, verify=not arguments.unverified)
+    images, test = datasets.load(dataset, arguments.data, verify=not arguments.unverified,
+                                 framing=recipe.make_framing())
     learned, validation = datasets.split_validation(images, recipe.validation_images)
     folder = arguments.output or pathlib.Path("build/train") / recipe.name
     if arguments.dry_run:

@@ -9,7 +9,7 @@ from typing import Any
 
 from arch.checkpoint import CheckpointError, layer_shapes
 from train.augmentation import Augmentation
-from train.datasets import DATASETS
+from train.datasets import DATASETS, Framing, Slicing
 from train.methods import make_methods
 from train.methods.method import MethodError
 from train.quantisers import QUANTISERS
@@ -37,6 +37,9 @@ class Recipe:
     dataset: str
     #: Architecture, as in :mod:`arch.checkpoint`.
     architecture: Mapping[str, Any]
+    #: How events become frames, ``{"slicing": "time" or "count", "factor": 1}`` of :class:`train.datasets.Framing`; the
+    #: architecture gives the timesteps. None for images.
+    framing: Mapping[str, Any] | None = None
     #: Passes over the training images, from 1.
     epochs: int
     #: Images per step, from 2.
@@ -106,6 +109,28 @@ class Recipe:
                 pass
         except CheckpointError as error:
             raise RecipeError(f"architecture: {error}") from None
+        encoding = DATASETS[self.dataset].encoding.value
+        if self.architecture["input"]["encoding"] != encoding:
+            raise RecipeError(f"architecture input must be {encoding} for {self.dataset}, "
+                              f"not {self.architecture['input']['encoding']}")
+        if (self.framing is None) != (encoding == "pixels"):
+            raise RecipeError(f"framing must {'not ' if encoding == 'pixels' else ''}be given for {self.dataset}")
+        _ = self.make_framing()
+
+    def make_framing(self) -> Framing | None:
+        """Return how events become frames, None for images; raises :exc:`RecipeError`."""
+        if self.framing is None:
+            return None
+        if not isinstance(self.framing, Mapping) or not set(self.framing) <= {"slicing", "factor"}:
+            raise RecipeError(f"framing must be an object with slicing and factor, not {self.framing!r}")
+        slicing = self.framing.get("slicing", "time")
+        if slicing not in list(Slicing):
+            raise RecipeError(f"framing slicing must be {' or '.join(Slicing)}, not {slicing!r}")
+        try:
+            return Framing(timesteps=self.architecture["timesteps"], slicing=Slicing(slicing),
+                           factor=self.framing.get("factor", 1))
+        except ValueError as error:
+            raise RecipeError(str(error)) from None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Recipe":

@@ -141,6 +141,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_data()
         torch.manual_seed(self.recipe.seed)
         self.network: SpikingNetwork = build(self.recipe.architecture).to(self.device)
         self.network.use_compiled(self.recipe.compiled)
@@ -173,6 +174,20 @@ class Training:
         if not self.steps_per_epoch:
             raise TrainingError(f"training images must be at least one batch of {self.recipe.batch_size}, "
                                 f"not {len(self.train)}")
+
+    def _check_data(self) -> None:
+        source = self.recipe.architecture["input"]
+        shape = tuple(source[side] for side in ("channels", "height", "width"))
+        if source["encoding"] == "events":
+            shape = self.recipe.architecture["timesteps"], *shape
+        classes = self.recipe.architecture["layers"][-1]["classes"]
+        for split in (self.train, self.validation):
+            if split.images.shape[1:] != shape:
+                raise TrainingError(f"images must be {' x '.join(map(str, shape))} like the architecture's input, "
+                                    f"not {' x '.join(map(str, split.images.shape[1:]))}")
+            if len(split) and int(split.labels.max()) >= classes:
+                raise TrainingError(f"labels must be below the {classes} classes of the readout, "
+                                    f"not {int(split.labels.max())}")
 
     @property
     def best_path(self) -> pathlib.Path:

@@ -7,7 +7,7 @@ import pytest
 from arch.checkpoint import Checkpoint
 from train import __main__
 from train.__main__ import main
-from train.recipe import load_recipe
+from train.recipe import load_recipe, shipped_recipes
 
 
 @pytest.fixture
@@ -67,7 +67,8 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path, data, recipe, capsys):
     assert printed.err.count("\n") == 1
     assert printed.err.startswith(f"ERROR: {data}/train-images-idx3-ubyte: MD5 of the unpacked file must be 6bbc9ace")
     assert main(["--recipe", "none", "--data", str(data)]) == 1
-    assert capsys.readouterr().err == "ERROR: recipe must be fashion-conv, mnist-conv or a .json file, not 'none'\n"
+    assert capsys.readouterr().err == (
+        f"ERROR: recipe must be {', '.join(shipped_recipes())} or a .json file, not 'none'\n")
     assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--epochs", "0"]) == 1
     assert capsys.readouterr().err == "ERROR: epochs must be an integer from 1, not 0\n"
     assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--device", "abacus",

@@ -5,17 +5,33 @@ import pytest
 from arch.checkpoint import layer_shapes, weighted_layers
 from train.augmentation import Augmentation
 from train.datasets import DATASETS
-from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
+from train.recipe import (
+    Recipe,
+    RecipeError,
+    load_architecture,
+    load_recipe,
+    shipped_architectures,
+    shipped_recipes,
+)
 
 
-def test_both_recipes_ship():
-    assert shipped_recipes() == ["fashion-conv", "mnist-conv"]
+def test_recipes_of_the_shipped_networks_ship():
+    assert set(shipped_recipes()) >= {"fashion-conv", "mnist-conv"}
+
+
+@pytest.mark.parametrize("name", shipped_architectures())
+def test_shipped_architecture_is_one(name):
+    assert list(layer_shapes(load_architecture(name)))
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_shipped_recipe_is_named_like_its_file_and_fits_the_chip(name):
+def test_shipped_recipe_is_named_like_its_file(name):
+    assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", ["fashion-conv", "mnist-conv"])
+def test_recipe_of_a_shipped_network_fits_the_chip(name):
     recipe = load_recipe(name)
-    assert recipe.name == name
     rows = clocks = 0
     for index, (layer, (inputs, height, width), (outputs, rows_out, columns_out)) in enumerate(
             layer_shapes(recipe.architecture)):
@@ -70,7 +86,8 @@ def test_wrong_recipes_are_named(change, text):
 
 
 def test_unknown_and_broken_files_are_named(tmp_path):
-    with pytest.raises(RecipeError, match=r"^recipe must be fashion-conv, mnist-conv or a \.json file, not 'cifar'$"):
+    names = ", ".join(shipped_recipes())
+    with pytest.raises(RecipeError, match=rf"^recipe must be {names} or a \.json file, not 'cifar'$"):
         load_recipe("cifar")
     path = tmp_path / "broken.json"
     with pytest.raises(RecipeError, match=f"^{path}: No such file or directory$"):

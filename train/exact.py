@@ -1,14 +1,13 @@
 """The exact evaluation forward: what the integer reference, the RTL and the board reproduce spike for spike.
 
 It runs on a checkpoint, not on a module: frozen codes -1, 0, +1, convolved in float32, where every sum is an exact
-integer (below 2^24), sums over the windows of a pool included; then ``u += g a + d`` and ``u >= theta`` in float64,
-without autocast. All accuracies that a
-training reports come from here.
+integer (below 2^24), as are those over the windows of a pool; then ``u += g a + d`` and ``u >= theta`` in float64,
+without autocast. All accuracies that a training reports come from here.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ def _parameters(checkpoint: Checkpoint, name: str) -> Callable[[str], Tensor]:
     return lambda part: torch.from_numpy(np.array(checkpoint.tensors[f"{name}.{part}"]))
 
 
-def _area(layer: dict[str, Any]) -> int:
+def _area(layer: Mapping[str, Any]) -> int:
     """Positions of a window of pooled currents."""
     return layer.get("pool", 1) ** 2
 
@@ -213,7 +212,7 @@ def recalibrate(checkpoint: Checkpoint, images: Tensor) -> Checkpoint:
             count = count + math.prod(sums.shape) / sums.shape[2]
         get = _parameters(current, name)
         scale = get("alpha").double() * (checkpoint.architecture["input"]["scale"] if name == names[0] else 1.0)
-        scale = scale / layers[name].get("pool", 1) ** 2
+        scale = scale / _area(layers[name])
         bias = get("bias").double() if f"{name}.bias" in tensors else 0.0
         mean = total / count
         tensors[f"{name}.mean"] = (scale * mean + bias).float().numpy()

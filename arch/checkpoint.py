@@ -15,6 +15,11 @@ The architecture is a mapping::
         "reset": "subtract", "leak_shift": null, "epsilon": 1e-05},
        {"kind": "readout", "name": "readout", "classes": 10}]}
 
+Further keys are optional. A convolution may have ``pool``, the side of windows (1 to 7), and a convolution or
+fully-connected layer ``shortcut``, the name of an earlier layer with neurons, or of an or-pool, whose spikes are added
+to its input map: values 0 to 2. An or-pool may have a ``name`` for that. The map that is added must have the shape of
+the input map, and must not be that map itself.
+
 A pixel ``p`` is seen as ``x = scale (p - zero_point)``. A layer NAME with weights has the tensors
 
 ====================  =========  ==========================================================================
@@ -32,6 +37,10 @@ and its neurons compute, with ``a`` the integer sum of ``ternary`` over the spik
 ``u += g a + d`` where ``g = scale alpha gamma / sqrt(variance + epsilon)`` (``scale`` in the first layer only) and
 ``d = beta + gamma (bias - mean) / sqrt(variance + epsilon)``; they spike where ``u >= theta``. A readout has only
 ``weight``, ``ternary`` and ``alpha``.
+
+With ``pool`` the neurons see the mean of the currents of each window (average pooling between convolution and
+BatchNorm; windows do not overlap, rows and columns that fill none are dropped): ``a`` is the integer sum over the
+window, and ``g`` is divided by ``pool ** 2``, while ``d`` stays as it is.
 """
 
 import dataclasses
@@ -51,7 +60,7 @@ import safetensors.numpy
 from arch import network
 from arch.files import write_atomically
 
-__all__ = ["VERSION", "Checkpoint", "CheckpointError", "layer_shapes", "weighted_layers"]
+__all__ = ["VERSION", "Checkpoint", "CheckpointError", "layer_shapes", "shortcut_sources", "weighted_layers"]
 
 #: Version of the format; a file of another version is refused.
 VERSION = 1
@@ -66,6 +75,8 @@ _LAYER_KEYS = {
     "fully-connected": ("name", "neurons", *_NEURON_KEYS),
     "readout": ("name", "classes"),
 }
+#: Keys that a layer may have; without them it is a link of a plain chain.
+_OPTIONAL_KEYS = {"convolution": ("pool", "shortcut"), "or-pool": ("name",), "fully-connected": ("shortcut",)}
 _PER_CHANNEL = ("gamma", "beta", "mean", "variance")
 
 
@@ -85,11 +96,12 @@ def _positive(where: str, value: Any) -> None:
         raise CheckpointError(f"{where} must be a positive number, not {value!r}")
 
 
-def _keys(where: str, value: Any, keys: tuple[str, ...]) -> None:
+def _keys(where: str, value: Any, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
     if not isinstance(value, Mapping):
         raise CheckpointError(f"{where} must be an object, not {type(value).__name__}")
-    if set(value) != set(keys):
-        raise CheckpointError(f"{where} must have the keys {', '.join(keys)}, not {', '.join(map(str, value))}")
+    if not set(keys) <= set(value) <= {*keys, *optional}:
+        may = f" and may have {', '.join(optional)}" if optional else ""
+        raise CheckpointError(f"{where} must have the keys {', '.join(keys)}{may}, not {', '.join(map(str, value))}")
 
 
 def layer_shapes(architecture: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], network.Shape, network.Shape]]:
@@ -117,19 +129,21 @@ def layer_shapes(architecture: Mapping[str, Any]) -> Iterator[tuple[Mapping[str,
     if not isinstance(layers, list | tuple) or not layers:
         raise CheckpointError("layers must be a list that ends in a readout")
     names: set[str] = set()
+    sources: dict[str, network.Shape] = {}
+    previous: str | None = None
     shape: network.Shape = (channels, height, width)
     for index, layer in enumerate(layers):
         where = f"layer {index}"
         kind = layer.get("kind") if isinstance(layer, Mapping) else None
         if not isinstance(kind, str) or kind not in _LAYER_KEYS:
             raise CheckpointError(f"{where} must be of kind {', '.join(_LAYER_KEYS)}, not {kind!r}")
-        _keys(where, layer, ("kind", *_LAYER_KEYS[kind]))
+        _keys(where, layer, ("kind", *_LAYER_KEYS[kind]), _OPTIONAL_KEYS.get(kind, ()))
         if (kind == "readout") != (index == len(layers) - 1):
             raise CheckpointError(f"{where} must {'not ' if kind == 'readout' else ''}be a readout: "
                                   f"a network has one, at its end")
         if index == 0 and kind == "or-pool":
             raise CheckpointError("layer 0 must have weights, not be an or-pool")
-        if kind != "or-pool":
+        if "name" in layer:
             name = layer["name"]
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) or name in names:
                 raise CheckpointError(f"{where} name must be a word of letters, digits, - and _ that no other layer "
@@ -141,9 +155,30 @@ def layer_shapes(architecture: Mapping[str, Any]) -> Iterator[tuple[Mapping[str,
             if layer["leak_shift"] is not None:
                 _integer(f"{where} leak shift", layer["leak_shift"], 1, network.MAX_LEAK_SHIFT)
             _positive(f"{where} epsilon", layer["epsilon"])
+        if "shortcut" in layer:
+            _check_source(where, layer["shortcut"], index, sources, previous, shape)
         output = _output_shape(where, layer, shape)
         yield layer, shape, output
+        previous = layer.get("name")
+        if previous is not None:
+            sources[previous] = output
         shape = output
+
+
+def _check_source(where: str, source: Any, index: int, sources: Mapping[str, network.Shape], previous: str | None,
+                  shape: network.Shape) -> None:
+    """Check the shortcut of layer ``index``, which sees a map of ``shape``, behind the named layers ``sources``."""
+    if index == 0:
+        raise CheckpointError(f"{where} shortcut must add to spikes, not be {source!r}: this layer sees the input")
+    if not isinstance(source, str) or source not in sources:
+        raise CheckpointError(f"{where} shortcut must be the name of an earlier layer ({', '.join(sources)}), "
+                              f"not {source!r}")
+    if source == previous:
+        raise CheckpointError(f"{where} shortcut must be a layer before the previous one, not {source!r}: that map is "
+                              f"the input")
+    if sources[source] != shape:
+        raise CheckpointError(f"{where} shortcut must have a map of {shape} like the input, not that of {source}, "
+                              f"{sources[source]}")
 
 
 def _output_shape(where: str, layer: Mapping[str, Any], shape: network.Shape) -> network.Shape:
@@ -156,7 +191,11 @@ def _output_shape(where: str, layer: Mapping[str, Any], shape: network.Shape) ->
         if min(height, width) + 2 * padding < kernel:
             raise CheckpointError(f"{where} kernel must fit in the padded map of {height + 2 * padding} x "
                                   f"{width + 2 * padding}, not be {kernel}")
-        return out, (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
+        rows, columns = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
+        pool = _integer(f"{where} pool", layer.get("pool", 1), 1, network.MAX_POOL)
+        if min(rows, columns) < pool:
+            raise CheckpointError(f"{where} pool must fit in the currents of {rows} x {columns}, not be {pool}")
+        return out, rows // pool, columns // pool
     if layer["kind"] == "or-pool":
         size = _integer(f"{where} size", layer["size"], 2, network.MAX_POOL)
         if min(height, width) < size:
@@ -165,6 +204,13 @@ def _output_shape(where: str, layer: Mapping[str, Any], shape: network.Shape) ->
     if layer["kind"] == "fully-connected":
         return _integer(f"{where} neurons", layer["neurons"], 1, network.MAX_CHANNELS), 1, 1
     return _integer(f"{where} classes", layer["classes"], 2, network.MAX_CLASSES), 1, 1
+
+
+def shortcut_sources(architecture: Mapping[str, Any]) -> dict[int, int]:
+    """Index of the layer whose spikes are added to the input map, by the index of the layer that sees the sum."""
+    layers = architecture["layers"]
+    indices = {layer["name"]: index for index, layer in enumerate(layers) if "name" in layer}
+    return {index: indices[layer["shortcut"]] for index, layer in enumerate(layers) if "shortcut" in layer}
 
 
 def weighted_layers(architecture: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[int, ...]]]:

@@ -42,6 +42,7 @@ from arch.network import (
     OrPool,
     Readout,
     Reset,
+    shortcut_of,
 )
 
 __all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "load", "loads", "save",
@@ -56,6 +57,8 @@ MAX_HEADER_BYTES = 2**24
 
 _METADATA_KEYS = ("sterna_network", "network", "content_sha256", "metadata", "metadata_sha256")
 _NEURON_KEYS = ("fraction", "reset", "leak_shift")
+#: Keys that are written only where a layer has them: files of plain chains stay as they are, byte for byte.
+_OPTIONAL_KEYS = {Convolution.kind: ("pool", "shortcut"), FullyConnected.kind: ("shortcut",)}
 _LAYER_KEYS = {
     Convolution.kind: ("kind", "shape", "stride", "padding", *_NEURON_KEYS),
     FullyConnected.kind: ("kind", "shape", *_NEURON_KEYS),
@@ -76,6 +79,11 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
     described: dict[str, Any] = {"kind": layer.kind, "shape": list(layer.weights.shape)}
     if isinstance(layer, Convolution):
         described |= {"stride": layer.stride, "padding": layer.padding}
+        if layer.pool > 1:
+            described["pool"] = layer.pool
+    shortcut = shortcut_of(layer)
+    if shortcut is not None:
+        described["shortcut"] = shortcut
     if not isinstance(layer, Readout):
         neurons = layer.neurons
         described |= {"fraction": neurons.fraction, "reset": neurons.reset.value, "leak_shift": neurons.leak_shift}
@@ -238,11 +246,12 @@ def _json(where: str, text: bytes | str) -> dict[str, Any]:
     return value
 
 
-def _keys(where: str, value: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+def _keys(where: str, value: Any, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NetworkError(f"{where} must be an object, not {_short(value)}")
-    if set(value) != set(keys):
-        raise NetworkError(f"{where} must have the keys {', '.join(keys)}, not {_short(', '.join(value))}")
+    if not set(keys) <= set(value) <= {*keys, *optional}:
+        may = f" and may have {', '.join(optional)}" if optional else ""
+        raise NetworkError(f"{where} must have the keys {', '.join(keys)}{may}, not {_short(', '.join(value))}")
     return value
 
 
@@ -332,7 +341,7 @@ def _build_layer(index: int, layer: Any, reader: _Reader) -> Layer:
     kind = layer.get("kind") if isinstance(layer, dict) else None
     if not isinstance(kind, str) or kind not in _LAYER_KEYS:
         raise NetworkError(f"kind must be {', '.join(_LAYER_KEYS)}, not {_short(kind)}")
-    _keys(kind, layer, _LAYER_KEYS[kind])
+    _keys(kind, layer, _LAYER_KEYS[kind], _OPTIONAL_KEYS.get(kind, ()))
     if kind == OrPool.kind:
         return OrPool(size=layer["size"])
     shape = layer["shape"]
@@ -353,6 +362,8 @@ def _build_layer(index: int, layer: Any, reader: _Reader) -> Layer:
     except ValueError:
         raise NetworkError(f"reset must be subtract or zero, not {_short(layer['reset'])}") from None
     neurons = Neurons(**constants, fraction=layer["fraction"], reset=reset, leak_shift=layer["leak_shift"])
+    shortcut = layer.get("shortcut")
     if kind == FullyConnected.kind:
-        return FullyConnected(weights=weights, neurons=neurons)
-    return Convolution(weights=weights, neurons=neurons, stride=layer["stride"], padding=layer["padding"])
+        return FullyConnected(weights=weights, neurons=neurons, shortcut=shortcut)
+    return Convolution(weights=weights, neurons=neurons, stride=layer["stride"], padding=layer["padding"],
+                       pool=layer.get("pool", 1), shortcut=shortcut)

@@ -9,6 +9,10 @@ A :class:`Network` is an :class:`Input` and a chain of layers that ends in a :cl
 
 Spike maps are ``(channels, height, width)``; a fully connected layer sees them flattened in that order (the order
 of :func:`torch.flatten`) and produces ``(neurons, 1, 1)``.
+
+Two things leave the plain chain. A layer with a ``shortcut`` sees the sum of its own map and of the spikes of an
+earlier layer, values 0 to 2; the sum is an input, never a map of its own. A convolution with a ``pool`` gives its
+neurons the currents summed over windows.
 """
 
 import dataclasses
@@ -42,6 +46,7 @@ __all__ = [
     "Readout",
     "Reset",
     "Shape",
+    "shortcut_of",
 ]
 
 #: Largest number of timesteps of a network.
@@ -56,7 +61,7 @@ MAX_CLASSES = 1024
 MAX_KERNEL = 7
 #: Largest stride of a convolution.
 MAX_STRIDE = 7
-#: Largest window of an OR-pool, in pixels a side.
+#: Largest window of an OR-pool, or of a convolution's current pooling, in pixels a side.
 MAX_POOL = 7
 #: Most fractional bits of a membrane. Export tries 0 to this many.
 MAX_FRACTION = 16
@@ -116,6 +121,11 @@ def _check_ternary(where: str, weights: Weights) -> None:
     if len(wrong):
         at = tuple(int(index) for index in wrong[0])
         raise NetworkError(f"{where} must be -1, 0 or +1, not {weights[at]} at {at}")
+
+
+def _check_shortcut(value: Any) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise NetworkError(f"shortcut must be the index of an earlier layer, not {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,7 +210,10 @@ class Neurons:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Convolution:
-    """Ternary convolution (cross-correlation, as in PyTorch) and PIF neurons."""
+    """Ternary convolution (cross-correlation, as in PyTorch), sum of the currents of windows, and PIF neurons.
+
+    The windows of the pooling do not overlap; rows and columns of currents that do not fill a window are dropped.
+    """
 
     kind: ClassVar[str] = "convolution"
 
@@ -212,6 +225,10 @@ class Convolution:
     stride: int = 1
     #: Border of zeros on each side, 0 to ``kernel - 1``, in pixels.
     padding: int = 0
+    #: Side of the windows of currents of which a neuron sees the sum, 1 to :data:`MAX_POOL`, in positions; 1 is none.
+    pool: int = 1
+    #: Index of the earlier layer whose spikes are added to the input map; None adds nothing.
+    shortcut: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 4))
@@ -224,6 +241,8 @@ class Convolution:
         _check_ternary("weights", self.weights)
         _check_integer("stride", self.stride, 1, MAX_STRIDE)
         _check_integer("padding", self.padding, 0, rows - 1)
+        _check_integer("pool", self.pool, 1, MAX_POOL)
+        _check_shortcut(self.shortcut)
         if self.neurons.channels != out:
             raise NetworkError(f"neurons must have {out} channels like the weights, "
                                f"not {self.neurons.channels}")
@@ -242,9 +261,11 @@ class Convolution:
         if min(height, width) + 2 * self.padding < self.kernel:
             raise NetworkError(f"kernel {self.kernel} must fit in the padded map of "
                                f"{height + 2 * self.padding} x {width + 2 * self.padding}")
-        return (self.weights.shape[0],
-                (height + 2 * self.padding - self.kernel) // self.stride + 1,
-                (width + 2 * self.padding - self.kernel) // self.stride + 1)
+        rows = (height + 2 * self.padding - self.kernel) // self.stride + 1
+        columns = (width + 2 * self.padding - self.kernel) // self.stride + 1
+        if min(rows, columns) < self.pool:
+            raise NetworkError(f"pool {self.pool} must fit in the currents of {rows} x {columns}")
+        return self.weights.shape[0], rows // self.pool, columns // self.pool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -257,12 +278,15 @@ class FullyConnected:
     weights: Weights
     #: The neurons.
     neurons: Neurons
+    #: Index of the earlier layer whose spikes are added to the input map; None adds nothing.
+    shortcut: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 2))
         if self.weights.shape[0] > MAX_CHANNELS:
             raise NetworkError(f"neurons must be at most {MAX_CHANNELS}, not {self.weights.shape[0]}")
         _check_ternary("weights", self.weights)
+        _check_shortcut(self.shortcut)
         if self.neurons.channels != self.weights.shape[0]:
             raise NetworkError(f"neurons must have {self.weights.shape[0]} channels like the weights, "
                                f"not {self.neurons.channels}")
@@ -335,6 +359,27 @@ def _check_fan_in(weights: Weights, shape: Shape) -> None:
 Layer = Convolution | FullyConnected | OrPool | Readout
 
 
+def shortcut_of(layer: Layer) -> int | None:
+    """Index of the layer whose spikes are added to the input map of ``layer``; None adds nothing."""
+    return layer.shortcut if isinstance(layer, Convolution | FullyConnected) else None
+
+
+def _check_source(layer: Layer, outputs: list[Shape], shape: Shape) -> None:
+    """Check the shortcut of ``layer``, which sees a map of ``shape``, behind layers with these ``outputs``."""
+    source = shortcut_of(layer)
+    if source is None:
+        return
+    if not outputs:
+        raise NetworkError(f"shortcut must add to spikes, not be {source}: this layer sees the input")
+    if source >= len(outputs):
+        raise NetworkError(f"shortcut must be the index of an earlier layer, not {source}")
+    if source == len(outputs) - 1:
+        raise NetworkError(f"shortcut must be a layer before the previous one, not {source}: that map is the input")
+    if outputs[source] != shape:
+        raise NetworkError(f"shortcut must have a map of {shape} like the input, not that of layer {source}, "
+                           f"{outputs[source]}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Network:
     """A ternary spiking network in integers, ready for the reference and for the hardware."""
@@ -369,12 +414,15 @@ class Network:
     def shapes(self) -> Iterator[tuple[Layer, Shape, Shape]]:
         """Iterate over layers with the shapes of their input and output maps."""
         shape = self.input.shape
+        outputs: list[Shape] = []
         for index, layer in enumerate(self.layers):
             try:
+                _check_source(layer, outputs, shape)
                 output = layer.output_shape(shape)
             except NetworkError as error:
                 raise NetworkError(f"layer {index} ({layer.kind}): {error}") from None
             yield layer, shape, output
+            outputs.append(output)
             shape = output
 
     @property

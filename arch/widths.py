@@ -1,12 +1,16 @@
 """Ranges and widths that no input can leave, derived from the actual weights.
 
 A neuron with P weights +1 and N weights -1 over inputs of ``low`` to ``high`` has currents from ``P low - N high`` to
-``P high - N low``, and every integer in between occurs. Spikes are 0 to 1; pixels are 0 to 255 or -128 to 127. Sums of
-a part of the inputs, in any order, stay in the same range, because 0 is within ``low`` to ``high``.
+``P high - N low``, and every integer in between occurs. Spikes are 0 to 1, spikes summed by a shortcut 0 to 2; pixels
+are 0 to 255 or -128 to 127. Sums of a part of the inputs, in any order, stay in the same range, because 0 is within
+``low`` to ``high``.
 
-The membrane's range follows the update over all T timesteps. It is exact, reached by some sequence of currents, for
-soft and hard reset without leak and for the constant current of a pixel layer; with leak over spikes, and for pixel
-layers of millions of inputs, it is an interval that contains every reachable membrane.
+A neuron behind a current pooling of k x k positions sees k^2 such currents in one sum, and its range is k^2 times as
+wide. Every partial sum stays in it; where the receptive fields of a window overlap, whole sums may not reach its ends.
+
+The membrane's range follows the update over all T timesteps. It is exact, reached by some sequence of currents in
+their range, for soft and hard reset without leak and for the constant current of a pixel layer; with leak over spikes,
+and for pixel layers of millions of inputs, it is an interval that contains every reachable membrane.
 """
 
 import dataclasses
@@ -15,10 +19,21 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import Encoding, Input, Network, NetworkError, Neurons, OrPool, Readout, Reset
+from arch.network import (
+    Convolution,
+    Encoding,
+    Input,
+    Network,
+    NetworkError,
+    Neurons,
+    OrPool,
+    Readout,
+    Reset,
+    shortcut_of,
+)
 
 __all__ = ["MAX_MEMBRANE_BITS", "ChannelRange", "LayerWidths", "Range", "channel_currents",
-           "input_range", "layer_widths", "membrane_range"]
+           "input_range", "layer_widths", "membrane_range", "spike_range"]
 
 #: Widest membrane, or comparison of a membrane, that the reference computes, in bits.
 MAX_MEMBRANE_BITS = 62
@@ -67,9 +82,9 @@ class ChannelRange:
 class LayerWidths:
     """Ranges of everything that a layer with weights computes."""
 
-    #: Values of one input: spikes or pixels.
+    #: Values of one input: spikes, summed spikes or pixels.
     input: Range
-    #: Current of one timestep, and every partial sum of it.
+    #: Current of one timestep, summed over the window of a pooling, and every partial sum of it.
     current: Range
     #: Current shifted left by the fraction.
     shifted: Range | None
@@ -92,14 +107,21 @@ def input_range(source: Input) -> Range:
     return Range(-source.zero_point, 255 - source.zero_point)
 
 
-def channel_currents(weights: npt.NDArray[np.int8], inputs: Range) -> ChannelRange:
+def spike_range(*, summed: bool) -> Range:
+    """Values that one input of a later layer takes; ``summed``: a shortcut adds a second spike."""
+    return Range(0, 2 if summed else 1)
+
+
+def channel_currents(weights: npt.NDArray[np.int8], inputs: Range, *, pool: int = 1) -> ChannelRange:
     """Range of the current of each output channel; channels are the first axis of ``weights``.
 
     Exact for a neuron that sees all inputs; one at a padded border sees fewer and stays in the range, as 0 is in it.
+    Currents are sums over ``pool x pool`` positions.
     """
     flat = weights.reshape(len(weights), -1)
     plus = np.count_nonzero(flat > 0, axis=1).astype(np.int64)
     minus = np.count_nonzero(flat < 0, axis=1).astype(np.int64)
+    plus, minus = plus * pool**2, minus * pool**2
     return ChannelRange(plus * inputs.low - minus * inputs.high, plus * inputs.high - minus * inputs.low)
 
 
@@ -240,13 +262,15 @@ def layer_widths(network: Network) -> Iterator[LayerWidths | None]:
     :exc:`NetworkError`
         If a membrane may need more than :data:`MAX_MEMBRANE_BITS` bits.
     """
-    inputs = input_range(network.input)
     constant = network.input.encoding is Encoding.PIXELS
     for index, layer in enumerate(network.layers):
         if isinstance(layer, OrPool):
             yield None
             continue
-        channels = channel_currents(layer.weights, inputs)
+        summed = shortcut_of(layer) is not None
+        inputs = input_range(network.input) if index == 0 else spike_range(summed=summed)
+        channels = channel_currents(layer.weights, inputs,
+                                    pool=layer.pool if isinstance(layer, Convolution) else 1)
         current = channels.total
         if isinstance(layer, Readout):
             score = Range(network.timesteps * current.low, network.timesteps * current.high)
@@ -265,4 +289,4 @@ def layer_widths(network: Network) -> Iterator[LayerWidths | None]:
             threshold=Range(int(neurons.threshold.min()), int(neurons.threshold.max())),
             bias=Range(int(neurons.bias.min()), int(neurons.bias.max())),
             initial=Range(int(neurons.initial.min()), int(neurons.initial.max())), score=None)
-        inputs, constant = Range(0, 1), False
+        constant = False

@@ -52,7 +52,7 @@ class RealNeuron:
     ``s = sqrt(variance_epsilon)``.
     """
 
-    #: Scale of the currents, k alpha (k only in the input layer); not negative.
+    #: Scale of the currents, k alpha (k only in the input layer), over pool^2 where they are pooled; not negative.
     scale: Fraction
     #: BatchNorm's scale.
     gamma: Fraction

@@ -16,7 +16,10 @@ __all__ = ["layer_currents", "layer_spikes"]
 
 
 def layer_currents(codes: npt.NDArray[np.int8], layer: Mapping[str, Any], maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Sum ``codes`` over ``maps``, ``[images, T or 1, C, H, W]``: float64 of the same form, integers below 2^53."""
+    """Sum ``codes`` over ``maps``, ``[images, T or 1, C, H, W]``: float64 of the same form, integers below 2^53.
+
+    The currents of a convolution with a pool are summed over its windows.
+    """
     weights = codes.astype(np.float64)
     if layer["kind"] != "convolution":
         flat = maps.reshape(*maps.shape[:2], -1).astype(np.float64)
@@ -31,13 +34,17 @@ def layer_currents(codes: npt.NDArray[np.int8], layer: Mapping[str, Any], maps: 
         for x in range(kernel):
             tap = padded[:, :, y:y + stride * (rows - 1) + 1:stride, x:x + stride * (columns - 1) + 1:stride]
             total += tap @ weights[:, :, y, x].T
-    return total.transpose(0, 1, 4, 2, 3)
+    pool = layer.get("pool", 1)
+    rows, columns = rows // pool, columns // pool
+    windows = total[:, :, :rows * pool, :columns * pool].reshape(*maps.shape[:2], rows, pool, columns, pool, -1)
+    return windows.sum(axis=(3, 5)).transpose(0, 1, 4, 2, 3)
 
 
 def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Spikes of layer ``index``, which has neurons, ``bool[images, T, C, H, W]``.
 
-    ``maps`` are its inputs: spikes ``[images, T, C, H, W]``, or pixels minus the zero point ``[images, 1, C, H, W]``.
+    ``maps`` are its inputs: spikes ``[images, T, C, H, W]``, two maps summed where it has a shortcut, or pixels minus
+    the zero point ``[images, 1, C, H, W]``.
     """
     architecture = checkpoint.architecture
     layer = architecture["layers"][index]
@@ -51,11 +58,12 @@ def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any]) -> 
     gain = (architecture["input"]["scale"] if index == 0 else 1.0) * get("alpha") * slope
     offset = get("beta") + slope * (get("bias") - get("mean"))
     keep = 1.0 if layer["leak_shift"] is None else 1 - 2.0**-layer["leak_shift"]
-    currents = layer_currents(tensors[f"{name}.ternary"], layer, maps)
+    currents, area = layer_currents(tensors[f"{name}.ternary"], layer, maps), layer.get("pool", 1) ** 2
     theta, u = get("theta"), np.broadcast_to(get("initial"), currents[:, 0].shape)
     spikes = np.empty((len(currents), architecture["timesteps"], *currents.shape[2:]), dtype=bool)
     for timestep in range(architecture["timesteps"]):
-        u = u * keep + (gain * currents[:, timestep if currents.shape[1] > 1 else 0] + offset)
+        # Products first: where they are exact, the mean of a window is only rounded once.
+        u = u * keep + (gain * currents[:, timestep if currents.shape[1] > 1 else 0] / area + offset)
         fired = u >= theta
         spikes[:, timestep] = fired
         u = np.where(fired, 0, u) if layer["reset"] == "zero" else u - fired * theta

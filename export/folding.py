@@ -17,7 +17,7 @@ __all__ = ["FoldedLayer", "fold", "fold_input", "real_neurons"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FoldedLayer:
-    """A layer whose neurons see the plain sum of ternary weights."""
+    """A layer whose neurons see the plain sum of ternary weights, over a whole window if currents are pooled."""
 
     #: Index in the network.
     index: int
@@ -50,6 +50,8 @@ def real_neurons(checkpoint: Checkpoint, layer: Mapping[str, Any], *, first: boo
     columns = {part: _rationals(tensors.get(f"{name}.{part}", np.zeros(())), channels)
                for part in ("alpha", "gamma", "beta", "bias", "mean", "variance", "theta", "initial")}
     scale = Fraction(checkpoint.architecture["input"]["scale"]) if first else Fraction(1)
+    # The integer neurons see the sum of a window of currents, the real-valued ones its mean.
+    scale /= layer.get("pool", 1) ** 2
     epsilon = Fraction(layer["epsilon"])
     return [RealNeuron(scale=scale * alpha, gamma=gamma, beta=beta, centre=bias - mean,
                        variance_epsilon=variance + epsilon, theta=theta, initial=initial)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch import files, widths
-from arch.checkpoint import Checkpoint
+from arch.checkpoint import Checkpoint, shortcut_sources
 from arch.network import (
     Convolution,
     Encoding,
@@ -42,7 +42,7 @@ class CertifiedLayer:
 
     #: The layer.
     layer: Layer
-    #: Its name in the checkpoint; its kind for an OR-pool.
+    #: Its name in the checkpoint; its kind for an OR-pool without one.
     name: str
     #: Whether all spikes equal the real-valued layer's for every input; None where there is nothing to prove (OR-pool,
     #: readout) or where the integers are the definition (leak).
@@ -91,19 +91,22 @@ def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
 
 def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: int) -> list[CertifiedLayer]:
     """Find integer constants for all layers; exact ones wherever they exist with F up to ``max_fraction``."""
-    inputs = widths.input_range(fold_input(checkpoint))
+    sources = shortcut_sources(checkpoint.architecture)
     constant = checkpoint.architecture["input"]["encoding"] == "pixels"
     timesteps = checkpoint.architecture["timesteps"]
     certified = []
     for entry in folded:
         layer = entry.layer
         if entry.weights is None:
-            certified.append(CertifiedLayer(layer=OrPool(size=layer["size"]), name=layer["kind"]))
+            certified.append(CertifiedLayer(layer=OrPool(size=layer["size"]), name=layer.get("name", layer["kind"])))
             continue
         if entry.neurons is None:
             certified.append(CertifiedLayer(layer=Readout(weights=entry.weights), name=layer["name"]))
             continue
-        currents = widths.channel_currents(entry.weights, inputs)
+        shortcut = sources.get(entry.index)
+        inputs = (widths.spike_range(summed=shortcut is not None) if entry.index
+                  else widths.input_range(fold_input(checkpoint)))
+        currents = widths.channel_currents(entry.weights, inputs, pool=layer.get("pool", 1))
         exact: bool | None = None
         inexact: list[int] = []
         if layer["leak_shift"] is None:
@@ -117,11 +120,11 @@ def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: 
         built: Layer
         if layer["kind"] == "convolution":
             built = Convolution(weights=entry.weights, neurons=neurons, stride=layer["stride"],
-                                padding=layer["padding"])
+                                padding=layer["padding"], pool=layer.get("pool", 1), shortcut=shortcut)
         else:
-            built = FullyConnected(weights=entry.weights, neurons=neurons)
+            built = FullyConnected(weights=entry.weights, neurons=neurons, shortcut=shortcut)
         certified.append(CertifiedLayer(layer=built, name=layer["name"], exact=exact, inexact=tuple(inexact)))
-        inputs, constant = widths.Range(0, 1), False
+        constant = False
     return certified
 
 
@@ -176,12 +179,13 @@ class Verification:
 def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> Verification:
     """Decode the packed network, and compare each layer with the real-valued one on the spikes of ``images``.
 
-    Each layer of the real-valued network sees the reference's spikes of the layer before, so a mismatch is counted in
-    the layer where it arises; without any, all layers are equal from end to end.
+    Each layer of the real-valued network sees the reference's spikes of the layers before it, so a mismatch is counted
+    in the layer where it arises; without any, all layers are equal from end to end.
     """
     network = files.loads(content)
     reference = Reference(network)
     pixels = network.input.encoding is Encoding.PIXELS
+    sources = shortcut_sources(checkpoint.architecture)
     count = len(network.layers) - 1
     spikes, mismatches, compared, places = ([0] * count for _ in range(4))
     for start in range(0, len(images), _BATCH):
@@ -190,6 +194,8 @@ def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> 
         assert kept is not None
         maps: npt.NDArray[Any] = batch[:, None].astype(np.int64) - network.input.zero_point if pixels else batch
         for index, (layer, result) in enumerate(zip(network.layers, kept, strict=False)):
+            if index in sources:
+                maps = maps.astype(np.int64) + kept[sources[index]]
             spikes[index] += int(np.count_nonzero(result))
             places[index] += result.size
             if not isinstance(layer, OrPool):

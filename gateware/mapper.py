@@ -13,7 +13,7 @@ import numpy as np
 from amaranth.hdl import Shape as Shape_
 from amaranth.lib import data
 
-from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Reset, Shape
+from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Reset, Shape, shortcut_of
 from arch.widths import layer_widths
 from boards.board import Board
 from gateware.accelerator import MemoryImage
@@ -128,10 +128,18 @@ def stages_of(network: Network) -> tuple[Stage, ...]:
     Raises
     ------
     :exc:`ConfigError`
-        If an OR-pool does not follow a layer with weights, or the readout comes first.
+        If an OR-pool does not follow a layer with weights, the readout comes first, or a layer sums what the array
+        does not: spikes of two maps, or currents of windows.
     """
     stages: list[Stage] = []
     for index, (layer, source, target) in enumerate(network.shapes()):
+        name = f"layer {index} ({layer.kind})"
+        if shortcut_of(layer) is not None:
+            raise ConfigError(f"{name}: adds the spikes of layer {shortcut_of(layer)}: summed spikes do not run on the "
+                              f"array, only on the reference: train it without the shortcut")
+        if isinstance(layer, Convolution) and layer.pool > 1:
+            raise ConfigError(f"{name}: sums the currents of {layer.pool} x {layer.pool} windows: pooled currents do "
+                              f"not run on the array, only on the reference: train it with an or-pool instead")
         if isinstance(layer, OrPool):
             before = stages[-1]
             if before.pool > 1:

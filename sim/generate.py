@@ -43,7 +43,7 @@ def random_neurons(rng: np.random.Generator, channels: int, spread: float, *, re
 
 def random_network(rng: np.random.Generator, *, timesteps: int | None = None, encoding: Encoding | None = None,
                    max_side: int = 9, max_channels: int = 20, layers: int | None = None, reset: Reset | None = None,
-                   leak: bool | None = None) -> Network:
+                   leak: bool | None = None, shortcuts: bool = False, pools: bool = False) -> Network:
     """Make a network of odd sizes; what is not given is drawn from ``rng``.
 
     Parameters
@@ -56,6 +56,9 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
     layers : layers with neurons (default: 1 to 3)
     reset : of all neurons (default: drawn per layer)
     leak : whether neurons leak (default: one layer in four)
+    shortcuts : add the spikes of an earlier layer wherever one has the shape of the input map; more than half of the
+        layers behind the first are convolutions that keep the shape of their map
+    pools : sum currents over windows in half of the other convolutions, where there is room for one
     """
     timesteps = timesteps or int(rng.integers(1, 5))
     encoding = encoding or list(Encoding)[rng.integers(len(Encoding))]
@@ -65,29 +68,42 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
     shape: Shape = source.shape
     amplitude = 100 if pixels else 0.5
     chain: list[Layer] = []
+    shapes: list[Shape] = []
     for _ in range(layers or int(rng.integers(1, 4))):
         shift = int(rng.integers(1, 4)) if (rng.random() < 0.25 if leak is None else leak) else None
         out = int(rng.integers(1, max_channels + 1))
+        sources = [index for index, other in enumerate(shapes[:-1]) if other == shape]
+        shortcut = int(rng.choice(sources)) if shortcuts and sources else None
+        amplitude *= 1 if shortcut is None else 2
+        # Without layers that keep the shape of their map, two maps of one shape are rare.
+        keep = shortcuts and bool(shapes) and rng.random() < 0.6
         layer: Layer
-        if rng.random() < 0.8:
+        if keep or rng.random() < 0.8:
             kernel = int(rng.integers(1, min(7, min(shape[1:]) + 2) + 1))
+            kernel, out = (kernel | 1, shape[0]) if keep else (kernel, out)
             least = max(0, -(-(kernel - min(shape[1:])) // 2))
             weights = random_weights(rng, out, shape[0], kernel, kernel)
-            padding = int(rng.integers(least, max(least, kernel - 1) + 1))
-            spread = amplitude * math.sqrt(weights[0].size)
-            layer = Convolution(weights=weights, stride=int(rng.integers(1, 4)), padding=padding,
+            padding = kernel // 2 if keep else int(rng.integers(least, max(least, kernel - 1) + 1))
+            stride = 1 if keep else int(rng.integers(1, 4))
+            room = min((side + 2 * padding - kernel) // stride + 1 for side in shape[1:])
+            pooled = pools and room > 1 and not keep and rng.random() < 0.5
+            pool = int(rng.integers(2, min(3, room) + 1)) if pooled else 1
+            spread = amplitude * pool * math.sqrt(weights[0].size)
+            layer = Convolution(weights=weights, stride=stride, padding=padding, pool=pool, shortcut=shortcut,
                                 neurons=random_neurons(rng, out, spread, reset=reset, leak_shift=shift))
         else:
             weights = random_weights(rng, out, math.prod(shape))
             spread = amplitude * math.sqrt(weights[0].size)
-            layer = FullyConnected(weights=weights, neurons=random_neurons(rng, out, spread, reset=reset,
-                                                                           leak_shift=shift))
+            layer = FullyConnected(weights=weights, shortcut=shortcut,
+                                   neurons=random_neurons(rng, out, spread, reset=reset, leak_shift=shift))
         chain.append(layer)
         shape, amplitude = layer.output_shape(shape), 0.5
-        if min(shape[1:]) >= 2 and rng.random() < 0.5:
-            pool = OrPool(size=int(rng.integers(2, min(3, *shape[1:]) + 1)))
-            chain.append(pool)
-            shape = pool.output_shape(shape)
+        shapes.append(shape)
+        if min(shape[1:]) >= 2 and not keep and rng.random() < 0.5:
+            or_pool = OrPool(size=int(rng.integers(2, min(3, *shape[1:]) + 1)))
+            chain.append(or_pool)
+            shape = or_pool.output_shape(shape)
+            shapes.append(shape)
     chain.append(Readout(weights=random_weights(rng, int(rng.integers(2, 12)), math.prod(shape))))
     return Network(input=source, layers=tuple(chain), timesteps=timesteps, metadata={"name": "random"})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from arch.network import Convolution, Encoding, FullyConnected, Network, Neurons, OrPool, Reset
+from arch.network import Convolution, Encoding, FullyConnected, Network, Neurons, OrPool, Readout, Reset
 
 __all__ = ["Trace", "infer"]
 
@@ -22,6 +22,8 @@ class Trace:
 
     #: Scores of the classes.
     scores: list[int]
+    #: What each timestep adds to them: ``step_scores[timestep][class]``.
+    step_scores: list[list[int]]
     #: Index of the largest score, the lowest one on a tie.
     winner: int
     #: Spikes of each layer but the readout: ``spikes[layer][timestep][channel][row][column]``.
@@ -40,12 +42,14 @@ def infer(network: Network, image: npt.NDArray[Any]) -> Trace:
     spikes: list[list[Map]] = []
     membranes: list[list[Map] | None] = []
     for layer in network.layers[:-1]:
+        if not isinstance(layer, OrPool | Readout) and layer.shortcut is not None:
+            maps = [_add(frame, other) for frame, other in zip(maps, spikes[layer.shortcut], strict=True)]
         if isinstance(layer, OrPool):
             maps = [_pool(layer.size, frame) for frame in maps]
             membranes.append(None)
         elif isinstance(layer, Convolution):
             weights = layer.weights.tolist()
-            currents = [_convolve(weights, layer.stride, layer.padding, frame) for frame in maps]
+            currents = [_sum(layer.pool, _convolve(weights, layer.stride, layer.padding, frame)) for frame in maps]
             maps, left = _fire(layer.neurons, currents)
             membranes.append(left)
         else:
@@ -56,14 +60,29 @@ def infer(network: Network, image: npt.NDArray[Any]) -> Trace:
     readout = network.layers[-1]
     assert not isinstance(readout, OrPool)
     scores = [0] * network.classes
+    step_scores: list[list[int]] = []
     for frame in maps:
-        for index, ((current,),) in enumerate(_connect(readout.weights.tolist(), frame)):
+        step_scores.append([current for ((current,),) in _connect(readout.weights.tolist(), frame)])
+        for index, current in enumerate(step_scores[-1]):
             scores[index] += current
     winner = 0
     for index, score in enumerate(scores):
         if score > scores[winner]:
             winner = index
-    return Trace(scores=scores, winner=winner, spikes=spikes, membranes=membranes)
+    return Trace(scores=scores, step_scores=step_scores, winner=winner, spikes=spikes, membranes=membranes)
+
+
+def _add(frame: Map, other: Map) -> Map:
+    return [[[value + more for value, more in zip(row, others, strict=True)]
+             for row, others in zip(plane, planes, strict=True)]
+            for plane, planes in zip(frame, other, strict=True)]
+
+
+def _sum(size: int, frame: Map) -> Map:
+    return [[[sum(plane[row * size + y][column * size + x] for y in range(size) for x in range(size))
+              for column in range(len(plane[0]) // size)]
+             for row in range(len(plane) // size)]
+            for plane in frame]
 
 
 def _pool(size: int, frame: Map) -> Map:

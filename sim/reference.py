@@ -24,6 +24,7 @@ from arch.network import (
     OrPool,
     Readout,
     Reset,
+    shortcut_of,
 )
 from arch.widths import LayerWidths, Range, layer_widths
 
@@ -56,6 +57,8 @@ class Result:
     scores: Integers
     #: Index of the largest score, the lowest one on a tie, ``int64[images]``.
     classes: Integers
+    #: Currents of the readout in each timestep, ``int64[images, T, classes]``; None if not asked for.
+    step_scores: Integers | None = None
     #: Spikes of each layer but the readout, ``bool[images, T, channels, height, width]``; None if not asked for.
     spikes: tuple[Spikes, ...] | None = None
     #: Internals of each layer but the readout, None for an OR-pool; None if not asked for.
@@ -142,8 +145,10 @@ class Reference:
         self.network = network
         self._stages = [_Stage(layer, widths) for layer, widths in
                         zip(network.layers, layer_widths(network), strict=True)]
+        self._sources = {shortcut_of(layer) for layer in network.layers} - {None}
 
-    def run(self, images: npt.NDArray[Any], *, spikes: bool = False, internals: bool = False) -> Result:
+    def run(self, images: npt.NDArray[Any], *, spikes: bool = False, internals: bool = False,
+            step_scores: bool = False) -> Result:
         """Compute scores and classes of ``images``.
 
         Parameters
@@ -153,6 +158,8 @@ class Reference:
             Return every layer's spikes too.
         internals : bool
             Return every layer's currents and membranes too: 24 bytes per neuron, timestep and image.
+        step_scores : bool
+            Return the readout's currents of each timestep too: what an early exit or a measure of uncertainty sees.
 
         Raises
         ------
@@ -166,7 +173,8 @@ class Reference:
         return Result(
             scores=scores, classes=classify(scores),
             spikes=_join_spikes(batches) if spikes else None,
-            internals=_join_internals(batches) if internals else None)
+            internals=_join_internals(batches) if internals else None,
+            step_scores=np.concatenate([batch.step_scores for batch in batches]) if step_scores else None)
 
     def _batch(self, images: npt.NDArray[Any], keep_spikes: bool, keep_internals: bool) -> Result:
         timesteps = self.network.timesteps
@@ -174,21 +182,29 @@ class Reference:
         maps = _encode(self.network.input, images)
         kept: list[Spikes] = []
         internals: list[Internals | None] = []
-        for stage in self._stages:
+        added: dict[int, Spikes] = {}
+        for index, stage in enumerate(self._stages):
+            shortcut = shortcut_of(stage.layer)
+            if shortcut is not None:
+                maps = maps.astype(np.int8) + added[shortcut]
             if isinstance(stage.layer, OrPool):
                 maps = _or_pool(maps, stage.layer.size)
                 details = None
             elif isinstance(stage.layer, Readout):
-                scores = stage.currents(maps).sum(axis=0, dtype=np.int64) * (timesteps // len(maps))
+                currents = stage.currents(maps).astype(np.int64)
+                steps = np.broadcast_to(currents[:, :, 0, 0], (timesteps, len(images), self.network.classes))
                 break
             else:
                 maps, details = stage.fire(stage.currents(maps), timesteps, keep_internals)
+            if index in self._sources:
+                added[index] = maps
             if keep_spikes:
                 kept.append(_outward(maps))
             if keep_internals:
                 internals.append(details)
-        scores = scores.reshape(len(images), self.network.classes)
-        return Result(scores=scores, classes=classify(scores), spikes=tuple(kept), internals=tuple(internals))
+        scores = steps.sum(axis=0)
+        return Result(scores=scores, classes=classify(scores), step_scores=steps.transpose(1, 0, 2),
+                      spikes=tuple(kept), internals=tuple(internals))
 
 
 def _encode(source: Input, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -225,6 +241,15 @@ def _or_pool(maps: npt.NDArray[Any], size: int) -> Spikes:
     return pooled
 
 
+def _sum_windows(currents: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    height, width = currents.shape[2] // size, currents.shape[3] // size
+    summed = np.zeros((*currents.shape[:2], height, width, currents.shape[4]), dtype=currents.dtype)
+    for row in range(size):
+        for column in range(size):
+            summed += currents[:, :, row:height * size:size, column:width * size:size]
+    return summed
+
+
 class _Stage:
     """A layer with its weights as a matrix, in types in which all its sums are exact."""
 
@@ -243,7 +268,7 @@ class _Stage:
         self._integer = np.int32 if all(_fits_int32(entry) for entry in ranges if entry) else np.int64
 
     def currents(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Sum the weighted inputs: ``[T or 1, images, height, width, channels]``."""
+        """Sum the weighted inputs, over windows if pooled: ``[T or 1, images, height, width, channels]``."""
         layer = self.layer
         if isinstance(layer, Convolution):
             pad = layer.padding
@@ -259,7 +284,8 @@ class _Stage:
             # Weights see the map flattened as channel, row, column.
             rows = maps.transpose(0, 1, 4, 2, 3).reshape(-1, len(self._matrix)).astype(self._exact)
             shape = (*maps.shape[:2], 1, 1)
-        return (rows @ self._matrix).astype(self._integer).reshape(*shape, self._matrix.shape[1])
+        sums = (rows @ self._matrix).astype(self._integer).reshape(*shape, self._matrix.shape[1])
+        return _sum_windows(sums, layer.pool) if isinstance(layer, Convolution) and layer.pool > 1 else sums
 
     def fire(self, currents: npt.NDArray[Any], timesteps: int,
              keep: bool) -> tuple[Spikes, Internals | None]:

@@ -1,13 +1,13 @@
 """The exact evaluation forward: what the integer reference, the RTL and the board reproduce spike for spike.
 
 It runs on a checkpoint, not on a module: frozen codes -1, 0, +1, convolved in float32, where every sum is an exact
-integer (below 2^24); then ``u += g a + d`` and ``u >= theta`` in float64, without autocast. All accuracies that a
-training reports come from here.
+integer (below 2^24), as are those over the windows of a pool; then ``u += g a + d`` and ``u >= theta`` in float64,
+without autocast. All accuracies that a training reports come from here.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from arch.checkpoint import Checkpoint, weighted_layers
+from arch.checkpoint import Checkpoint, shortcut_sources, weighted_layers
 from train import quantisers
 from train.network import from_checkpoint
 
@@ -31,22 +31,31 @@ def _parameters(checkpoint: Checkpoint, name: str) -> Callable[[str], Tensor]:
     return lambda part: torch.from_numpy(np.array(checkpoint.tensors[f"{name}.{part}"]))
 
 
-def _sums(checkpoint: Checkpoint, layer: dict[str, Any], maps: Tensor) -> Tensor:
-    """Integer currents ``a`` in float32, ``[T or 1, B, C, H, W]``, of maps of the same form."""
+def _area(layer: Mapping[str, Any]) -> int:
+    """Positions of a window of pooled currents."""
+    return layer.get("pool", 1) ** 2
+
+
+def _sums(checkpoint: Checkpoint, layer: dict[str, Any], maps: Tensor, largest: int) -> Tensor:
+    """Integer currents ``a`` in float32, ``[T or 1, B, C, H, W]``, of maps of the same form up to ``largest``."""
     codes = _parameters(checkpoint, layer["name"])("ternary").float()
-    largest = 255 if maps.amax() > 1 or maps.amin() < 0 else 1
-    if codes.flatten(1).abs().sum(1).max() * largest >= _EXACT:
+    if codes.flatten(1).abs().sum(1).max() * largest * _area(layer) >= _EXACT:
         raise ValueError(f"{layer['name']} must have sums below 2^24 to be exact in float32")
     folded = maps.flatten(0, 1)
     if layer["kind"] == "convolution":
-        sums = functional.conv2d(folded, codes, stride=layer["stride"], padding=layer["padding"])
+        sums = functional.conv2d(folded, codes, stride=layer["stride"], padding=layer["padding"]).round_()
+        if _area(layer) > 1:
+            sums = functional.avg_pool2d(sums, layer["pool"], divisor_override=1)
     else:
-        sums = functional.linear(folded.flatten(1), codes)[..., None, None]
-    return sums.round_().unflatten(0, maps.shape[:2])
+        sums = functional.linear(folded.flatten(1), codes)[..., None, None].round_()
+    return sums.unflatten(0, maps.shape[:2])
 
 
 def _gain_and_offset(checkpoint: Checkpoint, layer: dict[str, Any], first: bool) -> tuple[Tensor, Tensor]:
-    """Return ``g`` and ``d`` of DESIGN.md 2.5, float64 ``[out]``, before any sign is moved into the weights."""
+    """Return ``g`` and ``d`` of DESIGN.md 2.5, float64 ``[out]``, before any sign is moved into the weights.
+
+    The mean over a window of pooled currents is not in ``g`` yet.
+    """
     get = _parameters(checkpoint, layer["name"])
     slope = get("gamma").double() / (get("variance").double() + layer["epsilon"]).sqrt()
     scale = checkpoint.architecture["input"]["scale"] if first else 1.0
@@ -68,7 +77,11 @@ def _fire(checkpoint: Checkpoint, layer: dict[str, Any], sums: Tensor, first: bo
     current = torch.empty_like(membrane)
     for t in range(timesteps):
         if t == 0 or not constant:
-            torch.mul(sums[0 if constant else t].double(), gain, out=current).add_(offset)
+            torch.mul(sums[0 if constant else t].double(), gain, out=current)
+            if _area(layer) > 1:
+                # After the product: where that is exact, the mean is only rounded once.
+                current.div_(_area(layer))
+            current.add_(offset)
         if keep != 1:
             membrane.mul_(keep)
         membrane.add_(current)
@@ -120,15 +133,23 @@ def _run(checkpoint: Checkpoint, images: Tensor, *, keep: bool,
     """Return the last layer's currents, its sum over time, and the spikes; stop at the currents of layer ``until``."""
     with torch.autocast("cpu", enabled=False):
         maps = _encode(checkpoint, images)
+        sources = shortcut_sources(checkpoint.architecture)
+        added: dict[int, Tensor] = {}
         spikes = []
         for index, layer in enumerate(checkpoint.architecture["layers"]):
+            if index in sources:
+                maps = maps + added[sources[index]]
             if layer["kind"] == "or-pool":
                 maps = functional.max_pool2d(maps.flatten(0, 1), layer["size"]).unflatten(0, maps.shape[:2])
             else:
-                sums = _sums(checkpoint, layer, maps)
+                first = index == 0
+                largest = 255 if first and checkpoint.architecture["input"]["encoding"] == "pixels" else 1
+                sums = _sums(checkpoint, layer, maps, largest + (index in sources))
                 if layer["kind"] == "readout" or layer["name"] == until:
                     break
-                maps = _fire(checkpoint, layer, sums, index == 0)
+                maps = _fire(checkpoint, layer, sums, first)
+            if index in sources.values():
+                added[index] = maps
             if keep:
                 spikes.append(maps.to(torch.uint8))
         repeats = checkpoint.architecture["timesteps"] if len(sums) == 1 else 1
@@ -179,7 +200,8 @@ def mismatches(checkpoint: Checkpoint, images: Tensor) -> tuple[int, int]:
 def recalibrate(checkpoint: Checkpoint, images: Tensor) -> Checkpoint:
     """Return the checkpoint with BatchNorm's statistics measured in the exact forward on ``images``, layer by layer."""
     tensors = dict(checkpoint.tensors)
-    names = list(weighted_layers(checkpoint.architecture))[:-1]
+    layers = {name: layer for name, (layer, _) in weighted_layers(checkpoint.architecture).items()}
+    names = list(layers)[:-1]
     for name in names:
         current = dataclasses.replace(checkpoint, tensors=tensors)
         total = count = squares = torch.zeros((), dtype=torch.float64)
@@ -190,6 +212,7 @@ def recalibrate(checkpoint: Checkpoint, images: Tensor) -> Checkpoint:
             count = count + math.prod(sums.shape) / sums.shape[2]
         get = _parameters(current, name)
         scale = get("alpha").double() * (checkpoint.architecture["input"]["scale"] if name == names[0] else 1.0)
+        scale = scale / _area(layers[name])
         bias = get("bias").double() if f"{name}.bias" in tensors else 0.0
         mean = total / count
         tensors[f"{name}.mean"] = (scale * mean + bias).float().numpy()

@@ -1,9 +1,10 @@
 """Layers of ternary spiking networks: what a user composes in :class:`train.network.SpikingNetwork`.
 
-Spike maps are ``[T, B, H, W, C]`` with values 0 and 1: channels last, because that is how the elementwise work of
-neurons and pooling is fast. A map that is constant over time (a direct-encoded image) has ``T = 1``, and its current
-is computed once. Convolutions and linear layers compute in the dtype of their input with codes -1, 0, +1: spikes of
-bfloat16 autocast give sums that are exact integers up to 256, which then meet scale, BatchNorm and neurons in float32.
+Spike maps are ``[T, B, H, W, C]`` with values 0 and 1, and 2 where a shortcut sums two of them: channels last, because
+that is how the elementwise work of neurons and pooling is fast. A map that is constant over time (a direct-encoded
+image) has ``T = 1``, and its current is computed once. Convolutions and linear layers compute in the dtype of their
+input with codes -1, 0, +1: spikes of bfloat16 autocast give sums that are exact integers up to 256, which then meet
+scale, BatchNorm and neurons in float32.
 """
 
 import functools
@@ -68,7 +69,7 @@ def _flatten(spikes: Tensor) -> Tensor:
 
 
 class Convolution(nn.Module):
-    """Ternary convolution, BatchNorm with one set of statistics over all timesteps, PIF neurons.
+    """Ternary convolution, average pooling, BatchNorm with one set of statistics over all timesteps, PIF neurons.
 
     Parameters
     ----------
@@ -78,6 +79,12 @@ class Convolution(nn.Module):
         Side of the kernel, 1 to 7 pixels.
     stride, padding : int
         As of :class:`torch.nn.Conv2d`; the border has the value 0 (of pixels: the zero point).
+    pool : int
+        Side of the windows of which the neurons see the mean current, 1 (none) to 7 positions. Windows do not overlap;
+        rows and columns that fill none are dropped.
+    shortcut : int, optional
+        Index in the chain of an earlier layer, or or-pool, whose spikes the network adds to the input map; not that of
+        the previous layer. The map may hold 2 then.
     timesteps : int
         T.
     reset, leak_shift
@@ -87,9 +94,13 @@ class Convolution(nn.Module):
     """
 
     def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int = 1, padding: int = 0,
-                 timesteps: int = 4, reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None,
-                 epsilon: float = 1e-5) -> None:
+                 pool: int = 1, shortcut: int | None = None, timesteps: int = 4, reset: Reset = Reset.SUBTRACT,
+                 leak_shift: int | None = None, epsilon: float = 1e-5) -> None:
         super().__init__()
+        if pool < 1:
+            raise ValueError(f"pool must be at least 1, not {pool!r}")
+        self.pool = pool
+        self.shortcut = shortcut
         self.synapses = TernaryConv2d(in_channels, channels, kernel, stride=stride, padding=padding)
         self.norm = nn.BatchNorm1d(channels, eps=epsilon)
         self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)
@@ -97,6 +108,8 @@ class Convolution(nn.Module):
     def forward(self, spikes: Tensor) -> Tensor:
         """Spikes ``[T, B, H', W', out]`` of the map ``[T or 1, B, H, W, in]``."""
         current = self.synapses(spikes.flatten(0, 1))
+        if self.pool > 1:
+            current = functional.avg_pool2d(current.movedim(-1, 1), self.pool).movedim(1, -1)
         shape = *spikes.shape[:2], *current.shape[1:]
         return self.neurons(self.norm(current.flatten(0, 2)).reshape(shape))
 
@@ -108,13 +121,14 @@ class FullyConnected(nn.Module):
     ----------
     inputs, outputs : int
         Size of the flattened map (in the order channel, row, column) and number of neurons.
-    timesteps, reset, leak_shift, epsilon
+    shortcut, timesteps, reset, leak_shift, epsilon
         As of :class:`Convolution`.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, timesteps: int = 4, reset: Reset = Reset.SUBTRACT,
-                 leak_shift: int | None = None, epsilon: float = 1e-5) -> None:
+    def __init__(self, inputs: int, outputs: int, *, shortcut: int | None = None, timesteps: int = 4,
+                 reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None, epsilon: float = 1e-5) -> None:
         super().__init__()
+        self.shortcut = shortcut
         self.synapses = TernaryLinear(inputs, outputs)
         self.norm = nn.BatchNorm1d(outputs, eps=epsilon)
         self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import Convolution, Encoding, Network, OrPool, Readout
+from arch.network import Convolution, Encoding, Network, OrPool, Readout, shortcut_of
 
 __all__ = [
     "BINS",
@@ -251,7 +251,7 @@ class Activity:
     #: 0 for pixels and OR-pools.
     event_operations: float
     #: Synapses x timesteps, whether a spike arrives or not and whether the weight is zero or not; padding is none.
-    #: 0 for pixels and OR-pools.
+    #: Twice as many where a shortcut adds a second map. 0 for pixels and OR-pools.
     dense_operations: int
     #: First layer of an image of pixels: synapses x :data:`PIXEL_BITS`, its bit-planes, computed once for all
     #: timesteps. 0 elsewhere. Kept apart from the others: a bit of a pixel is no spike.
@@ -264,7 +264,8 @@ def _fan_out(layer: Any, shape: tuple[int, int, int], outputs: tuple[int, int, i
     if not isinstance(layer, Convolution):
         return synapses.sum(0, dtype=np.int64).reshape(shape)
     channels, height, width = shape
-    _, rows, columns = outputs
+    # Positions that fill no window of a pool of currents are not counted.
+    rows, columns = (side * layer.pool for side in outputs[1:])
     pad, stride = layer.padding, layer.stride
     counts = np.zeros((channels, height + 2 * pad, width + 2 * pad), dtype=np.int64)
     per_tap = synapses.sum(0, dtype=np.int64)
@@ -298,15 +299,18 @@ def activity(network: Network, images: npt.NDArray[Any], spikes: Sequence[Spikes
                          f"not {', '.join(str(len(maps)) for maps in spikes) or 'none'}")
     found = []
     events = network.input.encoding is Encoding.EVENTS
-    inputs: Spikes | None = images if events else None
+    inputs: npt.NDArray[Any] | None = images if events else None
     for index, (layer, shape, outputs) in enumerate(network.shapes()):
         event, dense, pixel = 0.0, 0, 0
+        shortcut = shortcut_of(layer)
+        if inputs is not None and shortcut is not None:
+            inputs = inputs.astype(np.int8) + spikes[shortcut]
         if not isinstance(layer, OrPool):
             slots = int(_fan_out(layer, shape, outputs, np.ones(layer.weights.shape, dtype=bool)).sum())
             if inputs is None:
                 pixel = slots * PIXEL_BITS
             else:
-                dense = slots * network.timesteps
+                dense = slots * network.timesteps * (1 if shortcut is None else 2)
                 met = _fan_out(layer, shape, outputs, layer.weights != 0)
                 event = float((inputs.sum((0, 1), dtype=np.int64) * met).sum() / len(images))
         maps = spikes[index] if index < len(spikes) else None

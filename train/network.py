@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes
+from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes, shortcut_sources
 from arch.network import Encoding, Input, Reset
 from train import layers, neurons
 
@@ -21,8 +21,13 @@ Layer = layers.Convolution | layers.FullyConnected | layers.OrPool | layers.Read
 _PREFIXES = {layers.Convolution: "conv", layers.FullyConnected: "fc"}
 
 
+def _shortcut(layer: Layer) -> int | None:
+    """Index of the layer whose spikes are added to the input map of ``layer``; None adds nothing."""
+    return layer.shortcut if isinstance(layer, layers.Convolution | layers.FullyConnected) else None
+
+
 class SpikingNetwork(nn.Module):
-    """Ternary spiking network: a chain of layers that ends in a readout.
+    """Ternary spiking network: a chain of layers that ends in a readout; a layer may add the spikes of an earlier one.
 
     Parameters
     ----------
@@ -54,6 +59,7 @@ class SpikingNetwork(nn.Module):
                 raise ValueError(f"neurons must have {timesteps} timesteps like the network, "
                                  f"not {layer.neurons.timesteps}")
         self.chain = nn.ModuleList(chain)
+        self._sources = {_shortcut(layer) for layer in chain} - {None}
         self.architecture = self._describe()
         for layer, (described, shape, _) in zip(chain, layer_shapes(self.architecture), strict=True):
             if isinstance(layer, layers.OrPool):
@@ -71,9 +77,11 @@ class SpikingNetwork(nn.Module):
     def _describe(self) -> dict[str, Any]:
         described: list[dict[str, Any]] = []
         counts: dict[str, int] = {}
-        for layer in self._layers():
+        for index, layer in enumerate(self._layers()):
             if isinstance(layer, layers.OrPool):
-                described.append({"kind": "or-pool", "size": layer.size})
+                counts["pool"] = counts.get("pool", 0) + 1
+                named = {"name": f"pool{counts['pool']}"} if index in self._sources else {}
+                described.append({"kind": "or-pool", "size": layer.size, **named})
                 continue
             if isinstance(layer, layers.Readout):
                 described.append({"kind": "readout", "name": "readout", "classes": len(layer.synapses.weight)})
@@ -83,6 +91,12 @@ class SpikingNetwork(nn.Module):
             name = f"{prefix}{counts[prefix]}"
             behaviour = {"reset": layer.neurons.reset.value, "leak_shift": layer.neurons.leak_shift,
                          "epsilon": layer.norm.eps}
+            if layer.shortcut is not None:
+                if layer.shortcut not in range(index):
+                    raise ValueError(f"{name} shortcut must be the index of an earlier layer, not {layer.shortcut!r}")
+                behaviour["shortcut"] = described[layer.shortcut]["name"]
+            if isinstance(layer, layers.Convolution) and layer.pool > 1:
+                behaviour["pool"] = layer.pool
             weight = layer.synapses.weight
             if isinstance(layer, layers.Convolution):
                 described.append({"kind": "convolution", "name": name, "channels": len(weight),
@@ -114,10 +128,16 @@ class SpikingNetwork(nn.Module):
         else:
             maps = ((images.float() - self.source.zero_point) * self.scale).movedim(1, -1)[None]
         maps = maps.contiguous()
-        for layer in self.chain:
+        added: dict[int, Tensor] = {}
+        for index, layer in enumerate(self._layers()):
             if isinstance(layer, layers.Readout):
                 return layer.by_step(maps) if by_step else layer(maps)
+            shortcut = _shortcut(layer)
+            if shortcut is not None:
+                maps = maps + added[shortcut]
             maps = layer(maps)
+            if index in self._sources:
+                added[index] = maps
             if spikes is not None:
                 spikes.append(maps.detach())
             if attached is not None:
@@ -195,17 +215,17 @@ def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
     """Return an untrained network of the architecture of a checkpoint or a recipe; raises :exc:`CheckpointError`."""
     chain: list[Layer] = []
     timesteps = architecture["timesteps"]
-    for layer, shape, output in layer_shapes(architecture):
+    for index, (layer, shape, output) in enumerate(layer_shapes(architecture)):
         if layer["kind"] == "or-pool":
             chain.append(layers.OrPool(layer["size"]))
         elif layer["kind"] == "readout":
             chain.append(layers.Readout(shape[0] * shape[1] * shape[2], layer["classes"]))
         else:
             behaviour = {"timesteps": timesteps, "reset": Reset(layer["reset"]), "leak_shift": layer["leak_shift"],
-                         "epsilon": layer["epsilon"]}
+                         "epsilon": layer["epsilon"], "shortcut": shortcut_sources(architecture).get(index)}
             if layer["kind"] == "convolution":
                 chain.append(layers.Convolution(shape[0], output[0], layer["kernel"], stride=layer["stride"],
-                                                padding=layer["padding"], **behaviour))
+                                                padding=layer["padding"], pool=layer.get("pool", 1), **behaviour))
             else:
                 chain.append(layers.FullyConnected(shape[0] * shape[1] * shape[2], output[0], **behaviour))
     source = architecture["input"]

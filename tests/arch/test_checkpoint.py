@@ -1,5 +1,6 @@
 import copy
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from arch import checkpoint
-from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes, weighted_layers
+from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes, shortcut_sources, weighted_layers
 
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
 ARCHITECTURE = {
@@ -83,6 +84,40 @@ def test_shapes_follow_the_layers():
         "conv1": (2, 1, 3, 3), "fc1": (3, 8), "readout": (4, 3)}
 
 
+def graph():
+    """A pool behind a convolution, and a layer that adds the spikes of an or-pool with a name."""
+    same = {"kind": "convolution", "channels": 2, "kernel": 1, "stride": 1, "padding": 0, **NEURONS}
+    first, _, inner, readout = copy.deepcopy(ARCHITECTURE["layers"])
+    first |= {"padding": 1, "pool": 3}
+    layers = [first, {"kind": "or-pool", "size": 2, "name": "pool1"}, same | {"name": "conv2"},
+              same | {"name": "conv3", "shortcut": "pool1"}, inner, readout]
+    return ARCHITECTURE | {"layers": layers}
+
+
+def test_graphs_have_shapes_and_sources():
+    architecture = graph()
+    assert [after for _, _, after in layer_shapes(architecture)] == [
+        (2, 2, 2), (2, 1, 1), (2, 1, 1), (2, 1, 1), (3, 1, 1), (4, 1, 1)]
+    assert shortcut_sources(architecture) == {3: 1}
+    assert shortcut_sources(ARCHITECTURE) == {}
+    assert list(weighted_layers(architecture)) == ["conv1", "conv2", "conv3", "fc1", "readout"]
+
+
+def test_the_previous_layer_is_no_shortcut():
+    architecture = graph()
+    architecture["layers"][3]["shortcut"] = "conv2"
+    with pytest.raises(CheckpointError, match=r"^layer 3 shortcut must be a layer before the previous one, not "
+                                              r"'conv2': that map is the input$"):
+        list(layer_shapes(architecture))
+
+
+@pytest.mark.parametrize("name", ["mnist-conv", "fashion-conv"])
+def test_shipped_checkpoints_keep_their_bytes(name, tmp_path):
+    path = pathlib.Path(__file__).parents[2] / "models" / f"{name}.checkpoint.safetensors"
+    Checkpoint.load(path).save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
 @pytest.mark.parametrize(("path", "value", "text"), [
     (("timesteps",), 0, "timesteps must be an integer from 1 to 64, not 0"),
     (("layers",), [], "layers must be a list that ends in a readout"),
@@ -95,7 +130,19 @@ def test_shapes_follow_the_layers():
     (("layers", 0, "kind"), "pool",
      "layer 0 must be of kind convolution, or-pool, fully-connected, readout, not 'pool'"),
     (("layers", 0, "kind"), [], "layer 0 must be of kind convolution, or-pool, fully-connected, readout, not []"),
-    (("layers", 1, "name"), "x", "layer 1 must have the keys kind, size, not kind, size, name"),
+    (("layers", 1, "stride"), 2, "layer 1 must have the keys kind, size and may have name, not kind, size, stride"),
+    (("layers", 1, "name"), "conv1",
+     "layer 1 name must be a word of letters, digits, - and _ that no other layer has, not 'conv1'"),
+    (("layers", 3, "shortcut"), "conv1",
+     "layer 3 must have the keys kind, name, classes, not kind, name, classes, shortcut"),
+    (("layers", 0, "pool"), 0, "layer 0 pool must be an integer from 1 to 7, not 0"),
+    (("layers", 0, "pool"), 5, "layer 0 pool must fit in the currents of 5 x 4, not be 5"),
+    (("layers", 0, "shortcut"), "x", "layer 0 shortcut must add to spikes, not be 'x': this layer sees the input"),
+    (("layers", 2, "shortcut"), 0, "layer 2 shortcut must be the name of an earlier layer (conv1), not 0"),
+    (("layers", 2, "shortcut"), "fc1", "layer 2 shortcut must be the name of an earlier layer (conv1), not 'fc1'"),
+    (("layers", 2, "shortcut"), None, "layer 2 shortcut must be the name of an earlier layer (conv1), not None"),
+    (("layers", 2, "shortcut"), "conv1",
+     "layer 2 shortcut must have a map of (2, 2, 2) like the input, not that of conv1, (2, 5, 4)"),
     (("layers", 0), {"kind": "or-pool", "size": 2}, "layer 0 must have weights, not be an or-pool"),
     (("layers", 3), REMOVE, "layer 2 must be a readout: a network has one, at its end"),
     (("layers", 1), {"kind": "readout", "name": "r", "classes": 2},

@@ -18,6 +18,7 @@ from arch.network import (
     OrPool,
     Readout,
     Reset,
+    shortcut_of,
 )
 from sim.generate import random_network
 
@@ -51,7 +52,8 @@ def assert_same(left, right):
             continue
         assert (one.weights == other.weights).all()
         if isinstance(one, Convolution):
-            assert (one.stride, one.padding) == (other.stride, other.padding)
+            assert (one.stride, one.padding, one.pool) == (other.stride, other.padding, other.pool)
+        assert shortcut_of(one) == shortcut_of(other)
         if not isinstance(one, Readout):
             for name in ("threshold", "bias", "initial"):
                 assert (getattr(one.neurons, name) == getattr(other.neurons, name)).all()
@@ -72,6 +74,38 @@ def test_a_file_reads_back_as_it_was_written(tmp_path):
 def test_random_networks_read_back(seed):
     network = random_network(np.random.default_rng([3, seed]))
     assert_same(network, files.loads(files.dumps(network)))
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_random_graphs_read_back(seed):
+    network = random_network(np.random.default_rng([4, seed]), layers=4, shortcuts=True, pools=True)
+    assert_same(network, files.loads(files.dumps(network)))
+
+
+def described(network):
+    return json.loads(parts(network)[0]["__metadata__"]["network"])["layers"]
+
+
+def graph():
+    """A network with both keys that a plain chain has not."""
+    square = np.eye(3, dtype=np.int8)
+    pooled = Convolution(weights=np.ones((2, 1, 3, 3), dtype=np.int8), neurons=make_neurons(2), padding=1, pool=2)
+    first = FullyConnected(weights=np.ones((3, 12), dtype=np.int8), neurons=make_neurons(3))
+    second = FullyConnected(weights=square, neurons=make_neurons(3))
+    summed = FullyConnected(weights=square, neurons=make_neurons(3), shortcut=1)
+    return make_network(layers=(pooled, first, second, summed, Readout(weights=-square)))
+
+
+def test_keys_of_graphs_are_written_only_where_a_layer_has_them():
+    keys = [set(layer) & {"pool", "shortcut"} for layer in described(graph())]
+    assert keys == [{"pool"}, set(), set(), {"shortcut"}, set()]
+    assert not any(set(layer) & {"pool", "shortcut"} for layer in described(make_network()))
+
+
+@pytest.mark.parametrize("name", ["mnist-conv", "fashion-conv"])
+def test_shipped_networks_keep_their_bytes(name):
+    content = (pathlib.Path(__file__).parents[2] / "models" / f"{name}.safetensors").read_bytes()
+    assert files.dumps(files.loads(content)) == content
 
 
 def test_safetensors_reads_the_tensors(tmp_path):
@@ -228,6 +262,21 @@ KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
     (edit(layer=put("reset", "none", 0)), "layer 0: reset must be subtract or zero, not 'none'"),
     (edit(layer=put("fraction", -1, 0)), "layer 0: fraction must be an integer from 0 to 16, not -1"),
     (edit(layer=put("stride", "1", 0)), "layer 0: stride must be an integer from 1 to 7, not '1'"),
+    (edit(layer=put("groups", 2, 0)),
+     ("layer 0: convolution must have the keys kind, shape, stride, padding, fraction, reset, leak_shift and may have "
+      "pool, shortcut, not 'fraction, groups, kind, leak_shift, ...")),
+    (edit(layer=put("pool", 2, 2)),
+     ("layer 2: fully-connected must have the keys kind, shape, fraction, reset, leak_shift and may have shortcut, "
+      "not 'fraction, kind, leak_shift, pool, re...")),
+    (edit(layer=put("pool", "2", 0)), "layer 0: pool must be an integer from 1 to 7, not '2'"),
+    (edit(layer=put("pool", 7, 0)), "layer 0 (convolution): pool 7 must fit in the currents of 6 x 5"),
+    (edit(layer=put("shortcut", "conv1", 2)), "layer 2: shortcut must be the index of an earlier layer, not 'conv1'"),
+    (edit(layer=put("shortcut", 0, 2)),
+     "layer 2 (fully-connected): shortcut must have a map of (2, 3, 2) like the input, not that of layer 0, (2, 6, 5)"),
+    (edit(layer=put("pool", 1, 0)),
+     "header is not in canonical form: the file was altered, or written by another program"),
+    (edit(layer=put("shortcut", None, 2)),
+     "header is not in canonical form: the file was altered, or written by another program"),
     (edit(layer=put("leak_shift", 99, 2)), "layer 2: leak shift must be an integer from 1 to 31, not 99"),
     (edit(network=put("layers", {})), "layers must be a list, not {}"),
     (edit(network=put("timesteps", None)), "timesteps must be an integer from 1 to 64, not None"),
@@ -256,6 +305,15 @@ def test_malformed_files_have_one_line_errors(tmp_path, content, message):
     with pytest.raises(NetworkError) as caught:
         files.load(path)
     assert str(caught.value) == f"{path}: {message}"
+
+
+def test_altered_graphs_are_noticed():
+    content = files.dumps(graph())
+    assert_same(graph(), files.loads(content))
+    for old, new in ((rb'\"pool\":2', rb'\"pool\":3'), (rb'\"shortcut\":1', rb'\"shortcut\":0')):
+        assert content.count(old) == 1
+        with pytest.raises(NetworkError, match=r"^network does not match its SHA-256: the file was altered$"):
+            files.loads(content.replace(old, new))
 
 
 def test_altered_contents_do_not_match_their_hashes():

@@ -11,6 +11,7 @@ from arch.network import (
     Neurons,
     OrPool,
     Readout,
+    shortcut_of,
 )
 
 
@@ -41,6 +42,31 @@ def test_shapes_follow_the_layers():
     network = make_network()
     assert [output for _, _, output in network.shapes()] == [(2, 4, 3), (2, 2, 1), (3, 1, 1)]
     assert (network.classes, network.weight_count) == (3, 30)
+
+
+def graph_layers(**last):
+    """Three layers of maps 2 x 4 x 3 and one of another shape, then a layer with the options ``last``."""
+    same = {"weights": ones(2, 2, 3, 3), "padding": 1}
+    return (make_convolution(), make_convolution(**same), make_convolution(**same), OrPool(size=2),
+            make_convolution(**({"weights": ones(2, 2, 1, 1)} | last)), Readout(weights=ones(3, 4)))
+
+
+def test_a_current_pool_shrinks_the_map_and_drops_the_rest():
+    network = make_network(layers=(make_convolution(weights=ones(2, 1, 2, 2), pool=2), Readout(weights=ones(3, 8))))
+    # Currents of 5 x 4: two rows of windows, and a row that fills none.
+    assert [output for _, _, output in network.shapes()] == [(2, 2, 2), (3, 1, 1)]
+
+
+def test_shortcuts_leave_shapes_as_they_are():
+    chain = graph_layers()
+    summed = make_convolution(weights=ones(2, 2, 3, 3), padding=1, shortcut=0)
+    network = make_network(layers=(*chain[:2], summed, *chain[3:]))
+    assert [output for _, _, output in network.shapes()] == [(2, 4, 3)] * 3 + [(2, 2, 1)] * 2 + [(3, 1, 1)]
+    assert [shortcut_of(layer) for layer in network.layers] == [None, None, 0, None, None, None]
+    inner = FullyConnected(weights=ones(2, 2), neurons=make_neurons())
+    behind = FullyConnected(weights=ones(4, 2), neurons=make_neurons(4), shortcut=0)
+    make_network(layers=(FullyConnected(weights=ones(2, 30), neurons=make_neurons()), inner, behind,
+                         Readout(weights=ones(3, 4))))
 
 
 def test_arrays_are_frozen_copies():
@@ -79,6 +105,12 @@ INT64 = np.int64
     (lambda: make_convolution(weights=ones(2, 1, 3, 3).astype(float)), "weights must be an array of int8, not float64"),
     (lambda: make_convolution(stride=8), "stride must be an integer from 1 to 7, not 8"),
     (lambda: make_convolution(padding=3), "padding must be an integer from 0 to 2, not 3"),
+    (lambda: make_convolution(pool=0), "pool must be an integer from 1 to 7, not 0"),
+    (lambda: make_convolution(pool=8), "pool must be an integer from 1 to 7, not 8"),
+    (lambda: make_convolution(shortcut=-1), "shortcut must be the index of an earlier layer, not -1"),
+    (lambda: make_convolution(shortcut="conv1"), "shortcut must be the index of an earlier layer, not 'conv1'"),
+    (lambda: FullyConnected(weights=ones(2, 4), neurons=make_neurons(), shortcut=True),
+     "shortcut must be the index of an earlier layer, not True"),
     (lambda: make_convolution(neurons=make_neurons(3)), "neurons must have 2 channels like the weights, not 3"),
     (lambda: FullyConnected(weights=ones(3, 4), neurons=make_neurons()),
      "neurons must have 3 channels like the weights, not 2"),
@@ -98,6 +130,18 @@ INT64 = np.int64
      "layer 0 (convolution): kernel 6 must fit in the padded map of 6 x 5"),
     (lambda: make_network(layers=(make_convolution(), OrPool(size=4), Readout(weights=ones(2, 24)))),
      "layer 1 (or-pool): pool size 4 must fit in the map of 4 x 3"),
+    (lambda: make_network(layers=(make_convolution(pool=4), Readout(weights=ones(2, 24)))),
+     "layer 0 (convolution): pool 4 must fit in the currents of 4 x 3"),
+    (lambda: make_network(layers=(make_convolution(shortcut=0), Readout(weights=ones(2, 24)))),
+     "layer 0 (convolution): shortcut must add to spikes, not be 0: this layer sees the input"),
+    (lambda: make_network(layers=graph_layers(shortcut=4)),
+     "layer 4 (convolution): shortcut must be the index of an earlier layer, not 4"),
+    (lambda: make_network(layers=graph_layers(shortcut=9)),
+     "layer 4 (convolution): shortcut must be the index of an earlier layer, not 9"),
+    (lambda: make_network(layers=graph_layers(shortcut=3)),
+     "layer 4 (convolution): shortcut must be a layer before the previous one, not 3: that map is the input"),
+    (lambda: make_network(layers=graph_layers(shortcut=2)),
+     "layer 4 (convolution): shortcut must have a map of (2, 2, 1) like the input, not that of layer 2, (2, 4, 3)"),
     (lambda: make_network(layers=(make_convolution(), Readout(weights=ones(2, 23)))),
      "layer 1 (readout): weights must have 24 inputs for a map of (2, 4, 3), not 23"),
 ])

@@ -15,7 +15,7 @@ from arch.network import (
     Readout,
     Reset,
 )
-from arch.widths import ChannelRange, Range, channel_currents, input_range, layer_widths, membrane_range
+from arch.widths import ChannelRange, Range, channel_currents, input_range, layer_widths, membrane_range, spike_range
 from sim.generate import random_images, random_network
 from sim.reference import Reference
 
@@ -68,7 +68,7 @@ def test_input_ranges():
 def test_extreme_inputs_reach_the_range_of_currents():
     rng = np.random.default_rng(1)
     weights = rng.integers(-1, 2, (5, 3, 2, 2)).astype(np.int8)
-    for inputs in (Range(0, 1), Range(0, 255), Range(-128, 127)):
+    for inputs in (spike_range(summed=False), spike_range(summed=True), Range(0, 255), Range(-128, 127)):
         found = channel_currents(weights, inputs)
         flat = weights.reshape(5, -1).astype(np.int64)
         assert (found.high == (flat * np.where(flat > 0, inputs.high, inputs.low)).sum(axis=1)).all()
@@ -158,10 +158,41 @@ def test_widths_follow_the_layers():
     assert last.membrane is None
 
 
+def test_shortcuts_and_pools_widen_the_range():
+    neurons = Neurons(threshold=np.array([3, 9]), bias=np.array([-1, 2]), initial=np.array([0, 4]))
+    weights = np.array([[[[1]], [[1]]], [[[1]], [[-1]]]], dtype=np.int8)
+    first = Convolution(weights=weights[:, :1], neurons=neurons, pool=2)
+    plain = Convolution(weights=weights, neurons=neurons)
+    network = Network(input=Input(encoding=Encoding.EVENTS, channels=1, height=6, width=6), timesteps=2,
+                      layers=(first, plain, Convolution(weights=weights, neurons=neurons, shortcut=0, pool=3), plain,
+                              Readout(weights=np.ones((2, 2), dtype=np.int8))))
+    assert [(of.input, of.current) for of in layer_widths(network)] == [
+        (Range(0, 1), Range(0, 4)), (Range(0, 1), Range(-1, 2)), (Range(0, 2), Range(-18, 36)),
+        (Range(0, 1), Range(-1, 2)), (Range(0, 1), Range(0, 2))]
+
+
+def test_extreme_spikes_reach_the_extremes_of_a_summed_and_pooled_layer():
+    """All spikes where the weight is +1 and none where it is -1, in every field of the window."""
+    weights = np.array([1, -1, 1, 0], dtype=np.int8)
+    pass_on = Convolution(weights=np.eye(4, dtype=np.int8)[..., None, None],
+                          neurons=Neurons(threshold=np.ones(4, np.int64), bias=np.zeros(4, np.int64),
+                                          initial=np.zeros(4, np.int64)))
+    last = Convolution(weights=weights.reshape(1, 4, 1, 1), neurons=make_neurons(7, bias=3), pool=3, shortcut=0)
+    network = Network(input=Input(encoding=Encoding.EVENTS, channels=4, height=3, width=3), timesteps=2,
+                      layers=(pass_on, pass_on, last, Readout(weights=np.array([[1], [-1]], dtype=np.int8))))
+    high = np.broadcast_to((weights > 0)[:, None, None], (2, 4, 3, 3))
+    result = Reference(network).run(np.stack([high, ~high]), internals=True)
+    of = list(layer_widths(network))[2]
+    internals = result.internals[2]
+    assert (internals.currents.min(), internals.currents.max()) == (of.current.low, of.current.high) == (-18, 36)
+    assert (internals.compared.min(), internals.compared.max()) == (of.membrane.low, of.membrane.high)
+
+
+@pytest.mark.parametrize("options", [{}, {"shortcuts": True, "pools": True, "layers": 4}], ids=["chain", "graph"])
 @pytest.mark.parametrize("seed", range(20))
-def test_reference_stays_in_the_widths(seed):
+def test_reference_stays_in_the_widths(seed, options):
     rng = np.random.default_rng([20, seed])
-    network = random_network(rng)
+    network = random_network(rng, **options)
     result = Reference(network).run(random_images(network, rng, 6), internals=True)
     *hidden, readout = layer_widths(network)
     for of, internals in zip(hidden, result.internals, strict=True):

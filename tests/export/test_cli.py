@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 
@@ -6,11 +7,11 @@ import pytest
 
 from arch import files
 from arch.checkpoint import Checkpoint
-from arch.network import Convolution, Reset
+from arch.network import Convolution, Reset, shortcut_of
 from export import steps
 from export.__main__ import main
 from export.evaluation import layer_currents, layer_spikes
-from export.folding import fold
+from export.folding import fold, real_neurons
 from sim.images import load_images, load_labels
 from sim.reference import Reference
 
@@ -59,6 +60,34 @@ def make_checkpoint(*, zero_point=0, encoding="pixels", reset="subtract", leak_s
                       provenance={"dataset": "mnist"})
 
 
+def make_graph(*, encoding="pixels", reset="subtract", leak_shift=None, side=28, timesteps=3):
+    """Pools of 2 x 2 pixels' currents and of 3 x 3 currents of a sum; sums with a convolution and with an or-pool."""
+    rng = np.random.default_rng(22)
+    behaviour = {"reset": reset, "leak_shift": leak_shift, "epsilon": 1e-5}
+    events = encoding == "events"
+    source = {"encoding": encoding, "channels": 1, "height": side, "width": side, "zero_point": 0,
+              "scale": 1 if events else 1 / 255}
+    convolution = {"kind": "convolution", "kernel": 3, "stride": 1, "padding": 1, **behaviour}
+    dense = {"kind": "fully-connected", **behaviour}
+    layers = [
+        {**convolution, "name": "conv1", "channels": 6, "stride": 3, "pool": 2},
+        {**convolution, "name": "conv2", "channels": 6},
+        {**convolution, "name": "conv3", "channels": 9, "kernel": 2, "shortcut": "conv1", "pool": 3},
+        {"kind": "or-pool", "size": 2, "name": "pool1"},
+        {**dense, "name": "fc1", "neurons": 9},
+        {**dense, "name": "fc2", "neurons": 8, "shortcut": "pool1"},
+        {"kind": "readout", "name": "readout", "classes": 10}]
+    tensors = (neuron_tensors(rng, "conv1", (6, 1, 3, 3), 1) | neuron_tensors(rng, "conv2", (6, 6, 3, 3), 20) |
+               neuron_tensors(rng, "conv3", (9, 6, 2, 2), 10) | neuron_tensors(rng, "fc1", (9, 9), 5) |
+               neuron_tensors(rng, "fc2", (8, 9), 8))
+    tensors["conv3.gamma"][1] = -1
+    tensors |= {"readout.weight": rng.normal(size=(10, 8)).astype(np.float32),
+                "readout.ternary": rng.integers(-1, 2, (10, 8)).astype(np.int8),
+                "readout.alpha": np.array(0.3, dtype=np.float32)}
+    return Checkpoint(architecture={"input": source, "timesteps": timesteps, "layers": layers}, tensors=tensors,
+                      provenance={"dataset": "mnist"})
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
@@ -70,8 +99,10 @@ def real_spikes(checkpoint, images):
     """The real-valued network from end to end, on its own spikes."""
     source = checkpoint.architecture["input"]
     maps = images if images.dtype == bool else images[:, None].astype(int) - source["zero_point"]
-    found = []
+    found, outputs = [], {}
     for index, layer in enumerate(checkpoint.architecture["layers"][:-1]):
+        if "shortcut" in layer:
+            maps = maps.astype(int) + outputs[layer["shortcut"]]
         if layer["kind"] == "or-pool":
             size = layer["size"]
             height, width = (side // size * size for side in maps.shape[3:])
@@ -80,6 +111,7 @@ def real_spikes(checkpoint, images):
         else:
             maps = layer_spikes(checkpoint, index, maps)
         found.append(maps)
+        outputs[layer.get("name")] = maps
     layer = checkpoint.architecture["layers"][-1]
     return found, layer_currents(checkpoint.tensors["readout.ternary"], layer, maps).sum(axis=1).reshape(len(maps), -1)
 
@@ -87,9 +119,12 @@ def real_spikes(checkpoint, images):
 @pytest.mark.parametrize("options", [
     {}, {"zero_point": 128}, {"reset": "zero"}, {"encoding": "events", "side": 14}, {"timesteps": 1},
     {"encoding": "events", "side": 14, "reset": "zero", "timesteps": 5},
+    {"graph": True}, {"graph": True, "reset": "zero"}, {"graph": True, "encoding": "events"},
+    {"graph": True, "encoding": "events", "reset": "zero", "timesteps": 5},
 ], ids=str)
 def test_the_integer_network_equals_the_real_one_from_end_to_end(options):
-    checkpoint = make_checkpoint(**options)
+    options = dict(options)
+    checkpoint = (make_graph if options.pop("graph", False) else make_checkpoint)(**options)
     certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8)
     network = files.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
     assert network.metadata["exact"] is True
@@ -104,6 +139,80 @@ def test_the_integer_network_equals_the_real_one_from_end_to_end(options):
         assert 0.01 < found.mean() < 0.99, layer
         assert (expected == found).all()
     assert (scores == result.scores).all()
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("timesteps", [1, 2])
+def test_a_certified_graph_equals_the_real_one_on_every_input(reset, timesteps):
+    """All event frames of 2 x 2, so that every sum of a window and of a shortcut that can occur does."""
+    behaviour = {"kind": "convolution", "kernel": 1, "stride": 1, "padding": 0, "reset": reset, "leak_shift": None,
+                 "epsilon": 1e-5}
+    source = {"encoding": "events", "channels": 1, "height": 2, "width": 2, "zero_point": 0, "scale": 1}
+    layers = [{**behaviour, "name": "conv1", "channels": 2}, {**behaviour, "name": "conv2", "channels": 2},
+              {**behaviour, "name": "conv3", "channels": 12, "shortcut": "conv1", "pool": 2},
+              {"kind": "readout", "name": "readout", "classes": 2}]
+    bits = np.arange(2**(4 * timesteps))[:, None] >> np.arange(4 * timesteps) & 1
+    frames = bits.reshape(-1, timesteps, 1, 2, 2).astype(bool)
+    sums = set()
+    for seed in range(8):
+        rng = np.random.default_rng([23, seed])
+        tensors = (neuron_tensors(rng, "conv1", (2, 1, 1, 1), 1) | neuron_tensors(rng, "conv2", (2, 2, 1, 1), 1) |
+                   neuron_tensors(rng, "conv3", (12, 2, 1, 1), 1))
+        # The first two layers hand the frames on, so that the third sees all sums from 0 to 2.
+        for name in ("conv1", "conv2"):
+            tensors |= {f"{name}.{part}": np.full(2, value, np.float32) for part, value in
+                        (("alpha", 1), ("gamma", 1.25), ("beta", -0.5), ("mean", 0), ("variance", 1))}
+        tensors["conv1.ternary"] = np.ones((2, 1, 1, 1), np.int8)
+        tensors["conv2.ternary"] = np.eye(2, dtype=np.int8)[..., None, None]
+        tensors["conv3.ternary"] = rng.choice([-1, 1], (12, 2, 1, 1)).astype(np.int8)
+        tensors |= {"readout.weight": np.ones((2, 12), np.float32), "readout.ternary": np.ones((2, 12), np.int8),
+                    "readout.alpha": np.array(1, np.float32)}
+        checkpoint = Checkpoint(architecture={"input": source, "timesteps": timesteps, "layers": layers},
+                                tensors=tensors)
+        certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=12)
+        network = files.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
+        assert network.metadata["exact"] is True
+        spikes, _ = real_spikes(checkpoint, frames)
+        result = Reference(network).run(frames, spikes=True, internals=True)
+        for expected, found in zip(spikes, result.spikes, strict=True):
+            assert (expected == found).all()
+        sums |= set(result.internals[2].currents.reshape(-1).tolist())
+    assert min(sums) == -16
+    assert max(sums) == 16
+
+
+def test_a_pool_divides_the_gain_and_leaves_the_offset():
+    checkpoint = make_graph()
+    layer = checkpoint.architecture["layers"][0]
+    pooled = real_neurons(checkpoint, layer, first=True)
+    plain = real_neurons(checkpoint, {key: value for key, value in layer.items() if key != "pool"}, first=True)
+    assert [neuron.scale * 4 for neuron in pooled] == [neuron.scale for neuron in plain]
+    assert [dataclasses.replace(neuron, scale=0) for neuron in pooled] == [
+        dataclasses.replace(neuron, scale=0) for neuron in plain]
+
+
+def test_a_graph_is_exported_and_verified(tmp_path, capsys):
+    make_graph().save(tmp_path / "checkpoint")
+    assert main([str(tmp_path / "checkpoint"), "-o", str(tmp_path / "net"), "-q", "--calibration", IMAGES, "--json",
+                 "--memories", str(tmp_path / "memories")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    network = files.load(tmp_path / "net")
+    assert [shortcut_of(layer) for layer in network.layers] == [None, None, 0, None, None, 3, None]
+    assert [layer.pool for layer in network.layers if isinstance(layer, Convolution)] == [2, 1, 3]
+    assert [row["name"] for row in report["layers"]] == ["conv1", "conv2", "conv3", "pool1", "fc1", "fc2", "readout"]
+    assert report["layers"][2]["shape"] == [9, 2, 2]
+    assert report["metadata"]["exact"] is True
+    assert all(row["mismatches"] == 0 for row in report["layers"] if row["compared"])
+    assert len(list((tmp_path / "memories").iterdir())) == 5 * 6 + 3
+
+
+def test_leaky_graphs_differ_in_few_spikes():
+    checkpoint = make_graph(leak_shift=3)
+    certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8)
+    network = steps.assemble(checkpoint, certified, {})
+    verification = steps.verify(checkpoint, steps.pack(network), load_images(IMAGES, network))
+    share = sum(verification.mismatches) / sum(verification.compared)
+    assert 0 <= share < 0.02
 
 
 def test_folding_negates_and_empties_channels():

@@ -1,11 +1,14 @@
 """The build command without a toolchain: choices, fit, messages; and once with it, marked ``synth``."""
 
+import dataclasses
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from arch import files
+from arch.network import Convolution, Encoding, Input, Network, Neurons, Readout
 from boards import BOARDS, BoardError
 from gateware import build
 from gateware.mapper import plan_for_board
@@ -67,6 +70,27 @@ def test_missing_and_damaged_networks_get_one_line(capsys, tmp_path):
     code, _, err = run(capsys, "--network", str(broken))
     assert code == 1
     assert len(err) == 1
+
+
+@pytest.mark.parametrize(("last", "message"), [
+    ({"shortcut": 0},
+     ("ERROR: layer 2 (convolution): adds the spikes of layer 0: summed spikes do not run on the array, only on the "
+      "reference: train it without the shortcut")),
+    ({"pool": 2},
+     ("ERROR: layer 2 (convolution): sums the currents of 2 x 2 windows: pooled currents do not run on the array, only "
+      "on the reference: train it with an or-pool instead")),
+])
+def test_a_network_that_runs_only_on_the_reference_gets_one_line(capsys, tmp_path, last, message):
+    one = np.ones(1, dtype=np.int64)
+    layer = Convolution(weights=np.ones((1, 1, 1, 1), dtype=np.int8),
+                        neurons=Neurons(threshold=one, bias=0 * one, initial=0 * one))
+    changed = dataclasses.replace(layer, **last)
+    network = Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=4, width=4), timesteps=4,
+                      layers=(layer, layer, changed,
+                              Readout(weights=np.ones((2, 16 // changed.pool**2), dtype=np.int8))))
+    files.save(network, tmp_path / "network.safetensors")
+    code, out, err = run(capsys, "--network", str(tmp_path / "network.safetensors"), "--dry-run")
+    assert (code, out, err) == (1, "", [message])
 
 
 def test_report_has_the_keys_that_users_rely_on():

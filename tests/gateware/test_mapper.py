@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from arch.network import Convolution, Encoding, FullyConnected, Input, Network, Neurons, OrPool, Readout, Reset
+from boards import BOARDS
 from gateware.config import ConfigError, EngineConfig
-from gateware.mapper import choose_config, map_network, stages_of, synaptic_operations
+from gateware.mapper import choose_config, map_network, plan_for_board, stages_of, synaptic_operations
 from gateware.program import LAYER_ENTRIES, PIXEL_ENTRIES, layer_layouts
 from sim.cycles import count_cycles
 from sim.twins import issues
@@ -93,6 +94,38 @@ def test_or_pool_follows_weights():
     with pytest.raises(ConfigError,
                        match=r"^layer 2 \(or-pool\) must follow a layer with weights, not another or-pool$"):
         stages_of(pooled)
+
+
+def summed():
+    return network(conv(2, 1), conv(2, 2), dataclasses.replace(conv(2, 2), shortcut=0))
+
+
+def pooled():
+    return network(dataclasses.replace(conv(2, 1), pool=2))
+
+
+@pytest.mark.parametrize(("net", "message"), [
+    (summed(),
+     ("layer 2 (convolution): adds the spikes of layer 0: summed spikes do not run on the array, only on the "
+      "reference: train it without the shortcut")),
+    (pooled(),
+     ("layer 0 (convolution): sums the currents of 2 x 2 windows: pooled currents do not run on the array, only on the "
+      "reference: train it with an or-pool instead")),
+])
+def test_what_only_the_reference_sums_is_refused(net, message):
+    for refuse in (lambda: map_network(net, CONFIG), lambda: stages_of(net),
+                   lambda: plan_for_board(net, BOARDS["icebreaker"])):
+        with pytest.raises(ConfigError) as caught:
+            refuse()
+        assert str(caught.value) == message
+
+
+def test_a_full_connection_that_adds_spikes_is_refused():
+    square = FullyConnected(weights=np.eye(2, dtype=np.int8), neurons=make_neurons(2))
+    net = network(FullyConnected(weights=np.ones((2, 16), np.int8), neurons=make_neurons(2)), square,
+                  dataclasses.replace(square, shortcut=0))
+    with pytest.raises(ConfigError, match=r"^layer 2 \(fully-connected\): adds the spikes of layer 0: "):
+        stages_of(net)
 
 
 def test_readout_cannot_read_pixels():

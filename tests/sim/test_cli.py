@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from arch import files
-from arch.network import Encoding, Input, Network, Readout
+from arch.network import Encoding, FullyConnected, Input, Network, Neurons, Readout
 from sim.__main__ import create_parser, main
 from sim.reference import Reference
 from tests.sim.test_engines import FakeEngine, spoil
@@ -104,6 +105,25 @@ def test_engines_that_differ_exit_with_1(path, network, rtl, capsys):
     assert main([path, "--images", IMAGES, "--engine", "both", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert (report["agree"], report["difference"]["image"], report["difference"]["score"]) == (False, 17, 4)
+
+
+def test_a_network_that_runs_only_on_the_reference_is_one_line_of_the_rtl(tmp_path, capsys):
+    pytest.importorskip("amaranth")
+    ones, zeros = np.ones(10, dtype=np.int64), np.zeros(10, dtype=np.int64)
+    neurons = Neurons(threshold=ones, bias=zeros, initial=zeros)
+    square = FullyConnected(weights=np.eye(10, dtype=np.int8), neurons=neurons)
+    path = str(tmp_path / "network.safetensors")
+    files.save(Network(
+        input=Input(encoding=Encoding.PIXELS, channels=1, height=28, width=28), timesteps=4,
+        layers=(FullyConnected(weights=np.ones((10, 784), dtype=np.int8), neurons=neurons), square,
+                dataclasses.replace(square, shortcut=0), Readout(weights=np.eye(10, dtype=np.int8)))), path)
+    assert main([path, "--images", IMAGES, "--first", "3"]) == 0
+    assert capsys.readouterr().err == ""
+    for engine in ("rtl", "both"):
+        assert main([path, "--images", IMAGES, "--engine", engine]) == 1
+        assert capsys.readouterr().err == (
+            "ERROR: layer 2 (fully-connected): adds the spikes of layer 0: summed spikes do not run on the array, only "
+            "on the reference: train it without the shortcut\n")
 
 
 def test_a_missing_rtl_engine_is_a_missing_tool(path, monkeypatch, capsys):

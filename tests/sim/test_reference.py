@@ -14,6 +14,7 @@ from arch.network import (
     OrPool,
     Readout,
     Reset,
+    shortcut_of,
 )
 from sim.generate import random_images, random_network, random_weights
 from sim.plain import infer
@@ -21,10 +22,11 @@ from sim.reference import Reference, check_images, classify, pif
 
 
 def assert_equal_to_plain(network, images, count):
-    result = Reference(network).run(images, spikes=True, internals=True)
+    result = Reference(network).run(images, spikes=True, internals=True, step_scores=True)
     for image in range(count):
         trace = infer(network, images[image])
         assert result.scores[image].tolist() == trace.scores
+        assert result.step_scores[image].tolist() == trace.step_scores
         assert result.classes[image] == trace.winner
         for fast, internals, slow, membranes in zip(result.spikes, result.internals, trace.spikes, trace.membranes,
                                                     strict=True):
@@ -40,6 +42,36 @@ def test_equals_the_plain_twin_on_random_networks(seed):
     rng = np.random.default_rng([7, seed])
     network = random_network(rng, max_side=8, max_channels=7)
     assert_equal_to_plain(network, random_images(network, rng, 4), 4)
+
+
+GRAPHS = {"layers": 4, "max_side": 8, "max_channels": 5, "shortcuts": True, "pools": True}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_equals_the_plain_twin_on_random_graphs(seed):
+    rng = np.random.default_rng([17, seed])
+    network = random_network(rng, **GRAPHS)
+    assert_equal_to_plain(network, random_images(network, rng, 4), 4)
+
+
+def test_random_graphs_add_spikes_and_pool_currents():
+    """Values of 2 occur, sources of every kind, pools behind pixels and behind sums."""
+    kinds, pools, twos = set(), set(), 0
+    for seed in range(40):
+        rng = np.random.default_rng([17, seed])
+        network = random_network(rng, **GRAPHS)
+        result = Reference(network).run(random_images(network, rng, 4), spikes=True)
+        for index, layer in enumerate(network.layers):
+            source = shortcut_of(layer)
+            if source is not None:
+                kinds.add((layer.kind, network.layers[source].kind))
+                twos += np.count_nonzero(result.spikes[index - 1] & result.spikes[source])
+            if isinstance(layer, Convolution) and layer.pool > 1:
+                pools.add((index == 0, source is not None))
+    assert {source for _, source in kinds} == {layer for layer, _ in kinds} | {"or-pool"}
+    assert {"convolution", "fully-connected"} == {layer for layer, _ in kinds}
+    assert pools == {(True, False), (False, False), (False, True)}
+    assert twos > 100
 
 
 @pytest.mark.parametrize("reset", list(Reset))
@@ -93,6 +125,76 @@ def test_initial_bias_and_fraction_enter_in_order():
     assert spikes_of(network, [4, 5, 1, 2]) == [True, False, False, True]
 
 
+def relay(channels, threshold=1, **options):
+    """Neurons that start at 0 and have no bias."""
+    zeros = np.zeros(channels, dtype=np.int64)
+    return Neurons(threshold=zeros + threshold, bias=zeros, initial=zeros, **options)
+
+
+def test_a_shortcut_adds_the_spikes_of_both_maps():
+    """Layer 0 repeats the input, layer 1 spikes at every second input; the sum passes weights 1 and -1."""
+    eye = np.eye(2, dtype=np.int8)
+    network = Network(
+        input=Input(encoding=Encoding.EVENTS, channels=2, height=1, width=1), timesteps=4,
+        layers=(FullyConnected(weights=eye, neurons=relay(2)), FullyConnected(weights=eye, neurons=relay(2, 2)),
+                FullyConnected(weights=np.array([[1, -1]], dtype=np.int8), neurons=relay(1, 3), shortcut=0),
+                Readout(weights=np.array([[1], [-1]], dtype=np.int8))))
+    frames = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], dtype=bool)
+    result = assert_equal_to_plain(network, frames[None, :, :, None, None], 1)
+    assert result.spikes[0].reshape(4, 2).astype(int).tolist() == [[1, 0], [1, 1], [0, 1], [1, 1]]
+    assert result.spikes[1].reshape(4, 2).astype(int).tolist() == [[0, 0], [1, 0], [0, 1], [0, 0]]
+    # Sums (1, 0), (2, 1), (0, 2), (1, 1): currents 1, 1, -2, 0, and a membrane of 1, 2, 0, 0.
+    assert result.internals[2].currents.reshape(-1).tolist() == [1, 1, -2, 0]
+    assert result.internals[2].membranes.reshape(-1).tolist() == [1, 2, 0, 0]
+
+
+def test_a_pool_sums_currents_before_the_neurons():
+    """Windows of 2 x 2 on 3 x 5 pixels: the last row and column fill none."""
+    pixels = np.array([[1, 2, 3, 4, 90], [5, 6, 7, 8, 90], [90, 90, 90, 90, 90]], dtype=np.uint8)
+    weights = np.array([[[[1]]], [[[-1]]]], dtype=np.int8)
+    network = Network(
+        input=Input(encoding=Encoding.PIXELS, channels=1, height=3, width=5), timesteps=3,
+        layers=(Convolution(weights=weights, neurons=relay(2, 22, fraction=1), pool=2),
+                Readout(weights=np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0]], dtype=np.int8))))
+    result = assert_equal_to_plain(network, pixels[None, None], 1)
+    assert result.internals[0].currents[0, 0].tolist() == [[[14, 22]], [[-14, -22]]]
+    # 28 - 22 = 6, 34 - 22 = 12, 40 - 22 = 18; 44 - 22 = 22 and on: both spike in each timestep.
+    assert result.internals[0].membranes[0, :, 0, 0].tolist() == [[6, 22], [12, 44], [18, 66]]
+    assert result.step_scores[0].tolist() == [[2, 1, 1]] * 3
+
+
+def test_windows_of_currents_overlap_where_their_fields_do():
+    """A 2 x 2 kernel and 2 x 2 windows see 3 x 3 inputs with weights 1 2 1 / 2 4 2 / 1 2 1."""
+    network = Network(
+        input=Input(encoding=Encoding.PIXELS, channels=1, height=3, width=3), timesteps=1,
+        layers=(Convolution(weights=np.ones((1, 1, 2, 2), dtype=np.int8), neurons=relay(1), pool=2),
+                Readout(weights=np.ones((2, 1), dtype=np.int8))))
+    images = np.eye(9, dtype=np.uint8).reshape(9, 1, 3, 3)
+    assert Reference(network).run(images, internals=True).internals[0].currents.reshape(-1).tolist() == [
+        1, 2, 1, 2, 4, 2, 1, 2, 1]
+
+
+def test_scores_of_timesteps_differ_with_a_constant_input():
+    pixels = np.full((1, 1, 1, 1), 2, dtype=np.uint8)
+    network = Network(
+        input=Input(encoding=Encoding.PIXELS, channels=1, height=1, width=1), timesteps=4,
+        layers=(FullyConnected(weights=np.ones((1, 1), dtype=np.int8), neurons=relay(1, 3)),
+                Readout(weights=np.array([[1], [-1]], dtype=np.int8))))
+    result = Reference(network).run(pixels, step_scores=True)
+    assert result.step_scores.dtype == np.int64
+    assert result.step_scores[0].tolist() == [[0, 0], [1, -1], [1, -1], [0, 0]]
+    assert result.scores[0].tolist() == [2, -2]
+    assert Reference(network).run(pixels).step_scores is None
+
+
+def test_a_readout_of_pixels_has_the_same_scores_in_every_timestep():
+    network = Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=1, width=2), timesteps=3,
+                      layers=(Readout(weights=np.array([[1, 0], [1, -1]], dtype=np.int8)),))
+    result = Reference(network).run(np.array([[[[7, 9]]]], dtype=np.uint8), step_scores=True)
+    assert result.step_scores[0].tolist() == [[7, -2]] * 3
+    assert result.scores[0].tolist() == [21, -6]
+
+
 def test_leak_rounds_towards_minus_infinity():
     neurons = Neurons(threshold=np.array([100]), bias=np.array([0]), initial=np.array([-1]), leak_shift=3)
     _, internals = pif(neurons, np.zeros((1, 3, 1, 1, 1), dtype=np.int64))
@@ -123,18 +225,22 @@ def test_batches_do_not_change_results():
     network = random_network(rng)
     images = random_images(network, rng, 150)
     reference = Reference(network)
-    whole = reference.run(images, spikes=True)
+    whole = reference.run(images, spikes=True, step_scores=True)
+    assert (whole.step_scores.sum(axis=1) == whole.scores).all()
+    assert whole.step_scores.shape == (150, network.timesteps, network.classes)
     for index in (0, 63, 64, 149):
-        alone = reference.run(images[index:index + 1], spikes=True)
+        alone = reference.run(images[index:index + 1], spikes=True, step_scores=True)
         assert (alone.scores[0] == whole.scores[index]).all()
+        assert (alone.step_scores[0] == whole.step_scores[index]).all()
         assert all((left[0] == right[index]).all() for left, right in zip(alone.spikes, whole.spikes, strict=True))
 
 
 def test_no_images_give_no_scores():
     rng = np.random.default_rng(9)
     network = random_network(rng)
-    result = Reference(network).run(random_images(network, rng, 0), spikes=True)
+    result = Reference(network).run(random_images(network, rng, 0), spikes=True, step_scores=True)
     assert result.scores.shape == (0, network.classes)
+    assert result.step_scores.shape == (0, network.timesteps, network.classes)
     assert result.spikes[0].shape[0] == 0
 
 

@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from arch.network import Encoding, Input, Reset
+from export import steps
+from export.folding import fold
+from sim.reference import Reference
 from train import exact
 from train.layers import Convolution, FullyConnected, OrPool, Readout
 from train.network import SpikingNetwork
@@ -29,6 +32,27 @@ def small_network(*, reset=Reset.SUBTRACT, leak_shift=None, zero_point=0, encodi
     return network.eval()
 
 
+def graph_network(*, encoding=Encoding.PIXELS, reset=Reset.SUBTRACT, leak_shift=None):
+    """Pools behind pixels and behind a sum; sums of a convolution, an or-pool and a fully connected layer."""
+    torch.manual_seed(SEED)
+    source = Input(encoding=encoding, channels=2, height=9, width=8)
+    behaviour = {"timesteps": 3, "reset": reset, "leak_shift": leak_shift}
+    network = SpikingNetwork(source, [
+        Convolution(2, 5, 3, padding=2, pool=2, **behaviour), Convolution(5, 5, 3, padding=1, **behaviour),
+        Convolution(5, 6, 2, shortcut=0, padding=1, pool=3, **behaviour),
+        Convolution(6, 6, 3, padding=1, **behaviour), Convolution(6, 7, 1, shortcut=2, **behaviour),
+        FullyConnected(28, 9, **behaviour), FullyConnected(9, 9, **behaviour),
+        FullyConnected(9, 9, shortcut=5, **behaviour), Readout(9, 4)], timesteps=3)
+    for layer in network.chain:
+        if isinstance(layer, Convolution | FullyConnected):
+            layer.norm.weight.data = 0.5 + torch.rand(layer.norm.num_features)
+            layer.norm.weight.data[1].neg_()
+            layer.norm.bias.data = 0.3 * torch.randn(layer.norm.num_features) + 0.3
+            layer.norm.running_mean = 0.1 * torch.randn(layer.norm.num_features)
+            layer.norm.running_var = 0.5 + torch.rand(layer.norm.num_features)
+    return network.eval()
+
+
 def made_images(count, *, events=False, high=256):
     shape = (count, 3, 2, 9, 8) if events else (count, 2, 9, 8)
     return torch.from_numpy(np.random.default_rng(SEED).integers(0, 2 if events else high, shape, dtype=np.uint8))
@@ -41,8 +65,10 @@ def slow(checkpoint, image):
         maps = [frame.astype(int) for frame in image]
     else:
         maps = [image.astype(int) - source["zero_point"]] * steps
-    every = []
+    every, outputs = [], {}
     for index, layer in enumerate(checkpoint.architecture["layers"]):
+        if "shortcut" in layer:
+            maps = [frame + other for frame, other in zip(maps, outputs[layer["shortcut"]], strict=True)]
         get = {key.split(".")[1]: value.astype(float) for key, value in checkpoint.tensors.items()
                if key.split(".")[0] == layer.get("name")}
         if layer["kind"] == "or-pool":
@@ -65,6 +91,11 @@ def slow(checkpoint, image):
                 current = np.zeros((len(codes), (padded.shape[1] - k) // s + 1, (padded.shape[2] - k) // s + 1), int)
                 for c, y, x in np.ndindex(current.shape):
                     current[c, y, x] = (codes[c] * padded[:, y * s:y * s + k, x * s:x * s + k]).sum()
+                pool = layer.get("pool", 1)
+                mean = np.zeros((len(codes), current.shape[1] // pool, current.shape[2] // pool))
+                for c, y, x in np.ndindex(mean.shape):
+                    mean[c, y, x] = current[c, y * pool:(y + 1) * pool, x * pool:(x + 1) * pool].mean()
+                current = mean
             else:
                 current = (codes @ frame.reshape(-1))[:, None, None]
             currents.append(current)
@@ -82,7 +113,7 @@ def slow(checkpoint, image):
             fired = membrane >= get["theta"]
             membrane = np.where(fired, 0 if layer["reset"] == "zero" else membrane - get["theta"], membrane)
             out.append(fired.astype(int))
-        maps = out
+        maps = outputs[layer["name"]] = out
         every.append(maps)
     raise AssertionError("no readout")
 
@@ -105,8 +136,43 @@ def test_exact_forward_equals_a_slow_independent_computation(form):
     assert total > 100, "the network must not be silent"
 
 
-def test_exact_forward_agrees_with_the_float_forward():
-    network = small_network()
+@pytest.mark.parametrize("form", [{}, {"reset": Reset.ZERO}, {"leak_shift": 2}, {"encoding": Encoding.EVENTS}], ids=str)
+def test_exact_forward_of_a_graph_equals_a_slow_independent_computation(form):
+    checkpoint = graph_network(**form).checkpoint()
+    images = made_images(6, events=form.get("encoding") is Encoding.EVENTS)
+    scores, spikes = exact.forward(checkpoint, images)
+    for number, image in enumerate(images.numpy()):
+        expected, layers = slow(checkpoint, image)
+        assert scores[number].tolist() == expected.tolist()
+        for maps, wanted in zip(spikes, layers, strict=True):
+            assert np.array_equal(maps[:, number].numpy(), np.stack(wanted))
+    for one, other in ((0, 1), (2, 3), (5, 6)):
+        assert int((spikes[one] & spikes[other]).sum()) > 5, "both maps must spike somewhere"
+
+
+@pytest.mark.parametrize("form", [{}, {"reset": Reset.ZERO}, {"encoding": Encoding.EVENTS}], ids=str)
+@pytest.mark.parametrize("make", [small_network, graph_network])
+def test_exact_forward_equals_the_reference_of_the_exported_network(make, form):
+    checkpoint = make(**form).checkpoint()
+    certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8)
+    network = steps.assemble(checkpoint, certified, {})
+    assert network.metadata["exact"] is True
+    events = network.input.encoding is Encoding.EVENTS
+    images = made_images(60, events=events)
+    scores, spikes = exact.forward(checkpoint, images)
+    inputs = images.numpy().astype(bool) if events else images.numpy()
+    result = Reference(network).run(inputs, spikes=True)
+    for ours, theirs in zip(spikes, result.spikes, strict=True):
+        assert np.array_equal(ours.movedim(0, 1).numpy(), theirs)
+    assert np.array_equal(scores.numpy(), result.scores)
+    verification = steps.verify(checkpoint, steps.pack(network), inputs)
+    assert sum(verification.mismatches) == 0
+    assert sum(verification.compared) > 1000
+
+
+@pytest.mark.parametrize("make", [small_network, graph_network])
+def test_exact_forward_agrees_with_the_float_forward(make):
+    network = make()
     images = made_images(200)
     scores, spikes = exact.forward(network.checkpoint(), images)
     maps = []
@@ -151,6 +217,31 @@ def test_recalibrated_statistics_are_those_of_the_currents():
                                          padding=1).double().numpy() * alpha[:, None, None] / 256
     assert checkpoint.tensors["conv1.mean"] == pytest.approx(current.mean((0, 2, 3)), rel=1e-5)
     assert checkpoint.tensors["conv1.variance"] == pytest.approx(current.var((0, 2, 3)), rel=1e-5)
+
+
+def test_recalibrated_statistics_of_a_pool_are_those_of_the_mean_currents():
+    made = graph_network().checkpoint()
+    checkpoint = exact.recalibrate(made, made_images(40))
+    again = exact.recalibrate(checkpoint, made_images(40))
+    for name, array in checkpoint.tensors.items():
+        assert np.array_equal(array, again.tensors[name]), name
+    # What BatchNorm of the training sees in the first layer with the same weights.
+    network = graph_network()
+    seen = []
+    network.chain[0].norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        network(made_images(40))
+    (current,) = seen
+    assert checkpoint.tensors["conv1.mean"] == pytest.approx(current.mean(0).numpy(), rel=1e-4, abs=1e-6)
+    assert checkpoint.tensors["conv1.variance"] == pytest.approx(current.var(0, correction=0).numpy(), rel=1e-4)
+
+
+def test_sums_beyond_float32_are_refused():
+    source = Input(encoding=Encoding.PIXELS, channels=1, height=256, width=258)
+    network = SpikingNetwork(source, [FullyConnected(256 * 258, 2, timesteps=1), Readout(2, 2)], timesteps=1)
+    network.chain[0].synapses.weight.data.fill_(1)
+    with pytest.raises(ValueError, match=r"^fc1 must have sums below 2\^24 to be exact in float32$"):
+        exact.forward(network.checkpoint(), torch.zeros(1, 1, 256, 258, dtype=torch.uint8))
 
 
 def test_wrong_images_are_named():

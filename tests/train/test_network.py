@@ -35,6 +35,63 @@ def test_architecture_describes_the_layers_and_builds_the_same_network():
                                                                       for value in network.parameters()]
 
 
+def graph():
+    return [Convolution(1, 4, 3, padding=1, pool=2), OrPool(2), Convolution(4, 4, 3, padding=1),
+            Convolution(4, 4, 1, shortcut=1), FullyConnected(16, 5), FullyConnected(5, 5),
+            FullyConnected(5, 5, shortcut=4), Readout(5, 3)]
+
+
+def test_architecture_names_pools_and_shortcuts_and_builds_the_same_network():
+    network = SpikingNetwork(SOURCE, graph())
+    described = network.architecture["layers"]
+    assert [layer.get("name") for layer in described] == ["conv1", "pool1", "conv2", "conv3", "fc1", "fc2", "fc3",
+                                                          "readout"]
+    assert {layer["name"]: layer["shortcut"] for layer in described if "shortcut" in layer} == {
+        "conv3": "pool1", "fc3": "fc1"}
+    assert {layer["name"]: layer["pool"] for layer in described if "pool" in layer} == {"conv1": 2}
+    rebuilt = build(network.architecture)
+    assert rebuilt.architecture == network.architecture
+    assert [layer.shortcut for layer in rebuilt.chain if hasattr(layer, "shortcut")] == [None, None, 1, None, None, 4]
+
+
+def test_a_shortcut_adds_maps_and_a_pool_averages_currents():
+    network = SpikingNetwork(SOURCE, graph()).eval()
+    images = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
+    seen, spikes = {}, []
+    for index in (3, 6):
+        network.chain[index].register_forward_pre_hook(lambda _, inputs, index=index: seen.update({index: inputs[0]}))
+    network.chain[0].norm.register_forward_pre_hook(lambda _, inputs: seen.update(norm=inputs[0]))
+    with torch.no_grad():
+        network(images, spikes)
+        currents = network.chain[0].synapses((images.float() / 256).movedim(1, -1))
+    assert torch.equal(seen[3], spikes[1] + spikes[2])
+    assert torch.equal(seen[6], spikes[4] + spikes[5])
+    assert seen[3].max() == 2
+    means = currents.reshape(6, 4, 2, 4, 2, 4).mean((2, 4))
+    assert torch.allclose(seen["norm"], means.reshape(-1, 4), atol=1e-5)
+
+
+def test_summed_spikes_are_exact_in_bfloat16():
+    network = SpikingNetwork(SOURCE, graph()).eval()
+    seen = []
+    network.chain[3].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        network(images)
+    assert seen[0].dtype is torch.bfloat16
+    assert set(seen[0].unique().tolist()) == {0.0, 1.0, 2.0}
+
+
+def test_gradients_pass_a_shortcut_both_ways():
+    torch.manual_seed(5)
+    network = SpikingNetwork(SOURCE, graph())
+    # Silent weights in the layer between: the first layers learn through the shortcut alone.
+    torch.nn.init.zeros_(network.chain[2].synapses.weight)
+    network(torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8)).square().sum().backward()
+    assert network.chain[0].synapses.weight.grad.abs().sum() > 0
+    assert network.chain[2].norm.bias.grad.abs().sum() > 0
+
+
 def test_checkpoint_survives_a_file(tmp_path):
     network = SpikingNetwork(SOURCE, chain())
     made = network.checkpoint({"seed": 1})
@@ -107,5 +164,17 @@ def test_layers_that_do_not_fit_are_named():
         SpikingNetwork(SOURCE, [Convolution(1, 4, 3)])
     with pytest.raises(ValueError, match=r"^neurons must have 2 timesteps like the network, not 4$"):
         SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Readout(144, 3)], timesteps=2)
+    with pytest.raises(ValueError, match=r"^fc3 shortcut must be the index of an earlier layer, not 6$"):
+        SpikingNetwork(SOURCE, [*graph()[:6], FullyConnected(5, 5, shortcut=6), Readout(5, 3)])
+    with pytest.raises(ValueError, match=r"^layer 6 shortcut must be a layer before the previous one, not 'fc2': that "
+                                         r"map is the input$"):
+        SpikingNetwork(SOURCE, [*graph()[:6], FullyConnected(5, 5, shortcut=5), Readout(5, 3)])
+    with pytest.raises(ValueError, match=r"^layer 3 shortcut must have a map of \(4, 2, 2\) like the input, not that "
+                                         r"of conv1, \(4, 4, 4\)$"):
+        SpikingNetwork(SOURCE, [*graph()[:3], Convolution(4, 4, 1, shortcut=0), Readout(16, 3)])
+    with pytest.raises(ValueError, match=r"^layer 0 pool must fit in the currents of 6 x 6, not be 7$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3, pool=7), Readout(64, 3)])
+    with pytest.raises(ValueError, match=r"^pool must be at least 1, not 0$"):
+        Convolution(1, 4, 3, pool=0)
     with pytest.raises(TypeError, match=r"^layers must be of train\.layers, not ReLU$"):
         SpikingNetwork(SOURCE, [torch.nn.ReLU(), Readout(64, 3)])

@@ -1,0 +1,394 @@
+import dataclasses
+import itertools
+import math
+import re
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from arch.checkpoint import Checkpoint, CheckpointError
+from arch.network import Encoding, Input
+from export import steps
+from export.folding import fold
+from sim.latency import accuracy_over_time, cumulated_scores
+from sim.reference import Reference
+from train import exact, methods
+from train.datasets import Split
+from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.methods.conversion import (
+    Conversion,
+    activation_percentiles,
+    ann_accuracy,
+    balance,
+    convert_network,
+    sweep_percentiles,
+)
+from train.methods.method import MethodError
+from train.network import SpikingNetwork
+from train.neurons import PIF, Mode
+from train.quantisers import Binary, Float, Ternary, make_quantiser
+from train.recipe import Recipe
+from train.training import Training
+
+SEED = 51
+NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
+ARCHITECTURE = {
+    "input": {"encoding": "pixels", "channels": 1, "height": 8, "width": 8, "zero_point": 0, "scale": 1 / 256},
+    "timesteps": 16,
+    "layers": [{"kind": "convolution", "name": "conv1", "channels": 6, "kernel": 3, "stride": 2, "padding": 1,
+                **NEURONS},
+               {"kind": "convolution", "name": "conv2", "channels": 8, "kernel": 3, "stride": 1, "padding": 1,
+                **NEURONS},
+               {"kind": "fully-connected", "name": "fc1", "neurons": 12, **NEURONS},
+               {"kind": "readout", "name": "readout", "classes": 3}]}
+
+
+def made(count, seed):
+    """Images whose class is the third of the image that is bright."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=generator)
+    images = torch.randint(0, 100, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[:, label * 8 // 3:(label + 1) * 8 // 3] += 120
+    return Split(images=images, labels=labels)
+
+
+def ann(*, weights="binary", pool=True, timesteps=4, encoding=Encoding.PIXELS):
+    """An untrained ANN with made BatchNorm statistics, of both signs of gamma, and a threshold that is not 1."""
+    torch.manual_seed(SEED)
+    source = Input(encoding=encoding, channels=2, height=9, width=8)
+    chain = [Convolution(2, 5, 3, stride=2, padding=1, timesteps=timesteps),
+             Convolution(5, 6, 2, timesteps=timesteps), OrPool(2),
+             FullyConnected(12, 7, timesteps=timesteps), Readout(7, 4)]
+    if not pool:
+        chain[2:4] = [FullyConnected(72, 7, timesteps=timesteps)]
+    network = SpikingNetwork(source, chain, timesteps=timesteps)
+    for layer in network.chain:
+        if isinstance(layer, Convolution | FullyConnected):
+            layer.norm.weight.data = torch.randn(layer.norm.num_features)
+            layer.norm.bias.data = 0.3 * torch.randn(layer.norm.num_features) + 0.3
+            layer.norm.running_mean = 0.1 * torch.randn(layer.norm.num_features)
+            layer.norm.running_var = 0.5 + torch.rand(layer.norm.num_features)
+            layer.neurons.theta.data.fill_(0.75)
+    for part in network.synapses():
+        part.quantiser = make_quantiser(weights)
+    return network
+
+
+def made_images(count, *, events=False):
+    shape = (count, 4, 2, 9, 8) if events else (count, 2, 9, 8)
+    return torch.from_numpy(np.random.default_rng(SEED).integers(0, 2 if events else 256, shape, dtype=np.uint8))
+
+
+def activations(network, images):
+    """Maps of all layers as ``[N, C, H, W]``, and scores, of the network with ReLU neurons."""
+    network.eval()
+    network.use_mode(Mode.RELU)
+    maps = []
+    with torch.no_grad():
+        scores = network(images, maps)
+    return [values[0].movedim(-1, 1) for values in maps], scores
+
+
+@pytest.mark.parametrize("percentile", [0, 37.5, 50, 99.7, 99.9, 100])
+def test_percentiles_are_those_of_numpy(percentile, monkeypatch):
+    monkeypatch.setattr(exact, "BATCH", 7)  # so that the stream has several parts, and a shorter one
+    network, images = ann(), made_images(25)
+    found = activation_percentiles(network, images, [100, percentile])
+    maps, _ = activations(network, images)
+    assert list(found) == ["conv1", "conv2", "fc1"]
+    for (highest, value), values in zip(found.values(), [maps[0], maps[1], maps[3]], strict=True):
+        assert highest == pytest.approx(float(values.max()), rel=1e-6)
+        assert value == pytest.approx(np.percentile(values.numpy(), percentile), rel=1e-5, abs=1e-7)
+
+
+def test_measuring_leaves_mode_and_statistics_as_they_were():
+    network = ann().train()
+    network.chain[0].neurons.mode = Mode.RATES
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    activation_percentiles(network, made_images(5), [50])
+    assert network.training
+    assert [module.mode for module in network.modules() if isinstance(module, PIF)] == [
+        Mode.RATES, Mode.SPIKES, Mode.SPIKES]
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_balance_by_hand():
+    checkpoint = ann().checkpoint()
+    maxima = {"conv1": 2.0, "conv2": 0.5, "fc1": 3.0}
+    balanced = balance(checkpoint, maxima, timesteps=32, initial=0.5)
+    assert balanced.architecture == {**checkpoint.architecture, "timesteps": 32}
+    for name, incoming in (("conv1", 1.0), ("conv2", 2.0), ("fc1", 0.5), ("readout", 3.0)):
+        for part in ("alpha", "weight"):
+            assert np.array_equal(balanced.tensors[f"{name}.{part}"],
+                                  np.float32(incoming) * checkpoint.tensors[f"{name}.{part}"])
+        assert np.array_equal(balanced.tensors[f"{name}.ternary"], checkpoint.tensors[f"{name}.ternary"])
+        if name != "readout":
+            assert balanced.tensors[f"{name}.theta"] == 0.75 * maxima[name]
+            assert balanced.tensors[f"{name}.initial"] == 0.375 * maxima[name]
+            for part in ("gamma", "beta", "mean", "variance"):
+                assert np.array_equal(balanced.tensors[f"{name}.{part}"], checkpoint.tensors[f"{name}.{part}"])
+
+
+@pytest.mark.parametrize("timesteps", [4, 16, 64])
+@pytest.mark.parametrize("weights", ["binary", "ternary"])
+def test_rate_under_constant_input_is_the_activation_over_its_maximum(timesteps, weights):
+    network, images = ann(weights=weights), made_images(20)
+    maps, _ = activations(network, images)
+    for initial, low, high in ((0.0, -1e-4, 1.0), (0.5, -0.5, 0.5)):
+        converted = convert_network(network, images, percentile=100, timesteps=timesteps, initial=initial)
+        assert converted.architecture["timesteps"] == timesteps
+        count = exact.forward(converted, images)[1][0].sum(0)
+        wanted = maps[0] / maps[0].max() * timesteps
+        # Rounded down, or to the nearest: a count is less than one spike below, or at most half a spike off.
+        missing = (wanted - count)[wanted < timesteps - 1e-3]
+        assert low - 1e-4 < missing.min() < missing.max() < high + 1e-4
+        assert missing.max() - missing.min() > 0.9
+
+
+def test_activation_above_the_percentile_fires_all_the_time():
+    network, images = ann(), made_images(20)
+    maps, _ = activations(network, images)
+    converted = convert_network(network, images, percentile=90, timesteps=8)
+    count = exact.forward(converted, images)[1][0].sum(0)
+    above = maps[0] > converted.provenance["conversion"]["maxima"]["conv1"] * 1.0001
+    assert 0.09 < above.float().mean() < 0.11
+    assert (count[above] == 8).all()
+    assert converted.provenance["conversion"]["percentile"] == 90
+    assert converted.provenance["conversion"]["calibration_images"] == 20
+
+
+def test_deeper_layers_and_scores_approach_those_of_the_ann():
+    network, images = ann(pool=False), made_images(20)
+    maps, scores = activations(network, images)
+    errors = []
+    for timesteps in (4, 16, 64):
+        converted = convert_network(network, images, percentile=100, timesteps=timesteps, initial=0.5)
+        sums, spikes = exact.forward(converted, images)
+        errors.append([float((count.float().mean(0) - values / values.max()).abs().mean())
+                       for count, values in zip(spikes, maps, strict=True)])
+        ours = sums * float(converted.tensors["readout.alpha"]) / timesteps
+        errors[-1].append(float((ours - scores).abs().mean() / scores.std()))
+    for coarse, fine in itertools.pairwise(errors):
+        assert all(b < 0.6 * a for a, b in zip(coarse, fine, strict=True)), errors
+    assert max(errors[-1]) < 0.05
+
+
+def test_largest_of_a_window_is_approached_from_above():
+    # OR of spikes that do not coincide: the reason to pool before the neurons.
+    network, images = ann(), made_images(20)
+    maps, _ = activations(network, images)
+    spikes = exact.forward(convert_network(network, images, percentile=100, timesteps=64), images)[1]
+    pooled = spikes[2].float().mean(0)
+    largest = torch.nn.functional.max_pool2d(spikes[1].float().mean(0), 2)
+    assert (pooled >= largest).all()
+    assert (pooled > largest + 1e-6).any()
+    assert maps[2].shape == pooled.shape
+
+
+@pytest.mark.parametrize("events", [False, True])
+@pytest.mark.parametrize("weights", ["binary", "ternary"])
+def test_converted_network_exports_and_the_reference_repeats_it(weights, events):
+    network = ann(weights=weights, encoding=Encoding.EVENTS if events else Encoding.PIXELS)
+    images = made_images(20, events=events)
+    timesteps = 4 if events else 12
+    converted = convert_network(network, images, percentile=99.7, timesteps=timesteps)
+    assert set(np.unique(converted.tensors["conv2.ternary"])) == ({-1, 1} if weights == "binary" else {-1, 0, 1})
+    certified = steps.certify(converted, fold(converted), max_fraction=16)
+    integer = steps.assemble(converted, certified, {})
+    assert integer.metadata["exact"]
+    seen = images.numpy().astype(bool) if events else images.numpy()
+    assert not sum(steps.verify(converted, steps.pack(integer), seen).mismatches)
+    scores, spikes = exact.forward(converted, images)
+    result = Reference(integer).run(seen, spikes=True)
+    assert np.array_equal(result.scores, scores.numpy())
+    for ours, theirs in zip(result.spikes, spikes, strict=True):
+        assert np.array_equal(ours, theirs.movedim(0, 1).numpy())
+    # Any number of timesteps from one export.
+    short = convert_network(network, images, percentile=99.7, timesteps=3)
+    seen_first = images[:, :3] if events else images
+    assert np.array_equal(cumulated_scores(integer, seen)[:, 2], exact.forward(short, seen_first)[0].numpy())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _known():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(methods.METHODS, "conversion", Conversion)
+        yield
+
+
+def train(folder, **options):
+    """Train a small ANN; return its training."""
+    recipe = Recipe(name="tiny", dataset="mnist", architecture=ARCHITECTURE, epochs=4, batch_size=16,
+                    learning_rate=0.01, calibration_images=0,
+                    methods=({"kind": "conversion", "calibration_images": 60, **options},))
+    training = Training(recipe=recipe, train=made(96, 1), validation=made(60, 2), folder=folder)
+    training.run()
+    return training
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("conversion"), percentile=99.7, initial=0.5)
+
+
+def test_training_reports_the_accuracies_of_both_networks(trained):
+    assert not any(entry["exportable"] for entry in trained.history)
+    test = made(80, 3)
+    result = trained.finish(test)
+    best = max(entry["validation_accuracy"] for entry in trained.history)
+    assert result["float_validation_accuracy"] == best
+    assert result["float_test_accuracy"] == ann_accuracy(trained.network, test.images, test.labels) > 0.9
+    checkpoint = Checkpoint.load(trained.best_path)
+    assert result["test_accuracy"] == exact.accuracy(checkpoint, test.images, test.labels) > 0.9
+    assert set(np.unique(checkpoint.tensors["conv1.ternary"])) == {-1, 1}
+    images = trained.train.images[:60]
+    alone = convert_network(trained.network, images, percentile=99.7, timesteps=16, initial=0.5)
+    assert all(np.array_equal(value, checkpoint.tensors[name]) for name, value in alone.tensors.items())
+
+
+def test_accuracy_grows_over_time_to_that_of_the_whole_network(trained):
+    trained.finish(made(80, 3))
+    checkpoint, test = Checkpoint.load(trained.best_path), made(80, 4)
+    integer = steps.assemble(checkpoint, steps.certify(checkpoint, fold(checkpoint), max_fraction=16), {})
+    shares = accuracy_over_time(integer, test.images.numpy(), test.labels.numpy())
+    assert len(shares) == 16
+    assert shares[-1] == exact.accuracy(checkpoint, test.images, test.labels)
+    assert shares[0] < shares[-1]
+
+
+def test_sweep_takes_the_first_of_the_best_percentiles(trained):
+    images, validation = trained.train.images[:60], trained.validation
+    sweep = sweep_percentiles(trained.network, images, validation, percentiles=(70, 99, 100), timesteps=6)
+    assert list(sweep.accuracies) == [70, 99, 100]
+    for percentile, accuracy in sweep.accuracies.items():
+        alone = convert_network(trained.network, images, percentile=percentile, timesteps=6)
+        assert accuracy == exact.accuracy(alone, validation.images, validation.labels)
+        if percentile == sweep.percentile:
+            assert all(np.array_equal(value, sweep.checkpoint.tensors[name]) for name, value in alone.tensors.items())
+            assert sweep.checkpoint.provenance == alone.provenance
+    best = max(sweep.accuracies.values())
+    assert sweep.percentile == next(key for key, value in sweep.accuracies.items() if value == best)
+    assert sweep.ann_accuracy == ann_accuracy(trained.network, validation.images, validation.labels)
+
+
+def test_percentile_is_chosen_if_none_is_given(tmp_path):
+    training = train(tmp_path, percentile=None, timesteps=6)
+    training.finish(made(80, 3))
+    wanted = sweep_percentiles(training.network, training.train.images[:60], training.validation, timesteps=6)
+    checkpoint = Checkpoint.load(training.best_path)
+    assert checkpoint.architecture["timesteps"] == 6
+    assert all(np.array_equal(value, checkpoint.tensors[name]) for name, value in wanted.checkpoint.tensors.items())
+
+
+def test_latent_weights_are_centred_and_clamped(trained):
+    first, second, third, last = (part.weight.detach() for part in trained.network.synapses())
+    for weight in (second, third):
+        assert weight.mean(1).abs().max() < 1e-6
+    assert first.flatten(1).std() > 0
+    assert last.mean(1).abs().max() > 1e-4
+    assert all(weight.abs().max() <= 1 for weight in (first, second, third, last))
+
+
+def begun(network, **options):
+    method = Conversion(calibration_images=10, **options)
+    method.begin(types.SimpleNamespace(network=network, train=made(10, 1)))
+    with torch.no_grad():
+        for part in network.synapses():
+            part.weight.copy_(3 * torch.randn(part.weight.shape, generator=torch.Generator().manual_seed(SEED)))
+    before = [part.weight.detach().clone() for part in network.synapses()]
+    method.after_step()
+    return before, [part.weight.detach() for part in network.synapses()]
+
+
+def test_centring_and_clamping_by_hand():
+    before, after = begun(ann())
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        centred = old - old.mean(1, keepdim=True) if index in (1, 2) else old
+        assert torch.allclose(new, centred.clamp(-1, 1), atol=1e-6)
+    before, after = begun(ann(), centre=False)
+    assert all(torch.equal(old.clamp(-1, 1), new) for old, new in zip(before, after, strict=True))
+    before, after = begun(ann(), centre=False, clamp=False)
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    before, after = begun(ann(), weights="float")
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(("weights", "kind"), [("binary", Binary), ("ternary", Ternary), ("float", Float)])
+def test_beginning_chooses_neurons_and_weights(weights, kind):
+    network = ann()
+    begun(network, weights=weights)
+    assert all(isinstance(part.quantiser, kind) for part in network.synapses())
+    assert all(module.mode is Mode.RELU for module in network.modules() if isinstance(module, PIF | OrPool))
+    assert not network.exportable
+
+
+def test_float_network_is_not_converted(tmp_path):
+    training = train(tmp_path, weights="float")
+    result = training.finish(made(80, 3))
+    assert "float_test_accuracy" in result
+    assert "checkpoint" not in result
+    message = "weights must be ternary or binary for a checkpoint, not float"
+    with pytest.raises(CheckpointError, match=f"^{message}$"):
+        convert_network(training.network, made(5, 1).images)
+
+
+def refused(message, call):
+    with pytest.raises(MethodError, match=f"^{re.escape(message)}$"):
+        call()
+
+
+def test_what_has_no_rates_is_refused():
+    network, images = ann(), made_images(5)
+    refused("calibration images must be at least one", lambda: convert_network(network, images[:0]))
+    checkpoint = network.checkpoint()
+    maxima = {"conv1": 2.0, "conv2": 0.0, "fc1": 3.0}
+    refused("conv2 must have activations above 0 at that percentile to be converted, not 0",
+            lambda: balance(checkpoint, maxima, timesteps=8, initial=0))
+    maxima["conv2"] = math.nan
+    refused("conv2 must have activations above 0 at that percentile to be converted, not nan",
+            lambda: balance(checkpoint, maxima, timesteps=8, initial=0))
+    several = dataclasses.replace(checkpoint, tensors={
+        **checkpoint.tensors, "conv1.theta": np.full(5, 0.75, dtype=np.float32)})
+    maxima["conv2"] = 1.0
+    assert balance(several, maxima, timesteps=8, initial=0).tensors["conv1.theta"].tolist() == [1.5] * 5
+    refused("conv1 must have one threshold for the layer when its membranes start above 0",
+            lambda: balance(several, maxima, timesteps=8, initial=0.5))
+    text = "must subtract its threshold and not leak to be converted: other neurons have no rate that is a ReLU"
+    for change in ({"reset": "zero"}, {"leak_shift": 3}):
+        described = [{**layer, **change} if layer.get("name") == "conv2" else layer
+                     for layer in checkpoint.architecture["layers"]]
+        other = dataclasses.replace(checkpoint, architecture={**checkpoint.architecture, "layers": described})
+        refused(f"conv2 {text}", lambda other=other: balance(other, maxima, timesteps=8, initial=0))
+
+
+def test_sum_of_two_layers_is_refused():
+    checkpoint = ann().checkpoint()
+    described = [{**layer, "shortcut": "conv1"} if layer.get("name") == "fc1" else layer
+                 for layer in checkpoint.architecture["layers"]]
+    summed = types.SimpleNamespace(architecture={**checkpoint.architecture, "layers": described},
+                                   tensors=checkpoint.tensors)
+    refused("fc1 must not add the spikes of conv1 to be converted: spikes of two layers stand for different "
+            "activations", lambda: balance(summed, {"conv1": 1, "conv2": 1, "fc1": 1}, timesteps=4, initial=0))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"weights": "edge-ternary"}, "conversion weights must be binary or ternary or float, not 'edge-ternary'"),
+    ({"percentile": 101}, "conversion percentile must be a number from 0 to 100, not 101"),
+    ({"timesteps": 65}, "conversion timesteps must be an integer from 1 to 64, not 65"),
+    ({"timesteps": 2.5}, "conversion timesteps must be an integer from 1 to 64, not 2.5"),
+    ({"initial": 1.5}, "conversion initial must be a number from 0 to 1, not 1.5"),
+    ({"calibration_images": 0}, "conversion calibration_images must be an integer from 1 to 2147483648, not 0"),
+    ({"centre": 1}, "conversion centre must be true or false, not 1"),
+    ({"clamp": None}, "conversion clamp must be true or false, not None"),
+])
+def test_wrong_option_is_named(options, message):
+    refused(message, lambda: Conversion(**options))
+
+
+def test_more_calibration_images_than_there_are_is_refused():
+    training = types.SimpleNamespace(network=ann(), train=made(10, 1))
+    refused("conversion calibration_images must be at most 10, the training images, not 11",
+            lambda: Conversion(calibration_images=11).begin(training))

@@ -1,0 +1,340 @@
+"""Spiking networks by conversion: an ANN with ReLU neurons and few-valued weights, its thresholds balanced afterwards.
+
+Lu and Sengupta, "Exploring the Connection Between Binary and Spiking Neural Networks" (arXiv 2002.10064), as far as
+their code shows it (``ALGORITHMS.md`` 2). The rate of an integrate-and-fire neuron with soft reset is the ReLU of its
+current over its threshold, rounded down to a multiple of 1 / T and cut off at 1. Each layer's threshold becomes a high
+percentile of its activations, so that little is cut off.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arch.checkpoint import Checkpoint
+from arch.network import MAX_TIMESTEPS
+from train import exact, layers, neurons
+from train.datasets import Split
+from train.methods.method import Method, MethodError, check_choice, check_number
+from train.network import SpikingNetwork
+from train.quantisers import make_quantiser
+
+if TYPE_CHECKING:
+    from train.training import Training
+
+__all__ = ["PERCENTILES", "Conversion", "PercentileSweep", "activation_percentiles", "ann_accuracy", "balance",
+           "convert_network", "sweep_percentiles"]
+
+_log = logging.getLogger(__name__)
+
+#: Percentiles that a sweep tries: those of the paper's code, 99.7 and 99.9, and their surroundings up to the maximum.
+PERCENTILES = (99.0, 99.5, 99.7, 99.9, 99.97, 100.0)
+
+
+@contextlib.contextmanager
+def _as_ann(network: SpikingNetwork) -> Iterator[torch.device]:
+    """Let the network be an ANN in evaluation mode for a while; gives its device."""
+    modes = [(module, module.mode) for module in network.modules() if isinstance(module, neurons.PIF | layers.OrPool)]
+    training = network.training
+    network.eval()
+    network.use_mode(neurons.Mode.RELU)
+    try:
+        with torch.no_grad():
+            yield next(network.parameters()).device
+    finally:
+        network.train(training)
+        for module, mode in modes:
+            module.mode = mode
+
+
+def ann_accuracy(network: SpikingNetwork, images: Tensor, labels: Tensor) -> float:
+    """Share of right classes of the network with ReLU neurons, in evaluation mode.
+
+    Images are uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``; labels int64 ``[N]``.
+    """
+    right = 0
+    with _as_ann(network) as device:
+        for start in range(0, len(images), exact.BATCH):
+            scores = network(images[start:start + exact.BATCH].to(device))
+            right += int((scores.argmax(1).cpu() == labels[start:start + exact.BATCH]).sum())
+    return right / len(labels)
+
+
+class _Highest:
+    """The largest values of a stream, enough of them for percentiles from ``lowest`` on."""
+
+    def __init__(self, total: int, lowest: float) -> None:
+        self.total = total
+        self.kept = torch.empty(0)
+        self._count = total - math.floor((total - 1) * lowest / 100)
+
+    def add(self, values: Tensor) -> None:
+        kept = torch.cat([self.kept, values.cpu().reshape(-1)])
+        self.kept = kept.topk(min(self._count, len(kept))).values
+
+    def percentile(self, percentile: float) -> float:
+        """Interpolate linearly between the two values next to the rank ``(total - 1) percentile / 100``."""
+        rank = (self.total - 1) * percentile / 100
+        below = math.floor(rank)
+        low, high = (float(self.kept[self.total - 1 - index]) for index in (below, min(below + 1, self.total - 1)))
+        return low + (high - low) * (rank - below)
+
+
+def activation_percentiles(network: SpikingNetwork, images: Tensor,
+                           percentiles: Sequence[float]) -> dict[str, list[float]]:
+    """Return percentiles of the activations of every layer with neurons, by its name.
+
+    The activations are those of the network with ReLU neurons, in evaluation mode: all neurons, positions and images of
+    a layer together, zeros too, as :func:`numpy.percentile` with linear interpolation.
+
+    Parameters
+    ----------
+    network : SpikingNetwork
+    images : uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``
+        Calibration images, of the training set, without distortions.
+    percentiles : sequence of numbers from 0 to 100
+    """
+    described = network.architecture["layers"][:-1]
+    streams: dict[str, _Highest] = {}
+    with _as_ann(network) as device:
+        for start in range(0, len(images), exact.BATCH):
+            batch = images[start:start + exact.BATCH]
+            maps: list[Tensor] = []
+            network(batch.to(device), maps)
+            for layer, values in zip(described, maps, strict=True):
+                if layer["kind"] == "or-pool":
+                    continue
+                if layer["name"] not in streams:
+                    streams[layer["name"]] = _Highest(values.numel() // len(batch) * len(images), min(percentiles))
+                streams[layer["name"]].add(values)
+    return {name: [stream.percentile(value) for value in percentiles] for name, stream in streams.items()}
+
+
+def balance(checkpoint: Checkpoint, maxima: Mapping[str, float], *, timesteps: int, initial: float) -> Checkpoint:
+    """Balance the thresholds of a network that was trained with ReLU neurons.
+
+    With ``lambda`` the layer's entry of ``maxima``: its threshold is multiplied by ``lambda``, and so is the scale of
+    the weights of the next layer, whose inputs are spikes of height 1 where the ANN had activations up to about
+    ``lambda``. BatchNorm sees what it saw in the ANN. (The paper's ``W lambda_in / lambda_out`` with thresholds of 1.)
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The trained ANN, with few-valued weights.
+    maxima : mapping
+        Activation that gets a spike in each timestep, by name of the layer.
+    timesteps : int
+        T of the spiking network.
+    initial : float
+        Membrane before the first timestep, in units of the threshold: 0 as in the paper rounds rates down, 1/2 rounds
+        to the nearest.
+
+    Raises
+    ------
+    :exc:`MethodError`
+        If neurons leak or reset to zero, a layer adds the spikes of two, or has no activation.
+    """
+    tensors = dict(checkpoint.tensors)
+    incoming = 1.0
+    for layer in checkpoint.architecture["layers"]:
+        if layer["kind"] == "or-pool":
+            continue
+        name = layer["name"]
+        for part in ("weight", "alpha"):
+            scaled = tensors[f"{name}.{part}"].astype(np.float64) * incoming
+            tensors[f"{name}.{part}"] = np.asarray(scaled, dtype=np.float32)
+        if layer["kind"] == "readout":
+            break
+        if layer["reset"] != "subtract" or layer["leak_shift"] is not None:
+            raise MethodError(f"{name} must subtract its threshold and not leak to be converted: "
+                              f"other neurons have no rate that is a ReLU")
+        if "shortcut" in layer:
+            raise MethodError(f"{name} must not add the spikes of {layer['shortcut']} to be converted: "
+                              f"spikes of two layers stand for different activations")
+        incoming = maxima[name]
+        if not incoming > 0:
+            raise MethodError(f"{name} must have activations above 0 at that percentile to be converted, "
+                              f"not {incoming:g}")
+        theta = np.asarray(tensors[f"{name}.theta"].astype(np.float64) * incoming, dtype=np.float32)
+        if theta.ndim and initial:
+            raise MethodError(f"{name} must have one threshold for the layer when its membranes start above 0")
+        tensors[f"{name}.theta"] = theta
+        tensors[f"{name}.initial"] = np.asarray(theta.reshape(-1)[0] * initial, dtype=np.float32)
+    return dataclasses.replace(checkpoint, architecture={**checkpoint.architecture, "timesteps": timesteps},
+                               tensors=tensors)
+
+
+def _ann_checkpoint(network: SpikingNetwork, images: Tensor) -> Checkpoint:
+    if not len(images):
+        raise MethodError("calibration images must be at least one")
+    return network.checkpoint()
+
+
+def _described(checkpoint: Checkpoint, percentile: float, initial: float, images: Tensor,
+               maxima: Mapping[str, float]) -> Checkpoint:
+    made = {"percentile": percentile, "initial": initial, "calibration_images": len(images), "maxima": dict(maxima)}
+    return dataclasses.replace(checkpoint, provenance={**checkpoint.provenance, "conversion": made})
+
+
+def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: float = 99.7,
+                    timesteps: int | None = None, initial: float = 0.0) -> Checkpoint:
+    """Return the spiking network that a trained ANN becomes: :func:`balance` with percentiles of its activations.
+
+    Any chain of layers. Average pooling belongs between convolution and neurons (``pool`` of the convolution), where it
+    is exact. An or-pool passes on the OR of spikes for what was the largest activation of the window: more spikes than
+    the largest rate, unless the spikes of the window coincide.
+
+    Parameters
+    ----------
+    network : SpikingNetwork
+        Trained with ReLU neurons and ternary or binary weights.
+    images : uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``
+        Calibration images, of the training set.
+    percentile : float
+        0 to 100 (the paper's code: 99.7; for CIFAR-100 99.9).
+    timesteps : int, optional
+        T; by default the network's.
+    initial : float
+        As of :func:`balance`.
+
+    Raises
+    ------
+    :exc:`MethodError`
+        As of :func:`balance`, or if there are no images.
+    :exc:`arch.checkpoint.CheckpointError`
+        If the weights are float.
+    """
+    checkpoint = _ann_checkpoint(network, images)
+    found = activation_percentiles(network, images, [percentile])
+    maxima = {name: values[0] for name, values in found.items()}
+    converted = balance(checkpoint, maxima, timesteps=timesteps or network.timesteps, initial=initial)
+    return _described(converted, percentile, initial, images, maxima)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PercentileSweep:
+    """Spiking networks of one ANN, by the percentile of their conversion."""
+
+    #: The percentile of the highest accuracy, the first of equals.
+    percentile: float
+    #: The network converted with it.
+    checkpoint: Checkpoint
+    #: Accuracy on the validation images, by percentile.
+    accuracies: Mapping[float, float]
+    #: Accuracy of the ANN on the same images.
+    ann_accuracy: float
+
+
+def sweep_percentiles(network: SpikingNetwork, images: Tensor, validation: Split, *,
+                      percentiles: Sequence[float] = PERCENTILES, timesteps: int | None = None,
+                      initial: float = 0.0) -> PercentileSweep:
+    """Convert with each percentile, and choose by the accuracy on validation images in the exact forward.
+
+    Parameters are those of :func:`convert_network`; it raises the same.
+    """
+    checkpoint = _ann_checkpoint(network, images)
+    found = activation_percentiles(network, images, percentiles)
+    accuracies: dict[float, float] = {}
+    best = checkpoint
+    chosen = percentiles[0]
+    for index, percentile in enumerate(percentiles):
+        maxima = {name: values[index] for name, values in found.items()}
+        converted = balance(checkpoint, maxima, timesteps=timesteps or network.timesteps, initial=initial)
+        accuracies[percentile] = exact.accuracy(converted, validation.images, validation.labels)
+        if not index or accuracies[percentile] > accuracies[chosen]:
+            best, chosen = _described(converted, percentile, initial, images, maxima), percentile
+    return PercentileSweep(percentile=chosen, checkpoint=best, accuracies=accuracies,
+                           ann_accuracy=ann_accuracy(network, validation.images, validation.labels))
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Conversion(Method):
+    """Train an ANN with ReLU neurons and few-valued weights, and convert it at the end (:func:`convert_network`).
+
+    As in the XNOR-Net script that the paper builds on, latent weights are centred over their input channels and clamped
+    to [-1, 1] after each step. The first and the last layer, which the paper leaves in float, are quantised too, but
+    not centred: over the channels of an image there is not enough to average. The gradient is straight-through, without
+    XNOR-Net's terms for the scale. ``validation_accuracy`` of the epochs and ``float_test_accuracy`` are the ANN's.
+
+    Raises
+    ------
+    :exc:`MethodError`
+        If an option is wrong, or there are fewer training images than are to be calibrated on.
+    """
+
+    kind: ClassVar[str] = "conversion"
+
+    #: ``binary``, ``ternary``, or ``float``: then nothing is centred, clamped or converted.
+    weights: str = "binary"
+    #: Percentile of the activations that becomes a layer's threshold; None: the best of :data:`PERCENTILES` by
+    #: validation.
+    percentile: float | None = 99.7
+    #: T of the spiking network, 1 to 64; None: the architecture's.
+    timesteps: int | None = None
+    #: Membrane before the first timestep, in units of the threshold, 0 to 1: 0 as in the paper, 1/2 for small T.
+    initial: float = 0.0
+    #: Training images on which percentiles are measured, from 1.
+    calibration_images: int = 3500
+    #: Subtract the mean over input channels from latent weights after each step, but in the first and last layer.
+    centre: bool = True
+    #: Clamp latent weights to [-1, 1] after each step.
+    clamp: bool = True
+    _parts: list[layers.TernaryConv2d | layers.TernaryLinear] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice(f"{self.kind} weights", self.weights, ("binary", "ternary", "float"))
+        if self.percentile is not None:
+            check_number(f"{self.kind} percentile", self.percentile, 0, 100)
+        check_number(f"{self.kind} initial", self.initial, 0, 1)
+        if self.timesteps is not None:
+            self._check_integer("timesteps", MAX_TIMESTEPS)
+        self._check_integer("calibration_images", 2**31)
+        for name in ("centre", "clamp"):
+            if not isinstance(getattr(self, name), bool):
+                raise MethodError(f"{self.kind} {name} must be true or false, not {getattr(self, name)!r}")
+
+    def _check_integer(self, name: str, high: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
+            raise MethodError(f"{self.kind} {name} must be an integer from 1 to {high}, not {value!r}")
+
+    def begin(self, training: "Training") -> None:
+        """Turn the network into an ANN with weights of this method."""
+        if self.calibration_images > len(training.train):
+            raise MethodError(f"{self.kind} calibration_images must be at most {len(training.train)}, the training "
+                              f"images, not {self.calibration_images}")
+        training.network.use_mode(neurons.Mode.RELU)
+        self._parts = list(training.network.synapses())
+        for part in self._parts:
+            part.quantiser = make_quantiser(self.weights)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Centre and clamp the latent weights."""
+        if self.weights == "float":
+            return
+        for index, part in enumerate(self._parts):
+            # Of one input channel nothing would be left.
+            if self.centre and 0 < index < len(self._parts) - 1 and part.weight.shape[1] > 1:
+                part.weight.sub_(part.weight.mean(1, keepdim=True))
+            if self.clamp:
+                part.weight.clamp_(-1, 1)
+
+    def export(self, training: "Training") -> Checkpoint | None:
+        """Convert the best network; None if its weights are float."""
+        if self.weights == "float":
+            return None
+        images = training.train.images[:self.calibration_images]
+        options: dict[str, Any] = {"timesteps": self.timesteps, "initial": self.initial}
+        if self.percentile is not None:
+            return convert_network(training.network, images, percentile=self.percentile, **options)
+        sweep = sweep_percentiles(training.network, images, training.validation, **options)
+        _log.info("ANN: validation accuracy %.2f %%; converted with percentiles %s", 100 * sweep.ann_accuracy,
+                  ", ".join(f"{key:g}: {100 * value:.2f} %" for key, value in sweep.accuracies.items()))
+        return sweep.checkpoint

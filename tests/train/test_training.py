@@ -125,7 +125,12 @@ def run_briefly(name, folder):
     return run.finish(made_for(recipe, 5, 3))
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+#: Networks of 68 million weights.
+LARGE = ("tsnn-cifar10", "tsnn-cifar100")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name
+                                  for name in shipped_recipes()])
 def test_shipped_recipe_runs_three_steps(tmp_path, name):
     assert run_briefly(name, tmp_path)["test_images"] == 5
 

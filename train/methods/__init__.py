@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from train.methods.cbp import ConstrainedBackpropagation
+from train.methods.conversion import Conversion
 from train.methods.distillation import Distillation
 from train.methods.folded import FoldedTime
 from train.methods.indirect import Indirect
@@ -17,7 +19,7 @@ __all__ = ["METHODS", "make_methods"]
 
 #: Methods that a recipe can name, by kind.
 METHODS: dict[str, type[Method]] = {method.kind: method for method in (
-    Distillation, FoldedTime, Indirect, Surrogate, TemporalLoss, ThresholdNorm, Uncertainty)}
+    ConstrainedBackpropagation, Conversion, Distillation, FoldedTime, Indirect, Surrogate, TemporalLoss, ThresholdNorm, Uncertainty)}
 
 
 def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:

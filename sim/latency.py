@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import Encoding, Network, Readout
-from sim.reference import Integers, Reference, Spikes, classify
+from arch.network import Network
+from sim.reference import Integers, Reference, classify
 
 __all__ = ["EarlyExit", "accuracy_over_time", "calibrate_margins", "cumulated_scores", "exit_early"]
-
-#: Images whose spikes of all timesteps are held at once.
-_BATCH = 64
 
 
 def cumulated_scores(network: Network, images: npt.NDArray[Any]) -> Integers:
@@ -26,29 +23,9 @@ def cumulated_scores(network: Network, images: npt.NDArray[Any]) -> Integers:
 
     Images are as of :func:`sim.reference.check_images`; raises :exc:`arch.network.NetworkError` like it.
     """
-    reference = Reference(network)
-    readout = network.layers[-1]
-    assert isinstance(readout, Readout)
-    # Sums of spikes or pixels are exact in float64.
-    weights = readout.weights.T.astype(np.float64)
-    parts = []
-    for start in range(0, max(len(images), 1), _BATCH):
-        batch = images[start:start + _BATCH]
-        result = reference.run(batch, spikes=True)
-        assert result.spikes is not None
-        maps = result.spikes[-1] if result.spikes else _input_maps(network, batch)
-        currents = maps.reshape(len(batch), network.timesteps, len(weights)).astype(np.float64) @ weights
-        parts.append(currents.astype(np.int64).cumsum(axis=1))
-        assert np.array_equal(parts[-1][:, -1], result.scores)
-    return np.concatenate(parts)
-
-
-def _input_maps(network: Network, images: npt.NDArray[Any]) -> Integers | Spikes:
-    """What a readout without layers before it sees, ``[images, T, channels, height, width]``."""
-    if network.input.encoding is Encoding.EVENTS:
-        return images
-    pixels = images[:, None].astype(np.int64) - network.input.zero_point
-    return np.broadcast_to(pixels, (len(images), network.timesteps, *images.shape[1:]))
+    steps = Reference(network).run(images, step_scores=True).step_scores
+    assert steps is not None
+    return steps.cumsum(axis=1)
 
 
 def _check_labels(scores: Integers, labels: npt.NDArray[np.int64]) -> None:

@@ -40,7 +40,7 @@ PERCENTILES = (99.0, 99.5, 99.7, 99.9, 99.97, 100.0)
 @contextlib.contextmanager
 def _as_ann(network: SpikingNetwork) -> Iterator[torch.device]:
     """Let the network be an ANN in evaluation mode for a while; gives its device."""
-    modes = [(module, module.mode) for module in network.modules() if isinstance(module, neurons.PIF | layers.OrPool)]
+    modes = [(module, module.mode) for module in network.modules() if isinstance(module, neurons.PIF)]
     training = network.training
     network.eval()
     network.use_mode(neurons.Mode.RELU)

@@ -188,6 +188,28 @@ def test_largest_of_a_window_is_approached_from_above():
     assert maps[2].shape == pooled.shape
 
 
+def test_pooled_currents_are_converted_and_exact():
+    torch.manual_seed(SEED)
+    source = Input(encoding=Encoding.PIXELS, channels=2, height=12, width=12)
+    network = SpikingNetwork(source, [Convolution(2, 5, 3, padding=1, pool=2), Convolution(5, 6, 3, padding=1, pool=3),
+                                      FullyConnected(24, 7), Readout(7, 4)])
+    for part in network.synapses():
+        part.quantiser = make_quantiser("binary")
+    for layer in network.chain:
+        if isinstance(layer, Convolution | FullyConnected):
+            layer.norm.running_var.mul_(0.01)
+    images = torch.from_numpy(np.random.default_rng(SEED).integers(0, 256, (20, 2, 12, 12), dtype=np.uint8))
+    maps, _ = activations(network, images)
+    assert [tuple(values.shape[1:]) for values in maps] == [(5, 6, 6), (6, 2, 2), (7, 1, 1)]
+    converted = convert_network(network, images, percentile=100, timesteps=16)
+    scores, spikes = exact.forward(converted, images)
+    missing = maps[0] / maps[0].max() * 16 - spikes[0].sum(0)
+    assert -1e-3 < missing.min() < missing.max() < 1 + 1e-3
+    integer = steps.assemble(converted, steps.certify(converted, fold(converted), max_fraction=16), {})
+    assert integer.metadata["exact"]
+    assert np.array_equal(Reference(integer).run(images.numpy()).scores, scores.numpy())
+
+
 @pytest.mark.parametrize("events", [False, True])
 @pytest.mark.parametrize("weights", ["binary", "ternary"])
 def test_converted_network_exports_and_the_reference_repeats_it(weights, events):
@@ -321,7 +343,7 @@ def test_beginning_chooses_neurons_and_weights(weights, kind):
     network = ann()
     begun(network, weights=weights)
     assert all(isinstance(part.quantiser, kind) for part in network.synapses())
-    assert all(module.mode is Mode.RELU for module in network.modules() if isinstance(module, PIF | OrPool))
+    assert all(module.mode is Mode.RELU for module in network.modules() if isinstance(module, PIF))
     assert not network.exportable
 
 
@@ -365,13 +387,14 @@ def test_what_has_no_rates_is_refused():
 
 
 def test_sum_of_two_layers_is_refused():
-    checkpoint = ann().checkpoint()
-    described = [{**layer, "shortcut": "conv1"} if layer.get("name") == "fc1" else layer
-                 for layer in checkpoint.architecture["layers"]]
-    summed = types.SimpleNamespace(architecture={**checkpoint.architecture, "layers": described},
-                                   tensors=checkpoint.tensors)
-    refused("fc1 must not add the spikes of conv1 to be converted: spikes of two layers stand for different "
-            "activations", lambda: balance(summed, {"conv1": 1, "conv2": 1, "fc1": 1}, timesteps=4, initial=0))
+    torch.manual_seed(SEED)
+    source = Input(encoding=Encoding.PIXELS, channels=2, height=4, width=4)
+    chain = [Convolution(2, 5, 3, padding=1), Convolution(5, 5, 3, padding=1),
+             Convolution(5, 5, 3, padding=1, shortcut=0), Readout(80, 4)]
+    network = SpikingNetwork(source, chain)
+    images = torch.full((3, 2, 4, 4), 200, dtype=torch.uint8)
+    refused("conv3 must not add the spikes of conv1 to be converted: spikes of two layers stand for different "
+            "activations", lambda: convert_network(network, images))
 
 
 @pytest.mark.parametrize(("options", "message"), [

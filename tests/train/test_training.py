@@ -112,10 +112,10 @@ def run_briefly(name, folder):
     for earlier in {recipe.start, *(method.get(key) for method in recipe.methods for key in ("start", "teacher"))}:
         if earlier is not None and not (folder / earlier / "best.pt").exists():
             run_briefly(earlier, folder)
-    # The methods' own numbers of epochs stay, cut to the one epoch.
-    methods = [{**method, **({"epochs": 0} if method["kind"] == "folded-time" and method["epochs"] > 0 else {})}
+    methods = [{**method, **(BRIEFLY.get(method["kind"], {}) if method.get("epochs") != -1 else {})}
                for method in recipe.methods]
-    recipe = dataclasses.replace(recipe, methods=tuple(methods), epochs=1, batch_size=4, compiled=False,
+    epochs = 2 if any(method["kind"] == "indirect" for method in methods) else 1
+    recipe = dataclasses.replace(recipe, methods=tuple(methods), epochs=epochs, batch_size=4, compiled=False,
                                  calibration_images=8)
     run = Training(recipe=recipe, train=made_for(recipe, 12, 1), validation=made_for(recipe, 5, 2),
                    folder=folder / name)
@@ -125,8 +125,12 @@ def run_briefly(name, folder):
     return run.finish(made_for(recipe, 5, 3))
 
 
-#: Networks of 68 million weights.
-LARGE = ("tsnn-cifar10", "tsnn-cifar100")
+#: Networks of 4 to 68 million weights.
+LARGE = ("cifar10-resnet18", "cifar10-vgg11", "cifar10-vgg16", "cifar10-vgg9", "cifar100-vgg11", "tsnn-cifar10",
+         "tsnn-cifar100")
+#: Options of methods that must fit into so short a training.
+BRIEFLY = {"folded-time": {"epochs": 0}, "indirect": {"period": 1, "final_epochs": 1},
+           "conversion": {"calibration_images": 8}}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name

@@ -19,7 +19,8 @@ __all__ = ["METHODS", "make_methods"]
 
 #: Methods that a recipe can name, by kind.
 METHODS: dict[str, type[Method]] = {method.kind: method for method in (
-    ConstrainedBackpropagation, Conversion, Distillation, FoldedTime, Indirect, Surrogate, TemporalLoss, ThresholdNorm, Uncertainty)}
+    ConstrainedBackpropagation, Conversion, Distillation, FoldedTime, Indirect, Surrogate, TemporalLoss, ThresholdNorm,
+    Uncertainty)}
 
 
 def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:

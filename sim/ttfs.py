@@ -181,7 +181,7 @@ class _Stage:
         if weights.ndim == 4:
             weights = weights.transpose(0, 2, 3, 1)
         weights = weights.reshape(len(weights), -1).T
-        self._outputs = weights.shape[1]
+        self._inputs, self._outputs = weights.shape
         levels = np.abs(weights) - 1
         self._matrices = {}
         for part in range(min(code.p, code.levels)):
@@ -199,11 +199,11 @@ class _Stage:
             windows = np.lib.stride_tricks.sliding_window_view(padded, (layer.kernel, layer.kernel), axis=(1, 2))
             windows = windows[:, ::layer.stride, ::layer.stride].transpose(0, 1, 2, 4, 5, 3)
             shape: tuple[int, ...] = windows.shape[:3]
-            rows = windows.reshape(-1, windows.shape[3] * windows.shape[4] * windows.shape[5])
+            rows = windows.reshape(-1, self._inputs)
         else:
             # Weights see the map flattened as channel, row, column.
             shape = len(maps), 1, 1
-            rows = maps.transpose(0, 3, 1, 2).reshape(len(maps), -1)
+            rows = maps.transpose(0, 3, 1, 2).reshape(-1, self._inputs)
         sums = np.zeros((code.residues, len(rows), self._outputs), dtype=np.int64)
         times = np.arange(code.timesteps + 1)
         for offset in range(min(code.tau, code.timesteps)):

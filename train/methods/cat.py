@@ -33,7 +33,9 @@ def thresholds(T: int, tau: int, theta0: float, *, fraction: int = 16) -> Tensor
     ``theta0`` that is a power of two, float32 holds them exactly too. Raises :exc:`ValueError`.
     """
     _check_theta0(theta0)
-    return theta0 * torch.from_numpy(TimeCode(timesteps=T, tau=tau, p=1, fraction=fraction).values()[:-1])
+    # Values of spikes do not depend on the weights' code: take the smallest.
+    values = TimeCode(timesteps=T, tau=tau, p=1, bits=2, fraction=fraction).values()
+    return theta0 * torch.from_numpy(values[:-1])
 
 
 def encode_time(x: Tensor, T: int, tau: int, theta0: float, *, fraction: int = 16) -> Tensor:

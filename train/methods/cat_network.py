@@ -163,14 +163,18 @@ def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, thet
     """
     if weights not in WEIGHTS:
         raise ValueError(f"weights must be {', '.join(WEIGHTS)}, not {weights!r}")
-    code = {"float": None, "log5": TimeCode(timesteps=T, tau=tau, p=p, bits=5, fraction=fraction),
-            "ternary": TimeCode(timesteps=T, tau=tau, p=1, bits=2, fraction=fraction)}[weights]
+    code: TimeCode | None = None
+    if weights != "float":
+        widths = {"p": p, "bits": 5} if weights == "log5" else {"p": 1, "bits": 2}
+        code = TimeCode(timesteps=T, tau=tau, fraction=fraction, **widths)
+
+    def quantiser() -> Quantiser:
+        if weights == "log5":
+            return LogQuantiser(5, p)
+        return Ternary() if weights == "ternary" else Float()
 
     def activation() -> TtfsActivation:
         return TtfsActivation(T, tau, theta0, fraction=fraction)
-
-    def quantiser() -> Quantiser:
-        return {"float": Float, "ternary": Ternary}[weights]() if weights != "log5" else LogQuantiser(5, p)
 
     chain: list[nn.Module] = []
     for layer, shape, output in layer_shapes(architecture):

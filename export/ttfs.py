@@ -1,15 +1,18 @@
 """From a network of conversion-aware training to the integer network with time-to-first-spike coding, with a proof.
 
 A neuron of the trained network spikes at the first t with ``g a + d >= theta(t)``; ``a`` is a sum of dyadic values and
-so an integer N of units ``2^-unit_bits``, exactly the integer network's membrane. So the spike is at the first t with
-``N >= ceil((theta(t) - d) / g)`` in those units: T integers per channel, and no weight changes. A channel with a
-negative g has its weights' signs flipped, one with g = 0 gets weights of zero.
+so an integer N of units ``2^-unit_bits``, exactly the integer network's membrane. So no weight changes, and gain and
+offset become T integers per channel, the smallest N that reach each theta. A channel with a negative g has its weights'
+signs flipped, one with g = 0 gets weights of zero.
 
-These integers come from exact rational arithmetic (:mod:`export.certificate`, with one timestep). The trained network
-is evaluated in float64, though (:func:`train.methods.cat_network.exact_forward`): its decision, two roundings and a
-comparison, never goes from true to false as N grows. So it is the integer network's for *every* N if it is false at
-each threshold minus one and true at each threshold: that is computed for all of them, with the very operations of the
-forward. What holds for all inputs is thus checked with T values per channel.
+The trained network is evaluated in float64 (:func:`train.methods.cat_network.exact_forward`): a product, a sum and a
+comparison, whose decision never goes from true to false as N grows, because rounding keeps order. The smallest N that
+reaches theta is therefore found by bisection with the very operations of the forward, and the integer network decides
+like the forward for every N, hence for every image.
+
+Beside it, ``ceil((theta(t) - d) / g)`` is computed in exact rational arithmetic (:mod:`export.certificate`, with one
+timestep). Where both are equal, the network is also that of real numbers: the certificate. They differ only where a
+membrane meets a threshold within the last bits of float64.
 """
 
 import dataclasses
@@ -34,6 +37,7 @@ from arch.ttfs import (
     TimeCode,
     membrane_range,
 )
+from arch.widths import ChannelRange
 from export.certificate import RealNeuron, real_bounds
 from sim.ttfs import Reference
 from train.methods.cat_network import CatLayer, CatNetwork, exact_forward
@@ -43,77 +47,72 @@ __all__ = ["Verification", "accuracy", "convert", "verify"]
 #: Images that are verified at once.
 _BATCH = 100
 
+Thresholds = npt.NDArray[np.int64]
+
 
 def _rationals(values: torch.Tensor) -> list[Fraction]:
     return [Fraction(float(value)) for value in values.detach().reshape(-1)]
 
 
-def _theta(network: CatNetwork, code: TimeCode) -> list[Fraction]:
-    """Thresholds in real numbers: exactly ``theta0`` times the table."""
-    return [Fraction(network.theta0) * Fraction(float(value)) for value in code.values()[:-1]]
-
-
-def _encoder(network: CatNetwork, code: TimeCode) -> npt.NDArray[np.int64]:
-    """First pixel that reaches each threshold, ``int64[T]``; 256 where none does."""
-    scale = Fraction(network.scale)
-    return np.array([min(-(-theta // scale), 256) for theta in _theta(network, code)], dtype=np.int64)
-
-
-def _neurons(network: CatNetwork, code: TimeCode, layer: CatLayer, codes: npt.NDArray[np.int8],
-             scale: torch.Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8], npt.NDArray[np.int64]]:
-    """Weights with the signs of g, these signs ``int8[out]``, and the thresholds ``int64[out, T]``, exactly."""
+def _real_neurons(network: CatNetwork, code: TimeCode, layer: CatLayer, scale: torch.Tensor) -> list[RealNeuron]:
+    """Return the neurons of a layer exactly, for sums in the membrane's units; their theta is that of time 0."""
     norm = layer.norm
     assert norm is not None
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    unit = Fraction(network.theta0) / 2**code.unit_bits
-    epsilon, theta = Fraction(norm.eps), _theta(network, code)
-    neurons = [RealNeuron(scale=unit * alpha, gamma=gamma, beta=beta, centre=-mean, variance_epsilon=variance + epsilon,
-                          theta=theta[0], initial=Fraction(0))
-               for alpha, gamma, beta, mean, variance in zip(
-                   *map(_rationals, (scale, norm.weight, norm.bias, norm.running_mean, norm.running_var)),
-                   strict=True)]
-    signs = np.array([neuron.sign for neuron in neurons], dtype=np.int8)
-    weights = codes * signs.reshape(-1, *[1] * (codes.ndim - 1))
-    reach = membrane_range(code, weights)
-    threshold = np.array(
-        [[real_bounds(dataclasses.replace(neuron, theta=value), low=int(low), high=int(high), timesteps=1,
-                      reset=Reset.SUBTRACT)[0][1] for value in theta]
-         for neuron, low, high in zip(neurons, reach.low, reach.high, strict=True)], dtype=np.int64)
-    return weights, signs, threshold
+    theta0, epsilon = Fraction(network.theta0), Fraction(norm.eps)
+    return [RealNeuron(scale=theta0 * alpha / 2**code.unit_bits, gamma=gamma, beta=beta, centre=-mean,
+                       variance_epsilon=variance + epsilon, theta=theta0, initial=Fraction(0))
+            for alpha, gamma, beta, mean, variance in zip(
+                *map(_rationals, (scale, norm.weight, norm.bias, norm.running_mean, norm.running_var)), strict=True)]
 
 
-def _inexact(network: CatNetwork, code: TimeCode, layer: CatLayer, weights: npt.NDArray[np.int8],
-             signs: npt.NDArray[np.int8], threshold: npt.NDArray[np.int64]) -> list[int]:
-    """Channels in which the forward of the trained network decides otherwise than ``threshold`` for some membrane."""
+def _real_thresholds(code: TimeCode, neurons: list[RealNeuron], reach: ChannelRange) -> Thresholds:
+    """Smallest membranes that reach each theta in exact arithmetic, ``int64[out, T]``, clipped to low..high + 1."""
+    values = [Fraction(value) for value in code.values()[:-1].tolist()]
+    return np.array([[real_bounds(dataclasses.replace(neuron, theta=neuron.theta * value), low=int(low), high=int(high),
+                                  timesteps=1, reset=Reset.SUBTRACT)[0][1] for value in values]
+                     for neuron, low, high in zip(neurons, reach.low, reach.high, strict=True)], dtype=np.int64)
+
+
+def _forward_thresholds(network: CatNetwork, code: TimeCode, layer: CatLayer, signs: npt.NDArray[np.int8],
+                        reach: ChannelRange) -> Thresholds:
+    """Smallest membranes that reach each theta in the forward, ``int64[out, T]``, clipped to low..high + 1."""
     gain, offset = (value[:, None] for value in layer.gain_and_offset(network.theta0))
-    reach = membrane_range(code, weights)
     theta = network.encoder.thresholds()
-    # The trained network's sums are those before the signs were moved; of a channel with g = 0 any sum is as good.
+    # The trained network's sums are those before the signs were moved; with g = 0 any sum is as good.
     unit = torch.from_numpy(np.where(signs < 0, -1.0, 1.0))[:, None] * 2.0**-code.unit_bits
+    low = np.repeat(reach.low[:, None], code.timesteps, axis=1)
+    high = np.repeat(reach.high[:, None] + 1, code.timesteps, axis=1)
+    while (low < high).any():
+        middle = (low + high) // 2
+        sums = torch.from_numpy(middle.astype(np.float64)) * unit
+        fires = (sums * gain + offset >= theta).numpy()
+        # What is found stays: there, middle may be beyond the range.
+        fires |= low == high
+        low, high = np.where(fires, low, middle + 1), np.where(fires, middle, high)
+    return high
 
-    def fires(membrane: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        sums = torch.from_numpy(membrane.astype(np.float64)) * unit
-        decided: npt.NDArray[np.bool_] = (sums * gain + offset >= theta).numpy()
-        return decided
 
-    wrong = ~fires(threshold) & (threshold <= reach.high[:, None])
-    wrong |= fires(threshold - 1) & (threshold > reach.low[:, None])
-    return [int(channel) for channel in np.flatnonzero(wrong.any(axis=1))]
+def _encoder(network: CatNetwork) -> Thresholds:
+    """First pixel that the forward lets spike at each time or before, ``int64[T]``; 256 where none does."""
+    times = network.encoder.encode(torch.arange(256).double() * network.scale).numpy()
+    return np.count_nonzero(times[:, None] > np.arange(network.encoder.T), axis=0).astype(np.int64)
 
 
 @torch.no_grad()
 def convert(network: CatNetwork, metadata: Mapping[str, Any] | None = None) -> Network:
     """Return the integer network that computes what :func:`train.methods.cat_network.exact_forward` computes.
 
+    Every spike time of every layer is equal for every image, and so is every score, in units of ``2^-unit_bits``.
+
     Parameters
     ----------
     network : CatNetwork
         Trained, with logarithmic or ternary weights, on the CPU.
     metadata
-        Facts about the network, JSON values. To them are added ``theta0``, ``exact`` (whether all spikes and scores are
-        equal for every image) and ``certificate``: per layer, the channels where that is not proven. There, a membrane
-        exists for which two roundings of the forward in float64 decide otherwise than exact arithmetic.
+        Facts about the network, JSON values. To them are added ``theta0``, ``certificate`` (per layer, the channels
+        with a threshold that is another one in exact arithmetic) and ``exact`` (whether there are none).
 
     Raises
     ------
@@ -125,11 +124,6 @@ def convert(network: CatNetwork, metadata: Mapping[str, Any] | None = None) -> N
     code = network.code
     if code is None:
         raise ValueError("weights must be log5 or ternary to be converted, not float")
-    source = network.architecture["input"]
-    encoder = _encoder(network, code)
-    pixels = torch.arange(256, dtype=torch.uint8)
-    times = network.encoder.encode(pixels.double() * network.scale).numpy()
-    exact = bool((times == (np.arange(256)[:, None] < encoder).sum(axis=1)).all())
     layers: list[Layer] = []
     certificate: list[dict[str, Any]] = []
     for module, described in zip(network.chain, network.architecture["layers"], strict=True):
@@ -143,17 +137,23 @@ def convert(network: CatNetwork, metadata: Mapping[str, Any] | None = None) -> N
             membrane_range(code, codes)
             layers.append(Readout(weights=codes))
             continue
-        weights, signs, threshold = _neurons(network, code, module, codes, scale)
-        inexact = _inexact(network, code, module, weights, signs, threshold)
-        exact &= not inexact
-        certificate.append({"layer": len(layers), "name": described["name"], "exact": not inexact,
-                            "inexact_channels": inexact})
+        neurons = _real_neurons(network, code, module, scale)
+        signs = np.array([neuron.sign for neuron in neurons], dtype=np.int8)
+        weights = codes * signs.reshape(-1, *[1] * (codes.ndim - 1))
+        reach = membrane_range(code, weights)
+        threshold = _forward_thresholds(network, code, module, signs, reach)
+        differing = np.flatnonzero((threshold != _real_thresholds(code, neurons, reach)).any(axis=1)).tolist()
+        certificate.append({"layer": len(layers), "name": described["name"], "exact": not differing,
+                            "inexact_channels": differing})
         layers.append(Convolution(weights=weights, threshold=threshold, stride=module.stride, padding=module.padding)
                       if weights.ndim == 4 else FullyConnected(weights=weights, threshold=threshold))
+    source = network.architecture["input"]
     return Network(
-        input=Input(channels=source["channels"], height=source["height"], width=source["width"], threshold=encoder),
+        input=Input(channels=source["channels"], height=source["height"], width=source["width"],
+                    threshold=_encoder(network)),
         code=code, layers=tuple(layers),
-        metadata={**(metadata or {}), "theta0": network.theta0, "exact": exact, "certificate": {"layers": certificate}})
+        metadata={**(metadata or {}), "theta0": network.theta0, "exact": all(entry["exact"] for entry in certificate),
+                  "certificate": {"layers": certificate}})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,9 +176,9 @@ def verify(network: CatNetwork, converted: Network, images: npt.NDArray[np.uint8
     mismatches, spikes, places = ([0] * count for _ in range(3))
     scores = 0
     for start in range(0, len(images), _BATCH):
-        batch = np.ascontiguousarray(images[start:start + _BATCH])
+        batch = images[start:start + _BATCH]
         ours = reference.run(batch, times=True)
-        theirs, times = exact_forward(network, torch.from_numpy(batch))
+        theirs, times = exact_forward(network, torch.tensor(batch))
         assert ours.times is not None
         for index, (mine, other) in enumerate(zip(ours.times, times, strict=True)):
             mismatches[index] += int(np.count_nonzero(mine != other.numpy()))

@@ -55,7 +55,7 @@ def encode_time(x: Tensor, T: int, tau: int, theta0: float, *, fraction: int = 1
     times : int64, the shape of ``x``
     """
     rising = thresholds(T, tau, theta0, fraction=fraction).flip(0).to(x)
-    return T - torch.bucketize(x.detach(), rising, right=True)
+    return T - torch.bucketize(x.detach().contiguous(), rising, right=True)
 
 
 def decode_time(times: Tensor, T: int, tau: int, theta0: float, *, fraction: int = 16,

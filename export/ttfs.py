@@ -117,7 +117,7 @@ def convert(network: CatNetwork, metadata: Mapping[str, Any] | None = None) -> N
     Raises
     ------
     :exc:`ValueError`
-        If the weights are float, or a sum may reach 2^53 units.
+        If the weights are float, a parameter is not finite, or a sum may reach 2^53 units.
     :exc:`export.certificate.RealValueError`
         If a threshold cannot be decided.
     """
@@ -131,6 +131,8 @@ def convert(network: CatNetwork, metadata: Mapping[str, Any] | None = None) -> N
             assert isinstance(module, nn.MaxPool2d)
             layers.append(EarliestPool(size=described["size"]))
             continue
+        if not all(torch.isfinite(value).all() for value in module.state_dict().values()):
+            raise ValueError(f"layer {described['name']} must have finite weights and BatchNorm")
         stored, scale = module.integer_codes()
         codes: npt.NDArray[np.int8] = stored.numpy()
         if module.norm is None:

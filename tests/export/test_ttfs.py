@@ -2,6 +2,8 @@ import copy
 import dataclasses
 import itertools
 import math
+import pathlib
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -258,7 +260,20 @@ def test_what_cannot_be_converted_is_refused():
     floats = build_cat_network(ARCHITECTURE, T=24, tau=4, weights="float")
     with pytest.raises(ValueError, match=r"^weights must be log5 or ternary to be converted, not float$"):
         ttfs.convert(floats)
+    for index, name, part in ((2, "conv2", "norm.running_var"), (3, "fc", "weight")):
+        broken = make_network(steps=1)
+        broken.chain[index].state_dict()[part][0] = math.inf
+        with pytest.raises(ValueError, match=rf"^layer {name} must have finite weights and BatchNorm$"):
+            ttfs.convert(broken)
     wide = copy.deepcopy(ARCHITECTURE)
     wide["layers"] = wide["layers"][-1:]
     with pytest.raises(ValueError, match=r"^membrane must stay below 2\^53, and may reach \d+: .*fraction$"):
         ttfs.convert(build_cat_network(wide, T=36, tau=1, weights="ternary", fraction=17))
+
+
+def test_the_example_on_the_page_prints_what_it_says(capsys):
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "ttfs.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    torch.manual_seed(SEED)
+    exec(program, {})
+    assert capsys.readouterr().out.strip() == program.rpartition("# ")[2].strip()

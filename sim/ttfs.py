@@ -209,7 +209,7 @@ class _Stage:
         for offset in range(min(code.tau, code.timesteps)):
             latest = (code.timesteps - 1 - offset) // code.tau
             spiking = (times % code.tau == offset) & (times < code.timesteps)
-            powers = np.where(spiking, 2.0 ** (latest - times // code.tau), 0)
+            powers = np.where(spiking, np.ldexp(1.0, latest - times // code.tau), 0)
             plane = powers[rows]
             for part, (largest, matrix) in self._matrices.items():
                 carry, residue = divmod(code.exponent(offset, part), code.residues)

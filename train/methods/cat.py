@@ -182,8 +182,8 @@ class LogQuantiser(Quantiser):
         rows = weight.detach().abs().flatten(1) if per_channel else weight.detach().abs().reshape(1, -1)
         scale = rows.amax(1)
         ratio = (rows.double() / scale.double().clamp(min=torch.finfo(torch.float64).tiny)[:, None]).contiguous()
-        levels = torch.arange(self.levels, dtype=torch.float64, device=weight.device)
-        rising = torch.exp2(-(levels + 0.5) / self.p).flip(0)
+        rising = torch.tensor([2.0**(-(q + 0.5) / self.p) for q in reversed(range(self.levels))], dtype=torch.float64,
+                              device=weight.device)
         q = self.levels - torch.bucketize(ratio, rising, right=True)
         codes = torch.where(q < self.levels, q + 1, 0).reshape(weight.shape) * weight.detach().sign().long()
         return codes.to(torch.int8), scale if per_channel else scale.reshape(())
@@ -205,8 +205,7 @@ class LogQuantiser(Quantiser):
         scale : ``[out]`` or ``[]``, float32, not negative; 0 for a filter of zeros
         """
         codes, scale = self.integer_codes(weight, per_channel=per_channel)
-        levels = torch.arange(self.levels, dtype=torch.float64, device=weight.device)
-        table = torch.cat([levels.new_zeros(1), torch.exp2(-levels / self.p)]).float()
+        table = weight.new_tensor([0.0, *(2.0**(-q / self.p) for q in range(self.levels))])
         return table[codes.abs().long()] * codes.sign(), scale
 
     def quantise(self, weight: Tensor, *, per_channel: bool = True) -> Tensor:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -157,7 +158,8 @@ def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, thet
     Raises
     ------
     :exc:`CheckpointError`
-        If the architecture is malformed, or has events, leak or a zero point: there is no negative spike.
+        If the architecture is malformed, or has events, leak, shortcuts, pools of currents, or a zero point: there is
+        no negative spike.
     :exc:`ValueError`
         If another parameter is wrong.
     """
@@ -183,9 +185,9 @@ def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, thet
             chain.append(nn.MaxPool2d(layer["size"]))
         elif kind == "readout":
             chain.append(CatLayer((output[0], math.prod(shape)), quantiser(), None))
-        elif kind not in ("convolution", "fully-connected") or layer["leak_shift"] is not None:
-            raise CheckpointError(f"layer {layer['name']} must be a convolution or fully connected and without leak "
-                                  f"for time-to-first-spike coding")
+        elif kind not in ("convolution", "fully-connected") or {"pool", "shortcut"} & set(layer) or layer["leak_shift"]:
+            raise CheckpointError(f"layer {layer['name']} must be a convolution or fully connected without leak, pool "
+                                  f"and shortcut for time-to-first-spike coding")
         elif kind == "convolution":
             chain.append(CatLayer((output[0], shape[0], layer["kernel"], layer["kernel"]), quantiser(), activation(),
                                   stride=layer["stride"], padding=layer["padding"], epsilon=layer["epsilon"]))
@@ -199,9 +201,9 @@ def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, thet
 
 def _planes(maps: Tensor, code: TimeCode) -> Tensor:
     """Split times ``[B, C, H, W]`` into powers of two, float64 ``[B, C tau, H, W]``: one channel per ``t mod tau``."""
-    times = torch.arange(code.timesteps + 1)
-    table = torch.exp2(-(times // code.tau).double())[:, None] * (
-        (times % code.tau)[:, None] == torch.arange(code.tau)) * (times < code.timesteps)[:, None]
+    times = np.arange(code.timesteps + 1)
+    chosen = ((times % code.tau)[:, None] == np.arange(code.tau)) & (times < code.timesteps)[:, None]
+    table = torch.from_numpy(np.ldexp(chosen.astype(np.float64), -(times // code.tau)[:, None]))
     return table[maps.long()].movedim(-1, 2).flatten(1, 2)
 
 
@@ -272,7 +274,7 @@ def exact_forward(network: CatNetwork, images: Tensor) -> tuple[Tensor, list[Ten
             if layer.activation is None:
                 break
             gain, offset = (value[:, None, None] for value in layer.gain_and_offset(network.theta0))
-            # Two roundings, never a fused one: export checks them.
+            # Two roundings, never a fused one: export relies on them.
             maps = layer.activation.encode(sums * gain + offset).to(torch.uint8)
         times.append(maps)
     return sums.flatten(1), times
@@ -293,7 +295,7 @@ def accuracy(network: CatNetwork, images: Tensor, labels: Tensor) -> float:
 
 @torch.no_grad()
 def mismatches(network: CatNetwork, images: Tensor) -> tuple[int, int]:
-    """Count the spikes whose value differs between the float32 forward and the exact one, and all compared.
+    """Count the places where float32's value of the spike is not that of the exact forward, and all places compared.
 
     All layers are in evaluation mode and mode ``ttfs`` for it, and come back to what they were.
     """

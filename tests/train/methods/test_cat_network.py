@@ -31,6 +31,8 @@ ARCHITECTURE = {
         {"kind": "convolution", "name": "conv2", "channels": 6, "kernel": 2, "stride": 1, "padding": 1, **NEURONS},
         {"kind": "fully-connected", "name": "fc", "neurons": 7, **NEURONS},
         {"kind": "readout", "name": "readout", "classes": 4}]}
+PLAIN = ("layer conv1 must be a convolution or fully connected without leak, pool and shortcut for "
+         "time-to-first-spike coding")
 #: The windows of the sweep, weights, theta0.
 VARIANTS = [(24, 4, "log5", 1.0), (12, 2, "ternary", 0.7), (48, 8, "log5", 1.5)]
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -40,7 +42,7 @@ def edited(**changes):
     """The architecture with parts of its first layer and input replaced."""
     architecture = copy.deepcopy(ARCHITECTURE)
     for key, value in changes.items():
-        part = architecture["layers"][0] if key in architecture["layers"][0] else architecture["input"]
+        part = architecture["input"] if key in architecture["input"] else architecture["layers"][0]
         part[key] = value
     return architecture
 
@@ -226,8 +228,8 @@ def test_wrong_images_are_refused(images, message):
      "input must be pixels with zero point 0 for time-to-first-spike coding"),
     (edited(encoding="events", scale=1), {}, CheckpointError,
      "input must be pixels with zero point 0 for time-to-first-spike coding"),
-    (edited(leak_shift=3), {}, CheckpointError,
-     "layer conv1 must be a convolution or fully connected and without leak for time-to-first-spike coding"),
+    (edited(leak_shift=3), {}, CheckpointError, PLAIN),
+    (edited(pool=2), {}, CheckpointError, PLAIN),
     (edited(kernel=9), {}, CheckpointError, "layer 0 kernel must be an integer from 1 to 7, not 9"),
 ])
 def test_wrong_parameters_are_refused(architecture, options, error, message):

@@ -211,6 +211,25 @@ def test_where_float64_is_not_real_the_forward_counts_and_the_certificate_says_s
     assert (converted.layers[3].threshold[6] < ttfs.convert(network).layers[3].threshold[6]).all()
 
 
+@pytest.mark.parametrize("weights", ["log5", "ternary"])
+def test_a_neuron_of_gain_one_copies_its_input(weights):
+    """Every membrane is on a threshold: a tie spikes, in the forward, in exact arithmetic and in the integers."""
+    epsilon = 2.0**-10
+    architecture = {**ARCHITECTURE, "layers": [
+        {**ARCHITECTURE["layers"][0], "channels": 1, "kernel": 1, "padding": 0, "epsilon": epsilon},
+        ARCHITECTURE["layers"][-1]]}
+    network = build_cat_network(architecture, T=24, tau=4, weights=weights)
+    network.chain[0].weight.data.fill_(1)
+    network.chain[0].norm.running_var.fill_(1 - epsilon)
+    converted = ttfs.convert(network)
+    assert converted.metadata["exact"] is True
+    assert converted.layers[0].threshold.tolist() == converted.code.products()[1:2, :-1].tolist()
+    images = make_data()[0]
+    times = Reference(converted).run(images.numpy(), times=True).times
+    assert (times[0] == times[1]).all()
+    assert (exact_forward(network, images)[1][1].numpy() == times[1]).all()
+
+
 def test_verification_counts_what_differs():
     network = make_network()
     images = make_data()[0].numpy()

@@ -181,6 +181,22 @@ class SpikingNetwork(nn.Module):
         return (all(mode is neurons.Mode.SPIKES for mode in modes)
                 and all(part.quantiser.discrete for part in self.synapses()))
 
+    @staticmethod
+    def firing_rate(maps: Tensor) -> float:
+        """Share of timesteps with a spike in ``maps``; of real numbers, their mean."""
+        return float(maps.float().mean())
+
+    @property
+    def form(self) -> str:
+        """What the network passes on and with which weights: accuracies of different forms are not compared."""
+        modes = {module.mode.value for module in self.modules() if isinstance(module, neurons.PIF)}
+        discrete = all(part.quantiser.discrete for part in self.synapses())
+        return "+".join(sorted(modes) or [neurons.Mode.SPIKES.value]) + ("" if discrete else " float")
+
+    def use_form(self, form: str) -> None:
+        """Let neurons pass on what they did in the form ``form`` (:attr:`form`)."""
+        self.use_mode(neurons.Mode(form.partition(" ")[0]))
+
     @torch.no_grad()
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
         """Return the network as data, with its codes frozen; raises :exc:`CheckpointError` if they are not codes."""

@@ -17,7 +17,7 @@ import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,11 +26,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.checkpoint import Checkpoint
-from train import distributed, exact, neurons
+from train import distributed, exact
 from train.augmentation import augment
 from train.datasets import Split
 from train.methods import make_methods
-from train.methods.method import Batch
+from train.methods.cat_network import CatNetwork
+from train.methods.method import Batch, Method
 from train.network import SpikingNetwork, build
 from train.quantisers import make_quantiser
 from train.recipe import Recipe, RecipeError
@@ -75,7 +76,19 @@ def _read_best(folder: pathlib.Path) -> dict[str, Any]:
     return best
 
 
-def load_trained(folder: pathlib.Path) -> SpikingNetwork:
+def _make_network(recipe: Recipe, methods: Sequence[Method]) -> SpikingNetwork | CatNetwork:
+    """Return the untrained network of a recipe; raises :exc:`MethodError`, :exc:`CheckpointError`."""
+    for method in methods:
+        made = method.make_network(recipe.architecture, recipe.weights)
+        if made is not None:
+            return made
+    network = build(recipe.architecture)
+    for part in network.synapses():
+        part.quantiser = make_quantiser(recipe.weights)
+    return network
+
+
+def load_trained(folder: pathlib.Path) -> SpikingNetwork | CatNetwork:
     """Return the best network of the training in ``folder``, as it was trained (float or quantised, spikes or not).
 
     In evaluation mode, on the CPU. Weights of a method's own quantiser come back under the recipe's.
@@ -87,15 +100,13 @@ def load_trained(folder: pathlib.Path) -> SpikingNetwork:
     """
     best = _read_best(folder)
     recipe: Recipe = best["recipe"]
-    network = build(recipe.architecture)
-    for part in network.synapses():
-        part.quantiser = make_quantiser(recipe.weights)
-    network.use_mode(neurons.Mode(best["mode"]))
+    network = _make_network(recipe, make_methods(recipe.methods))
+    network.use_form(best["form"])
     network.load_state_dict(best["network"])
     return network.eval()
 
 
-def load_weights(network: SpikingNetwork, folder: pathlib.Path) -> None:
+def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> None:
     """Copy weights, BatchNorm and thresholds of the best network of the training in ``folder`` into ``network``.
 
     Raises
@@ -143,10 +154,10 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_data()
         torch.manual_seed(self.recipe.seed)
-        self.network: SpikingNetwork = build(self.recipe.architecture).to(self.device)
+        self.methods = make_methods(self.recipe.methods)
+        # Methods but one work on spiking networks; that one makes a network of its own.
+        self.network: Any = _make_network(self.recipe, self.methods).to(self.device)
         self.network.use_compiled(self.recipe.compiled)
-        for part in self.network.synapses():
-            part.quantiser = make_quantiser(self.recipe.weights)
         if self.recipe.start is not None:
             load_weights(self.network, self.folder.parent / self.recipe.start)
         self._parallel: torch.nn.Module = self.network
@@ -157,7 +168,6 @@ class Training:
             distributed.use_global_norm(self.network)
             # Statistics are equal everywhere without being sent around.
             self._parallel = torch.nn.parallel.DistributedDataParallel(self.network, broadcast_buffers=False)
-        self.methods = make_methods(self.recipe.methods)
         for method in self.methods:
             method.begin(self)
         latent = [part.weight for part in self.network.synapses()]
@@ -342,7 +352,7 @@ class Training:
             loss_sum += loss
             right_sum += right
             if spikes is not None:
-                rates.append([float(maps.float().mean()) for maps in spikes])
+                rates.append([self.network.firing_rate(maps) for maps in spikes])
             if bar is not None:
                 shown = step + 1
                 bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, loss {loss_sum / shown:.4f}, "
@@ -357,13 +367,13 @@ class Training:
         else:
             accuracy = exact.accuracy(checkpoint, self.validation.images, self.validation.labels)
         rate = [sum(column) / len(rates) for column in zip(*rates, strict=True)]
-        # Accuracies with and without spikes are not compared: the best network is one of the last kind.
-        best = max((entry["validation_accuracy"] for entry in self.history if entry["exportable"] == exportable),
-                   default=0.0)
+        # Accuracies with and without spikes are not compared: the best network is one of the last form.
+        form = self.network.form
+        best = max((entry["validation_accuracy"] for entry in self.history if entry["form"] == form), default=0.0)
         entry = {
             "epoch": epoch + 1, "loss": loss_sum / self.steps_per_epoch, "accuracy": right_sum / self.steps_per_epoch,
-            "validation_accuracy": accuracy, "exportable": exportable, "firing_rate": sum(rate) / len(rate),
-            "firing_rates": rate, "learning_rate": self.learning_rate((epoch + 1) * self.steps_per_epoch - 1),
+            "validation_accuracy": accuracy, "exportable": exportable, "form": form,
+            "firing_rate": sum(rate) / len(rate), "firing_rates": rate, "learning_rate": self.learning_rate((epoch + 1) * self.steps_per_epoch - 1),
             "seconds": round(trained - began, 2), "validation_seconds": round(time.monotonic() - trained, 2)}
         for method in self.methods:
             method.end_epoch(entry)
@@ -374,10 +384,8 @@ class Training:
         if accuracy >= best:
             if checkpoint is not None:
                 self._described(checkpoint, epoch + 1, accuracy).save(self.best_path)
-            modes = {module.mode for module in self.network.modules() if isinstance(module, neurons.PIF)}
-            (mode,) = modes or {neurons.Mode.SPIKES}
             trained_network = {"recipe": json.dumps(self.recipe.to_json()), "network": self.network.state_dict(),
-                               "mode": mode.value, "epoch": epoch + 1, "validation_accuracy": accuracy}
+                               "form": form, "epoch": epoch + 1, "validation_accuracy": accuracy}
             write_atomically(self.trained_path, lambda path: torch.save(trained_network, path))
         self._save_state()
         return self.history[-1]
@@ -428,6 +436,7 @@ class Training:
             self.network.eval()
             for method in self.methods:
                 converted = method.export(self) or converted
+                result |= method.measure(self, test)
         if converted is not None:
             accuracy = exact.accuracy(converted, self.validation.images, self.validation.labels)
             self._described(converted, best["epoch"], accuracy).save(self.best_path)
@@ -476,6 +485,8 @@ class Training:
         chain = self.recipe.architecture["layers"]
         names = [layer.get("name") or f"{chain[index - 1].get('name', 'pool')} pooled"
                  for index, layer in enumerate(chain[:-1])]
+        # A network with spike times has those of its input too.
+        names = ["input"] * (len(self.history[0]["firing_rates"]) - len(names)) + names
         for name, column in zip(names, zip(*(entry["firing_rates"] for entry in self.history), strict=True),
                                 strict=True):
             rate.plot(epochs, [100 * value for value in column], label=name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from train.methods.cbp import ConstrainedBackpropagation
 from train.methods.conversion import Conversion
+from train.methods.conversion_aware import ConversionAware
 from train.methods.distillation import Distillation
 from train.methods.folded import FoldedTime
 from train.methods.indirect import Indirect
@@ -19,8 +20,8 @@ __all__ = ["METHODS", "make_methods"]
 
 #: Methods that a recipe can name, by kind.
 METHODS: dict[str, type[Method]] = {method.kind: method for method in (
-    ConstrainedBackpropagation, Conversion, Distillation, FoldedTime, Indirect, Surrogate, TemporalLoss, ThresholdNorm,
-    Uncertainty)}
+    ConstrainedBackpropagation, Conversion, ConversionAware, Distillation, FoldedTime, Indirect, Surrogate,
+    TemporalLoss, ThresholdNorm, Uncertainty)}
 
 
 def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:

@@ -6,7 +6,7 @@ training, in float32. :func:`exact_forward` is the trained network's definition:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -122,21 +122,59 @@ class CatNetwork(nn.Module):
             if isinstance(layer, CatLayer) and layer.activation is not None:
                 layer.activation.set_mode(mode)
 
-    def forward(self, images: Tensor, maps: list[Tensor] | None = None) -> Tensor:
-        """Return logits, float32 ``[B, classes]``.
+    #: Its spikes are times, so it has no checkpoint of the rate code; ``export.ttfs`` takes it as it is.
+    exportable = False
+
+    @staticmethod
+    def firing_rate(maps: Tensor) -> float:
+        """Share of neurons that spike: at whatever time."""
+        return float((maps > 0).float().mean())
+
+    @property
+    def form(self) -> str:
+        """Mode of the activations: accuracies in different modes are not compared."""
+        return next((layer.activation.mode for layer in self.chain
+                     if isinstance(layer, CatLayer) and layer.activation is not None), "ttfs")
+
+    def use_form(self, form: str) -> None:
+        """As :meth:`set_activation`."""
+        self.set_activation(form)
+
+    def synapses(self) -> Iterator[CatLayer]:
+        """Iterate over the layers with weights, in order."""
+        for layer in self.chain:
+            if isinstance(layer, CatLayer):
+                yield layer
+
+    def clamp(self) -> None:
+        """Nothing to keep in bounds: thresholds are not learned."""
+
+    def use_compiled(self, compiled: bool) -> None:
+        """No loops to compile."""
+
+    def forward(self, images: Tensor, maps: list[Tensor] | None = None, *, by_step: bool = False,
+                attached: list[Tensor] | None = None) -> Tensor:
+        """Return logits, float32 ``[B, classes]``, or ``[1, B, classes]`` with ``by_step``.
 
         Parameters
         ----------
         images : pixels 0 to 255, uint8 or float ``[B, C, H, W]``
         maps : list, optional
             The values of the input and of all layers before the readout, ``[B, C, H, W]``, are appended to it.
+        by_step : bool
+            Return them as the scores of one timestep.
+        attached : list, optional
+            Like ``maps``, with their gradients.
         """
         x = self.encoder(images.float() * self.scale)
         for layer in self.chain:
             if maps is not None:
                 maps.append(x.detach())
+            if attached is not None:
+                attached.append(x)
             x = layer(x)
-        return x.flatten(1)
+        scores = x.flatten(1)
+        return scores[None] if by_step else scores
 
 
 def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, theta0: float = 1.0,

@@ -8,6 +8,7 @@ the recipe.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
@@ -15,6 +16,8 @@ from torch import Tensor
 from arch.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from train.datasets import Split
+    from train.methods.cat_network import CatNetwork
     from train.training import Training
 
 __all__ = ["Batch", "Method", "MethodError", "check_choice", "check_number"]
@@ -61,6 +64,13 @@ class Method:
     #: :attr:`Batch.spikes` is wanted.
     needs_spikes: ClassVar[bool] = False
 
+    def make_network(self, architecture: Mapping[str, Any], weights: str) -> "CatNetwork | None":
+        """Return another network than :func:`train.network.build` makes, or None; ``weights`` as in the recipe.
+
+        Raises :exc:`MethodError`, :exc:`arch.checkpoint.CheckpointError`.
+        """
+        return None
+
     def begin(self, training: "Training") -> None:
         """Prepare the network, before the optimiser is made. Raises :exc:`MethodError`."""
 
@@ -91,6 +101,13 @@ class Method:
         :attr:`train.network.SpikingNetwork.exportable`.
         """
         return None
+
+    def measure(self, training: "Training", test: "Split") -> dict[str, Any]:
+        """Return more entries for the result; called once, at the end, with the best network in ``training.network``.
+
+        Only for networks that are never :attr:`train.network.SpikingNetwork.exportable`.
+        """
+        return {}
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed training needs, of tensors and plain values."""

@@ -1,0 +1,101 @@
+"""Conversion-aware training of networks with time-to-first-spike coding, on the trainer (Lew et al. 2022).
+
+The pieces are :mod:`train.methods.cat` and :mod:`train.methods.cat_network`; the way to integers is ``export.ttfs``.
+The schedule is a reconstruction (``ALGORITHMS.md`` 3.3): ReLU, then its clipped form, then the values of spike times.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from train.methods import cat_network
+from train.methods.cat_network import CatNetwork, build_cat_network
+from train.methods.folded import check_epochs
+from train.methods.method import Method, MethodError
+
+if TYPE_CHECKING:
+    from train.datasets import Split
+    from train.training import Training
+
+__all__ = ["ConversionAware"]
+
+#: Validation images on which float32 is compared with the exact forward at the end.
+FLOAT_IMAGES = 200
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class ConversionAware(Method):
+    """Train a network whose activations are values of spike times, so that its conversion loses nothing.
+
+    The recipe's ``weights`` choose ``float``, or here ``log5``, which no other method knows.
+
+    Parameters
+    ----------
+    timesteps : int
+        T, the window in which a neuron spikes once or not at all, from 2.
+    tau : int
+        Timesteps in which the value of a spike halves, from 1.
+    weights : str
+        ``log5``, ``ternary`` or ``float``, of :data:`train.methods.cat_network.WEIGHTS`.
+    relu_epochs, clip_epochs : int
+        First epochs with ReLU, and epochs with its clipped form after them, from 0.
+
+    Raises
+    ------
+    MethodError
+        An option is wrong; in :meth:`begin`: the recipe has no epochs left for spike times.
+    """
+
+    kind: ClassVar[str] = "conversion-aware"
+
+    timesteps: int = 24
+    tau: int = 4
+    weights: str = "log5"
+    relu_epochs: int = 0
+    clip_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        check_epochs("timesteps of conversion-aware", self.timesteps, 2)
+        check_epochs("tau of conversion-aware", self.tau, 1)
+        check_epochs("relu_epochs of conversion-aware", self.relu_epochs, 0)
+        check_epochs("clip_epochs of conversion-aware", self.clip_epochs, 0)
+        if self.weights not in cat_network.WEIGHTS:
+            raise MethodError(f"weights of conversion-aware must be {' or '.join(cat_network.WEIGHTS)}, "
+                              f"not {self.weights!r}")
+
+    def make_network(self, architecture: Mapping[str, Any], weights: str) -> CatNetwork:
+        """Return the network of the recipe's architecture; see :func:`train.methods.cat_network.build_cat_network`."""
+        if weights != "float":
+            raise MethodError(f"weights of a recipe with conversion-aware must be float, not {weights!r}: the method's "
+                              f"own option quantises")
+        try:
+            return build_cat_network(architecture, T=self.timesteps, tau=self.tau, weights=self.weights)
+        except ValueError as error:
+            raise MethodError(f"conversion-aware: {error}") from None
+
+    def begin(self, training: "Training") -> None:
+        """Compare with the recipe."""
+        if self.relu_epochs + self.clip_epochs >= training.recipe.epochs:
+            raise MethodError(f"relu_epochs and clip_epochs of conversion-aware must be below the recipe's "
+                              f"{training.recipe.epochs} epochs together, not {self.relu_epochs + self.clip_epochs}")
+        self._network = training.network
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Choose the activations."""
+        mode = ("relu" if epoch < self.relu_epochs
+                else "clip" if epoch < self.relu_epochs + self.clip_epochs else "ttfs")
+        self._network.use_form(mode)
+
+    def measure(self, training: "Training", test: "Split") -> dict[str, Any]:
+        """Accuracies of the exact forward, which the integer network repeats; nothing for float weights."""
+        network = training.network
+        assert isinstance(network, CatNetwork)
+        if network.code is None:
+            return {}
+        network = network.cpu()
+        wrong, compared = cat_network.mismatches(network, training.validation.images[:FLOAT_IMAGES])
+        return {"code": {"timesteps": self.timesteps, "tau": self.tau, "weights": self.weights},
+                "float32_mismatches": wrong, "float32_compared": compared,
+                "validation_accuracy": cat_network.accuracy(network, training.validation.images,
+                                                            training.validation.labels),
+                "test_accuracy": cat_network.accuracy(network, test.images, test.labels)}

@@ -76,8 +76,8 @@ class Uncertainty(Method):
         :func:`rate_distance` of all layers of neurons but the first, as Q-SNN's (arXiv 2406.13672), whose readout is
         left out too. It keeps layers from silence; it is no measure of calibration.
     ``calibration``
-        :func:`confidence_gap`, always with a positive weight. It acts on the training images: once they are all right,
-        it pulls the confidence to 1.
+        :func:`confidence_gap`, always with a positive weight. It compares on the training images: once they are
+        all right, it pulls the confidence to 1, and the calibration error of an overfitted network rises.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class Distillation(Method):
         folder = training.folder.parent / self.teacher
         network = load_trained(folder)
         self._check(folder, network, training.network)
-        self._network = network.to(training.device).eval().requires_grad_(False)
+        self._network = network.to(training.device).eval()
         self._smoothing = training.recipe.label_smoothing
 
     @staticmethod

@@ -67,7 +67,8 @@ class Uncertainty(Method):
         :func:`predictive_entropy`. A positive weight makes predictions surer, a negative one less sure (the confidence
         penalty of arXiv 1701.06548). The calibration error falls with a negative weight where the network is surer
         than right, and with a positive one where it is less sure than right: measure which, with
-        :mod:`train.metrics`, on validation images.
+        :mod:`train.metrics`, on validation images. The mean over time flattens, so that a network may be less sure
+        than right by ``p`` and surer than right by the softmax of its mean scores.
     ``variance``
         :func:`spread_over_time`. A positive weight makes timesteps agree: ``p`` comes close to the softmax of one
         timestep, mutual information falls.
@@ -75,8 +76,8 @@ class Uncertainty(Method):
         :func:`rate_distance` of all layers of neurons but the first, as Q-SNN's (arXiv 2406.13672), whose readout is
         left out too. It keeps layers from silence; it is no measure of calibration.
     ``calibration``
-        :func:`confidence_gap`, always with a positive weight. It acts on the training images: once they are all right,
-        it pulls the confidence to 1.
+        :func:`confidence_gap`, always with a positive weight. It compares on the training images: once they are
+        all right, it pulls the confidence to 1, and the calibration error of an overfitted network rises.
 
     Parameters
     ----------

@@ -6,7 +6,6 @@ import torch
 
 from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_training
 from train import training as trainings
-from train.methods import METHODS
 from train.methods.distillation import Distillation, divergence
 from train.methods.method import Batch, MethodError
 from train.network import build
@@ -154,8 +153,7 @@ def test_missing_teacher_is_named(tmp_path):
         begun(tmp_path)
 
 
-def test_float_network_teaches_a_ternary_one_in_whole_trainings(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, Distillation.kind, Distillation)
+def test_float_network_teaches_a_ternary_one_in_whole_trainings(tmp_path):
     made_training(tmp_path / "float", epochs=2, weights="float").run()
     teacher = trainings.load_trained(tmp_path / "float")
     assert not teacher.exportable

@@ -5,7 +5,6 @@ import torch
 from arch.checkpoint import Checkpoint
 from tests.train.methods.stage import images_and_labels, made_training
 from train import exact
-from train.methods import METHODS
 from train.methods.folded import FoldedTime
 from train.methods.method import MethodError
 from train.neurons import PIF, Mode
@@ -50,8 +49,7 @@ def test_first_layer_of_rates_counts_its_spikes(tmp_path):
     assert torch.equal(rates[0], spikes.mean(0))
 
 
-def test_network_of_rates_is_exported_with_spikes(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, FoldedTime.kind, FoldedTime)
+def test_network_of_rates_is_exported_with_spikes(tmp_path):
     training = made_training(tmp_path, epochs=2, methods=({"kind": "folded-time", "epochs": -1},))
     training.run()
     assert modes_of(training.network) == {Mode.RATES}
@@ -68,8 +66,7 @@ def test_network_of_rates_is_exported_with_spikes(tmp_path, monkeypatch):
         assert np.array_equal(checkpoint.tensors[f"{name}.mean"], part.norm.running_mean.numpy())
 
 
-def test_float_network_of_rates_is_not_exported(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, FoldedTime.kind, FoldedTime)
+def test_float_network_of_rates_is_not_exported(tmp_path):
     training = made_training(tmp_path, epochs=1, weights="float", methods=({"kind": "folded-time", "epochs": -1},))
     training.run()
     assert "checkpoint" not in training.finish(training.validation)

@@ -4,7 +4,6 @@ import torch
 from tests.train.methods.stage import images_and_labels, made_training
 from train import quantisers
 from train.layers import TernaryLinear
-from train.methods import METHODS
 from train.methods.indirect import Indirect, projected
 from train.methods.method import MethodError
 
@@ -78,9 +77,7 @@ def test_float_epochs_have_the_plain_gradient(tmp_path):
     assert torch.allclose(readout.weight.grad, inputs.sum(0).expand(3, 12), atol=1e-5)
 
 
-def test_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, Indirect.kind, Indirect)
-
+def test_resumed_training_equals_an_uninterrupted_one(tmp_path):
     def training(name):
         return made_training(tmp_path / name, epochs=5, learning_rate=0.01,
                              methods=({"kind": "indirect", "period": 1, "final_epochs": 2},))

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.train.methods.stage import batch_of, images_and_labels, made_training
-from train.methods import METHODS
 from train.methods.method import MethodError
 from train.methods.temporal import TemporalLoss
 
@@ -46,8 +45,7 @@ def test_gradient_is_that_of_finite_differences(tmp_path):
     assert torch.autograd.gradcheck(lambda z: method.replace_loss(batch_of(z, [0, 4, 2, 2])), scores)
 
 
-def test_training_has_the_loss_of_every_timestep(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, TemporalLoss.kind, TemporalLoss)
+def test_training_has_the_loss_of_every_timestep(tmp_path):
     training = made_training(tmp_path, methods=({"kind": "temporal-loss"},))
     images, labels = images_and_labels(16, 6)
     loss, scores = training.loss(images, labels)

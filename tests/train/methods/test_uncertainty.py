@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from tests.train.methods.stage import ARCHITECTURE, batch_of, images_and_labels, made_training
-from train.methods import METHODS
 from train.methods.method import MethodError
 from train.methods.uncertainty import (
     TERMS,
@@ -109,8 +108,7 @@ def test_method_adds_the_weighted_term(tmp_path):
 
 
 @pytest.mark.parametrize("of", TERMS)
-def test_training_adds_the_term_to_its_loss(tmp_path, monkeypatch, of):
-    monkeypatch.setitem(METHODS, Uncertainty.kind, Uncertainty)
+def test_training_adds_the_term_to_its_loss(tmp_path, of):
     images, labels = images_and_labels(16, 6)
     # The same seed makes the same network.
     plain, training = made_training(tmp_path), made_training(

@@ -373,7 +373,8 @@ class Training:
         entry = {
             "epoch": epoch + 1, "loss": loss_sum / self.steps_per_epoch, "accuracy": right_sum / self.steps_per_epoch,
             "validation_accuracy": accuracy, "exportable": exportable, "form": form,
-            "firing_rate": sum(rate) / len(rate), "firing_rates": rate, "learning_rate": self.learning_rate((epoch + 1) * self.steps_per_epoch - 1),
+            "firing_rate": sum(rate) / len(rate), "firing_rates": rate,
+            "learning_rate": self.learning_rate((epoch + 1) * self.steps_per_epoch - 1),
             "seconds": round(trained - began, 2), "validation_seconds": round(time.monotonic() - trained, 2)}
         for method in self.methods:
             method.end_epoch(entry)

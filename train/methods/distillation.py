@@ -15,6 +15,7 @@ from torch.nn import functional
 from train.methods.method import Batch, Method, MethodError, check_number
 
 if TYPE_CHECKING:
+    from train.methods.cat_network import CatNetwork
     from train.network import SpikingNetwork
     from train.training import Training
 
@@ -88,7 +89,7 @@ class Distillation(Method):
         self._smoothing = training.recipe.label_smoothing
 
     @staticmethod
-    def _check(folder: pathlib.Path, teacher: "SpikingNetwork", student: "SpikingNetwork") -> None:
+    def _check(folder: pathlib.Path, teacher: "SpikingNetwork | CatNetwork", student: "SpikingNetwork") -> None:
         ours, theirs = student.architecture, teacher.architecture
         # Zero point and scale may differ: each network gets the pixels.
         for side in ("encoding", "channels", "height", "width"):

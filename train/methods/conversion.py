@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 #: Percentiles that a sweep tries: those of the paper's code, 99.7 and 99.9, and their surroundings up to the maximum.
 PERCENTILES = (99.0, 99.5, 99.7, 99.9, 99.97, 100.0)
+#: Images whose activations of all layers are held at once.
+_BATCH = 100
 
 
 @contextlib.contextmanager
@@ -75,7 +77,11 @@ class _Highest:
         self._count = total - math.floor((total - 1) * lowest / 100)
 
     def add(self, values: Tensor) -> None:
-        kept = torch.cat([self.kept, values.cpu().reshape(-1)])
+        values = values.float().cpu().reshape(-1)
+        if len(self.kept) == self._count:
+            # Most values of later parts are below all that are kept, and selecting is cheaper than sorting.
+            values = values[values > self.kept[-1]]
+        kept = torch.cat([self.kept, values])
         self.kept = kept.topk(min(self._count, len(kept))).values
 
     def percentile(self, percentile: float) -> float:
@@ -98,13 +104,22 @@ def activation_percentiles(network: SpikingNetwork, images: Tensor,
     network : SpikingNetwork
     images : uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``
         Calibration images, of the training set, without distortions.
-    percentiles : sequence of numbers from 0 to 100
+    percentiles : sequence of numbers from 0 to 100, at least one
+
+    Raises
+    ------
+    :exc:`MethodError`
+        If there are no images or percentiles, or a percentile is out of range.
     """
+    if not len(images) or not percentiles:
+        raise MethodError(f"calibration must have images and percentiles, not {len(images)} and {len(percentiles)}")
+    for percentile in percentiles:
+        check_number("percentile", percentile, 0, 100)
     described = network.architecture["layers"][:-1]
     streams: dict[str, _Highest] = {}
     with _as_ann(network) as device:
-        for start in range(0, len(images), exact.BATCH):
-            batch = images[start:start + exact.BATCH]
+        for start in range(0, len(images), _BATCH):
+            batch = images[start:start + _BATCH]
             maps: list[Tensor] = []
             network(batch.to(device), maps)
             for layer, values in zip(described, maps, strict=True):
@@ -170,12 +185,6 @@ def balance(checkpoint: Checkpoint, maxima: Mapping[str, float], *, timesteps: i
                                tensors=tensors)
 
 
-def _ann_checkpoint(network: SpikingNetwork, images: Tensor) -> Checkpoint:
-    if not len(images):
-        raise MethodError("calibration images must be at least one")
-    return network.checkpoint()
-
-
 def _described(checkpoint: Checkpoint, percentile: float, initial: float, images: Tensor,
                maxima: Mapping[str, float]) -> Checkpoint:
     made = {"percentile": percentile, "initial": initial, "calibration_images": len(images), "maxima": dict(maxima)}
@@ -206,14 +215,15 @@ def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: floa
     Raises
     ------
     :exc:`MethodError`
-        As of :func:`balance`, or if there are no images.
+        As of :func:`balance` and :func:`activation_percentiles`.
     :exc:`arch.checkpoint.CheckpointError`
-        If the weights are float.
+        If the weights are float, or timesteps are not 1 to 64.
     """
-    checkpoint = _ann_checkpoint(network, images)
+    checkpoint = network.checkpoint()
+    timesteps = network.timesteps if timesteps is None else timesteps
     found = activation_percentiles(network, images, [percentile])
     maxima = {name: values[0] for name, values in found.items()}
-    converted = balance(checkpoint, maxima, timesteps=timesteps or network.timesteps, initial=initial)
+    converted = balance(checkpoint, maxima, timesteps=timesteps, initial=initial)
     return _described(converted, percentile, initial, images, maxima)
 
 
@@ -238,14 +248,15 @@ def sweep_percentiles(network: SpikingNetwork, images: Tensor, validation: Split
 
     Parameters are those of :func:`convert_network`; it raises the same.
     """
-    checkpoint = _ann_checkpoint(network, images)
+    checkpoint = network.checkpoint()
+    timesteps = network.timesteps if timesteps is None else timesteps
     found = activation_percentiles(network, images, percentiles)
     accuracies: dict[float, float] = {}
     best = checkpoint
     chosen = percentiles[0]
     for index, percentile in enumerate(percentiles):
         maxima = {name: values[index] for name, values in found.items()}
-        converted = balance(checkpoint, maxima, timesteps=timesteps or network.timesteps, initial=initial)
+        converted = balance(checkpoint, maxima, timesteps=timesteps, initial=initial)
         accuracies[percentile] = exact.accuracy(converted, validation.images, validation.labels)
         if not index or accuracies[percentile] > accuracies[chosen]:
             best, chosen = _described(converted, percentile, initial, images, maxima), percentile

@@ -17,6 +17,7 @@ from sim.reference import Reference
 from train import exact, methods
 from train.datasets import Split
 from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.methods import conversion
 from train.methods.conversion import (
     Conversion,
     activation_percentiles,
@@ -94,7 +95,7 @@ def activations(network, images):
 
 @pytest.mark.parametrize("percentile", [0, 37.5, 50, 99.7, 99.9, 100])
 def test_percentiles_are_those_of_numpy(percentile, monkeypatch):
-    monkeypatch.setattr(exact, "BATCH", 7)  # so that the stream has several parts, and a shorter one
+    monkeypatch.setattr(conversion, "_BATCH", 7)  # so that the stream has several parts, and a shorter one
     network, images = ann(), made_images(25)
     found = activation_percentiles(network, images, [100, percentile])
     maps, _ = activations(network, images)
@@ -364,7 +365,13 @@ def refused(message, call):
 
 def test_what_has_no_rates_is_refused():
     network, images = ann(), made_images(5)
-    refused("calibration images must be at least one", lambda: convert_network(network, images[:0]))
+    refused("calibration must have images and percentiles, not 0 and 1", lambda: convert_network(network, images[:0]))
+    refused("calibration must have images and percentiles, not 5 and 0",
+            lambda: sweep_percentiles(network, images, made(5, 1), percentiles=()))
+    refused("percentile must be a number from 0 to 100, not 101",
+            lambda: convert_network(network, images, percentile=101))
+    with pytest.raises(CheckpointError, match=r"^timesteps must be an integer from 1 to 64, not 0$"):
+        convert_network(network, images, timesteps=0)
     checkpoint = network.checkpoint()
     maxima = {"conv1": 2.0, "conv2": 0.0, "fc1": 3.0}
     refused("conv2 must have activations above 0 at that percentile to be converted, not 0",

@@ -20,15 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from arch import files
+from arch import files, ttfs_files
 from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Network
 from arch.provenance import revision
-from export import steps
+from export import steps, ttfs
 from export.folding import fold
 from sim.reference import Reference
+from sim.ttfs import Reference as TtfsReference
 from train import datasets, metrics
+from train.methods.cat_network import CatNetwork
 from train.recipe import Recipe
+from train.training import TrainingError, load_trained, load_trained_recipe
 
 __all__ = ["BenchmarkError", "main", "measure", "table"]
 
@@ -36,6 +39,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: Test images whose spikes are held in memory at once.
 BATCH = 250
+#: Test images on which a network with spike times is compared value for value with the trained one.
+VERIFIED = 1000
 #: Most fractional bits that an export tries.
 MAX_FRACTION = 8
 
@@ -105,6 +110,65 @@ def _run(network: Network, images: np.ndarray) -> tuple[np.ndarray, list[metrics
     return np.concatenate(scores, axis=1), mean
 
 
+def _test_split(recipe: Recipe, data: pathlib.Path, verify: bool) -> datasets.Split:
+    return datasets.load(datasets.DATASETS[recipe.dataset], data, verify=verify, framing=recipe.make_framing())[1]
+
+
+def _facts(result: Mapping[str, Any], recipe: Recipe, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": recipe.name, "dataset": recipe.dataset, "methods": [method["kind"] for method in recipe.methods],
+            "seed": recipe.seed, "epochs": recipe.epochs, "float_test_accuracy": result.get("float_test_accuracy"),
+            "train_seconds": result["train_seconds"], "train_command": provenance.get("command"),
+            "train_revision": provenance.get("git_revision"), "revision": revision()}
+
+
+def _sureness(scores: np.ndarray, labels: np.ndarray, scale: float) -> dict[str, float]:
+    """Metrics of scores ``[T, N, classes]``: of the mean over time of the softmax, and of the softmax of the mean."""
+    by_step, of_mean = (metrics.calibration(values, labels, scale) for values in (
+        scores, scores.mean(0, keepdims=True)))
+    return {"calibration_error": of_mean.calibration_error, "calibration_error_by_step": by_step.calibration_error,
+            "negative_log_likelihood": of_mean.negative_log_likelihood, "brier": of_mean.brier,
+            "predictive_entropy": of_mean.predictive_entropy, "mutual_information": by_step.mutual_information}
+
+
+def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str, Any],
+                  verify: bool) -> dict[str, Any]:
+    """Measure a network with spike times: converted, and compared value for value with the trained one."""
+    network = load_trained(folder)
+    assert isinstance(network, CatNetwork)
+    converted = ttfs.convert(network, {"name": result["recipe"]})
+    ttfs_files.save(converted, folder / "network.safetensors")
+    recipe = load_trained_recipe(folder)
+    test = _test_split(recipe, data, verify)
+    images, labels = test.images.numpy(), test.labels.numpy()
+    reference = TtfsReference(converted)
+    scores, spikes, places = [], 0, 0
+    for start in range(0, len(images), BATCH):
+        ran = reference.run(images[start:start + BATCH], times=True)
+        assert ran.times is not None
+        scores.append(ran.scores)
+        spikes += sum(int((times < converted.code.timesteps).sum()) for times in ran.times[1:])
+        places += sum(times.size for times in ran.times[1:])
+        sys.stderr.write(f"\r{min(start + BATCH, len(images))} of {len(images)} images")
+    sys.stderr.write("\n")
+    summed = np.concatenate(scores)[None]
+    accuracy = metrics.accuracy(summed, labels)
+    identity = ttfs.verify(network, converted, images[:VERIFIED])
+    wrong = sum(identity.mismatches) + identity.scores
+    if wrong or accuracy != result["test_accuracy"]:
+        raise BenchmarkError(f"{folder}: the integer network differs from the trained one in {wrong} values of "
+                             f"{VERIFIED} images, and in accuracy: {accuracy:.4%} and {result['test_accuracy']:.4%}")
+    parts = list(network.synapses())
+    scale = float(parts[-1].integer_codes()[1]) * network.theta0 * 2.0**-converted.code.unit_bits
+    weights = sum(part.weight.numel() for part in parts)
+    packed = weights * converted.code.bits / 8 + sum(8 * converted.code.timesteps * len(part.weight)
+                                                     for part in parts[:-1])
+    return {**_facts(result, recipe, {}), "weights_kind": f"{result['code']['weights']} ({converted.code.bits} bits)",
+            "timesteps": converted.code.timesteps, "weights": weights, "compression": 4 * weights / packed,
+            "network_sha256": ttfs_files.digest(converted), "exact": converted.metadata["exact"], "accuracy": accuracy,
+            "test_images": len(labels), **_sureness(summed, labels, scale), "firing_rate": spikes / places,
+            "identical_values": sum(identity.places), "event_operations": None, "dense_operations": None}
+
+
 def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True) -> dict[str, Any]:
     """Export and measure one finished training; return what is written to its ``benchmark.json``.
 
@@ -112,13 +176,17 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True) ->
     """
     result = _read_json(folder / "result.json", "the training's result")
     name = result["recipe"]
+    if "code" in result:
+        measured = _measure_ttfs(folder, data, result, verify)
+        files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
+        return measured
     if "checkpoint" not in result:
         raise BenchmarkError(f"{folder}: holds a network without spikes; only what can be exported is measured")
     checkpoint = Checkpoint.load(folder / result["checkpoint"])
     recipe = Recipe.from_json(checkpoint.provenance["recipe"])
     network = _export(checkpoint, name)
     files.save(network, folder / "network.safetensors")
-    _, test = datasets.load(datasets.DATASETS[recipe.dataset], data, verify=verify)
+    test = _test_split(recipe, data, verify)
     images, labels = test.images.numpy(), test.labels.numpy()
     if recipe.architecture["input"]["encoding"] == "events":
         images = images.astype(bool)
@@ -128,24 +196,19 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True) ->
     if exact and accuracy != result["test_accuracy"]:
         raise BenchmarkError(f"{folder}: integers give {accuracy:.4%} where the training measured "
                              f"{result['test_accuracy']:.4%}, though every channel is certified exact")
-    sure = metrics.calibration(scores, labels, float(checkpoint.tensors["readout.alpha"]))
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
     spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
     rows = steps.size(network, steps.certify(checkpoint, fold(checkpoint), max_fraction=MAX_FRACTION))
     measured = {
-        "name": name, "dataset": recipe.dataset, "methods": [method["kind"] for method in recipe.methods],
-        "weights_kind": recipe.weights, "seed": recipe.seed, "epochs": recipe.epochs,
+        **_facts(result, recipe, checkpoint.provenance), "weights_kind": recipe.weights,
         "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
         "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
-        "exact": exact, "float_test_accuracy": result.get("float_test_accuracy"), "accuracy": accuracy,
-        "test_images": len(labels), "calibration_error": sure.calibration_error,
-        "negative_log_likelihood": sure.negative_log_likelihood, "brier": sure.brier,
+        "exact": exact, "accuracy": accuracy, "test_images": len(labels),
+        **_sureness(scores, labels, float(checkpoint.tensors["readout.alpha"])),
         "firing_rate": spikes / sum(layer.neurons for layer in neurons),
         "event_operations": sum(layer.event_operations for layer in activity),
         "dense_operations": sum(layer.dense_operations for layer in activity),
         "pixel_operations": sum(layer.pixel_operations for layer in activity),
-        "train_seconds": result["train_seconds"], "train_command": checkpoint.provenance.get("command"),
-        "train_revision": checkpoint.provenance.get("git_revision"), "revision": revision(),
     }
     files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
     return measured
@@ -165,7 +228,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         groups.setdefault(row["name"], []).append(row)
     head = ("recipe", "data set", "methods", "weights", "T", "compression", "float accuracy", "exported accuracy",
-            "exact", "ECE", "firing rate", "SOPs per image (events; dense)", "training", "command")
+            "exact", "ECE", "ECE by step", "firing rate", "SOPs per image (events; dense)", "training", "command")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name in sorted(groups):
         runs = groups[name]
@@ -181,7 +244,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             str(first["timesteps"]), f"{first['compression']:.1f} x",
             _spread([100 * value for value in floats], "{:.2f}") + " %" if floats else "-",
             spread("accuracy", "{:.2f}", 100) + " %", "yes" if all(row["exact"] for row in runs) else "no",
-            spread("calibration_error", "{:.3f}"), spread("firing_rate", "{:.1f}", 100) + " %",
+            spread("calibration_error", "{:.3f}"), spread("calibration_error_by_step", "{:.3f}"),
+            spread("firing_rate", "{:.1f}", 100) + " %",
+            "-" if first["event_operations"] is None else
             f"{spread('event_operations', '{:.1f}', 1e-6)} M; {first['dense_operations'] / 1e6:.1f} M",
             spread("train_seconds", "{:.0f}", 1 / 60) + " min",
             f"`python -m train --recipe {name} --data DIR`")) + " |")
@@ -191,11 +256,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "# Methods, measured", "",
         "Made by `python -m benchmarks.methods table RUNS`; do not edit. Every number of the first table was measured",
         "with the exported integer network on the whole test set, by `python -m benchmarks.methods measure RUN --data",
-        "DIR`; choices were made on 5,000 validation images. *Compression* is float32 weights against packed weights",
-        "and 64-bit constants. *ECE*: 15 bins, confidence of the mean over timesteps of the softmax, no temperature",
-        "fitted. *SOPs*: synaptic operations that spikes cause (events), all synapses x timesteps (dense); the first",
-        "layer of an image, which sees pixels and not spikes, is in neither. *Training* is wall-clock time on the",
-        "machine that trained, often shared with other work. A missing cell was not measured.", "",
+        "DIR`; choices were made on validation images. *Compression* is float32 weights against packed weights and",
+        "64-bit constants. *ECE*: 15 bins, no temperature fitted, of the softmax of the scores' mean over time; *by",
+        "step*: of the mean over time of each timestep's softmax. *SOPs*: synaptic operations that spikes cause",
+        "(events), all synapses x timesteps (dense); the first layer of an image, which sees pixels and not spikes, is",
+        "in neither. *Training* is wall-clock time on the machine that trained, often shared with other work. A cell",
+        "with - was not measured.", "",
         *lines, "", "## What the papers report", "",
         "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "", *papers, ""))
 
@@ -225,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             page = table([_read_json(path, "the measurement") for path in found])
             files.write_atomically(arguments.output, page.encode())
             sys.stdout.write(f"{arguments.output}: {len(found)} measurements\n")
-    except (BenchmarkError, CheckpointError, datasets.DataError, steps.ExportError, OSError) as error:
+    except (BenchmarkError, CheckpointError, datasets.DataError, steps.ExportError, TrainingError, OSError) as error:
         sys.stderr.write(f"ERROR: {error}\n")
         return 1
     return 0

@@ -36,7 +36,7 @@ from train.network import SpikingNetwork, build
 from train.quantisers import make_quantiser
 from train.recipe import Recipe, RecipeError
 
-__all__ = ["Training", "TrainingError", "load_trained", "load_weights", "write_atomically"]
+__all__ = ["Training", "TrainingError", "load_trained", "load_trained_recipe", "load_weights", "write_atomically"]
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +104,12 @@ def load_trained(folder: pathlib.Path) -> SpikingNetwork | CatNetwork:
     network.use_form(best["form"])
     network.load_state_dict(best["network"])
     return network.eval()
+
+
+def load_trained_recipe(folder: pathlib.Path) -> Recipe:
+    """Return the recipe of the training in ``folder``; raises :exc:`TrainingError`."""
+    recipe: Recipe = _read_best(folder)["recipe"]
+    return recipe
 
 
 def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from arch.checkpoint import CheckpointError
 from train.methods import cat_network
 from train.methods.cat_network import CatNetwork, build_cat_network
 from train.methods.folded import check_epochs
@@ -27,7 +28,7 @@ FLOAT_IMAGES = 200
 class ConversionAware(Method):
     """Train a network whose activations are values of spike times, so that its conversion loses nothing.
 
-    The recipe's ``weights`` choose ``float``, or here ``log5``, which no other method knows.
+    The recipe's own ``weights`` must be ``float``; the option here quantises.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ class ConversionAware(Method):
                               f"own option quantises")
         try:
             return build_cat_network(architecture, T=self.timesteps, tau=self.tau, weights=self.weights)
+        except CheckpointError:
+            raise
         except ValueError as error:
             raise MethodError(f"conversion-aware: {error}") from None
 

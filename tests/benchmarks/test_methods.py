@@ -1,0 +1,86 @@
+"""Trainings on made digits, measured and laid out."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from arch import files
+from benchmarks import methods
+from export import steps
+from tests.train.test_training import ARCHITECTURE, made
+from train.__main__ import main as train
+
+BASE = {"dataset": "mnist", "architecture": ARCHITECTURE, "epochs": 2, "batch_size": 16, "learning_rate": 0.01,
+        "validation_images": 20, "calibration_images": 20}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for prefix, count, seed in (("train", 100, 1), ("t10k", 60, 2)):
+        split = made(count, seed)
+        for name, array in ((f"{prefix}-images-idx3-ubyte", split.images[:, 0].numpy()),
+                            (f"{prefix}-labels-idx1-ubyte", split.labels.numpy().astype(np.uint8))):
+            head = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+            (folder / name).write_bytes(head + array.tobytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, data):
+    """Folder of three finished trainings: two seeds of one recipe, and one with spike times."""
+    folder = tmp_path_factory.mktemp("runs")
+    cat = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
+    for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, {"weights": "float", "methods": [cat]})):
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps({**BASE, "name": name, **more}))
+        assert train(["--recipe", str(path), "--data", str(data), "--unverified", "--quiet", "--seed", str(seed), "-o",
+                      str(folder / f"{name}-{seed}")]) == 0
+    return folder
+
+
+def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_path, capsys):
+    folders = [str(runs / name) for name in ("plain-1", "plain-2", "times-1")]
+    assert methods.main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
+    assert capsys.readouterr().out.count("of 60 test images") == 3
+    rows = [json.loads((runs / name / "benchmark.json").read_text()) for name in ("plain-1", "plain-2", "times-1")]
+    test = made(60, 2)
+    for row, name in zip(rows[:2], ("plain-1", "plain-2"), strict=True):
+        network = files.load(runs / name / "network.safetensors")
+        assert row["accuracy"] == steps.accuracy(network, test.images.numpy(), test.labels.numpy())
+        assert row["weights"] == network.weight_count
+        assert row["network_sha256"] == files.digest(network)
+        assert 0 < row["event_operations"] < row["dense_operations"]
+        assert 0 < row["firing_rate"] < 1
+    assert rows[2]["weights_kind"] == "log5 (5 bits)"
+    assert rows[2]["accuracy"] == json.loads((runs / "times-1" / "result.json").read_text())["test_accuracy"]
+    page = tmp_path / "page.md"
+    assert methods.main(["table", str(runs), "-o", str(page)]) == 0
+    lines = [line for line in page.read_text().splitlines() if line.startswith(("| plain", "| times"))]
+    first, second = (100 * row["accuracy"] for row in rows[:2])
+    assert lines[0].startswith("| plain, 2 seeds | mnist | none | ")
+    assert f"| {(first + second) / 2:.2f} ± {abs(first - second) / 2:.2f} % |" in lines[0]
+    assert f"| {100 * rows[2]['accuracy']:.2f} % |" in lines[1]
+
+
+def test_an_integer_network_that_is_another_one_is_refused(runs, data, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for path in (runs / "plain-1").iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**result, "test_accuracy": result["test_accuracy"] - 1 / 60}))
+    with pytest.raises(methods.BenchmarkError, match=r"though every channel is certified exact$"):
+        methods.measure(folder, data, verify=False)
+
+
+def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
+    assert methods.main(["measure", str(tmp_path), "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {tmp_path}/result.json: the training's result is missing: finish the "
+                                       f"training first\n")
+    assert methods.main(["table", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {tmp_path}: must hold folders with a benchmark.json: measure them "
+                                       f"first\n")

@@ -142,12 +142,12 @@ def main(argv: list[str] | None = None) -> int:
         plan = made["recipe"]
         line = (f"{plan['name']}: {plan['epochs']} epochs of {made['training_images']} images of {plan['dataset']}, "
                 f"{made['validation_images']} validation and {made['test_images']} test images, to {made['output']}")
-    elif "checkpoint" not in made:
+    elif "test_accuracy" not in made:
         line = (f"{made['output']}: epoch {made['epoch']} of {made['epochs']}, network without spikes, "
                 f"validation accuracy {made['float_validation_accuracy']:.2%}, "
                 f"test accuracy {made['float_test_accuracy']:.2%} of {made['test_images']} images")
     else:
-        line = (f"{made['output']}/{made['checkpoint']}: epoch {made['epoch']} of {made['epochs']}, "
+        line = (f"{made['output']}/{made.get('checkpoint', 'best.pt')}: epoch {made['epoch']} of {made['epochs']}, "
                 f"validation accuracy {made['validation_accuracy']:.2%}, "
                 f"test accuracy {made['test_accuracy']:.2%} of {made['test_images']} images")
     print(line)  # noqa: T201

@@ -446,7 +446,7 @@ class Training:
                 result |= method.measure(self, test)
         if converted is not None:
             accuracy = exact.accuracy(converted, self.validation.images, self.validation.labels)
-            self._described(converted, best["epoch"], accuracy).save(self.best_path)
+            self._described(converted, best["epoch"], accuracy, **converted.provenance).save(self.best_path)
         if spiking or converted is not None:
             checkpoint = self._finish_checkpoint(test, recalibrated=converted is None)
             result |= {key: checkpoint.provenance[key] for key in

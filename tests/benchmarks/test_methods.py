@@ -12,15 +12,19 @@ from export import steps
 from tests.train.test_training import ARCHITECTURE, made
 from train.__main__ import main as train
 
-BASE = {"dataset": "mnist", "architecture": ARCHITECTURE, "epochs": 2, "batch_size": 16, "learning_rate": 0.01,
-        "validation_images": 20, "calibration_images": 20}
+SIDE = 28
+SMALL = {**ARCHITECTURE["layers"][0], "kernel": 5, "stride": 4}
+BASE = {"dataset": "mnist",
+        "architecture": {**ARCHITECTURE, "input": {**ARCHITECTURE["input"], "height": SIDE, "width": SIDE},
+                         "layers": [SMALL, *ARCHITECTURE["layers"][1:]]},
+        "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "validation_images": 20, "calibration_images": 20}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for prefix, count, seed in (("train", 100, 1), ("t10k", 60, 2)):
-        split = made(count, seed)
+        split = made(count, seed, side=SIDE)
         for name, array in ((f"{prefix}-images-idx3-ubyte", split.images[:, 0].numpy()),
                             (f"{prefix}-labels-idx1-ubyte", split.labels.numpy().astype(np.uint8))):
             head = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
@@ -33,7 +37,8 @@ def runs(tmp_path_factory, data):
     """Folder of three finished trainings: two seeds of one recipe, and one with spike times."""
     folder = tmp_path_factory.mktemp("runs")
     cat = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
-    for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, {"weights": "float", "methods": [cat]})):
+    times = {"weights": "float", "methods": [cat]}
+    for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times)):
         path = folder / f"{name}.json"
         path.write_text(json.dumps({**BASE, "name": name, **more}))
         assert train(["--recipe", str(path), "--data", str(data), "--unverified", "--quiet", "--seed", str(seed), "-o",
@@ -46,7 +51,7 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
     assert methods.main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
     assert capsys.readouterr().out.count("of 60 test images") == 3
     rows = [json.loads((runs / name / "benchmark.json").read_text()) for name in ("plain-1", "plain-2", "times-1")]
-    test = made(60, 2)
+    test = made(60, 2, side=SIDE)
     for row, name in zip(rows[:2], ("plain-1", "plain-2"), strict=True):
         network = files.load(runs / name / "network.safetensors")
         assert row["accuracy"] == steps.accuracy(network, test.images.numpy(), test.labels.numpy())

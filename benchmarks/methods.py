@@ -33,7 +33,7 @@ from train.methods.cat_network import CatNetwork
 from train.recipe import Recipe
 from train.training import TrainingError, load_trained, load_trained_recipe
 
-__all__ = ["BenchmarkError", "main", "measure", "table"]
+__all__ = ["BenchmarkError", "create_parser", "main", "measure", "table"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -47,7 +47,7 @@ MAX_FRACTION = 16
 #: What the papers say of themselves: method, data set, network, weights, accuracy, source, what differs from ours.
 PAPERS = (
     ("TSNN", "CIFAR-10", "VGG-9, 68 M", "ternary, all layers, T = 4", "89.07 %", "Wu et al. 2022, abstract",
-     "best test epoch, training script with the defects listed in train/methods; no pooling before layer 7"),
+     "best test epoch, training script with the defects named in training.md; no pooling before layer 7"),
     ("TSNN with shortcuts", "CIFAR-10", "VGG-9, 68 M", "ternary, all layers, T = 4", "89.91 %",
      "Wu et al. 2022, abstract", "as above"),
     ("TSNN", "CIFAR-100", "VGG-11, 68 M", "ternary, all layers, T = 4", "65.24 %", "Wu et al. 2022, abstract",
@@ -300,8 +300,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "", *papers, ""))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line: 0 done, 1 bad input, 2 usage."""
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.methods",
                                      description="Measure trainings in integers, and make docs/benchmarks.md of them.")
     commands = parser.add_subparsers(dest="task", required=True)
@@ -315,7 +315,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     tabling = commands.add_parser("table", help="write docs/benchmarks.md")
     tabling.add_argument("runs", metavar="RUNS", type=pathlib.Path, help="folder of measured folders")
     tabling.add_argument("-o", "--output", metavar="FILE", type=pathlib.Path, default=PAGE, help="write FILE instead")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line: 0 done, 1 bad input, 2 usage."""
+    arguments = create_parser().parse_args(argv)
     try:
         if arguments.task == "measure":
             for folder in arguments.runs:

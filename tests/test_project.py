@@ -22,7 +22,7 @@ ALLOWED = {
     "arch": set(),
     "boards": {"arch"},
     "environment": set(),
-    "benchmarks": {"arch", "export", "sim", "train"},
+    "benchmarks": {"arch", "export", "gateware", "sim", "train"},
     "export": {"arch", "sim", "train"},
     "firmware": {"arch"},
     "gateware": {"arch", "boards", "firmware", "sim"},

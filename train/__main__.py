@@ -19,7 +19,7 @@ from train.methods.method import MethodError
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from train.training import Training, TrainingError
 
-__all__ = ["create_parser", "main", "train"]
+__all__ = ["create_parser", "keep_freed_memory", "main", "train"]
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def create_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Tell glibc to reuse freed blocks: every step frees and allocates the same hundred megabytes.
 
     By default they go back to the system, and mapping them again costs a tenth to a half of the training time.
@@ -99,7 +99,7 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         raise TrainingError("compiled loops need g++, which is not installed: install it or give --no-compile")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    _keep_freed_memory()
+    keep_freed_memory()
     try:
         device = torch.device(arguments.device)
         torch.empty(1, device=device)

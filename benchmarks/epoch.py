@@ -1,0 +1,95 @@
+"""Time a training's epoch from some of its steps, on made images: ``python -m benchmarks.epoch --recipe cifar10-vgg7``.
+
+What is timed is what the training loop does in a step: distort a batch, forward, backward, optimiser. Loading,
+validation and saving are left out. The epoch is the median step times the steps of ``--images`` images.
+"""
+
+import argparse
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+import torch
+
+from train.__main__ import keep_freed_memory
+from train.augmentation import augment
+from train.datasets import Split
+from train.recipe import RecipeError, load_recipe
+from train.training import Training, TrainingError
+
+__all__ = ["create_parser", "main", "time_steps"]
+
+#: First steps that are not counted: memory grows and loops are compiled.
+WARM_UP = 3
+
+
+def time_steps(recipe_name: str, steps: int, images: int, epoch: int) -> tuple[list[float], int]:
+    """Return the seconds of ``steps`` steps as in epoch ``epoch``, from 0, and the steps of an epoch of ``images``.
+
+    Raises :exc:`RecipeError`, :exc:`TrainingError`.
+    """
+    recipe = load_recipe(recipe_name)
+    source = recipe.architecture["input"]
+    shape = tuple(source[side] for side in ("channels", "height", "width"))
+    generator = torch.Generator().manual_seed(0)
+
+    def made(count: int) -> Split:
+        pixels = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+        return Split(images=pixels, labels=torch.randint(0, recipe.architecture["layers"][-1]["classes"], (count,),
+                                                         generator=generator))
+
+    with tempfile.TemporaryDirectory() as folder:
+        training = Training(recipe=recipe, train=made(4 * recipe.batch_size), validation=made(1),
+                            folder=pathlib.Path(folder))
+        for method in training.methods:
+            method.begin_epoch(epoch)
+        seconds = []
+        for step in range(WARM_UP + steps):
+            began = time.perf_counter()
+            chosen = torch.randperm(len(training.train), generator=generator)[:recipe.batch_size]
+            training.step(augment(training.train.images[chosen], recipe.augmentation, generator),
+                          training.train.labels[chosen])
+            if step >= WARM_UP:
+                seconds.append(time.perf_counter() - began)
+    return seconds, images // recipe.batch_size
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch",
+                                     description="Time a training's epoch from some of its steps, on made images.")
+    parser.add_argument("--recipe", metavar="RECIPE", default="cifar10-vgg7",
+                        help="time RECIPE, of images (default: cifar10-vgg7, 1.2 million weights)")
+    parser.add_argument("--threads", metavar="N", type=int, help="use N threads (default: PyTorch's choice)")
+    parser.add_argument("--steps", metavar="N", type=int, default=20, help="time N steps (default: 20)")
+    parser.add_argument("--images", metavar="N", type=int, default=45000,
+                        help="count an epoch of N images (default: 45000, CIFAR-10 without validation images)")
+    parser.add_argument("--epoch", metavar="N", type=int, default=0,
+                        help="do what epoch N, from 0, does: time folded or not (default: 0)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line: 0 done, 1 bad input, 2 usage."""
+    arguments = create_parser().parse_args(argv)
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    try:
+        if arguments.steps < 1 or arguments.images < 1 or arguments.epoch < 0:
+            raise TrainingError("steps and images must be at least 1, the epoch at least 0")
+        seconds, count = time_steps(arguments.recipe, arguments.steps, arguments.images, arguments.epoch)
+    except (RecipeError, TrainingError) as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 1
+    median = statistics.median(seconds)
+    sys.stdout.write(f"{arguments.recipe}, {torch.get_num_threads()} threads: median step {median:.3f} s "
+                     f"({min(seconds):.3f} to {max(seconds):.3f}), {count} steps an epoch: {median * count:.0f} s\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

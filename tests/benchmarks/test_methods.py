@@ -9,6 +9,7 @@ import pytest
 from arch import files
 from benchmarks import methods
 from export import steps
+from sim.latency import accuracy_over_time
 from tests.train.test_training import ARCHITECTURE, made
 from train.__main__ import main as train
 
@@ -34,11 +35,12 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, data):
-    """Folder of three finished trainings: two seeds of one recipe, and one with spike times."""
+    """Folder of finished trainings: two seeds of one recipe, one with spike times, one converted."""
     folder = tmp_path_factory.mktemp("runs")
     cat = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
     times = {"weights": "float", "methods": [cat]}
-    for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times)):
+    converted = {"weights": "binary", "methods": [{"kind": "conversion", "timesteps": 8, "calibration_images": 50}]}
+    for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times), ("converted", 1, converted)):
         path = folder / f"{name}.json"
         path.write_text(json.dumps({**BASE, "name": name, **more}))
         assert train(["--recipe", str(path), "--data", str(data), "--unverified", "--quiet", "--seed", str(seed), "-o",
@@ -68,6 +70,20 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
     assert lines[0].startswith("| plain, 2 seeds | mnist | none | ")
     assert f"| {(first + second) / 2:.2f} ± {abs(first - second) / 2:.2f} % |" in lines[0]
     assert f"| {100 * rows[2]['accuracy']:.2f} % |" in lines[1]
+
+
+def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
+    row = methods.measure(runs / "converted-1", data, verify=False)
+    assert len(row["accuracy_by_step"]) == row["timesteps"] == 8
+    assert row["accuracy_by_step"][-1] == row["accuracy"]
+    network = files.load(runs / "converted-1" / "network.safetensors")
+    test = made(60, 2, side=SIDE)
+    assert row["accuracy_by_step"] == accuracy_over_time(network, test.images.numpy(), test.labels.numpy())
+    assert [entry["tolerance"] for entry in row["early_exit"]] == [0.0, 0.001, 0.005]
+    assert all(1 <= entry["mean_timesteps"] <= 8 for entry in row["early_exit"])
+    page = methods.table([row])
+    assert "## Accuracy over time" in page
+    assert f"| converted, seed 1 | {100 * row['accuracy_by_step'][0]:.2f} % |" in page
 
 
 def test_an_integer_network_that_is_another_one_is_refused(runs, data, tmp_path):

@@ -15,8 +15,11 @@ timestep). Where both are equal, the network is also that of real numbers: the c
 membrane meets a threshold within the last bits of float64.
 """
 
+import argparse
 import dataclasses
-from collections.abc import Mapping
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -25,7 +28,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from arch.network import Reset
+from arch import provenance, ttfs_files
+from arch.network import NetworkError, Reset
 from arch.ttfs import (
     Convolution,
     EarliestPool,
@@ -38,11 +42,12 @@ from arch.ttfs import (
     membrane_range,
 )
 from arch.widths import ChannelRange
-from export.certificate import RealNeuron, real_bounds
+from export.certificate import RealNeuron, RealValueError, real_bounds
 from sim.ttfs import Reference
 from train.methods.cat_network import CatLayer, CatNetwork, exact_forward
+from train.training import TrainingError, load_trained
 
-__all__ = ["Verification", "accuracy", "convert", "verify"]
+__all__ = ["Verification", "accuracy", "convert", "create_parser", "main", "verify"]
 
 #: Images that are verified at once.
 _BATCH = 100
@@ -193,3 +198,59 @@ def verify(network: CatNetwork, converted: Network, images: npt.NDArray[np.uint8
 def accuracy(network: Network, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> float:
     """Return the share of images that the integer reference classifies as labelled."""
     return float(np.mean(Reference(network).run(images).classes == labels))
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.ttfs",
+        description="Convert a finished conversion-aware training to the integer network with spike times.")
+    parser.add_argument("run", metavar="RUN", type=pathlib.Path, help="folder that python -m train filled")
+    parser.add_argument("-o", "--output", metavar="FILE", type=pathlib.Path, required=True,
+                        help="write the network to FILE")
+    parser.add_argument("--verify-images", metavar="N", type=int, default=32,
+                        help="compare every spike time on N images of noise (default: 32)")
+    return parser
+
+
+def _export(arguments: argparse.Namespace, command: str) -> str:
+    if arguments.verify_images < 1:
+        raise ValueError(f"--verify-images must be 1 or more, not {arguments.verify_images}")
+    if not arguments.output.resolve().parent.is_dir():
+        raise ValueError(f"{arguments.output}: folder {arguments.output.resolve().parent} must exist")
+    network = load_trained(arguments.run)
+    if not isinstance(network, CatNetwork):
+        raise ValueError(f"{arguments.run}: holds a training without spike times: give its checkpoint to "
+                         f"python -m export")
+    converted = convert(network, {"name": arguments.output.stem, "command": command,
+                                  "revision": provenance.revision()})
+    source = converted.input
+    noise = np.random.default_rng(0).integers(
+        0, 256, (arguments.verify_images, source.channels, source.height, source.width), dtype=np.uint8)
+    found = verify(network, converted, noise)
+    if any(found.mismatches) or found.scores:
+        raise ValueError(f"{sum(found.mismatches)} spike times and {found.scores} scores differ from the trained "
+                         f"network's, which must not be: please report it")
+    ttfs_files.save(converted, arguments.output)
+    code = converted.code
+    exact = "yes, all thresholds are those of exact arithmetic" if converted.metadata["exact"] else (
+        "equal to the trained network, but not all thresholds are those of exact arithmetic")
+    return (f"code: T = {code.timesteps}, tau = {code.tau}, {code.bits}-bit weights, {code.fraction} fractional bits\n"
+            f"verified: {sum(found.places)} places and all scores of {len(noise)} images of noise are equal\n"
+            f"exact: {exact}\nsha256: {ttfs_files.digest(converted)}\nwritten: {arguments.output}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line: 0 done, 1 bad input, 2 usage."""
+    arguments = create_parser().parse_args(argv)
+    try:
+        text = _export(arguments, provenance.command_line("export.ttfs", argv))
+    except (TrainingError, NetworkError, RealValueError, ValueError, OSError) as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 1
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

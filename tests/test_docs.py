@@ -32,7 +32,8 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.__main__", "export": "export.__main__", "sim": "sim.__main__",
            "gateware.build": "gateware.build", "firmware.host": "firmware.host",
-           "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch"}
+           "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch",
+           "export.ttfs": "export.ttfs"}
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

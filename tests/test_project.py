@@ -32,7 +32,7 @@ ALLOWED = {
 
 #: Who may import what is heavy; the rest must run without it.
 HEAVY = {
-    "torch": {"export", "train"},
+    "torch": {"benchmarks", "export", "train"},
     "matplotlib": {"train"},
     "tqdm": {"train"},
     "tonic": {"train"},

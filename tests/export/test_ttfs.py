@@ -15,8 +15,10 @@ from arch import ttfs_files
 from arch.ttfs import Convolution, EarliestPool, FullyConnected, Network, Readout, layer_widths, membrane_range
 from export import ttfs
 from sim.ttfs import Reference
+from tests.train.test_training import training
 from train.methods import cat_network
 from train.methods.cat_network import CatLayer, build_cat_network, exact_forward
+from train.training import load_trained
 
 SEED = 51
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
@@ -296,3 +298,38 @@ def test_the_example_on_the_page_prints_what_it_says(capsys):
     torch.manual_seed(SEED)
     exec(program, {})
     assert capsys.readouterr().out.strip() == program.rpartition("# ")[2].strip()
+
+
+def trained(folder, name, **more):
+    """A finished training of two steps."""
+    run = training(folder / name, name=name, epochs=1, batch_size=50, **more)
+    run.run()
+    return str(run.folder)
+
+
+def test_command_converts_a_training_and_repeats_its_scores(tmp_path, capsys):
+    method = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
+    folder = trained(tmp_path, "times", weights="float", methods=(method,))
+    output = tmp_path / "times.safetensors"
+    assert ttfs.main([folder, "-o", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("code: T = 8, tau = 2, 5-bit weights, 16 fractional bits\nverified: ")
+    converted = ttfs_files.load(output)
+    images = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(SEED))
+    scores, _ = exact_forward(load_trained(pathlib.Path(folder)), images)
+    ours = Reference(converted).run(images.numpy()).scores * 2.0**-converted.code.unit_bits
+    assert np.array_equal(ours, scores.numpy())
+
+
+def test_what_has_no_spike_times_gets_one_line(tmp_path, capsys):
+    folder = trained(tmp_path, "plain")
+    output = str(tmp_path / "out.safetensors")
+    for arguments, line in (
+            ([folder, "-o", output], (f"{folder}: holds a training without spike times: give its checkpoint to python "
+                                      f"-m export")),
+            ([str(tmp_path / "none"), "-o", output], (f"{tmp_path}/none/best.pt: there is no finished training of that "
+                                                      f"recipe: train it first, into {tmp_path}/none")),
+            ([folder, "-o", f"{tmp_path}/no/out"], f"{tmp_path}/no/out: folder {tmp_path}/no must exist"),
+            ([folder, "-o", output, "--verify-images", "0"], "--verify-images must be 1 or more, not 0")):
+        assert ttfs.main(arguments) == 1
+        assert capsys.readouterr().err == f"ERROR: {line}\n"

@@ -17,6 +17,7 @@ import torch
 from train.__main__ import keep_freed_memory
 from train.augmentation import augment
 from train.datasets import Split
+from train.methods.method import MethodError
 from train.recipe import RecipeError, load_recipe
 from train.training import Training, TrainingError
 
@@ -24,12 +25,14 @@ __all__ = ["create_parser", "main", "time_steps"]
 
 #: First steps that are not counted: memory grows and loops are compiled.
 WARM_UP = 3
+#: Made training images, for methods that measure something on some thousands.
+MADE = 4096
 
 
 def time_steps(recipe_name: str, steps: int, images: int, epoch: int) -> tuple[list[float], int]:
     """Return the seconds of ``steps`` steps as in epoch ``epoch``, from 0, and the steps of an epoch of ``images``.
 
-    Raises :exc:`RecipeError`, :exc:`TrainingError`.
+    Raises :exc:`RecipeError`, :exc:`MethodError`, :exc:`TrainingError`.
     """
     recipe = load_recipe(recipe_name)
     source = recipe.architecture["input"]
@@ -42,7 +45,8 @@ def time_steps(recipe_name: str, steps: int, images: int, epoch: int) -> tuple[l
                                                          generator=generator))
 
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(recipe=recipe, train=made(4 * recipe.batch_size), validation=made(1),
+        training = Training(recipe=recipe, train=made(max(4 * recipe.batch_size, MADE)),
+                            validation=made(1),
                             folder=pathlib.Path(folder))
         for method in training.methods:
             method.begin_epoch(epoch)
@@ -82,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.steps < 1 or arguments.images < 1 or arguments.epoch < 0:
             raise TrainingError("steps and images must be at least 1, the epoch at least 0")
         seconds, count = time_steps(arguments.recipe, arguments.steps, arguments.images, arguments.epoch)
-    except (RecipeError, TrainingError) as error:
+    except (RecipeError, MethodError, TrainingError) as error:
         sys.stderr.write(f"ERROR: {error}\n")
         return 1
     median = statistics.median(seconds)

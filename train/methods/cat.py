@@ -6,6 +6,8 @@ during training), the coding and the 5-bit logarithmic weights; base 2, the form
 of the codes are a reconstruction (``ALGORITHMS.md`` 3.3). Values are those of :class:`arch.ttfs.TimeCode`.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -65,6 +67,19 @@ def decode_time(times: Tensor, T: int, tau: int, theta0: float, *, fraction: int
     return torch.cat([values, values.new_zeros(1)]).to(times.device, dtype)[times]
 
 
+def _largest_level(x: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Return the largest of ``levels``, which fall, that is no more than ``x``, or 0: in the type of ``x``."""
+    value = torch.zeros_like(x)
+    for level in reversed(levels):
+        value = torch.where(x >= level, level, value)
+    return value
+
+
+@functools.cache
+def _compiled_largest_level() -> Callable[..., Tensor]:
+    return torch.compile(_largest_level, dynamic=False)
+
+
 class _StraightThrough(torch.autograd.Function):
     """A given value, with the gradient 1 where ``0 < x < theta0``, else 0."""
 
@@ -84,11 +99,16 @@ def phi_clip(x: Tensor, theta0: float) -> Tensor:
     return _StraightThrough.apply(x, x.detach().clamp(0, theta0), theta0)  # type: ignore[no-any-return]
 
 
-def phi_ttfs(x: Tensor, T: int, tau: int, theta0: float, *, fraction: int = 16) -> Tensor:
+def phi_ttfs(x: Tensor, T: int, tau: int, theta0: float, *, fraction: int = 16, compiled: bool = False) -> Tensor:
     """Return what the spike of each value stands for: the largest ``theta(t)`` up to ``x``, or 0.
 
-    Parameters as of :func:`encode_time`. The gradient is that of :func:`phi_clip`.
+    Parameters as of :func:`encode_time`; ``compiled`` as of :func:`train.neurons.pif`. The gradient is that of
+    :func:`phi_clip`.
     """
+    if compiled:
+        levels = tuple(thresholds(T, tau, theta0, fraction=fraction).tolist())
+        value = _compiled_largest_level()(x.detach(), levels)
+        return _StraightThrough.apply(x, value, theta0)  # type: ignore[no-any-return]
     times = encode_time(x, T, tau, theta0, fraction=fraction)
     value = decode_time(times, T, tau, theta0, fraction=fraction, dtype=x.dtype)
     return _StraightThrough.apply(x, value, theta0)  # type: ignore[no-any-return]
@@ -114,6 +134,7 @@ class TtfsActivation(nn.Module):
         self.tau = tau
         self.theta0 = theta0
         self.fraction = fraction
+        self.compiled = False
         # Refuses what is wrong now and not in the first forward.
         self.thresholds()
         self.set_mode(mode)
@@ -147,7 +168,8 @@ class TtfsActivation(nn.Module):
         if self.mode == "clip":
             return phi_clip(x, self.theta0)
         exact = x if x.dtype == torch.float64 else x.float()
-        return phi_ttfs(exact, self.T, self.tau, self.theta0, fraction=self.fraction).to(x.dtype)
+        return phi_ttfs(exact, self.T, self.tau, self.theta0, fraction=self.fraction,
+                        compiled=self.compiled).to(x.dtype)
 
 
 class LogQuantiser(Quantiser):

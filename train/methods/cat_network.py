@@ -150,7 +150,10 @@ class CatNetwork(nn.Module):
         """Nothing to keep in bounds: thresholds are not learned."""
 
     def use_compiled(self, compiled: bool) -> None:
-        """No loops to compile."""
+        """Choose whether activations are compiled (needs g++ on a CPU)."""
+        for module in self.modules():
+            if isinstance(module, TtfsActivation):
+                module.compiled = compiled
 
     def forward(self, images: Tensor, maps: list[Tensor] | None = None, *, by_step: bool = False,
                 attached: list[Tensor] | None = None) -> Tensor:

@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import hypothesis
 import hypothesis.strategies as st
@@ -248,3 +249,19 @@ def test_all_codes_are_used(bits, p):
     weight = torch.exp2(-torch.linspace(0, 40, 2000))[None]
     codes, _ = LogQuantiser(bits, p).integer_codes(weight)
     assert sorted(set(codes[0].tolist())) == list(range(2**(bits - 1)))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_activation_is_the_same(dtype):
+    levels = thresholds(24, 4, 0.7).to(dtype)
+    # On every threshold, a step below and above it, far away, and not a number of any table.
+    x = torch.cat([levels, torch.nextafter(levels, levels.new_zeros(())), torch.nextafter(levels, levels + 1),
+                   torch.linspace(-1, 2, 1000, dtype=dtype)]).requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    plain, compiled = phi_ttfs(x, 24, 4, 0.7), phi_ttfs(y, 24, 4, 0.7, compiled=True)
+    assert torch.equal(plain, compiled)
+    plain.sum().backward()
+    compiled.sum().backward()
+    assert torch.equal(x.grad, y.grad)

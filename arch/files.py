@@ -1,8 +1,7 @@
 """The network file: a safetensors file with a versioned JSON header and its own hashes.
 
-The layout is that of safetensors: 8 bytes, the length of the header (unsigned, little-endian); the header, a JSON
-object; then the tensors, back to back. ``docs/formats.md`` describes every byte. The header names the tensors and, in
-``__metadata__``, holds five strings:
+The container is that of :mod:`arch.container`, which checks sizes, hashes and form; ``docs/formats.md`` describes every
+byte. Its five strings are
 
 ===================  ===============================================================================================
 sterna_network       version of the format, "1"
@@ -12,24 +11,21 @@ metadata             facts that change no result, JSON: name, data set, measured
 metadata_sha256      SHA-256 over the text of ``metadata``
 ===================  ===============================================================================================
 
-There is one file for one network: JSON has sorted keys and no spaces, tensors are in the order of the layers. A file
-in any other form is refused, so that no altered byte goes unnoticed. Nothing in a file is executed, and nothing is
-allocated before its size is checked against the file's.
+There is one file for one network, with the tensors in the order of the layers. A file in any other form is refused, so
+that no altered byte goes unnoticed.
 """
 
-import hashlib
-import json
 import math
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from arch import ternary
+from arch import container, ternary
+from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from arch.network import (
     Convolution,
     Encoding,
@@ -50,12 +46,10 @@ __all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "
 
 #: Version of the format; a file of another version is refused.
 VERSION = 1
-#: Largest network file that is read, in bytes.
-MAX_FILE_BYTES = 2**30
-#: Largest header that is read or written, in bytes.
-MAX_HEADER_BYTES = 2**24
 
-_METADATA_KEYS = ("sterna_network", "network", "content_sha256", "metadata", "metadata_sha256")
+_FORMAT = container.Format(key="sterna_network", version=VERSION,
+                           stranger="not a Sterna network: the header names no version")
+_INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point")
 _NEURON_KEYS = ("fraction", "reset", "leak_shift")
 #: Keys that are written only where a layer has them: files of plain chains stay as they are, byte for byte.
 _OPTIONAL_KEYS = {Convolution.kind: ("pool", "shortcut"), FullyConnected.kind: ("shortcut",)}
@@ -66,11 +60,6 @@ _LAYER_KEYS = {
     Readout.kind: ("kind", "shape"),
 }
 _CONSTANTS = ("threshold", "bias", "initial")
-_DTYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype("u1"), "I64": np.dtype("<i8")}
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:
@@ -92,7 +81,7 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
 
 def _describe(network: Network) -> str:
     source = network.input
-    return _canonical({
+    return container.canonical({
         "input": {"encoding": source.encoding.value, "channels": source.channels, "height": source.height,
                   "width": source.width, "zero_point": source.zero_point},
         "timesteps": network.timesteps,
@@ -100,7 +89,7 @@ def _describe(network: Network) -> str:
     })
 
 
-def _tensors(network: Network) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
+def _tensors(network: Network) -> Iterator[container.Tensor]:
     for index, layer in enumerate(network.layers):
         if isinstance(layer, OrPool):
             continue
@@ -110,47 +99,15 @@ def _tensors(network: Network) -> Iterator[tuple[str, str, npt.NDArray[Any]]]:
                 yield f"{index}.{name}", "I64", getattr(layer.neurons, name).astype("<i8")
 
 
-def _content_digest(description: str, data: bytes) -> str:
-    return hashlib.sha256(description.encode(errors="surrogatepass") + b"\0" + data).hexdigest()
-
-
-def _data(network: Network) -> bytes:
-    return b"".join(array.tobytes() for _, _, array in _tensors(network))
-
-
 def digest(network: Network) -> str:
     """SHA-256 of what ``network`` computes, as 64 hexadecimal digits. Its metadata do not count."""
-    return _content_digest(_describe(network), _data(network))
-
-
-def _header(metadata: Mapping[str, str], tensors: Mapping[str, Mapping[str, Any]]) -> bytes:
-    # The order of the tensors is that of their data, so keys are not sorted here.
-    header = json.dumps({"__metadata__": dict(sorted(metadata.items())), **tensors}, separators=(",", ":")).encode()
-    return header + b" " * (-len(header) % 8)
+    return container.digest(_describe(network), _tensors(network))
 
 
 def dumps(network: Network) -> bytes:
     """Content of the file of ``network``; raises :exc:`NetworkError` for metadata that are not JSON."""
-    try:
-        metadata = _canonical(dict(network.metadata))
-    except (TypeError, ValueError, RecursionError):
-        raise NetworkError("metadata must hold only finite JSON values") from None
-    description, data = _describe(network), _data(network)
-    tensors: dict[str, dict[str, Any]] = {}
-    offset = 0
-    for name, dtype, array in _tensors(network):
-        tensors[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
-        offset += array.nbytes
-    header = _header({
-        "sterna_network": str(VERSION),
-        "network": description,
-        "content_sha256": _content_digest(description, data),
-        "metadata": metadata,
-        "metadata_sha256": hashlib.sha256(metadata.encode()).hexdigest(),
-    }, tensors)
-    if len(header) > MAX_HEADER_BYTES:
-        raise NetworkError(f"header must be at most {MAX_HEADER_BYTES} bytes, not {len(header)}: metadata are too long")
-    return len(header).to_bytes(8, "little") + header + data
+    return container.dumps(_FORMAT, _describe(network), _tensors(network), network.metadata,
+                           max_header_bytes=MAX_HEADER_BYTES)
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -184,170 +141,37 @@ def load(path: str | os.PathLike[str]) -> Network:
     :exc:`OSError`
         If the file cannot be read.
     """
-    path = pathlib.Path(path)
-    with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    try:
-        return loads(content)
-    except NetworkError as error:
-        raise NetworkError(f"{path}: {error}") from None
+    return container.load(path, loads, max_file_bytes=MAX_FILE_BYTES)
 
 
 def loads(content: bytes) -> Network:
     """Read and check the content of a network file; the inverse of :func:`dumps`. Raises :exc:`NetworkError`."""
-    if len(content) > MAX_FILE_BYTES:
-        raise NetworkError(f"file must be at most {MAX_FILE_BYTES} bytes")
-    if len(content) < 8:
-        raise NetworkError(f"file is truncated: {len(content)} bytes, and the first 8 are the header's length")
-    length = int.from_bytes(content[:8], "little")
-    if length > MAX_HEADER_BYTES:
-        raise NetworkError(f"header must be at most {MAX_HEADER_BYTES} bytes, not {length}: not a network file")
-    if len(content) < 8 + length:
-        raise NetworkError(f"file is truncated: {len(content)} bytes, and the header ends at {8 + length}")
-    header, data = content[8:8 + length], content[8 + length:]
-    metadata, tensors = _split(_json("header", header))
-    if metadata["sterna_network"] != str(VERSION):
-        raise NetworkError(f"version must be {VERSION}, not {_short(metadata['sterna_network'])}")
-    _check_offsets(tensors, len(data))
-    if metadata["content_sha256"] != _content_digest(metadata["network"], data):
-        raise NetworkError("network does not match its SHA-256: the file was altered")
-    if metadata["metadata_sha256"] != hashlib.sha256(metadata["metadata"].encode(errors="surrogatepass")).hexdigest():
-        raise NetworkError("metadata do not match their SHA-256: the file was altered")
-    network = _build(_json("network", metadata["network"]), _json("metadata", metadata["metadata"]), tensors, data)
-    if dumps(network) != content:
-        raise NetworkError("header is not in canonical form: the file was altered, or written by another program")
+    description, metadata, reader = container.loads(_FORMAT, content, max_file_bytes=MAX_FILE_BYTES,
+                                                    max_header_bytes=MAX_HEADER_BYTES)
+    network = _build(description, metadata, reader)
+    container.check_canonical(content, dumps(network))
     return network
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key appears twice")
-    return found
-
-
-def _json(where: str, text: bytes | str) -> dict[str, Any]:
-    try:
-        decoded = text.decode() if isinstance(text, bytes) else text
-        value = json.loads(decoded, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise NetworkError(f"{where} must be a JSON object: not a network file, or altered") from None
-    if not isinstance(value, dict):
-        raise NetworkError(f"{where} must be a JSON object, not {_short(value)}")
-    return value
-
-
-def _keys(where: str, value: Any, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise NetworkError(f"{where} must be an object, not {_short(value)}")
-    if not set(keys) <= set(value) <= {*keys, *optional}:
-        may = f" and may have {', '.join(optional)}" if optional else ""
-        raise NetworkError(f"{where} must have the keys {', '.join(keys)}{may}, not {_short(', '.join(value))}")
-    return value
-
-
-def _split(header: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
-    metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or "sterna_network" not in metadata:
-        raise NetworkError("not a Sterna network: the header names no version")
-    for key, value in metadata.items():
-        if not isinstance(value, str):
-            raise NetworkError(f"header {_short(key)} must be a string, not {_short(value)}")
-    # The version comes first: another one may have other keys.
-    if metadata["sterna_network"] == str(VERSION):
-        _keys("header", metadata, _METADATA_KEYS)
-    return metadata, header
-
-
-def _natural(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_FILE_BYTES * 4
-
-
-def _check_offsets(tensors: dict[str, Any], size: int) -> None:
-    """Check that the tensors fill the ``size`` bytes of data exactly, one after the other."""
-    end = 0
-    for name, tensor in tensors.items():
-        where = f"tensor {_short(name)}"
-        _keys(where, tensor, ("dtype", "shape", "data_offsets"))
-        dtype = _DTYPES.get(tensor["dtype"]) if isinstance(tensor["dtype"], str) else None
-        if dtype is None:
-            raise NetworkError(f"{where} must be U8 or I64, not {_short(tensor['dtype'])}")
-        shape, offsets = tensor["shape"], tensor["data_offsets"]
-        if not isinstance(shape, list) or len(shape) != 1 or not _natural(shape[0]):
-            raise NetworkError(f"{where} must have one dimension, not shape {_short(shape)}")
-        expected = [end, end + shape[0] * dtype.itemsize]
-        if offsets != expected:
-            raise NetworkError(f"{where} must be at bytes {expected[0]} to {expected[1]}, not {_short(offsets)}")
-        end = expected[1]
-    if end > size:
-        raise NetworkError(f"file is truncated: {size} bytes of tensors, and the header promises {end}")
-    if end < size:
-        raise NetworkError(f"file must end after {end} bytes of tensors, not {size}")
-
-
-def _build(description: dict[str, Any], metadata: dict[str, Any], tensors: dict[str, Any], data: bytes) -> Network:
-    _keys("network", description, ("input", "timesteps", "layers"))
-    source = dict(_keys("input", description["input"], ("encoding", "channels", "height", "width", "zero_point")))
+def _build(description: dict[str, Any], metadata: dict[str, Any], reader: container.Reader) -> Network:
+    container.check_keys("network", description, ("input", "timesteps", "layers"))
+    source = dict(container.check_keys("input", description["input"], _INPUT_KEYS))
     try:
         source["encoding"] = Encoding(source["encoding"])
     except ValueError:
-        raise NetworkError(f"input encoding must be pixels or events, not {_short(source['encoding'])}") from None
-    if not isinstance(description["layers"], list):
-        raise NetworkError(f"layers must be a list, not {_short(description['layers'])}")
-    reader = _Reader(tensors, data)
-    layers = []
-    for index, layer in enumerate(description["layers"]):
-        try:
-            layers.append(_build_layer(index, layer, reader))
-        except NetworkError as error:
-            raise NetworkError(f"layer {index}: {error}") from None
+        raise NetworkError(f"input encoding must be pixels or events, "
+                           f"not {container.short(source['encoding'])}") from None
+    described = container.check_list("layers", description["layers"])
+    layers = container.build_layers(described, lambda index, layer: _build_layer(index, layer, reader))
     reader.finish()
-    return Network(input=Input(**source), layers=tuple(layers), timesteps=description["timesteps"], metadata=metadata)
+    return Network(input=Input(**source), layers=layers, timesteps=description["timesteps"], metadata=metadata)
 
 
-class _Reader:
-    """Gives out each tensor once, and knows whether one is left."""
-
-    def __init__(self, tensors: dict[str, Any], data: bytes):
-        self._tensors = dict(tensors)
-        self._data = data
-
-    def take(self, name: str, dtype: str, count: int) -> npt.NDArray[Any]:
-        if name not in self._tensors:
-            raise NetworkError(f"tensor {name!r} is missing")
-        tensor = self._tensors.pop(name)
-        if tensor["dtype"] != dtype:
-            raise NetworkError(f"tensor {name!r} must be {dtype}, not {tensor['dtype']}")
-        if tensor["shape"] != [count]:
-            raise NetworkError(f"tensor {name!r} must have shape [{count}], not {_short(tensor['shape'])}")
-        start, end = tensor["data_offsets"]
-        return np.frombuffer(self._data[start:end], dtype=_DTYPES[dtype])
-
-    def finish(self) -> None:
-        if self._tensors:
-            raise NetworkError(f"tensor {_short(next(iter(self._tensors)))} belongs to no layer")
-
-
-def _build_layer(index: int, layer: Any, reader: _Reader) -> Layer:
-    kind = layer.get("kind") if isinstance(layer, dict) else None
-    if not isinstance(kind, str) or kind not in _LAYER_KEYS:
-        raise NetworkError(f"kind must be {', '.join(_LAYER_KEYS)}, not {_short(kind)}")
-    _keys(kind, layer, _LAYER_KEYS[kind], _OPTIONAL_KEYS.get(kind, ()))
+def _build_layer(index: int, layer: Any, reader: container.Reader) -> Layer:
+    kind = container.check_kind(layer, _LAYER_KEYS, _OPTIONAL_KEYS)
     if kind == OrPool.kind:
         return OrPool(size=layer["size"])
-    shape = layer["shape"]
-    dimensions = 4 if kind == Convolution.kind else 2
-    if not isinstance(shape, list) or len(shape) != dimensions or not all(_natural(size) and size for size in shape):
-        raise NetworkError(f"shape must be {dimensions} positive integers, not {_short(shape)}")
+    shape = container.check_shape(layer["shape"], 4 if kind == Convolution.kind else 2)
     # The tensor is in the file already, so this bounds what unpacking allocates.
     packed = reader.take(f"{index}.weights", "U8", -(-math.prod(shape) // 4))
     try:
@@ -360,7 +184,7 @@ def _build_layer(index: int, layer: Any, reader: _Reader) -> Layer:
     try:
         reset = Reset(layer["reset"])
     except ValueError:
-        raise NetworkError(f"reset must be subtract or zero, not {_short(layer['reset'])}") from None
+        raise NetworkError(f"reset must be subtract or zero, not {container.short(layer['reset'])}") from None
     neurons = Neurons(**constants, fraction=layer["fraction"], reset=reset, leak_shift=layer["leak_shift"])
     shortcut = layer.get("shortcut")
     if kind == FullyConnected.kind:

@@ -13,11 +13,15 @@ of :func:`torch.flatten`) and produces ``(neurons, 1, 1)``.
 Two things leave the plain chain. A layer with a ``shortcut`` sees the sum of its own map and of the spikes of an
 earlier layer, values 0 to 2; the sum is an input, never a map of its own. A convolution with a ``pool`` gives its
 neurons the currents summed over windows.
+
+Limits, checks and shapes of maps are those of :mod:`arch.ttfs` too, so each is a function of its own.
 """
 
 import dataclasses
 import enum
-from collections.abc import Iterator, Mapping
+import math
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,6 +50,16 @@ __all__ = [
     "Readout",
     "Reset",
     "Shape",
+    "check_classes",
+    "check_fan_in",
+    "check_integer",
+    "check_kernel",
+    "check_map",
+    "check_neurons",
+    "check_order",
+    "convolved_shape",
+    "freeze",
+    "pooled_shape",
     "shortcut_of",
 ]
 
@@ -99,12 +113,20 @@ class Encoding(enum.Enum):
     EVENTS = "events"
 
 
-def _check_integer(where: str, value: Any, low: int, high: int) -> None:
+def check_integer(where: str, value: Any, low: int, high: int) -> None:
+    """Check that ``value`` is an integer from ``low`` to ``high``; raises :exc:`NetworkError`."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise NetworkError(f"{where} must be an integer from {low} to {high}, not {value!r}")
 
 
-def _freeze(where: str, array: Any, dtype: type[np.signedinteger], dimensions: int) -> npt.NDArray:
+def freeze(where: str, array: Any, dtype: type[np.signedinteger], dimensions: int) -> npt.NDArray:
+    """Return a read-only copy of ``array``.
+
+    Raises
+    ------
+    :exc:`NetworkError`
+        If it is not an array of ``dtype`` with that many ``dimensions``, or is empty.
+    """
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise NetworkError(f"{where} must be an array of {np.dtype(dtype).name}, not {kind}")
@@ -114,6 +136,79 @@ def _freeze(where: str, array: Any, dtype: type[np.signedinteger], dimensions: i
     array = array.copy()
     array.flags.writeable = False
     return array
+
+
+def check_map(channels: Any, height: Any, width: Any) -> None:
+    """Check the size of an input map, channels 1 to 64, sides 1 to :data:`MAX_SIDE`; raises :exc:`NetworkError`."""
+    check_integer("input channels", channels, 1, 64)
+    check_integer("input height", height, 1, MAX_SIDE)
+    check_integer("input width", width, 1, MAX_SIDE)
+
+
+def check_kernel(weights: Weights) -> None:
+    """Check the sizes of a convolution's ``weights``, ``[out, in, kernel, kernel]``; raises :exc:`NetworkError`."""
+    out, into, rows, columns = weights.shape
+    if rows != columns or not 1 <= rows <= MAX_KERNEL:
+        raise NetworkError(f"kernel must be square, 1 x 1 to {MAX_KERNEL} x {MAX_KERNEL}, "
+                           f"not {rows} x {columns}")
+    if max(out, into) > MAX_CHANNELS:
+        raise NetworkError(f"channels must be at most {MAX_CHANNELS}, not {max(out, into)}")
+
+
+def check_neurons(weights: Weights) -> None:
+    """Check the number of neurons of ``weights``, ``[neurons, inputs]``; raises :exc:`NetworkError`."""
+    if weights.shape[0] > MAX_CHANNELS:
+        raise NetworkError(f"neurons must be at most {MAX_CHANNELS}, not {weights.shape[0]}")
+
+
+def check_classes(weights: Weights) -> None:
+    """Check the number of classes of ``weights``, ``[classes, inputs]``; raises :exc:`NetworkError`."""
+    if not 2 <= weights.shape[0] <= MAX_CLASSES:
+        raise NetworkError(f"classes must be 2 to {MAX_CLASSES}, not {weights.shape[0]}")
+
+
+def check_fan_in(weights: Weights, shape: Shape) -> None:
+    """Check that ``weights``, ``[out, inputs]``, fit a map of ``shape``; raises :exc:`NetworkError`."""
+    inputs = math.prod(shape)
+    if weights.shape[1] != inputs:
+        raise NetworkError(f"weights must have {inputs} inputs for a map of {shape}, "
+                           f"not {weights.shape[1]}")
+
+
+def convolved_shape(weights: Weights, shape: Shape, stride: int, padding: int) -> Shape:
+    """Shape of the convolution of a map of ``shape`` with ``weights``; raises :exc:`NetworkError`."""
+    channels, height, width = shape
+    out, into, kernel, _ = weights.shape
+    if into != channels:
+        raise NetworkError(f"weights must have {channels} input channels, not {into}")
+    height, width = height + 2 * padding, width + 2 * padding
+    if min(height, width) < kernel:
+        raise NetworkError(f"kernel {kernel} must fit in the padded map of {height} x {width}")
+    return out, (height - kernel) // stride + 1, (width - kernel) // stride + 1
+
+
+def pooled_shape(shape: Shape, size: int) -> Shape:
+    """Shape of a map of ``shape`` after a pool of whole ``size x size`` windows; raises :exc:`NetworkError`."""
+    channels, height, width = shape
+    if min(height, width) < size:
+        raise NetworkError(f"pool size {size} must fit in the map of {height} x {width}")
+    return channels, height // size, width // size
+
+
+def check_order(index: int, layers: Sequence[Any], kinds: types.UnionType, readout: type) -> None:
+    """Check that layer ``index`` is one of ``kinds``, and a ``readout`` exactly if it is the last of ``layers``.
+
+    Raises
+    ------
+    :exc:`NetworkError`
+        If it is not.
+    """
+    last = index == len(layers) - 1
+    if not isinstance(layers[index], kinds):
+        raise NetworkError(f"layer {index} must be a layer, not {type(layers[index]).__name__}")
+    if isinstance(layers[index], readout) != last:
+        raise NetworkError(f"layer {index} must {'' if last else 'not '}be a readout: "
+                           f"a network has one, at its end")
 
 
 def _check_ternary(where: str, weights: Weights) -> None:
@@ -146,9 +241,7 @@ class Input:
     def __post_init__(self) -> None:
         if not isinstance(self.encoding, Encoding):
             raise NetworkError(f"input encoding must be an Encoding, not {self.encoding!r}")
-        _check_integer("input channels", self.channels, 1, 64)
-        _check_integer("input height", self.height, 1, MAX_SIDE)
-        _check_integer("input width", self.width, 1, MAX_SIDE)
+        check_map(self.channels, self.height, self.width)
         allowed = (0, 128) if self.encoding is Encoding.PIXELS else (0,)
         if self.zero_point not in allowed or isinstance(self.zero_point, bool):
             raise NetworkError(f"input zero point must be {' or '.join(map(str, allowed))} for "
@@ -183,7 +276,7 @@ class Neurons:
 
     def __post_init__(self) -> None:
         for name in ("threshold", "bias", "initial"):
-            array = _freeze(name, getattr(self, name), np.int64, 1)
+            array = freeze(name, getattr(self, name), np.int64, 1)
             object.__setattr__(self, name, array)
             if array.shape != self.threshold.shape:
                 raise NetworkError(f"{name} must have {len(self.threshold)} channels like threshold, "
@@ -196,11 +289,11 @@ class Neurons:
         if len(wrong):
             raise NetworkError(f"threshold of channel {wrong[0]} must be positive, "
                                f"not {self.threshold[wrong[0]]}")
-        _check_integer("fraction", self.fraction, 0, MAX_FRACTION)
+        check_integer("fraction", self.fraction, 0, MAX_FRACTION)
         if not isinstance(self.reset, Reset):
             raise NetworkError(f"reset must be a Reset, not {self.reset!r}")
         if self.leak_shift is not None:
-            _check_integer("leak shift", self.leak_shift, 1, MAX_LEAK_SHIFT)
+            check_integer("leak shift", self.leak_shift, 1, MAX_LEAK_SHIFT)
 
     @property
     def channels(self) -> int:
@@ -231,20 +324,15 @@ class Convolution:
     shortcut: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 4))
-        out, into, rows, columns = self.weights.shape
-        if rows != columns or not 1 <= rows <= MAX_KERNEL:
-            raise NetworkError(f"kernel must be square, 1 x 1 to {MAX_KERNEL} x {MAX_KERNEL}, "
-                               f"not {rows} x {columns}")
-        if max(out, into) > MAX_CHANNELS:
-            raise NetworkError(f"channels must be at most {MAX_CHANNELS}, not {max(out, into)}")
+        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 4))
+        check_kernel(self.weights)
         _check_ternary("weights", self.weights)
-        _check_integer("stride", self.stride, 1, MAX_STRIDE)
-        _check_integer("padding", self.padding, 0, rows - 1)
-        _check_integer("pool", self.pool, 1, MAX_POOL)
+        check_integer("stride", self.stride, 1, MAX_STRIDE)
+        check_integer("padding", self.padding, 0, self.kernel - 1)
+        check_integer("pool", self.pool, 1, MAX_POOL)
         _check_shortcut(self.shortcut)
-        if self.neurons.channels != out:
-            raise NetworkError(f"neurons must have {out} channels like the weights, "
+        if self.neurons.channels != self.weights.shape[0]:
+            raise NetworkError(f"neurons must have {self.weights.shape[0]} channels like the weights, "
                                f"not {self.neurons.channels}")
 
     @property
@@ -254,18 +342,10 @@ class Convolution:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the spike map made from a map of ``shape``; raises :exc:`NetworkError`."""
-        channels, height, width = shape
-        if self.weights.shape[1] != channels:
-            raise NetworkError(f"weights must have {channels} input channels, "
-                               f"not {self.weights.shape[1]}")
-        if min(height, width) + 2 * self.padding < self.kernel:
-            raise NetworkError(f"kernel {self.kernel} must fit in the padded map of "
-                               f"{height + 2 * self.padding} x {width + 2 * self.padding}")
-        rows = (height + 2 * self.padding - self.kernel) // self.stride + 1
-        columns = (width + 2 * self.padding - self.kernel) // self.stride + 1
+        channels, rows, columns = convolved_shape(self.weights, shape, self.stride, self.padding)
         if min(rows, columns) < self.pool:
             raise NetworkError(f"pool {self.pool} must fit in the currents of {rows} x {columns}")
-        return self.weights.shape[0], rows // self.pool, columns // self.pool
+        return channels, rows // self.pool, columns // self.pool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -282,9 +362,8 @@ class FullyConnected:
     shortcut: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 2))
-        if self.weights.shape[0] > MAX_CHANNELS:
-            raise NetworkError(f"neurons must be at most {MAX_CHANNELS}, not {self.weights.shape[0]}")
+        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
+        check_neurons(self.weights)
         _check_ternary("weights", self.weights)
         _check_shortcut(self.shortcut)
         if self.neurons.channels != self.weights.shape[0]:
@@ -293,7 +372,7 @@ class FullyConnected:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the output for a map of ``shape``; raises :exc:`NetworkError`."""
-        _check_fan_in(self.weights, shape)
+        check_fan_in(self.weights, shape)
         return self.weights.shape[0], 1, 1
 
 
@@ -310,14 +389,11 @@ class OrPool:
     size: int
 
     def __post_init__(self) -> None:
-        _check_integer("pool size", self.size, 2, MAX_POOL)
+        check_integer("pool size", self.size, 2, MAX_POOL)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the pooled map; raises :exc:`NetworkError`."""
-        channels, height, width = shape
-        if min(height, width) < self.size:
-            raise NetworkError(f"pool size {self.size} must fit in the map of {height} x {width}")
-        return channels, height // self.size, width // self.size
+        return pooled_shape(shape, self.size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -333,9 +409,8 @@ class Readout:
     weights: Weights
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 2))
-        if not 2 <= self.weights.shape[0] <= MAX_CLASSES:
-            raise NetworkError(f"classes must be 2 to {MAX_CLASSES}, not {self.weights.shape[0]}")
+        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
+        check_classes(self.weights)
         _check_ternary("weights", self.weights)
 
     @property
@@ -345,15 +420,8 @@ class Readout:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the scores for a map of ``shape``; raises :exc:`NetworkError`."""
-        _check_fan_in(self.weights, shape)
+        check_fan_in(self.weights, shape)
         return self.classes, 1, 1
-
-
-def _check_fan_in(weights: Weights, shape: Shape) -> None:
-    inputs = shape[0] * shape[1] * shape[2]
-    if weights.shape[1] != inputs:
-        raise NetworkError(f"weights must have {inputs} inputs for a map of {shape}, "
-                           f"not {weights.shape[1]}")
 
 
 Layer = Convolution | FullyConnected | OrPool | Readout
@@ -395,17 +463,12 @@ class Network:
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_integer("timesteps", self.timesteps, 1, MAX_TIMESTEPS)
+        check_integer("timesteps", self.timesteps, 1, MAX_TIMESTEPS)
         if not self.layers:
             raise NetworkError("layers must end in a readout, not be empty")
         object.__setattr__(self, "layers", tuple(self.layers))
-        for index, layer in enumerate(self.layers):
-            last = index == len(self.layers) - 1
-            if not isinstance(layer, Layer):
-                raise NetworkError(f"layer {index} must be a layer, not {type(layer).__name__}")
-            if isinstance(layer, Readout) != last:
-                raise NetworkError(f"layer {index} must {'' if last else 'not '}be a readout: "
-                                   f"a network has one, at its end")
+        for index in range(len(self.layers)):
+            check_order(index, self.layers, Layer, Readout)
         if isinstance(self.layers[0], OrPool):
             raise NetworkError("layer 0 must have weights, not be an or-pool")
         for _ in self.shapes():

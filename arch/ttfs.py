@@ -36,16 +36,20 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.network import (
-    MAX_CHANNELS,
-    MAX_CLASSES,
-    MAX_KERNEL,
     MAX_POOL,
-    MAX_SIDE,
     MAX_STRIDE,
     NetworkError,
     Shape,
-    _check_integer,
-    _freeze,
+    check_classes,
+    check_fan_in,
+    check_integer,
+    check_kernel,
+    check_map,
+    check_neurons,
+    check_order,
+    convolved_shape,
+    freeze,
+    pooled_shape,
 )
 from arch.widths import ChannelRange, Range
 
@@ -102,11 +106,11 @@ class TimeCode:
     fraction: int = 16
 
     def __post_init__(self) -> None:
-        _check_integer("timesteps", self.timesteps, 1, MAX_TIMESTEPS)
-        _check_integer("tau", self.tau, 1, MAX_RESIDUES)
-        _check_integer("p", self.p, 1, MAX_RESIDUES)
-        _check_integer("bits", self.bits, 2, MAX_BITS)
-        _check_integer("fraction", self.fraction, 1, MAX_FRACTION)
+        check_integer("timesteps", self.timesteps, 1, MAX_TIMESTEPS)
+        check_integer("tau", self.tau, 1, MAX_RESIDUES)
+        check_integer("p", self.p, 1, MAX_RESIDUES)
+        check_integer("bits", self.bits, 2, MAX_BITS)
+        check_integer("fraction", self.fraction, 1, MAX_FRACTION)
         if self.residues > MAX_RESIDUES:
             raise NetworkError(f"tau and p must have a common multiple up to {MAX_RESIDUES}, not {self.residues}")
         table = (*self.powers, self.powers[0] // 2)
@@ -176,10 +180,8 @@ class Input:
     threshold: Thresholds
 
     def __post_init__(self) -> None:
-        _check_integer("input channels", self.channels, 1, 64)
-        _check_integer("input height", self.height, 1, MAX_SIDE)
-        _check_integer("input width", self.width, 1, MAX_SIDE)
-        object.__setattr__(self, "threshold", _freeze("input threshold", self.threshold, np.int64, 1))
+        check_map(self.channels, self.height, self.width)
+        object.__setattr__(self, "threshold", freeze("input threshold", self.threshold, np.int64, 1))
         wrong = np.flatnonzero((self.threshold < 1) | (self.threshold > 256))
         if len(wrong):
             raise NetworkError(f"input threshold of time {wrong[0]} must be from 1 to 256, "
@@ -202,7 +204,7 @@ def _check_falling(where: str, threshold: Thresholds) -> None:
 
 def _check_thresholds(threshold: Any, channels: int) -> Thresholds:
     """Check ``threshold``, and return a read-only copy."""
-    frozen = _freeze("threshold", threshold, np.int64, 2)
+    frozen = freeze("threshold", threshold, np.int64, 2)
     if len(frozen) != channels:
         raise NetworkError(f"threshold must have {channels} channels like the weights, not {len(frozen)}")
     wrong = np.argwhere((frozen < -MAX_SUM) | (frozen > MAX_SUM))
@@ -229,15 +231,11 @@ class Convolution:
     padding: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 4))
-        out, into, rows, columns = self.weights.shape
-        if rows != columns or not 1 <= rows <= MAX_KERNEL:
-            raise NetworkError(f"kernel must be square, 1 x 1 to {MAX_KERNEL} x {MAX_KERNEL}, not {rows} x {columns}")
-        if max(out, into) > MAX_CHANNELS:
-            raise NetworkError(f"channels must be at most {MAX_CHANNELS}, not {max(out, into)}")
-        _check_integer("stride", self.stride, 1, MAX_STRIDE)
-        _check_integer("padding", self.padding, 0, rows - 1)
-        object.__setattr__(self, "threshold", _check_thresholds(self.threshold, out))
+        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 4))
+        check_kernel(self.weights)
+        check_integer("stride", self.stride, 1, MAX_STRIDE)
+        check_integer("padding", self.padding, 0, self.kernel - 1)
+        object.__setattr__(self, "threshold", _check_thresholds(self.threshold, len(self.weights)))
 
     @property
     def kernel(self) -> int:
@@ -246,13 +244,7 @@ class Convolution:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the map made from a map of ``shape``; raises :exc:`NetworkError`."""
-        channels, height, width = shape
-        if self.weights.shape[1] != channels:
-            raise NetworkError(f"weights must have {channels} input channels, not {self.weights.shape[1]}")
-        height, width = height + 2 * self.padding, width + 2 * self.padding
-        if min(height, width) < self.kernel:
-            raise NetworkError(f"kernel {self.kernel} must fit in the padded map of {height} x {width}")
-        return len(self.weights), (height - self.kernel) // self.stride + 1, (width - self.kernel) // self.stride + 1
+        return convolved_shape(self.weights, shape, self.stride, self.padding)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -267,14 +259,13 @@ class FullyConnected:
     threshold: Thresholds
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 2))
-        if len(self.weights) > MAX_CHANNELS:
-            raise NetworkError(f"neurons must be at most {MAX_CHANNELS}, not {len(self.weights)}")
+        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
+        check_neurons(self.weights)
         object.__setattr__(self, "threshold", _check_thresholds(self.threshold, len(self.weights)))
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the output for a map of ``shape``; raises :exc:`NetworkError`."""
-        _check_fan_in(self.weights, shape)
+        check_fan_in(self.weights, shape)
         return len(self.weights), 1, 1
 
 
@@ -291,14 +282,11 @@ class EarliestPool:
     size: int
 
     def __post_init__(self) -> None:
-        _check_integer("pool size", self.size, 2, MAX_POOL)
+        check_integer("pool size", self.size, 2, MAX_POOL)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the pooled map; raises :exc:`NetworkError`."""
-        channels, height, width = shape
-        if min(height, width) < self.size:
-            raise NetworkError(f"pool size {self.size} must fit in the map of {height} x {width}")
-        return channels, height // self.size, width // self.size
+        return pooled_shape(shape, self.size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -314,9 +302,8 @@ class Readout:
     weights: Weights
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _freeze("weights", self.weights, np.int8, 2))
-        if not 2 <= self.classes <= MAX_CLASSES:
-            raise NetworkError(f"classes must be 2 to {MAX_CLASSES}, not {self.classes}")
+        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
+        check_classes(self.weights)
 
     @property
     def classes(self) -> int:
@@ -325,13 +312,8 @@ class Readout:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the scores for a map of ``shape``; raises :exc:`NetworkError`."""
-        _check_fan_in(self.weights, shape)
+        check_fan_in(self.weights, shape)
         return self.classes, 1, 1
-
-
-def _check_fan_in(weights: Weights, shape: Shape) -> None:
-    if weights.shape[1] != math.prod(shape):
-        raise NetworkError(f"weights must have {math.prod(shape)} inputs for a map of {shape}, not {weights.shape[1]}")
 
 
 Layer = Convolution | FullyConnected | EarliestPool | Readout
@@ -358,12 +340,7 @@ class Network:
             raise NetworkError(f"input threshold must have {self.code.timesteps} timesteps, "
                                f"not {len(self.input.threshold)}")
         for index, layer in enumerate(self.layers):
-            last = index == len(self.layers) - 1
-            if not isinstance(layer, Layer):
-                raise NetworkError(f"layer {index} must be a layer, not {type(layer).__name__}")
-            if isinstance(layer, Readout) != last:
-                raise NetworkError(f"layer {index} must {'' if last else 'not '}be a readout: "
-                                   f"a network has one, at its end")
+            check_order(index, self.layers, Layer, Readout)
             if not isinstance(layer, EarliestPool):
                 self._check_codes(index, layer)
         if isinstance(self.layers[0], EarliestPool):

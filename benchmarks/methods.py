@@ -83,10 +83,11 @@ def _read_json(path: pathlib.Path, what: str) -> dict[str, Any]:
     return content
 
 
-def _export(checkpoint: Checkpoint, name: str) -> Network:
+def _export(checkpoint: Checkpoint, name: str) -> tuple[Network, list[steps.LayerReport]]:
     steps.ternarise(checkpoint)
     certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=MAX_FRACTION)
-    return steps.assemble(checkpoint, certified, {"name": name, "training": dict(checkpoint.provenance)})
+    network = steps.assemble(checkpoint, certified, {"name": name, "training": dict(checkpoint.provenance)})
+    return network, steps.size(network, certified)
 
 
 def _run(network: Network, images: np.ndarray) -> tuple[np.ndarray, list[metrics.Activity]]:
@@ -240,7 +241,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         raise BenchmarkError(f"{folder}: holds a network without spikes; only what can be exported is measured")
     checkpoint = Checkpoint.load(folder / result["checkpoint"])
     recipe = Recipe.from_json(checkpoint.provenance["recipe"])
-    network = _export(checkpoint, name)
+    network, rows = _export(checkpoint, name)
     files.save(network, folder / "network.safetensors")
     validation, test = _splits(recipe, data, verify)
     images, labels = test.images.numpy(), test.labels.numpy()
@@ -254,7 +255,6 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
                              f"{result['test_accuracy']:.4%}, though every channel is certified exact")
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
     spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
-    rows = steps.size(network, steps.certify(checkpoint, fold(checkpoint), max_fraction=MAX_FRACTION))
     measured = {
         **_facts(result, recipe, checkpoint.provenance), "weights_kind": recipe.weights,
         "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),

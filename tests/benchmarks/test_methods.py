@@ -8,7 +8,10 @@ import pytest
 
 from arch import files
 from benchmarks import methods
+from boards import BOARDS
 from export import steps
+from gateware.mapper import plan_for_board
+from sim.cycles import count_cycles
 from sim.latency import accuracy_over_time
 from tests.train.test_training import ARCHITECTURE, made
 from train.__main__ import main as train
@@ -84,6 +87,17 @@ def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
     page = methods.table([row])
     assert "## Accuracy over time" in page
     assert f"| converted, seed 1 | {100 * row['accuracy_by_step'][0]:.2f} % |" in page
+
+
+def test_images_run_on_the_rtl_where_the_network_fits(runs, data):
+    row = methods.measure(runs / "plain-1", data, verify=False, rtl_images=2)
+    network = files.load(runs / "plain-1" / "network.safetensors")
+    assert row["rtl_images"] == 2
+    assert row["rtl_cycles"] == count_cycles(plan_for_board(network, BOARDS["icebreaker"])).total
+    assert f"equal on 2 images, {row['rtl_cycles']:,} clocks" in methods.table([row])
+    row = methods.measure(runs / "converted-1", data, verify=False, rtl_images=2)
+    assert "timesteps" in row["rtl_limit"]
+    assert f"does not fit: {row['rtl_limit']}" in methods.table([row])
 
 
 def test_an_integer_network_that_is_another_one_is_refused(runs, data, tmp_path):

@@ -68,6 +68,15 @@ PAPERS = (
      "Yoo and Jeong 2023, as cited in arXiv 2511.12502, table 2", ""),
 )
 
+#: Pairs of recipes that answer a question: the question, the one, what it is compared with.
+COMPARISONS = (
+    ("distillation and regulariser against plain training", "cifar10-distilled", "cifar10-ternary"),
+    ("loss of every timestep against plain training", "cifar10-temporal", "cifar10-ternary"),
+    ("indirect against direct quantisation", "cifar10-indirect", "cifar10-ternary"),
+    ("constrained backpropagation against plain training", "cifar10-cbp-ternary", "cifar10-ternary"),
+    ("summed-spike shortcuts against none", "cifar10-deep-shortcut", "cifar10-deep"),
+)
+
 
 class BenchmarkError(ValueError):
     """A folder cannot be measured or a page not be made. The message is one line."""
@@ -168,9 +177,23 @@ def _splits(recipe: Recipe, data: pathlib.Path, verify: bool) -> tuple[datasets.
     return datasets.split_validation(images, recipe.validation_images)[1], test
 
 
-def _facts(result: Mapping[str, Any], recipe: Recipe, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _float_accuracy(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe) -> float | None:
+    """Test accuracy of the float network: of the training itself, or of the one it starts from or learns from."""
+    if "float_test_accuracy" in result:
+        return float(result["float_test_accuracy"])
+    named = [recipe.start, *(method.get(key) for method in recipe.methods for key in ("start", "teacher"))]
+    for name in filter(None, named):
+        source = _read_json(folder.parent / name / "result.json", f"the result of the training {name}")
+        if "float_test_accuracy" in source:
+            return float(source["float_test_accuracy"])
+    return None
+
+
+def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
+           provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": recipe.name, "dataset": recipe.dataset, "methods": [method["kind"] for method in recipe.methods],
-            "seed": recipe.seed, "epochs": recipe.epochs, "float_test_accuracy": result.get("float_test_accuracy"),
+            "seed": recipe.seed, "epochs": recipe.epochs,
+            "float_test_accuracy": _float_accuracy(folder, result, recipe),
             "train_seconds": result["train_seconds"], "train_command": provenance.get("command"),
             "train_revision": provenance.get("git_revision"), "revision": revision()}
 
@@ -216,11 +239,22 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
     weights = sum(part.weight.numel() for part in parts)
     packed = weights * converted.code.bits / 8 + sum(8 * converted.code.timesteps * len(part.weight)
                                                      for part in parts[:-1])
-    return {**_facts(result, recipe, {}), "weights_kind": f"{result['code']['weights']} ({converted.code.bits} bits)",
+    return {**_facts(folder, result, recipe, {}),
+            "weights_kind": f"{result['code']['weights']} ({converted.code.bits} bits)",
             "timesteps": converted.code.timesteps, "weights": weights, "compression": 4 * weights / packed,
             "network_sha256": ttfs_files.digest(converted), "exact": converted.metadata["exact"], "accuracy": accuracy,
             "test_images": len(labels), **_sureness(summed, labels, scale), "firing_rate": spikes / places,
             "identical_values": sum(identity.places), "event_operations": None, "dense_operations": None}
+
+
+def _describe_float(folder: pathlib.Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Row of a network with float weights, which has no integers: its training has measured the test set."""
+    recipe, network = load_trained_recipe(folder), load_trained(folder)
+    return {**_facts(folder, result, recipe, {}), "weights_kind": "float", "timesteps": network.timesteps,
+            "weights": sum(part.weight.numel() for part in network.synapses()), "compression": 1.0, "accuracy": None,
+            "exact": None, "test_images": result["test_images"], "calibration_error": None,
+            "calibration_error_by_step": None, "firing_rate": None, "event_operations": None,
+            "dense_operations": None}
 
 
 def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
@@ -238,7 +272,9 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
         return measured
     if "checkpoint" not in result:
-        raise BenchmarkError(f"{folder}: holds a network without spikes; only what can be exported is measured")
+        measured = _describe_float(folder, result)
+        files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
+        return measured
     checkpoint = Checkpoint.load(folder / result["checkpoint"])
     recipe = Recipe.from_json(checkpoint.provenance["recipe"])
     network, rows = _export(checkpoint, name)
@@ -256,7 +292,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
     spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
     measured = {
-        **_facts(result, recipe, checkpoint.provenance), "weights_kind": recipe.weights,
+        **_facts(folder, result, recipe, checkpoint.provenance), "weights_kind": recipe.weights,
         "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
         "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
         "exact": exact, "accuracy": accuracy, "test_images": len(labels),
@@ -271,12 +307,19 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
     return measured
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    """Mean and, of several values, standard error."""
-    if len(values) == 1:
-        return form.format(values[0])
-    error = statistics.stdev(values) / len(values) ** 0.5
-    return f"{form.format(statistics.mean(values))} ± {form.format(error)}"
+def _spread(values: Sequence[float | None], form: str, unit: str = "") -> str:
+    """Mean and, of several values, standard error; - where one was not measured."""
+    measured = [value for value in values if value is not None]
+    if len(measured) < len(values) or not values:
+        return "-"
+    if len(measured) == 1:
+        return form.format(measured[0]) + unit
+    error = statistics.stdev(measured) / len(measured) ** 0.5
+    return f"{form.format(statistics.mean(measured))} ± {form.format(error)}{unit}"
+
+
+def _percent(values: Sequence[float | None], form: str = "{:.2f}") -> str:
+    return _spread([None if value is None else 100 * value for value in values], form, " %")
 
 
 def _rtl_cell(row: Mapping[str, Any]) -> str:
@@ -285,66 +328,133 @@ def _rtl_cell(row: Mapping[str, Any]) -> str:
     return f"does not fit: {row['rtl_limit']}" if "rtl_limit" in row else "-"
 
 
+Runs = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table and an empty one."""
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+            *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+
+
+def _label(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    return name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
+
+
+def _method_rows(groups: Runs) -> list[list[str]]:
+    rows = []
+    for name, runs in groups.items():
+        first = runs[0]
+        exact = {True: "yes", False: "no", None: "-"}[
+            None if first["exact"] is None else all(row["exact"] for row in runs)]
+        operations = "-"
+        if first["event_operations"] is not None:
+            events = _spread([row["event_operations"] / 1e6 for row in runs], "{:.1f}", " M")
+            operations = f"{events}; {first['dense_operations'] / 1e6:.1f} M"
+        rows.append([
+            _label(name, runs), first["dataset"], ", ".join(first["methods"]) or "none",
+            f"{first['weights']:,} {first['weights_kind']}", str(first["timesteps"]),
+            f"{first['compression']:.1f} x", _percent([row["float_test_accuracy"] for row in runs]),
+            _percent([row["accuracy"] for row in runs]), exact,
+            _spread([row["calibration_error"] for row in runs], "{:.3f}"),
+            _percent([row["firing_rate"] for row in runs], "{:.1f}"), operations, _rtl_cell(first),
+            _spread([row["train_seconds"] / 60 for row in runs], "{:.0f}", " min"),
+            f"`python -m train --recipe {name} --data DIR`"])
+    return rows
+
+
+def _difference(first: Sequence[float], second: Sequence[float], form: str) -> str:
+    """Difference of means with its standard error, where both have several values."""
+    difference = statistics.mean(first) - statistics.mean(second)
+    if min(len(first), len(second)) == 1:
+        return form.format(difference)
+    error = sum(statistics.variance(values) / len(values) for values in (first, second)) ** 0.5
+    return f"{form.format(difference)} ± {form.format(error).lstrip('+')}"
+
+
+def _comparison_rows(groups: Runs) -> list[list[str]]:
+    """Pairs of :data:`COMPARISONS` that were both measured, and networks against their own float network."""
+    rows = []
+    for question, one, other in COMPARISONS:
+        if one not in groups or other not in groups:
+            continue
+        first, second = ([100 * row["accuracy"] for row in groups[name]] for name in (one, other))
+        errors = [[row["calibration_error"] for row in groups[name]] for name in (one, other)]
+        rows.append([question, _label(one, groups[one]), _label(other, groups[other]),
+                     _difference(first, second, "{:+.2f}") + " %", _difference(errors[0], errors[1], "{:+.3f}")])
+    for name, runs in groups.items():
+        for row in runs:
+            if row["accuracy"] is not None and row["float_test_accuracy"] is not None:
+                difference = 100 * (row["accuracy"] - row["float_test_accuracy"])
+                rows.append(["exported against float", f"{name}, seed {row['seed']}",
+                             f"float, {100 * row['float_test_accuracy']:.2f} %", f"{difference:+.2f} %", "-"])
+    return rows
+
+
+def _sureness_rows(groups: Runs) -> list[list[str]]:
+    keys = ("calibration_error", "calibration_error_by_step", "negative_log_likelihood", "brier",
+            "predictive_entropy", "mutual_information")
+    return [[_label(name, runs), *(_spread([row[key] for row in runs], "{:.3f}") for key in keys)]
+            for name, runs in groups.items() if runs[0]["accuracy"] is not None]
+
+
+def _time_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    found = []
+    for row in rows:
+        cells = [f"{100 * row['accuracy_by_step'][step - 1]:.2f} %" if step <= row["timesteps"] else "-"
+                 for step in STEPS_SHOWN]
+        exits = "; ".join(f"{100 * entry['tolerance']:g} %, {100 * entry['accuracy']:.2f} %, "
+                          f"{entry['mean_timesteps']:.1f}" for entry in row["early_exit"])
+        found.append([f"{row['name']}, seed {row['seed']}", *cells, exits])
+    return found
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the page: one row per method and data set, seeds of one recipe as mean and standard error."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["name"], row["seed"])):
         groups.setdefault(row["name"], []).append(row)
-    head = ("recipe", "data set", "methods", "weights", "T", "compression", "float accuracy", "exported accuracy",
-            "exact", "ECE", "ECE by step", "firing rate", "SOPs per image (events; dense)", "RTL", "training",
-            "command")
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for name in sorted(groups):
-        runs = groups[name]
-        first = runs[0]
-
-        def spread(key: str, form: str, factor: float = 1.0, runs: list[Mapping[str, Any]] = runs) -> str:
-            return _spread([row[key] * factor for row in runs], form)
-
-        floats = [row["float_test_accuracy"] for row in runs if row["float_test_accuracy"] is not None]
-        lines.append("| " + " | ".join((
-            f"{name}{'' if len(runs) == 1 else f', {len(runs)} seeds'}", first["dataset"],
-            ", ".join(first["methods"]) or "none", f"{first['weights']:,} {first['weights_kind']}",
-            str(first["timesteps"]), f"{first['compression']:.1f} x",
-            _spread([100 * value for value in floats], "{:.2f}") + " %" if floats else "-",
-            spread("accuracy", "{:.2f}", 100) + " %", "yes" if all(row["exact"] for row in runs) else "no",
-            spread("calibration_error", "{:.3f}"), spread("calibration_error_by_step", "{:.3f}"),
-            spread("firing_rate", "{:.1f}", 100) + " %",
-            "-" if first["event_operations"] is None else
-            f"{spread('event_operations', '{:.1f}', 1e-6)} M; {first['dense_operations'] / 1e6:.1f} M",
-            _rtl_cell(first), spread("train_seconds", "{:.0f}", 1 / 60) + " min",
-            f"`python -m train --recipe {name} --data DIR`")) + " |")
-    over = [row for row in rows if row.get("early_exit")]
-    over_time = []
-    if over:
-        over_time = [
+    lines = [
+        "# Methods, measured", "",
+        "Made by `python -m benchmarks.methods table RUNS`; do not edit. Every number of an exported network was",
+        "measured with its integers on the whole test set, by `python -m benchmarks.methods measure RUN --data DIR`;",
+        "choices were made on validation images. Several seeds: mean ± standard error. *Float accuracy*: of the same",
+        "network before its conversion, or of the float network that it starts from or learns from, on the same test",
+        "set. *Compression* is float32 weights against packed weights and 64-bit constants. *ECE*: see below. *SOPs*:",
+        "synaptic operations that spikes cause (events), all synapses x timesteps (dense); the first layer of an",
+        "image, which sees pixels and not spikes, is in neither. *Training* is wall-clock time on the machine that",
+        "trained, often shared with other work. *RTL*: every spike of test images, simulated, and the clocks of an",
+        "inference. A cell with - was not measured.", "",
+        *_lines(("recipe", "data set", "methods", "weights", "T", "compression", "float accuracy",
+                 "exported accuracy", "exact", "ECE", "firing rate", "SOPs per image (events; dense)", "RTL",
+                 "training", "command"), _method_rows(groups))]
+    compared = _comparison_rows(groups)
+    if compared:
+        lines += ["## Comparisons", "",
+                  "Differences of test accuracy, in percentage points, and of ECE (negative is better); of several",
+                  "seeds with the standard error of the difference.", "",
+                  *_lines(("question", "network", "against", "accuracy", "ECE"), compared)]
+    lines += ["## Sureness", "",
+              "*ECE*: expected calibration error, 15 bins, no temperature fitted, of the softmax of the scores' mean",
+              "over time; *by step*: of the mean over time of each timestep's softmax, as is mutual information, what",
+              "timesteps disagree about. Negative log-likelihood, Brier score (a sum over classes) and predictive",
+              "entropy are those of the mean scores; logarithms are natural.", "",
+              *_lines(("recipe", "ECE", "ECE by step", "negative log-likelihood", "Brier", "predictive entropy",
+                       "mutual information"), _sureness_rows(groups))]
+    over_time = [row for runs in groups.values() for row in runs if row.get("early_exit")]
+    if over_time:
+        lines += [
             "## Accuracy over time", "",
             "One run of T timesteps, read out after each. *Early exit* stops an image when the best class leads by a",
             "margin, set per timestep on validation images so that at most the tolerance is lost there; the rest is",
             "the whole test set. Measured on the reference: an array with T side by side has no time left to save.", "",
-            "| recipe | " + " | ".join(f"t = {step}" for step in STEPS_SHOWN) + " | early exit: tolerance, accuracy, "
-            "mean timesteps |", "|" + "---|" * (len(STEPS_SHOWN) + 2)]
-        for row in over:
-            cells = [f"{100 * row['accuracy_by_step'][step - 1]:.2f} %" if step <= row["timesteps"] else "-"
-                     for step in STEPS_SHOWN]
-            exits = "; ".join(f"{100 * entry['tolerance']:g} %, {100 * entry['accuracy']:.2f} %, "
-                              f"{entry['mean_timesteps']:.1f}" for entry in row["early_exit"])
-            over_time.append(f"| {row['name']}, seed {row['seed']} | " + " | ".join(cells) + f" | {exits} |")
-        over_time.append("")
-    papers = ["| method | data set | network | weights | accuracy | source | what differs from ours |",
-              "|" + "---|" * 7, *("| " + " | ".join(cells) + " |" for cells in PAPERS)]
-    return "\n".join((
-        "# Methods, measured", "",
-        "Made by `python -m benchmarks.methods table RUNS`; do not edit. Every number of the first table was measured",
-        "with the exported integer network on the whole test set, by `python -m benchmarks.methods measure RUN --data",
-        "DIR`; choices were made on validation images. *Compression* is float32 weights against packed weights and",
-        "64-bit constants. *ECE*: 15 bins, no temperature fitted, of the softmax of the scores' mean over time; *by",
-        "step*: of the mean over time of each timestep's softmax. *SOPs*: synaptic operations that spikes cause",
-        "(events), all synapses x timesteps (dense); the first layer of an image, which sees pixels and not spikes, is",
-        "in neither. *Training* is wall-clock time on the machine that trained, often shared with other work. *RTL*:",
-        "every spike of test images, simulated, and the clocks of an inference. A cell with - was not measured.", "",
-        *lines, "", *over_time, "## What the papers report", "",
-        "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "", *papers, ""))
+            *_lines(("recipe", *(f"t = {step}" for step in STEPS_SHOWN),
+                     "early exit: tolerance, accuracy, mean timesteps"), _time_rows(over_time))]
+    lines += ["## What the papers report", "",
+              "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "",
+              *_lines(("method", "data set", "network", "weights", "accuracy", "source", "what differs from ours"),
+                      PAPERS)]
+    return "\n".join(lines)
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -373,7 +483,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             for folder in arguments.runs:
                 row = measure(folder, arguments.data, verify=not arguments.unverified,
                               rtl_images=arguments.rtl)
-                sys.stdout.write(f"{row['name']}: {row['accuracy']:.2%} of {row['test_images']} test images\n")
+                of, accuracy = (("", row["accuracy"]) if row["accuracy"] is not None else
+                                ("float, ", row["float_test_accuracy"]))
+                sys.stdout.write(f"{row['name']}: {of}{accuracy:.2%} of {row['test_images']} test images\n")
         else:
             found = sorted(arguments.runs.glob("*/benchmark.json"))
             if not found:

@@ -38,12 +38,14 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, data):
-    """Folder of finished trainings: two seeds of one recipe, one with spike times, one converted."""
+    """Folder of finished trainings: two seeds of one recipe, spike times, converted, float, and CBP from float."""
     folder = tmp_path_factory.mktemp("runs")
     cat = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
     times = {"weights": "float", "methods": [cat]}
     converted = {"weights": "binary", "methods": [{"kind": "conversion", "timesteps": 8, "calibration_images": 50}]}
-    for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times), ("converted", 1, converted)):
+    constrained = {"weights": "float", "methods": [{"kind": "cbp", "start": "float-1", "patience": 1}]}
+    for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times), ("converted", 1, converted),
+                             ("float", 1, {"weights": "float"}), ("constrained", 1, constrained)):
         path = folder / f"{name}.json"
         path.write_text(json.dumps({**BASE, "name": name, **more}))
         assert train(["--recipe", str(path), "--data", str(data), "--unverified", "--quiet", "--seed", str(seed), "-o",
@@ -119,3 +121,51 @@ def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
     assert methods.main(["table", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (f"ERROR: {tmp_path}: must hold folders with a benchmark.json: measure them "
                                        f"first\n")
+
+
+def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, capsys):
+    folders = [str(runs / name) for name in ("float-1", "constrained-1")]
+    assert methods.main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
+    alone, constrained = (json.loads((runs / name / "benchmark.json").read_text()) for name in
+                          ("float-1", "constrained-1"))
+    result = json.loads((runs / "float-1" / "result.json").read_text())
+    assert f"float: float, {result['float_test_accuracy']:.2%} of 60 test images" in capsys.readouterr().out
+    assert alone["float_test_accuracy"] == constrained["float_test_accuracy"] == result["float_test_accuracy"]
+    assert alone["accuracy"] is None
+    page = methods.table([alone, constrained])
+    exported, of_float = 100 * constrained["accuracy"], 100 * alone["float_test_accuracy"]
+    row = next(line for line in page.splitlines() if line.startswith("| float |"))
+    assert f"{alone['weights']:,} float | 4 | 1.0 x | {of_float:.2f} % | - | - | - | - | - |" in row
+    assert (f"| exported against float | constrained, seed 1 | float, {of_float:.2f} % | {exported - of_float:+.2f} % "
+            f"| - |") in page
+
+
+def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
+    folder = tmp_path / "constrained-1"
+    folder.mkdir()
+    for path in (runs / "constrained-1").iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(methods.BenchmarkError, match=r"float-1/result.json: the result of the training float-1 is "):
+        methods.measure(folder, data, verify=False)
+
+
+def row_of(name, seed, accuracy, error):
+    facts = {"name": name, "seed": seed, "dataset": "cifar-10", "methods": [], "weights": 8, "weights_kind": "ternary",
+             "timesteps": 4, "compression": 2.0, "float_test_accuracy": None, "exact": True, "firing_rate": 0.5,
+             "event_operations": 1e6, "dense_operations": 2e6, "train_seconds": 60.0}
+    sure = dict.fromkeys(("calibration_error_by_step", "negative_log_likelihood", "brier", "predictive_entropy",
+                          "mutual_information"), 0.25)
+    return {**facts, **sure, "accuracy": accuracy, "calibration_error": error}
+
+
+def test_comparisons_have_the_standard_error_of_the_difference():
+    rows = [row_of("cifar10-ternary", seed, accuracy, 0.04) for seed, accuracy in ((1, 0.80), (2, 0.82), (3, 0.84))]
+    rows += [row_of("cifar10-distilled", seed, accuracy, 0.03) for seed, accuracy in ((1, 0.85), (2, 0.85), (3, 0.85))]
+    page = methods.table(rows)
+    # Variance of the three: 4 %^2; of their mean: 4 / 3.
+    assert "| cifar10-distilled, 3 seeds | cifar10-ternary, 3 seeds | +3.00 ± 1.15 % | -0.010 ± 0.000 |" in page
+    assert "82.00 ± 1.15 %" in page
+    assert "| indirect against" not in page
+    single = methods.table([rows[0], rows[3]])
+    assert "| cifar10-distilled | cifar10-ternary | +5.00 % | -0.010 |" in single

@@ -112,8 +112,27 @@ def load_trained_recipe(folder: pathlib.Path) -> Recipe:
     return recipe
 
 
+def _by_place(state: Mapping[str, Any], source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``state`` of a network of architecture ``source`` with its layers where ``target`` has those of the name.
+
+    Both may pool in layers of their own, which have no name and nothing to copy, or before the neurons.
+    """
+    places = {layer["name"]: place for place, layer in enumerate(target["layers"]) if "name" in layer}
+    moved = {}
+    for key, value in state.items():
+        group, *rest = key.split(".", 2)
+        if group == "chain":
+            name = source["layers"][int(rest[0])]["name"]
+            # A name that the target lacks becomes a key that it refuses, and names in its message.
+            key = f"chain.{places.get(name, name)}.{rest[1]}"
+        moved[key] = value
+    return moved
+
+
 def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> None:
     """Copy weights, BatchNorm and thresholds of the best network of the training in ``folder`` into ``network``.
+
+    Layers are matched by their names, so that the two may pool differently.
 
     Raises
     ------
@@ -122,7 +141,7 @@ def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> 
     """
     best = _read_best(folder)
     try:
-        network.load_state_dict(best["network"])
+        network.load_state_dict(_by_place(best["network"], best["recipe"].architecture, network.architecture))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise TrainingError(f"{folder}: the trained network must have the layers of this recipe: {reason}") from None

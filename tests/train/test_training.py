@@ -159,6 +159,17 @@ def test_float_training_has_no_checkpoint_and_is_where_others_start(tmp_path):
     assert student.history[0]["exportable"]
 
 
+def test_layers_of_a_start_are_found_by_their_names(tmp_path):
+    training(tmp_path / "teacher", epochs=1).run()
+    convolution, _, *others = ARCHITECTURE["layers"]
+    averaged = {**ARCHITECTURE, "layers": [{**convolution, "pool": 2}, *others]}
+    student = training(tmp_path / "student", start="teacher", architecture=averaged)
+    best = torch.load(tmp_path / "teacher" / "best.pt", weights_only=True)["network"]
+    for place, old in enumerate((0, 2, 3)):
+        for name, value in student.network.chain[place].state_dict().items():
+            assert torch.equal(value, best[f"chain.{old}.{name}"]), name
+
+
 def test_a_start_that_is_missing_or_has_other_layers_is_named(tmp_path):
     folder = tmp_path / "none"
     text = f"^{folder}/best.pt: there is no finished training of that recipe: train it first, into {folder}$"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arch.network import Reset
-from train import neurons, quantisers
+from train import fused, neurons, quantisers
 
 __all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "or_pool"]
 
@@ -39,11 +39,17 @@ class TernaryConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Current of the input ``x``."""
-        with torch.autocast(x.device.type, enabled=False):
+        sums, scale = self.sums_and_scale(x[None])
+        return sums[0].float() * scale
+
+    def sums_and_scale(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``conv2d(maps, codes)``, ``[T, B, H', W', out]`` of ``[T, B, H, W, in]``, and the scale ``[out]``."""
+        with torch.autocast(maps.device.type, enabled=False):
             codes, scale = self.quantiser(self.weight)
-            codes = codes.to(x.dtype, memory_format=torch.channels_last)
-            sums = functional.conv2d(x.movedim(-1, 1), codes, stride=self.stride, padding=self.padding)
-            return sums.movedim(1, -1).float() * scale
+            codes = codes.to(maps.dtype, memory_format=torch.channels_last)
+            sums = functional.conv2d(maps.flatten(0, 1).movedim(-1, 1), codes, stride=self.stride,
+                                     padding=self.padding)
+            return sums.movedim(1, -1).unflatten(0, maps.shape[:2]), scale
 
 
 class TernaryLinear(nn.Module):
@@ -58,9 +64,22 @@ class TernaryLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Current of the input ``x``."""
-        with torch.autocast(x.device.type, enabled=False):
+        sums, scale = self.sums_and_scale(x[None])
+        return sums[0].float() * scale
+
+    def sums_and_scale(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``linear(maps, codes)``, ``[T, B, out]`` of ``[T, B, in]``, and the scale, ``[out]`` or ``[]``."""
+        with torch.autocast(maps.device.type, enabled=False):
             codes, scale = self.quantiser(self.weight, per_channel=self.per_channel)
-            return functional.linear(x, codes.to(x.dtype)).float() * scale
+            return functional.linear(maps, codes.to(maps.dtype)), scale
+
+
+def _neurons_of(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, pif: neurons.PIF) -> Tensor:
+    """Return what neurons pass on whose current is ``sums * scale``, ``[T or 1, B, H, W, C]``, normalised."""
+    if fused.applies(norm, pif, len(sums)):
+        return fused.normalised_spikes(sums, scale, norm, pif, pif.spike_dtype(sums.device))
+    current = sums.float() * scale
+    return pif(norm(current.flatten(0, -2)).reshape(current.shape))
 
 
 def _flatten(spikes: Tensor) -> Tensor:
@@ -107,11 +126,12 @@ class Convolution(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Spikes ``[T, B, H', W', out]`` of the map ``[T or 1, B, H, W, in]``."""
-        current = self.synapses(spikes.flatten(0, 1))
+        sums, scale = self.synapses.sums_and_scale(spikes)
         if self.pool > 1:
-            current = functional.avg_pool2d(current.movedim(-1, 1), self.pool).movedim(1, -1)
-        shape = *spikes.shape[:2], *current.shape[1:]
-        return self.neurons(self.norm(current.flatten(0, 2)).reshape(shape))
+            # A mean of integers needs more bits than bfloat16 has.
+            pooled = functional.avg_pool2d(sums.float().flatten(0, 1).movedim(-1, 1), self.pool).movedim(1, -1)
+            sums = pooled.unflatten(0, sums.shape[:2])
+        return _neurons_of(sums, scale, self.norm, self.neurons)
 
 
 class FullyConnected(nn.Module):
@@ -135,8 +155,8 @@ class FullyConnected(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Spikes ``[T, B, 1, 1, outputs]`` of the map ``[T or 1, B, H, W, C]``."""
-        current = self.norm(self.synapses(_flatten(spikes).flatten(0, 1)))
-        return self.neurons(current.reshape(*spikes.shape[:2], 1, 1, -1))
+        sums, scale = self.synapses.sums_and_scale(_flatten(spikes))
+        return _neurons_of(sums[:, :, None, None], scale, self.norm, self.neurons)
 
 
 def _pool(maps: Tensor, size: int) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from arch.network import Reset
 
-__all__ = ["PIF", "SURROGATES", "SURROGATE_GAIN", "Mode", "pif", "rate", "surrogate"]
+__all__ = ["PIF", "SURROGATES", "SURROGATE_GAIN", "Mode", "fire", "pif", "propagate", "propagate_rate",
+           "quantised_rate", "rate", "surrogate"]
 
 #: Height of the triangular surrogate at the threshold (TSNN's 0.3 x 2).
 SURROGATE_GAIN = 0.6
@@ -50,12 +51,13 @@ def surrogate(z: Tensor, shape: str = "triangle") -> Tensor:
 SURROGATES = ("triangle", "rectangle", "arctangent")
 
 
-def _rate(current: Tensor, theta: Tensor, timesteps: int, initial: float, rate_dtype: torch.dtype) -> Tensor:
+def quantised_rate(current: Tensor, theta: Tensor, timesteps: int, initial: float, rate_dtype: torch.dtype) -> Tensor:
+    """Return :func:`rate`, for its kernels."""
     steps = torch.floor(current * (timesteps / theta) + initial).clamp(0, timesteps)
     return (steps * (1 / timesteps)).to(rate_dtype)
 
 
-def _propagate_rate(by_rate: Tensor, current: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+def propagate_rate(by_rate: Tensor, current: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients with respect to the current and the threshold: those of ``clip(current / theta, 0, 1)``."""
     inverse = 1 / theta
     open_ = (current > 0) & (current < theta)
@@ -66,8 +68,8 @@ def _propagate_rate(by_rate: Tensor, current: Tensor, theta: Tensor) -> tuple[Te
 @functools.cache
 def _rate_kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
     if compiled:
-        return torch.compile(_rate, dynamic=False), torch.compile(_propagate_rate, dynamic=False)
-    return _rate, _propagate_rate
+        return torch.compile(quantised_rate, dynamic=False), torch.compile(propagate_rate, dynamic=False)
+    return quantised_rate, propagate_rate
 
 
 class _Rate(torch.autograd.Function):
@@ -113,7 +115,7 @@ def rate(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5
                        compiled)
 
 
-def _fire(current: Tensor, theta: Tensor, initial: float, timesteps: int, hard: bool, keep: float,
+def fire(current: Tensor, theta: Tensor, initial: float, timesteps: int, hard: bool, keep: float,
           spike_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return membranes before the reset and spikes, ``[T, B, ..., C]``."""
     rest = theta * initial
@@ -127,7 +129,7 @@ def _fire(current: Tensor, theta: Tensor, initial: float, timesteps: int, hard: 
     return torch.stack(membranes), torch.stack(spikes).to(spike_dtype)
 
 
-def _propagate(by_spikes: Tensor, membranes: Tensor, theta: Tensor, initial: float, copies: int, hard: bool,
+def propagate(by_spikes: Tensor, membranes: Tensor, theta: Tensor, initial: float, copies: int, hard: bool,
                keep: float, shape: str) -> tuple[Tensor, Tensor]:
     """Return the gradients with respect to the current, ``[copies, B, ..., C]``, and the threshold."""
     inverse = 1 / theta
@@ -135,7 +137,7 @@ def _propagate(by_spikes: Tensor, membranes: Tensor, theta: Tensor, initial: flo
     by_current = []
     for t in reversed(range(len(membranes))):
         u = membranes[t]
-        fired = (u >= theta).to(u.dtype)  # as in _fire: u / theta >= 1 would round differently
+        fired = (u >= theta).to(u.dtype)  # as in fire: u / theta >= 1 would round differently
         ratio = u * inverse
         by_spike = by_spikes[t].to(u.dtype) - by_rest * (u if hard else theta)
         by_u = by_spike * surrogate(ratio - 1, shape) * inverse
@@ -155,8 +157,8 @@ def _propagate(by_spikes: Tensor, membranes: Tensor, theta: Tensor, initial: flo
 @functools.cache
 def _kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
     if compiled:
-        return torch.compile(_fire, dynamic=False), torch.compile(_propagate, dynamic=False)
-    return _fire, _propagate
+        return torch.compile(fire, dynamic=False), torch.compile(propagate, dynamic=False)
+    return fire, propagate
 
 
 class _PIF(torch.autograd.Function):
@@ -177,6 +179,10 @@ class _PIF(torch.autograd.Function):
         _, propagate = _kernels(ctx.compiled)
         by_current, by_theta = propagate(gradients[0], *ctx.saved_tensors, *ctx.constants)
         return by_current, by_theta, None, None, None, None, None, None, None
+
+
+def _keep(leak_shift: int | None) -> float:
+    return 1.0 if leak_shift is None else 1 - 2.0**-leak_shift
 
 
 def pif(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5, reset: Reset = Reset.SUBTRACT,
@@ -217,7 +223,7 @@ def pif(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5,
         raise ValueError(f"current must have 1 or {timesteps} timesteps, not {len(current)}")
     if shape not in SURROGATES:
         raise ValueError(f"surrogate must be {', '.join(SURROGATES)}, not {shape!r}")
-    keep = 1.0 if leak_shift is None else 1 - 2.0**-leak_shift
+    keep = _keep(leak_shift)
     return _PIF.apply(current, theta, initial, timesteps, reset is Reset.ZERO, keep, shape,
                       spike_dtype or current.dtype, compiled)
 
@@ -259,13 +265,17 @@ class PIF(nn.Module):
         self.surrogate = "triangle"
         self.theta = nn.Parameter(torch.full(() if channels is None else (channels,), theta))
 
+    @property
+    def keep(self) -> float:
+        """Share of the membrane that a leak leaves."""
+        return _keep(self.leak_shift)
+
     def forward(self, current: Tensor) -> Tensor:
         """Spikes ``[T, B, ..., C]`` of the current ``[T or 1, B, ..., C]``; bfloat16 inside bfloat16 autocast.
 
         In the modes RATES and RELU, one value per neuron, ``[1, B, ..., C]``, of the mean current.
         """
-        kind = current.device.type
-        spike_dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else current.dtype
+        spike_dtype = self.spike_dtype(current.device, current.dtype)
         if self.mode is not Mode.SPIKES:
             mean = current.mean(0, keepdim=True) if len(current) > 1 else current
             if self.mode is Mode.RELU:
@@ -274,6 +284,11 @@ class PIF(nn.Module):
                         compiled=self.compiled)
         return pif(current, self.theta, timesteps=self.timesteps, initial=self.initial, reset=self.reset,
                    leak_shift=self.leak_shift, shape=self.surrogate, spike_dtype=spike_dtype, compiled=self.compiled)
+
+    @staticmethod
+    def spike_dtype(device: torch.device, otherwise: torch.dtype = torch.float32) -> torch.dtype:
+        """Dtype of spikes: autocast's, where that is on."""
+        return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else otherwise
 
     @torch.no_grad()
     def clamp(self) -> None:

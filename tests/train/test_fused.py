@@ -1,0 +1,95 @@
+import shutil
+
+import pytest
+import torch
+
+from arch.network import Reset
+from train import fused, layers, neurons
+
+pytestmark = [pytest.mark.filterwarnings("ignore"),  # torch.compile's own
+              pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")]
+
+
+def drawn(*shape, seed=1):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pair(**options):
+    """One layer of neurons and its BatchNorm twice: in passes, and one after the other."""
+    made = []
+    for compiled in (True, False):
+        norm = torch.nn.BatchNorm1d(3)
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor([1.0, 0.5, -0.8]))
+            norm.bias.copy_(torch.tensor([0.5, 0.2, 0.4]))
+            norm.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
+        layer = neurons.PIF(4, **options)
+        layer.compiled = compiled
+        made.append((norm, layer))
+    return made
+
+
+CASES = [({"mode": neurons.Mode.RATES}, 1), ({}, 1), ({}, 4), ({"surrogate": "arctangent"}, 4)]
+
+
+@pytest.mark.parametrize(("choices", "copies"), CASES)
+def test_passes_give_what_the_parts_give(choices, copies):
+    scale = torch.tensor([0.5, 0.25, 0.0])
+    sums = (drawn(copies, 6, 5, 4, 3) * 4).round()
+    results = []
+    for norm, layer in pair():
+        for name, value in choices.items():
+            setattr(layer, name, value)
+        x = sums.clone().requires_grad_()
+        assert fused.applies(norm, layer, copies) == layer.compiled
+        if layer.compiled:
+            spikes = fused.normalised_spikes(x, scale, norm, layer, torch.float32)
+        else:
+            current = x * scale
+            spikes = layer(norm(current.flatten(0, -2)).reshape(current.shape))
+        (spikes * drawn(*spikes.shape, seed=2)).sum().backward()
+        results.append((spikes, x.grad, norm.weight.grad, norm.bias.grad, layer.theta.grad, norm.running_mean,
+                        norm.running_var, norm.num_batches_tracked))
+    found, expected = results
+    assert torch.equal(found[0], expected[0])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"reset": Reset.ZERO}, {"leak_shift": 2}, {"channels": 3, "initial": 0.0}])
+def test_all_kinds_of_neurons(options):
+    sums = (drawn(4, 6, 5, 4, 3) * 4).round()
+    results = []
+    for norm, layer in pair(**options):
+        x = sums.clone().requires_grad_()
+        if layer.compiled:
+            spikes = fused.normalised_spikes(x, torch.ones(3), norm, layer, torch.float32)
+        else:
+            spikes = layer(norm(x.flatten(0, -2)).reshape(x.shape))
+        (spikes * drawn(*spikes.shape, seed=2)).sum().backward()
+        results.append((spikes, x.grad, norm.weight.grad, layer.theta.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_bear_a_mean_far_from_zero():
+    sums = drawn(1, 64, 32, 32, 2) + torch.tensor([1000.0, -3000.0])
+    mean, variance = fused._statistics(sums, torch.tensor([999.0, -3001.0]))
+    torch.testing.assert_close(mean, sums.double().mean((0, 1, 2, 3)).float())
+    torch.testing.assert_close(variance, sums.double().var((0, 1, 2, 3), correction=0).float(), rtol=1e-3, atol=0)
+
+
+def test_layers_use_the_passes_in_training_only(monkeypatch):
+    calls = []
+    monkeypatch.setattr(fused, "normalised_spikes", lambda sums, *_: calls.append(len(sums)) or sums)
+    convolution, full = layers.Convolution(3, 4, 3, padding=1, pool=2), layers.FullyConnected(48, 5)
+    for layer in (convolution, full):
+        layer.neurons.compiled = True
+    maps = (drawn(4, 2, 4, 4, 3) > 0).float()
+    convolution(maps), full(maps)
+    assert calls == [4, 4]
+    convolution.eval(), full.eval()
+    convolution(maps), full(maps)
+    convolution.train().neurons.mode = neurons.Mode.RELU
+    convolution(maps)
+    assert calls == [4, 4]

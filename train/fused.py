@@ -1,0 +1,143 @@
+"""Scale, BatchNorm and PIF neurons of a training step in few passes over memory.
+
+What :class:`torch.nn.BatchNorm1d` and :mod:`train.neurons` do one after the other, for sums of channels-last maps: the
+normalised currents are never stored, and the backward pass computes membranes again instead of reading them. On a CPU
+these passes are a third of a step, and bound by memory. The formulas are the same, the order of additions is not:
+results agree within the noise of float32, in which a current at the threshold may fall to either side.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arch.network import Reset
+from train import neurons
+
+__all__ = ["applies", "normalised_spikes"]
+
+#: Axes of ``[T, B, H, W, C]`` over which BatchNorm's statistics go.
+_ALL = (0, 1, 2, 3)
+
+
+def _statistics(sums: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance of each channel; ``shift`` is a guess of the mean, against cancellation."""
+    count = sums[..., 0].numel()
+    centred = sums.float() - shift
+    # First over places: shorter sums of float32 lose less.
+    mean = centred.sum((2, 3)).sum((0, 1)) / count
+    square = (centred * centred).sum((2, 3)).sum((0, 1)) / count
+    return shift + mean, (square - mean * mean).clamp(min=0)
+
+
+def _fire(sums: Tensor, slope: Tensor, offset: Tensor, theta: Tensor, initial: float, timesteps: int, hard: bool,
+          keep: float, spike_dtype: torch.dtype) -> Tensor:
+    return neurons.fire(sums.float() * slope + offset, theta, initial, timesteps, hard, keep, spike_dtype)[1]
+
+
+def _rate(sums: Tensor, slope: Tensor, offset: Tensor, theta: Tensor, initial: float, timesteps: int,
+          rate_dtype: torch.dtype) -> Tensor:
+    return neurons.quantised_rate(sums.float() * slope + offset, theta, timesteps, initial, rate_dtype)
+
+
+def _normalise_backward(by_current: Tensor, whitened: Tensor, gamma: Tensor, inverse: Tensor,
+                        dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of BatchNorm's sums, gain and bias."""
+    count = by_current[..., 0].numel()
+    by_beta, by_gamma = (values.sum((2, 3)).sum((0, 1)) for values in (by_current, by_current * whitened))
+    by_sums = gamma * inverse * (by_current - by_beta / count - whitened * (by_gamma / count))
+    return by_sums.to(dtype), by_gamma, by_beta
+
+
+def _through_time(by_spikes: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor, gamma: Tensor, beta: Tensor,
+                  theta: Tensor, initial: float, timesteps: int, hard: bool, keep: float,
+                  shape: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    whitened = (sums.float() - mean) * inverse
+    membranes, _ = neurons.fire(whitened * gamma + beta, theta, initial, timesteps, hard, keep, torch.float32)
+    by_current, by_theta = neurons.propagate(by_spikes, membranes, theta, initial, len(sums), hard, keep, shape)
+    return *_normalise_backward(by_current, whitened, gamma, inverse, sums.dtype), by_theta
+
+
+def _by_rate(by_rate: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor, gamma: Tensor, beta: Tensor,
+             theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    whitened = (sums.float() - mean) * inverse
+    by_current, by_theta = neurons.propagate_rate(by_rate, whitened * gamma + beta, theta)
+    return *_normalise_backward(by_current, whitened, gamma, inverse, sums.dtype), by_theta
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, dynamic=False)
+
+
+class _NormalisedSpikes(torch.autograd.Function):
+    """Spikes, or rates, of sums ``[T or 1, B, H, W, C]``; ``mean`` and ``inverse`` count as functions of the sums."""
+
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, gamma: Tensor, beta: Tensor, theta: Tensor, mean: Tensor,  # type: ignore[override]
+                inverse: Tensor, layer: neurons.PIF, dtype: torch.dtype) -> Tensor:
+        slope = gamma * inverse
+        offset = beta - slope * mean
+        ctx.save_for_backward(sums, mean, inverse, gamma, beta, theta)
+        if layer.mode is neurons.Mode.RATES:
+            ctx.constants = None
+            return _compiled(_rate)(sums, slope, offset, theta, layer.initial,  # type: ignore[no-any-return]
+                                    layer.timesteps, dtype)
+        constants = layer.initial, layer.timesteps, layer.reset is Reset.ZERO, layer.keep
+        ctx.constants = *constants, layer.surrogate
+        return _compiled(_fire)(sums, slope, offset, theta, *constants, dtype)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.constants is None:
+            found = _compiled(_by_rate)(gradients[0], *ctx.saved_tensors)
+        else:
+            found = _compiled(_through_time)(gradients[0], *ctx.saved_tensors, *ctx.constants)
+        return *found, None, None, None, None
+
+
+def applies(norm: nn.Module, layer: neurons.PIF, copies: int) -> bool:
+    """Whether :func:`normalised_spikes` computes what ``norm`` and ``layer`` would: in a training, on compiled loops.
+
+    Not with statistics of several processes or without a momentum, and not where rates are of a current over time.
+    """
+    return (layer.compiled and norm.training and type(norm) is nn.BatchNorm1d and norm.momentum is not None
+            and (layer.mode is neurons.Mode.SPIKES or (layer.mode is neurons.Mode.RATES and copies == 1)))
+
+
+def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: neurons.PIF,
+                      dtype: torch.dtype) -> Tensor:
+    """Return ``layer(norm(sums * scale))`` of a training step, and update the running statistics.
+
+    Parameters
+    ----------
+    sums : ``[T or 1, B, H, W, C]``, floating
+        Sums of weight codes.
+    scale : float32 ``[C]``
+        Of the weights; it gets no gradient.
+    norm, layer
+        For which :func:`applies` holds.
+    dtype : dtype of the spikes
+
+    Returns
+    -------
+    Spikes ``[T, B, H, W, C]``, or rates ``[1, B, H, W, C]``
+    """
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.momentum is not None
+    with torch.no_grad():
+        # A filter of zeros has scale 0, and nothing to guess.
+        shift = torch.where(scale > 0, norm.running_mean / scale, 0)
+        mean, variance = _compiled(_statistics)(sums, shift)
+        count = sums[..., 0].numel()
+        scaled = scale * scale * variance
+        norm.running_mean.lerp_(scale * mean, norm.momentum)
+        norm.running_var.lerp_(scaled * (count / max(count - 1, 1)), norm.momentum)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        inverse = scale * torch.rsqrt(scaled + norm.eps)
+    return _NormalisedSpikes.apply(sums, norm.weight, norm.bias, layer.theta,  # type: ignore[no-any-return]
+                                   mean, inverse, layer, dtype)

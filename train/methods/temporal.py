@@ -28,8 +28,7 @@ class TemporalLoss(Method):
         Share of the second term, 0 to 1, which keeps scores from running off. The authors' scripts have 0 or 0.001, by
         data set.
     target : float
-        What all scores are drawn to, right and wrong classes alike; -1000 to 1000. 1 in the authors' scripts, where it
-        is also the threshold of their neurons.
+        What all scores are drawn to, right and wrong classes alike; -1000 to 1000. 1 in the authors' scripts.
 
     Raises
     ------

@@ -67,13 +67,26 @@ def _by_rate(by_rate: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor, gamma
     return *_normalise_backward(by_current, whitened, gamma, inverse, sums.dtype), by_theta
 
 
+def _relu(sums: Tensor, slope: Tensor, offset: Tensor, theta: Tensor, dtype: torch.dtype) -> Tensor:
+    return ((sums.float() * slope + offset).relu() / theta).to(dtype)
+
+
+def _through_relu(by_values: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor, gamma: Tensor, beta: Tensor,
+                  theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    whitened = (sums.float() - mean) * inverse
+    current = whitened * gamma + beta
+    by_current = torch.where(current > 0, by_values.float(), 0) / theta
+    by_theta = -(by_current * current / theta).sum_to_size(theta.shape)
+    return *_normalise_backward(by_current, whitened, gamma, inverse, sums.dtype), by_theta
+
+
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=False)
 
 
 class _NormalisedSpikes(torch.autograd.Function):
-    """Spikes, or rates, of sums ``[T or 1, B, H, W, C]``; ``mean`` and ``inverse`` count as functions of the sums."""
+    """What neurons pass on of sums ``[T or 1, B, H, W, C]``; ``mean`` and ``inverse`` are functions of the sums."""
 
     @staticmethod
     def forward(ctx: Any, sums: Tensor, gamma: Tensor, beta: Tensor, theta: Tensor, mean: Tensor,  # type: ignore[override]
@@ -81,8 +94,10 @@ class _NormalisedSpikes(torch.autograd.Function):
         slope = gamma * inverse
         offset = beta - slope * mean
         ctx.save_for_backward(sums, mean, inverse, gamma, beta, theta)
+        ctx.mode, ctx.constants = layer.mode, ()
+        if layer.mode is neurons.Mode.RELU:
+            return _compiled(_relu)(sums, slope, offset, theta, dtype)  # type: ignore[no-any-return]
         if layer.mode is neurons.Mode.RATES:
-            ctx.constants = None
             return _compiled(_rate)(sums, slope, offset, theta, layer.initial,  # type: ignore[no-any-return]
                                     layer.timesteps, dtype)
         constants = layer.initial, layer.timesteps, layer.reset is Reset.ZERO, layer.keep
@@ -91,20 +106,18 @@ class _NormalisedSpikes(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.constants is None:
-            found = _compiled(_by_rate)(gradients[0], *ctx.saved_tensors)
-        else:
-            found = _compiled(_through_time)(gradients[0], *ctx.saved_tensors, *ctx.constants)
+        kernel = {neurons.Mode.SPIKES: _through_time, neurons.Mode.RATES: _by_rate, neurons.Mode.RELU: _through_relu}
+        found = _compiled(kernel[ctx.mode])(gradients[0], *ctx.saved_tensors, *ctx.constants)
         return *found, None, None, None, None
 
 
 def applies(norm: nn.Module, layer: neurons.PIF, copies: int) -> bool:
     """Whether :func:`normalised_spikes` computes what ``norm`` and ``layer`` would: in a training, on compiled loops.
 
-    Not with statistics of several processes or without a momentum, and not where rates are of a current over time.
+    Not with statistics of several processes or without a momentum, and not for the mean of several currents.
     """
     return (layer.compiled and norm.training and type(norm) is nn.BatchNorm1d and norm.momentum is not None
-            and (layer.mode is neurons.Mode.SPIKES or (layer.mode is neurons.Mode.RATES and copies == 1)))
+            and (layer.mode is neurons.Mode.SPIKES or copies == 1))
 
 
 def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: neurons.PIF,
@@ -123,7 +136,7 @@ def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: 
 
     Returns
     -------
-    Spikes ``[T, B, H, W, C]``, or rates ``[1, B, H, W, C]``
+    Spikes ``[T, B, H, W, C]``, or ``[1, B, H, W, C]`` in the modes RATES and RELU
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -292,6 +292,8 @@ class Conversion(Method):
     initial: float = 0.0
     #: Training images on which percentiles are measured, from 1.
     calibration_images: int = 3500
+    #: Validation images on which percentiles are compared, from 1; all, if there are fewer.
+    sweep_images: int = 1000
     #: Subtract the mean over input channels from latent weights after each step, but in the first and last layer.
     centre: bool = True
     #: Clamp latent weights to [-1, 1] after each step.
@@ -306,6 +308,7 @@ class Conversion(Method):
         if self.timesteps is not None:
             self._check_integer("timesteps", MAX_TIMESTEPS)
         self._check_integer("calibration_images", 2**31)
+        self._check_integer("sweep_images", 2**31)
         for name in ("centre", "clamp"):
             if not isinstance(getattr(self, name), bool):
                 raise MethodError(f"{self.kind} {name} must be true or false, not {getattr(self, name)!r}")
@@ -345,7 +348,9 @@ class Conversion(Method):
         options: dict[str, Any] = {"timesteps": self.timesteps, "initial": self.initial}
         if self.percentile is not None:
             return convert_network(training.network, images, percentile=self.percentile, **options)
-        sweep = sweep_percentiles(training.network, images, training.validation, **options)
+        compared = Split(images=training.validation.images[:self.sweep_images],
+                         labels=training.validation.labels[:self.sweep_images])
+        sweep = sweep_percentiles(training.network, images, compared, **options)
         _log.info("ANN: validation accuracy %.2f %%; converted with percentiles %s", 100 * sweep.ann_accuracy,
                   ", ".join(f"{key:g}: {100 * value:.2f} %" for key, value in sweep.accuracies.items()))
         return sweep.checkpoint

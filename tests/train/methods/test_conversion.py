@@ -297,10 +297,12 @@ def test_sweep_takes_the_first_of_the_best_percentiles(trained):
     assert sweep.ann_accuracy == ann_accuracy(trained.network, validation.images, validation.labels)
 
 
-def test_percentile_is_chosen_if_none_is_given(tmp_path):
-    training = train(tmp_path, percentile=None, timesteps=6)
+@pytest.mark.parametrize("compared", [1000, 12])
+def test_percentile_is_chosen_if_none_is_given(tmp_path, compared):
+    training = train(tmp_path, percentile=None, timesteps=6, sweep_images=compared)
     training.finish(made(80, 3))
-    wanted = sweep_percentiles(training.network, training.train.images[:60], training.validation, timesteps=6)
+    split = Split(images=training.validation.images[:compared], labels=training.validation.labels[:compared])
+    wanted = sweep_percentiles(training.network, training.train.images[:60], split, timesteps=6)
     checkpoint = Checkpoint.load(training.best_path)
     assert checkpoint.architecture["timesteps"] == 6
     assert all(np.array_equal(value, checkpoint.tensors[name]) for name, value in wanted.checkpoint.tensors.items())
@@ -411,6 +413,7 @@ def test_sum_of_two_layers_is_refused():
     ({"timesteps": 2.5}, "conversion timesteps must be an integer from 1 to 64, not 2.5"),
     ({"initial": 1.5}, "conversion initial must be a number from 0 to 1, not 1.5"),
     ({"calibration_images": 0}, "conversion calibration_images must be an integer from 1 to 2147483648, not 0"),
+    ({"sweep_images": 0}, "conversion sweep_images must be an integer from 1 to 2147483648, not 0"),
     ({"centre": 1}, "conversion centre must be true or false, not 1"),
     ({"clamp": None}, "conversion clamp must be true or false, not None"),
 ])

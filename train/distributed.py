@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-__all__ = ["GlobalNorm", "connect", "mean", "processes", "rank", "share", "use_global_norm"]
+__all__ = ["GlobalNorm", "connect", "mean", "processes", "rank", "share", "use_global_norm", "variance"]
 
 
 def rank() -> int:
@@ -61,6 +61,15 @@ def mean(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= processes()
     return values
+
+
+def variance(values: Tensor) -> Tensor:
+    """Return the biased variance of each column of ``[N, C]`` over the values of all processes; with a gradient."""
+    if processes() == 1:
+        return values.var(0, correction=0)
+    count = len(values) * processes()
+    centre = all_reduce(values.sum(0)) / count
+    return all_reduce((values - centre).square().sum(0)) / count
 
 
 class GlobalNorm(nn.BatchNorm1d):

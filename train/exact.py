@@ -197,8 +197,11 @@ def mismatches(checkpoint: Checkpoint, images: Tensor) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def recalibrate(checkpoint: Checkpoint, images: Tensor) -> Checkpoint:
-    """Return the checkpoint with BatchNorm's statistics measured in the exact forward on ``images``, layer by layer."""
+def recalibrate(checkpoint: Checkpoint, images: Tensor, *, over_mean: bool = False) -> Checkpoint:
+    """Return the checkpoint with BatchNorm's statistics measured in the exact forward on ``images``, layer by layer.
+
+    ``over_mean``: the statistics are those of currents' mean over time, not of all timesteps.
+    """
     tensors = dict(checkpoint.tensors)
     layers = {name: layer for name, (layer, _) in weighted_layers(checkpoint.architecture).items()}
     names = list(layers)[:-1]
@@ -207,6 +210,8 @@ def recalibrate(checkpoint: Checkpoint, images: Tensor) -> Checkpoint:
         total = count = squares = torch.zeros((), dtype=torch.float64)
         for batch in _batches(images):
             sums = _run(current, batch, keep=False, until=name)[0].double()
+            if over_mean:
+                sums = sums.mean(0, keepdim=True)
             total = total + sums.sum((0, 1, 3, 4))
             squares = squares + sums.square().sum((0, 1, 3, 4))
             count = count + math.prod(sums.shape) / sums.shape[2]

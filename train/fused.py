@@ -22,10 +22,12 @@ __all__ = ["applies", "normalised_spikes"]
 _ALL = (0, 1, 2, 3)
 
 
-def _statistics(sums: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(sums: Tensor, shift: Tensor, over_mean: bool) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance of each channel; ``shift`` is a guess of the mean, against cancellation."""
-    count = sums[..., 0].numel()
     centred = sums.float() - shift
+    if over_mean:
+        centred = centred.mean(0, keepdim=True)
+    count = centred[..., 0].numel()
     # First over places: shorter sums of float32 lose less.
     mean = centred.sum((2, 3)).sum((0, 1)) / count
     square = (centred * centred).sum((2, 3)).sum((0, 1)) / count
@@ -42,22 +44,24 @@ def _rate(sums: Tensor, slope: Tensor, offset: Tensor, theta: Tensor, initial: f
     return neurons.quantised_rate(sums.float() * slope + offset, theta, timesteps, initial, rate_dtype)
 
 
-def _normalise_backward(by_current: Tensor, whitened: Tensor, gamma: Tensor, inverse: Tensor,
-                        dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _normalise_backward(by_current: Tensor, whitened: Tensor, gamma: Tensor, inverse: Tensor, dtype: torch.dtype,
+                        over_mean: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of BatchNorm's sums, gain and bias."""
     count = by_current[..., 0].numel()
     by_beta, by_gamma = (values.sum((2, 3)).sum((0, 1)) for values in (by_current, by_current * whitened))
-    by_sums = gamma * inverse * (by_current - by_beta / count - whitened * (by_gamma / count))
+    # The variance is that of these values, or of their mean over time.
+    varied = whitened.mean(0, keepdim=True) if over_mean else whitened
+    by_sums = gamma * inverse * (by_current - by_beta / count - varied * (by_gamma / count))
     return by_sums.to(dtype), by_gamma, by_beta
 
 
 def _through_time(by_spikes: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor, gamma: Tensor, beta: Tensor,
-                  theta: Tensor, initial: float, timesteps: int, hard: bool, keep: float,
-                  shape: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+                  theta: Tensor, initial: float, timesteps: int, hard: bool, keep: float, shape: str,
+                  over_mean: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     whitened = (sums.float() - mean) * inverse
     membranes, _ = neurons.fire(whitened * gamma + beta, theta, initial, timesteps, hard, keep, torch.float32)
     by_current, by_theta = neurons.propagate(by_spikes, membranes, theta, initial, len(sums), hard, keep, shape)
-    return *_normalise_backward(by_current, whitened, gamma, inverse, sums.dtype), by_theta
+    return *_normalise_backward(by_current, whitened, gamma, inverse, sums.dtype, over_mean), by_theta
 
 
 def _by_rate(by_rate: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor, gamma: Tensor, beta: Tensor,
@@ -101,7 +105,7 @@ class _NormalisedSpikes(torch.autograd.Function):
             return _compiled(_rate)(sums, slope, offset, theta, layer.initial,  # type: ignore[no-any-return]
                                     layer.timesteps, dtype)
         constants = layer.initial, layer.timesteps, layer.reset is Reset.ZERO, layer.keep
-        ctx.constants = *constants, layer.surrogate
+        ctx.constants = *constants, layer.surrogate, layer.norm_over_mean
         return _compiled(_fire)(sums, slope, offset, theta, *constants, dtype)  # type: ignore[no-any-return]
 
     @staticmethod
@@ -144,8 +148,8 @@ def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: 
     with torch.no_grad():
         # A filter of zeros has scale 0, and nothing to guess.
         shift = torch.where(scale > 0, norm.running_mean / scale, 0)
-        mean, variance = _compiled(_statistics)(sums, shift)
-        count = sums[..., 0].numel()
+        mean, variance = _compiled(_statistics)(sums, shift, layer.norm_over_mean)
+        count = sums[:1 if layer.norm_over_mean else None, ..., 0].numel()
         scaled = scale * scale * variance
         norm.running_mean.lerp_(scale * mean, norm.momentum)
         norm.running_var.lerp_(scaled * (count / max(count - 1, 1)), norm.momentum)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arch.network import Reset
-from train import fused, neurons, quantisers
+from train import distributed, fused, neurons, quantisers
 
-__all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "or_pool"]
+__all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "normalise",
+           "or_pool"]
 
 
 class TernaryConv2d(nn.Module):
@@ -74,12 +75,24 @@ class TernaryLinear(nn.Module):
             return functional.linear(maps, codes.to(maps.dtype)), scale
 
 
+def normalise(current: Tensor, norm: nn.BatchNorm1d, *, over_mean: bool = False) -> Tensor:
+    """Return BatchNorm of the current ``[T, B, H, W, C]``, in training with statistics over all of it.
+
+    ``over_mean``: with those of its mean over time, as if time were folded.
+    """
+    if not over_mean or not norm.training or len(current) == 1:
+        return norm(current.flatten(0, -2)).reshape(current.shape)  # type: ignore[no-any-return]
+    mean = current.mean(0, keepdim=True)
+    rows = mean.flatten(0, -2)
+    slope = norm.weight * (distributed.variance(rows) + norm.eps).rsqrt()
+    return norm(rows).reshape(mean.shape) + (current - mean) * slope
+
+
 def _neurons_of(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, pif: neurons.PIF) -> Tensor:
     """Return what neurons pass on whose current is ``sums * scale``, ``[T or 1, B, H, W, C]``, normalised."""
     if fused.applies(norm, pif, len(sums)):
         return fused.normalised_spikes(sums, scale, norm, pif, pif.spike_dtype(sums.device))
-    current = sums.float() * scale
-    return pif(norm(current.flatten(0, -2)).reshape(current.shape))
+    return pif(normalise(sums.float() * scale, norm, over_mean=pif.norm_over_mean))
 
 
 def _flatten(spikes: Tensor) -> Tensor:
@@ -176,32 +189,60 @@ def _propagate_pool(by_pooled: Tensor, maps: Tensor, pooled: Tensor, size: int) 
             count = count + (window[..., row, :, column, :] == pooled)
     share = by_pooled / count
     by_window = torch.where(window == pooled[..., None, :, None, :], share[..., None, :, None, :], 0)
-    by_maps = by_window.flatten(-3, -2).flatten(-4, -3)
+    return _fill(by_window.flatten(-3, -2).flatten(-4, -3), maps)
+
+
+def _fill(by_maps: Tensor, maps: Tensor) -> Tensor:
+    """Add zeros for the rows and columns of ``maps`` that fill no window."""
     rows, columns = (maps.shape[axis] - by_maps.shape[axis] for axis in (-3, -2))
     return functional.pad(by_maps, (0, 0, 0, columns, 0, rows)) if rows or columns else by_maps
 
 
+def _pool_rates(maps: Tensor, size: int) -> Tensor:
+    window = _windows(maps, size).float()
+    silent = torch.ones_like(window[..., 0, :, 0, :])
+    for row in range(size):
+        for column in range(size):
+            silent = silent * (1 - window[..., row, :, column, :])
+    return (1 - silent).to(maps.dtype)
+
+
+def _propagate_pool_rates(by_pooled: Tensor, maps: Tensor, pooled: Tensor, size: int) -> Tensor:
+    silent = 1 - _windows(maps, size).float()
+    places = [(row, column) for row in range(size) for column in range(size)]
+    by_window = []
+    for place in places:
+        others = by_pooled.float()
+        for row, column in places:
+            if (row, column) != place:
+                others = others * silent[..., row, :, column, :]
+        by_window.append(others)
+    stacked = torch.stack(by_window, -2).unflatten(-2, (size, size)).movedim(-3, -4)
+    return _fill(stacked.flatten(-3, -2).flatten(-4, -3).to(maps.dtype), maps)
+
+
 @functools.cache
-def _pool_kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _pool_kernels(compiled: bool, rates: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    kernels = (_pool_rates, _propagate_pool_rates) if rates else (_pool, _propagate_pool)
     if compiled:
-        return torch.compile(_pool, dynamic=False), torch.compile(_propagate_pool, dynamic=False)
-    return _pool, _propagate_pool
+        return torch.compile(kernels[0], dynamic=False), torch.compile(kernels[1], dynamic=False)
+    return kernels
 
 
 class _OrPool(torch.autograd.Function):
-    """Largest value of windows; the gradient is shared by the neurons that have it."""
+    """Largest value of windows, or the OR of rates; the gradient of the first is shared by the neurons that have it."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, size: int, compiled: bool) -> Tensor:  # type: ignore[override]
-        pooled = _pool_kernels(compiled)[0](maps, size)
+    def forward(ctx: Any, maps: Tensor, size: int, compiled: bool, rates: bool) -> Tensor:  # type: ignore[override]
+        pooled = _pool_kernels(compiled, rates)[0](maps, size)
         ctx.save_for_backward(maps, pooled)
-        ctx.size = size
-        ctx.compiled = compiled
+        ctx.constants = size, compiled, rates
         return pooled  # type: ignore[no-any-return]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _pool_kernels(ctx.compiled)[1](gradients[0], *ctx.saved_tensors, ctx.size), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        size, compiled, rates = ctx.constants
+        return _pool_kernels(compiled, rates)[1](gradients[0], *ctx.saved_tensors, size), None, None, None
 
 
 def _windows(spikes: Tensor, size: int) -> Tensor:
@@ -211,14 +252,17 @@ def _windows(spikes: Tensor, size: int) -> Tensor:
     return cut.unflatten(-2, (width, size)).unflatten(-4, (height, size))
 
 
-def or_pool(spikes: Tensor, size: int, *, compiled: bool = False) -> Tensor:
+def or_pool(spikes: Tensor, size: int, *, rates: bool = False, compiled: bool = False) -> Tensor:
     """Return the OR of the spikes of each ``size x size`` window, ``[..., H // size, W // size, C]``.
 
-    Rows and columns that fill no window are dropped: the same as max-pool, which it is for rates and real numbers. The
-    gradient is that of ``amax``, shared equally by the neurons that decide: those that spiked or, in a silent window,
-    all. ``compiled`` as of :func:`train.neurons.pif`.
+    Rows and columns that fill no window are dropped: the same as max-pool, which it is for real numbers. The gradient
+    is that of ``amax``, shared equally by the neurons that decide: those that spiked or, in a silent window, all.
+
+    ``rates``: the maps are shares of timesteps with a spike, 0 to 1, and the result is the expected share of timesteps
+    with a spike in the window if neurons spike independently, ``1 - prod (1 - r)``: max-pool would miss that they
+    spike at different times. ``compiled`` as of :func:`train.neurons.pif`.
     """
-    return _OrPool.apply(spikes, size, compiled)
+    return _OrPool.apply(spikes, size, compiled, rates)
 
 
 class OrPool(nn.Module):
@@ -230,10 +274,11 @@ class OrPool(nn.Module):
             raise ValueError(f"pool size must be at least 2, not {size!r}")
         self.size = size
         self.compiled = False
+        self.mode = neurons.Mode.SPIKES
 
     def forward(self, spikes: Tensor) -> Tensor:
-        """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``; the largest of rates."""
-        return or_pool(spikes, self.size, compiled=self.compiled)
+        """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``; the largest of real numbers."""
+        return or_pool(spikes, self.size, rates=self.mode is neurons.Mode.RATES, compiled=self.compiled)
 
 
 class Readout(nn.Module):

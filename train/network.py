@@ -159,8 +159,19 @@ class SpikingNetwork(nn.Module):
     def use_mode(self, mode: neurons.Mode) -> None:
         """Choose what all neurons pass on: spikes, rates or real numbers."""
         for module in self.modules():
-            if isinstance(module, neurons.PIF):
+            if isinstance(module, neurons.PIF | layers.OrPool):
                 module.mode = mode
+
+    @property
+    def norm_over_mean(self) -> bool:
+        """Whether BatchNorm takes its statistics from currents' mean over time instead of from all timesteps."""
+        return any(module.norm_over_mean for module in self.modules() if isinstance(module, neurons.PIF))
+
+    def use_norm_over_mean(self, over_mean: bool) -> None:
+        """Choose :attr:`norm_over_mean`."""
+        for module in self.modules():
+            if isinstance(module, neurons.PIF):
+                module.norm_over_mean = over_mean
 
     def use_surrogate(self, shape: str) -> None:
         """Choose the surrogate of all neurons, of :data:`train.neurons.SURROGATES`."""

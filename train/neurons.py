@@ -263,6 +263,8 @@ class PIF(nn.Module):
         self.compiled = False
         self.mode = Mode.SPIKES
         self.surrogate = "triangle"
+        #: Whether BatchNorm before these neurons takes its statistics from the mean over time.
+        self.norm_over_mean = False
         self.theta = nn.Parameter(torch.full(() if channels is None else (channels,), theta))
 
     @property

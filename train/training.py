@@ -481,7 +481,8 @@ class Training:
             return checkpoint
         best, statistics = provenance["validation_accuracy"], "running"
         if self.recipe.calibration_images and recalibrated:
-            measured = exact.recalibrate(checkpoint, self.train.images[:self.recipe.calibration_images])
+            measured = exact.recalibrate(checkpoint, self.train.images[:self.recipe.calibration_images],
+                                         over_mean=self.network.norm_over_mean)
             accuracy = exact.accuracy(measured, self.validation.images, self.validation.labels)
             if accuracy > best:
                 checkpoint, best, statistics = measured, accuracy, "measured"

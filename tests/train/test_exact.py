@@ -219,6 +219,26 @@ def test_recalibrated_statistics_are_those_of_the_currents():
     assert checkpoint.tensors["conv1.variance"] == pytest.approx(current.var((0, 2, 3)), rel=1e-5)
 
 
+def test_statistics_over_the_mean_are_those_of_currents_mean_over_time():
+    made = graph_network().checkpoint()
+    checkpoint = exact.recalibrate(made, made_images(40), over_mean=True)
+    assert all(np.array_equal(checkpoint.tensors[f"conv1.{part}"],
+                              exact.recalibrate(made, made_images(40)).tensors[f"conv1.{part}"])
+               for part in ("mean", "variance"))
+    # The second layer's mean spike, under the statistics that were found for the first.
+    _, spikes = exact.forward(checkpoint, made_images(40))
+    name, layer = "conv2", made.architecture["layers"][1]
+    assert layer["name"] == name
+    codes = torch.from_numpy(checkpoint.tensors[f"{name}.ternary"].copy()).double()
+    current = torch.nn.functional.conv2d(spikes[0].double().mean(0), codes, stride=layer["stride"],
+                                         padding=layer["padding"])
+    if layer.get("pool", 1) > 1:
+        current = torch.nn.functional.avg_pool2d(current, layer["pool"])
+    current = current.numpy() * checkpoint.tensors[f"{name}.alpha"][:, None, None]
+    assert checkpoint.tensors[f"{name}.mean"] == pytest.approx(current.mean((0, 2, 3)), rel=1e-5, abs=1e-7)
+    assert checkpoint.tensors[f"{name}.variance"] == pytest.approx(current.var((0, 2, 3)), rel=1e-5)
+
+
 def test_recalibrated_statistics_of_a_pool_are_those_of_the_mean_currents():
     made = graph_network().checkpoint()
     checkpoint = exact.recalibrate(made, made_images(40))

@@ -30,7 +30,7 @@ def pair(**options):
 
 
 CASES = [({"mode": neurons.Mode.RATES}, 1), ({"mode": neurons.Mode.RELU}, 1), ({}, 1), ({}, 4),
-         ({"surrogate": "arctangent"}, 4)]
+         ({"surrogate": "arctangent"}, 4), ({"norm_over_mean": True}, 4), ({"norm_over_mean": True}, 1)]
 
 
 @pytest.mark.parametrize(("choices", "copies"), CASES)
@@ -46,8 +46,7 @@ def test_passes_give_what_the_parts_give(choices, copies):
         if layer.compiled:
             spikes = fused.normalised_spikes(x, scale, norm, layer, torch.float32)
         else:
-            current = x * scale
-            spikes = layer(norm(current.flatten(0, -2)).reshape(current.shape))
+            spikes = layer(layers.normalise(x * scale, norm, over_mean=layer.norm_over_mean))
         (spikes * drawn(*spikes.shape, seed=2)).sum().backward()
         results.append((spikes, x.grad, norm.weight.grad, norm.bias.grad, layer.theta.grad, norm.running_mean,
                         norm.running_var, norm.num_batches_tracked))
@@ -76,7 +75,7 @@ def test_all_kinds_of_neurons(options):
 
 def test_statistics_bear_a_mean_far_from_zero():
     sums = drawn(1, 64, 32, 32, 2) + torch.tensor([1000.0, -3000.0])
-    mean, variance = fused._statistics(sums, torch.tensor([999.0, -3001.0]))
+    mean, variance = fused._statistics(sums, torch.tensor([999.0, -3001.0]), False)
     torch.testing.assert_close(mean, sums.double().mean((0, 1, 2, 3)).float())
     torch.testing.assert_close(variance, sums.double().var((0, 1, 2, 3), correction=0).float(), rtol=1e-3, atol=0)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from train.layers import Convolution, FullyConnected, OrPool, Readout, TernaryConv2d, TernaryLinear, or_pool
+from train.layers import Convolution, FullyConnected, OrPool, Readout, TernaryConv2d, TernaryLinear, normalise, or_pool
+from train.neurons import Mode
 
 SEED = 3
 
@@ -57,7 +58,7 @@ def test_or_pool_is_or_with_the_gradient_of_amax():
 @pytest.mark.filterwarnings("ignore")  # torch.compile's own
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.skipif(
     shutil.which("g++") is None, reason="needs g++"))])
-def test_pool_of_rates_is_their_maximum_with_the_gradient_of_amax(compiled):
+def test_pool_of_real_numbers_is_their_maximum_with_the_gradient_of_amax(compiled):
     generator = torch.Generator().manual_seed(3)
     x = (torch.randint(0, 5, (2, 3, 5, 7, 2), generator=generator) / 4).requires_grad_()
     y = x.detach().clone().requires_grad_()
@@ -68,6 +69,65 @@ def test_pool_of_rates_is_their_maximum_with_the_gradient_of_amax(compiled):
     (pooled * weights).sum().backward()
     (expected * weights).sum().backward()
     assert torch.allclose(x.grad, y.grad)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs g++"))])
+@pytest.mark.parametrize("size", [2, 3])
+def test_pool_of_rates_expects_independent_spikes(compiled, size):
+    generator = torch.Generator().manual_seed(3)
+    x = (torch.randint(0, 5, (1, 3, 7, 10, 2), generator=generator) / 4).requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    rows, columns = 7 // size, 10 // size
+    weights = torch.randn(1, 3, rows, columns, 2, generator=generator)
+    pooled = or_pool(x, size, rates=True, compiled=compiled)
+    expected = 1 - (1 - y[:, :, :rows * size, :columns * size].reshape(1, 3, rows, size, columns, size, 2)).prod(
+        5).prod(3)
+    torch.testing.assert_close(pooled, expected)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+def test_pool_of_rates_by_hand():
+    # Spikes in a half, a quarter, none and none of the timesteps: silent in 1/2 * 3/4 of them.
+    x = torch.tensor([0.5, 0.25, 0.0, 0.0]).reshape(1, 1, 2, 2, 1).requires_grad_()
+    pooled = or_pool(x, 2, rates=True)
+    assert pooled.item() == 1 - 0.375
+    pooled.backward()
+    assert x.grad.flatten().tolist() == [0.75, 0.5, 0.375, 0.375]
+    spikes = made(4, 3, 6, 6, 2)
+    assert torch.equal(or_pool(spikes, 2, rates=True), or_pool(spikes, 2))
+
+
+def test_pool_follows_the_mode_of_the_network():
+    pool = OrPool(2)
+    maps = torch.full((1, 1, 2, 2, 1), 0.5)
+    assert pool(maps).item() == 0.5
+    pool.mode = Mode.RATES
+    assert pool(maps).item() == 1 - 0.5**4
+    pool.mode = Mode.RELU
+    assert pool(maps).item() == 0.5
+
+
+def test_statistics_over_the_mean_are_those_of_folded_time():
+    layer = Convolution(3, 4, 3)
+    maps = made(4, 5, 6, 6, 3)
+    current = layer.synapses(maps.flatten(0, 1)).unflatten(0, (4, 5)).detach().requires_grad_()
+    norm = torch.nn.BatchNorm1d(4)
+    found = normalise(current, norm, over_mean=True)
+    mean, variance = current.mean(0).flatten(0, -2).mean(0), current.mean(0).flatten(0, -2).var(0, correction=0)
+    expected = (current - mean) / (variance + norm.eps).sqrt()
+    torch.testing.assert_close(found, expected)
+    count = 5 * 4 * 4
+    torch.testing.assert_close(norm.running_mean, 0.1 * mean)
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * variance * count / (count - 1))
+    weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(SEED))
+    gradients = [torch.autograd.grad((result * weight).sum(), current)[0] for result in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    norm.eval()
+    assert torch.equal(normalise(current, norm, over_mean=True), normalise(current, norm))
 
 
 def test_maps_keep_their_form_through_every_layer():

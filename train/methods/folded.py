@@ -24,10 +24,11 @@ class FoldedTime(Method):
     """Let neurons pass on rates (:func:`train.neurons.rate`) in the first epochs, and spikes in the others.
 
     A step in rates costs about a T-th of one in spikes. For a current that is constant over time the rate is the spike
-    count of neurons with soft reset and without leak; later layers see spikes whose order differs, and an OR-pool of
-    spikes is no maximum of rates: hence the epochs with spikes at the end. The epoch's number decides, so a resumed
-    training needs no state. If all epochs are folded, the same weights with spikes are what is exported: QCFS's
-    conversion.
+    count of neurons with soft reset and without leak; later layers see spikes whose order differs: hence the epochs
+    with spikes at the end. So that they begin where the others end, or-pools of rates expect neurons to spike
+    independently (:func:`train.layers.or_pool`), and BatchNorm's statistics are those of the mean over time in all
+    epochs. The epoch's number decides, so a resumed training needs no state. If all epochs are folded, the same
+    weights with spikes are what is exported: QCFS's conversion.
 
     Parameters
     ----------
@@ -53,6 +54,7 @@ class FoldedTime(Method):
             raise MethodError(f"epochs of folded-time must be at most the recipe's {training.recipe.epochs}, "
                               f"not {self.epochs}: -1 folds all")
         self._network = training.network
+        self._network.use_norm_over_mean(True)
 
     def begin_epoch(self, epoch: int) -> None:
         """Choose what neurons pass on."""

@@ -49,6 +49,13 @@ def test_first_layer_of_rates_counts_its_spikes(tmp_path):
     assert torch.equal(rates[0], spikes.mean(0))
 
 
+def test_statistics_are_those_of_the_mean_over_time_in_all_epochs(tmp_path):
+    training = made_training(tmp_path)
+    assert not training.network.norm_over_mean
+    FoldedTime(epochs=1).begin(training)
+    assert training.network.norm_over_mean
+
+
 def test_network_of_rates_is_exported_with_spikes(tmp_path):
     training = made_training(tmp_path, epochs=2, methods=({"kind": "folded-time", "epochs": -1},))
     training.run()

@@ -18,9 +18,6 @@ from train import neurons
 
 __all__ = ["applies", "normalised_spikes"]
 
-#: Axes of ``[T, B, H, W, C]`` over which BatchNorm's statistics go.
-_ALL = (0, 1, 2, 3)
-
 
 def _statistics(sums: Tensor, shift: Tensor, over_mean: bool) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance of each channel; ``shift`` is a guess of the mean, against cancellation."""

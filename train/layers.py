@@ -275,10 +275,13 @@ class OrPool(nn.Module):
         self.size = size
         self.compiled = False
         self.mode = neurons.Mode.SPIKES
+        #: Whether rates are pooled as if neurons spike independently; otherwise the largest rate counts.
+        self.independent = True
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Spikes ``[T, B, H // size, W // size, C]`` of the map ``[T, B, H, W, C]``; the largest of real numbers."""
-        return or_pool(spikes, self.size, rates=self.mode is neurons.Mode.RATES, compiled=self.compiled)
+        rates = self.mode is neurons.Mode.RATES and self.independent
+        return or_pool(spikes, self.size, rates=rates, compiled=self.compiled)
 
 
 class Readout(nn.Module):

@@ -162,6 +162,12 @@ class SpikingNetwork(nn.Module):
             if isinstance(module, neurons.PIF | layers.OrPool):
                 module.mode = mode
 
+    def use_independent_rates(self, independent: bool) -> None:
+        """Choose how or-pools see rates (:attr:`train.layers.OrPool.independent`)."""
+        for module in self.modules():
+            if isinstance(module, layers.OrPool):
+                module.independent = independent
+
     @property
     def norm_over_mean(self) -> bool:
         """Whether BatchNorm takes its statistics from currents' mean over time instead of from all timesteps."""

@@ -25,28 +25,37 @@ class FoldedTime(Method):
 
     A step in rates costs about a T-th of one in spikes. For a current that is constant over time the rate is the spike
     count of neurons with soft reset and without leak; later layers see spikes whose order differs: hence the epochs
-    with spikes at the end. So that they begin where the others end, or-pools of rates expect neurons to spike
-    independently (:func:`train.layers.or_pool`), and BatchNorm's statistics are those of the mean over time in all
-    epochs. The epoch's number decides, so a resumed training needs no state. If all epochs are folded, the same
-    weights with spikes are what is exported: QCFS's conversion.
+    with spikes at the end. So that they begin where the others end, BatchNorm's statistics are those of the mean over
+    time in all epochs, and or-pools of rates expect neurons to spike independently (:func:`train.layers.or_pool`). With
+    the largest rate instead a network learns better and is further from spikes: a choice for the first epochs.
+
+    The epoch's number decides, so a resumed training needs no state. If all epochs are folded, the same weights with
+    spikes are what is exported: QCFS's conversion.
 
     Parameters
     ----------
     epochs : int
         First epochs with rates, from 0; -1: all.
+    largest : int
+        Of these, the first ones in which or-pools take the largest rate, from 0; -1: all.
 
     Raises
     ------
     MethodError
-        The option is wrong; in :meth:`begin`: more epochs than the recipe has.
+        An option is wrong; in :meth:`begin`: more epochs than the recipe has.
     """
 
     kind: ClassVar[str] = "folded-time"
 
     epochs: int
+    largest: int = 0
 
     def __post_init__(self) -> None:
         check_epochs("epochs of folded-time", self.epochs, -1)
+        check_epochs("largest of folded-time", self.largest, -1)
+        if self.largest > self.epochs >= 0:
+            raise MethodError(f"largest of folded-time must be at most its {self.epochs} epochs, not {self.largest}: "
+                              f"-1 takes all")
 
     def begin(self, training: "Training") -> None:
         """Compare with the recipe."""
@@ -60,6 +69,7 @@ class FoldedTime(Method):
         """Choose what neurons pass on."""
         folded = self.epochs == -1 or epoch < self.epochs
         self._network.use_mode(Mode.RATES if folded else Mode.SPIKES)
+        self._network.use_independent_rates(self.largest != -1 and epoch >= self.largest)
 
     def export(self, training: "Training") -> Checkpoint | None:
         """Return the trained network with spikes in place of rates; None if its weights are float."""

@@ -49,6 +49,19 @@ def test_first_layer_of_rates_counts_its_spikes(tmp_path):
     assert torch.equal(rates[0], spikes.mean(0))
 
 
+@pytest.mark.parametrize(("largest", "first"), [(0, 0), (2, 2), (3, 3), (-1, 10)])
+def test_pools_take_the_largest_rate_in_the_first_epochs(tmp_path, largest, first):
+    training = made_training(tmp_path)
+    method = FoldedTime(epochs=3, largest=largest)
+    method.begin(training)
+    pool = training.network.chain[1]
+    maps = torch.full((1, 1, 2, 2, 1), 0.5)
+    for epoch in range(10):
+        method.begin_epoch(epoch)
+        expected = 1 - 0.5**4 if first <= epoch < 3 else 0.5
+        assert pool(maps).item() == expected, epoch
+
+
 def test_statistics_are_those_of_the_mean_over_time_in_all_epochs(tmp_path):
     training = made_training(tmp_path)
     assert not training.network.norm_over_mean
@@ -78,6 +91,14 @@ def test_float_network_of_rates_is_not_exported(tmp_path):
     training.run()
     assert "checkpoint" not in training.finish(training.validation)
     assert modes_of(load_trained(tmp_path)) == {Mode.RATES}
+
+
+def test_more_epochs_of_largest_rates_than_of_rates_are_refused():
+    with pytest.raises(MethodError, match=r"^largest of folded-time must be at most its 3 epochs, not 4: -1 "):
+        FoldedTime(epochs=3, largest=4)
+    with pytest.raises(MethodError, match=r"^largest of folded-time must be an integer from -1, not 1.5$"):
+        FoldedTime(epochs=3, largest=1.5)
+    FoldedTime(epochs=-1, largest=4)
 
 
 @pytest.mark.parametrize("epochs", [-2, 1.0, True, "all"])

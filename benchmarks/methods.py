@@ -347,6 +347,8 @@ def _method_rows(groups: Runs) -> list[list[str]]:
         first = runs[0]
         exact = {True: "yes", False: "no", None: "-"}[
             None if first["exact"] is None else all(row["exact"] for row in runs)]
+        if "identical_values" in first:
+            exact += f"; {first['identical_values']:,} trained values compared, all equal"
         operations = "-"
         if first["event_operations"] is not None:
             events = _spread([row["event_operations"] / 1e6 for row in runs], "{:.1f}", " M")
@@ -420,8 +422,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "measured with its integers on the whole test set, by `python -m benchmarks.methods measure RUN --data DIR`;",
         "choices were made on validation images. Several seeds: mean ± standard error. *Float accuracy*: of the same",
         "network before its conversion, or of the float network that it starts from or learns from, on the same test",
-        "set. *Compression* is float32 weights against packed weights and 64-bit constants. *ECE*: see below. *SOPs*:",
-        "synaptic operations that spikes cause (events), all synapses x timesteps (dense); the first layer of an",
+        "set, computed as in the training (bfloat16). *Exact*: certified in every channel. *Compression*: float32",
+        "weights against packed weights and 64-bit constants. *ECE*: see below. *SOPs*: synaptic operations that",
+        "spikes cause (events), all synapses x timesteps (dense); the first layer of an",
         "image, which sees pixels and not spikes, is in neither. *Training* is wall-clock time on the machine that",
         "trained, often shared with other work. *RTL*: every spike of test images, simulated, and the clocks of an",
         "inference. A cell with - was not measured.", "",

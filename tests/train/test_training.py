@@ -129,7 +129,7 @@ def run_briefly(name, folder):
 LARGE = ("cifar10-resnet18", "cifar10-vgg11", "cifar10-vgg16", "cifar10-vgg9", "cifar100-vgg11", "tsnn-cifar10",
          "tsnn-cifar100")
 #: Options of methods that must fit into so short a training.
-BRIEFLY = {"folded-time": {"epochs": 0}, "indirect": {"period": 1, "final_epochs": 1},
+BRIEFLY = {"folded-time": {"epochs": 0, "largest": 0}, "indirect": {"period": 1, "final_epochs": 1},
            "conversion": {"calibration_images": 8}, "conversion-aware": {"relu_epochs": 0, "clip_epochs": 0}}
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-__all__ = ["GlobalNorm", "connect", "mean", "processes", "rank", "share", "use_global_norm", "variance"]
+__all__ = ["GlobalNorm", "connect", "mean", "moments", "processes", "rank", "share", "use_global_norm"]
 
 
 def rank() -> int:
@@ -63,13 +63,16 @@ def mean(values: Tensor) -> Tensor:
     return values
 
 
-def variance(values: Tensor) -> Tensor:
-    """Return the biased variance of each column of ``[N, C]`` over the values of all processes; with a gradient."""
+def moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and biased variance of each column of ``[N, C]`` over the values of all processes; with gradients.
+
+    All processes must have the same N, at least one.
+    """
     if processes() == 1:
-        return values.var(0, correction=0)
+        return values.mean(0), values.var(0, correction=0)
     count = len(values) * processes()
     centre = all_reduce(values.sum(0)) / count
-    return all_reduce((values - centre).square().sum(0)) / count
+    return centre, all_reduce((values - centre).square().sum(0)) / count
 
 
 class GlobalNorm(nn.BatchNorm1d):
@@ -83,8 +86,7 @@ class GlobalNorm(nn.BatchNorm1d):
         if not self.training or processes() == 1:
             return super().forward(input)
         count = input.shape[0] * processes()
-        centre = all_reduce(input.sum(0)) / count
-        variance = all_reduce((input - centre).square().sum(0)) / count
+        centre, variance = moments(input)
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None

@@ -84,7 +84,7 @@ def normalise(current: Tensor, norm: nn.BatchNorm1d, *, over_mean: bool = False)
         return norm(current.flatten(0, -2)).reshape(current.shape)  # type: ignore[no-any-return]
     mean = current.mean(0, keepdim=True)
     rows = mean.flatten(0, -2)
-    slope = norm.weight * (distributed.variance(rows) + norm.eps).rsqrt()
+    slope = norm.weight * (distributed.moments(rows)[1] + norm.eps).rsqrt()
     return norm(rows).reshape(mean.shape) + (current - mean) * slope
 
 

@@ -69,6 +69,16 @@ def test_statistics_are_those_of_the_mean_over_time_in_all_epochs(tmp_path):
     assert training.network.norm_over_mean
 
 
+@pytest.mark.parametrize("methods", [(), ({"kind": "folded-time", "epochs": 1},)])
+def test_measured_statistics_are_of_the_kind_of_the_training(tmp_path, methods, monkeypatch):
+    seen = []
+    monkeypatch.setattr(exact, "recalibrate", lambda checkpoint, _, *, over_mean: seen.append(over_mean) or checkpoint)
+    training = made_training(tmp_path, epochs=2, calibration_images=8, methods=methods)
+    training.run()
+    training.finish(training.validation)
+    assert seen == [bool(methods)]
+
+
 def test_network_of_rates_is_exported_with_spikes(tmp_path):
     training = made_training(tmp_path, epochs=2, methods=({"kind": "folded-time", "epochs": -1},))
     training.run()

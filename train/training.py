@@ -112,19 +112,17 @@ def load_trained_recipe(folder: pathlib.Path) -> Recipe:
     return recipe
 
 
-def _by_place(state: Mapping[str, Any], source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``state`` of a network of architecture ``source`` with its layers where ``target`` has those of the name.
+def _weighted_places(architecture: Mapping[str, Any]) -> list[int]:
+    return [place for place, layer in enumerate(architecture["layers"]) if layer["kind"] != "or-pool"]
 
-    Both may pool in layers of their own, which have no name and nothing to copy, or before the neurons.
-    """
-    places = {layer["name"]: place for place, layer in enumerate(target["layers"]) if "name" in layer}
+
+def _moved(state: Mapping[str, Any], places: Mapping[int, int]) -> dict[str, Any]:
+    """Return the state of a network with each layer of its chain at the place that ``places`` gives for its own."""
     moved = {}
     for key, value in state.items():
         group, *rest = key.split(".", 2)
         if group == "chain":
-            name = source["layers"][int(rest[0])]["name"]
-            # A name that the target lacks becomes a key that it refuses, and names in its message.
-            key = f"chain.{places.get(name, name)}.{rest[1]}"
+            key = f"chain.{places[int(rest[0])]}.{rest[1]}"
         moved[key] = value
     return moved
 
@@ -132,7 +130,8 @@ def _by_place(state: Mapping[str, Any], source: Mapping[str, Any], target: Mappi
 def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> None:
     """Copy weights, BatchNorm and thresholds of the best network of the training in ``folder`` into ``network``.
 
-    Layers are matched by their names, so that the two may pool differently.
+    Layers with weights are matched in their order, so the two may pool differently: in layers of their own, or before
+    the neurons.
 
     Raises
     ------
@@ -140,8 +139,12 @@ def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> 
         If there is none, it cannot be read, or its layers have other shapes.
     """
     best = _read_best(folder)
+    source, target = (_weighted_places(layout) for layout in (best["recipe"].architecture, network.architecture))
+    if len(source) != len(target):
+        raise TrainingError(f"{folder}: the trained network must have the layers of this recipe: it has {len(source)} "
+                            f"with weights, not {len(target)}")
     try:
-        network.load_state_dict(_by_place(best["network"], best["recipe"].architecture, network.architecture))
+        network.load_state_dict(_moved(best["network"], dict(zip(source, target, strict=True))))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise TrainingError(f"{folder}: the trained network must have the layers of this recipe: {reason}") from None

@@ -38,14 +38,15 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, data):
-    """Folder of finished trainings: two seeds of one recipe, spike times, converted, float, and CBP from float."""
+    """Finished trainings: two seeds of one recipe, spike times, converted, float, CBP and ternary from float."""
     folder = tmp_path_factory.mktemp("runs")
     cat = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
     times = {"weights": "float", "methods": [cat]}
     converted = {"weights": "binary", "methods": [{"kind": "conversion", "timesteps": 8, "calibration_images": 50}]}
     constrained = {"weights": "float", "methods": [{"kind": "cbp", "start": "float-1", "patience": 1}]}
     for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times), ("converted", 1, converted),
-                             ("float", 1, {"weights": "float"}), ("constrained", 1, constrained)):
+                             ("float", 1, {"weights": "float"}), ("constrained", 1, constrained),
+                             ("started", 1, {"start": "float-1"})):
         path = folder / f"{name}.json"
         path.write_text(json.dumps({**BASE, "name": name, **more}))
         assert train(["--recipe", str(path), "--data", str(data), "--unverified", "--quiet", "--seed", str(seed), "-o",
@@ -124,13 +125,14 @@ def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
 
 
 def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, capsys):
-    folders = [str(runs / name) for name in ("float-1", "constrained-1")]
+    names = ("float-1", "constrained-1", "started-1")
+    folders = [str(runs / name) for name in names]
     assert methods.main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
-    alone, constrained = (json.loads((runs / name / "benchmark.json").read_text()) for name in
-                          ("float-1", "constrained-1"))
+    alone, constrained, started = (json.loads((runs / name / "benchmark.json").read_text()) for name in names)
     result = json.loads((runs / "float-1" / "result.json").read_text())
     assert f"float: float, {result['float_test_accuracy']:.2%} of 60 test images" in capsys.readouterr().out
-    assert alone["float_test_accuracy"] == constrained["float_test_accuracy"] == result["float_test_accuracy"]
+    for row in (alone, constrained, started):
+        assert row["float_test_accuracy"] == result["float_test_accuracy"]
     assert alone["accuracy"] is None
     page = methods.table([alone, constrained])
     exported, of_float = 100 * constrained["accuracy"], 100 * alone["float_test_accuracy"]

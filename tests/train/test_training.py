@@ -159,10 +159,10 @@ def test_float_training_has_no_checkpoint_and_is_where_others_start(tmp_path):
     assert student.history[0]["exportable"]
 
 
-def test_layers_of_a_start_are_found_by_their_names(tmp_path):
+def test_layers_of_a_start_are_found_by_their_order(tmp_path):
     training(tmp_path / "teacher", epochs=1).run()
     convolution, _, *others = ARCHITECTURE["layers"]
-    averaged = {**ARCHITECTURE, "layers": [{**convolution, "pool": 2}, *others]}
+    averaged = {**ARCHITECTURE, "layers": [{**convolution, "name": "first", "pool": 2}, *others]}
     student = training(tmp_path / "student", start="teacher", architecture=averaged)
     best = torch.load(tmp_path / "teacher" / "best.pt", weights_only=True)["network"]
     for place, old in enumerate((0, 2, 3)):
@@ -176,9 +176,14 @@ def test_a_start_that_is_missing_or_has_other_layers_is_named(tmp_path):
     with pytest.raises(TrainingError, match=text):
         training(tmp_path / "student", start="none")
     training(tmp_path / "other", epochs=1).run()
-    changed = {**ARCHITECTURE, "layers": [ARCHITECTURE["layers"][0], *ARCHITECTURE["layers"][2:]]}
-    with pytest.raises(TrainingError, match=f"^{tmp_path}/other: the trained network must have the layers of this"):
-        training(tmp_path / "student", start="other", architecture=changed)
+    convolution, pool, connected, readout = ARCHITECTURE["layers"]
+    text = f"^{tmp_path}/other: the trained network must have the layers of this recipe: "
+    unpooled = {**ARCHITECTURE, "layers": [convolution, connected, readout]}
+    with pytest.raises(TrainingError, match=f"{text}size mismatch for chain.1.synapses.weight"):
+        training(tmp_path / "student", start="other", architecture=unpooled)
+    shorter = {**ARCHITECTURE, "layers": [convolution, pool, readout]}
+    with pytest.raises(TrainingError, match=f"{text}it has 3 with weights, not 2$"):
+        training(tmp_path / "student", start="other", architecture=shorter)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])

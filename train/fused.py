@@ -1,4 +1,4 @@
-"""Scale, BatchNorm and PIF neurons of a training step in few passes over memory.
+"""Scale, BatchNorm and PIF neurons in few passes over memory: of a training step, or of a teacher.
 
 What :class:`torch.nn.BatchNorm1d` and :mod:`train.neurons` do one after the other, for sums of channels-last maps: the
 normalised currents are never stored, and the backward pass computes membranes again instead of reading them. On a CPU
@@ -86,6 +86,18 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=False)
 
 
+def _dynamics(layer: neurons.PIF) -> tuple[float, int, bool, float]:
+    return layer.initial, layer.timesteps, layer.reset is Reset.ZERO, layer.keep
+
+
+def _passed_on(sums: Tensor, slope: Tensor, offset: Tensor, layer: neurons.PIF, dtype: torch.dtype) -> Tensor:
+    """Return what the neurons pass on of the currents ``sums * slope + offset``; it has no gradient."""
+    function, constants = {neurons.Mode.SPIKES: (_fire, _dynamics(layer)),
+                           neurons.Mode.RATES: (_rate, (layer.initial, layer.timesteps)),
+                           neurons.Mode.RELU: (_relu, ())}[layer.mode]
+    return _compiled(function)(sums, slope, offset, layer.theta, *constants, dtype)  # type: ignore[no-any-return]
+
+
 class _NormalisedSpikes(torch.autograd.Function):
     """What neurons pass on of sums ``[T or 1, B, H, W, C]``; ``mean`` and ``inverse`` are functions of the sums."""
 
@@ -93,17 +105,11 @@ class _NormalisedSpikes(torch.autograd.Function):
     def forward(ctx: Any, sums: Tensor, gamma: Tensor, beta: Tensor, theta: Tensor, mean: Tensor,  # type: ignore[override]
                 inverse: Tensor, layer: neurons.PIF, dtype: torch.dtype) -> Tensor:
         slope = gamma * inverse
-        offset = beta - slope * mean
         ctx.save_for_backward(sums, mean, inverse, gamma, beta, theta)
         ctx.mode, ctx.constants = layer.mode, ()
-        if layer.mode is neurons.Mode.RELU:
-            return _compiled(_relu)(sums, slope, offset, theta, dtype)  # type: ignore[no-any-return]
-        if layer.mode is neurons.Mode.RATES:
-            return _compiled(_rate)(sums, slope, offset, theta, layer.initial,  # type: ignore[no-any-return]
-                                    layer.timesteps, dtype)
-        constants = layer.initial, layer.timesteps, layer.reset is Reset.ZERO, layer.keep
-        ctx.constants = *constants, layer.surrogate, layer.norm_over_mean
-        return _compiled(_fire)(sums, slope, offset, theta, *constants, dtype)  # type: ignore[no-any-return]
+        if layer.mode is neurons.Mode.SPIKES:
+            ctx.constants = *_dynamics(layer), layer.surrogate, layer.norm_over_mean
+        return _passed_on(sums, slope, beta - slope * mean, layer, dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -113,17 +119,18 @@ class _NormalisedSpikes(torch.autograd.Function):
 
 
 def applies(norm: nn.Module, layer: neurons.PIF, copies: int) -> bool:
-    """Whether :func:`normalised_spikes` computes what ``norm`` and ``layer`` would: in a training, on compiled loops.
+    """Whether :func:`normalised_spikes` computes what ``norm`` and ``layer`` would: on compiled loops.
 
-    Not with statistics of several processes or without a momentum, and not for the mean of several currents.
+    Not with statistics of several processes or without a momentum, not for the mean of several currents, and not for a
+    gradient in evaluation mode.
     """
-    return (layer.compiled and norm.training and type(norm) is nn.BatchNorm1d and norm.momentum is not None
-            and (layer.mode is neurons.Mode.SPIKES or copies == 1))
+    return (layer.compiled and (norm.training or not torch.is_grad_enabled()) and type(norm) is nn.BatchNorm1d
+            and norm.momentum is not None and (layer.mode is neurons.Mode.SPIKES or copies == 1))
 
 
 def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: neurons.PIF,
                       dtype: torch.dtype) -> Tensor:
-    """Return ``layer(norm(sums * scale))`` of a training step, and update the running statistics.
+    """Return ``layer(norm(sums * scale))``, and update the running statistics in training mode.
 
     Parameters
     ----------
@@ -142,6 +149,9 @@ def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: 
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.momentum is not None
+    if not norm.training:
+        gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        return _passed_on(sums, gain * scale, norm.bias - gain * norm.running_mean, layer, dtype)
     with torch.no_grad():
         # A filter of zeros has scale 0, and nothing to guess.
         shift = torch.where(scale > 0, norm.running_mean / scale, 0)

@@ -57,6 +57,26 @@ def test_passes_give_what_the_parts_give(choices, copies):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("choices", "copies"), CASES)
+def test_passes_in_evaluation_mode_use_the_running_statistics(choices, copies):
+    scale = torch.tensor([0.5, 0.25, 0.0])
+    sums = (drawn(copies, 6, 5, 4, 3) * 4).round()
+    results = []
+    for norm, layer in pair():
+        for name, value in choices.items():
+            setattr(layer, name, value)
+        norm.running_var.copy_(torch.tensor([4.0, 0.5, 2.0]))
+        norm.eval()
+        assert not fused.applies(norm, layer, copies)
+        with torch.no_grad():
+            assert fused.applies(norm, layer, copies) == layer.compiled
+            results.append(fused.normalised_spikes(sums, scale, norm, layer, torch.float32) if layer.compiled
+                           else layer(layers.normalise(sums * scale, norm)))
+        assert norm.running_mean.tolist() == [1.0, 2.0, 3.0]
+    assert results[0].unique().numel() > 1
+    torch.testing.assert_close(*results)
+
+
 @pytest.mark.parametrize("options", [{"reset": Reset.ZERO}, {"leak_shift": 2}, {"channels": 3, "initial": 0.0}])
 def test_all_kinds_of_neurons(options):
     sums = (drawn(4, 6, 5, 4, 3) * 4).round()
@@ -80,7 +100,7 @@ def test_statistics_bear_a_mean_far_from_zero():
     torch.testing.assert_close(variance, sums.double().var((0, 1, 2, 3), correction=0).float(), rtol=1e-3, atol=0)
 
 
-def test_layers_use_the_passes_in_training_only(monkeypatch):
+def test_layers_use_the_passes_in_training_or_without_gradients(monkeypatch):
     calls = []
     monkeypatch.setattr(fused, "normalised_spikes", lambda sums, *_: calls.append(len(sums)) or sums)
     convolution, full = layers.Convolution(3, 4, 3, padding=1, pool=2), layers.FullyConnected(48, 5)
@@ -91,8 +111,12 @@ def test_layers_use_the_passes_in_training_only(monkeypatch):
     assert calls == [4, 4]
     convolution.eval(), full.eval()
     convolution(maps), full(maps)
+    assert calls == [4, 4]
+    with torch.no_grad():
+        convolution(maps), full(maps)
+    assert calls == [4, 4] * 2
     convolution.train().neurons.mode = neurons.Mode.RELU
     convolution(maps)
-    assert calls == [4, 4]
+    assert calls == [4, 4] * 2
     convolution(maps[:1])
-    assert calls == [4, 4, 1]
+    assert calls == [4, 4] * 2 + [1]

@@ -85,6 +85,7 @@ class Distillation(Method):
         folder = training.folder.parent / self.teacher
         network = load_trained(folder)
         self._check(folder, network, training.network)
+        network.use_compiled(training.recipe.compiled)
         self._network = network.to(training.device).eval()
         self._smoothing = training.recipe.label_smoothing
 

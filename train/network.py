@@ -19,6 +19,8 @@ Layer = layers.Convolution | layers.FullyConnected | layers.OrPool | layers.Read
 
 #: Names of the layers of an architecture that the user did not name: kind -> prefix.
 _PREFIXES = {layers.Convolution: "conv", layers.FullyConnected: "fc"}
+#: Word of a form: or-pools take the largest rate.
+_LARGEST = "largest"
 
 
 def _shortcut(layer: Layer) -> int | None:
@@ -207,12 +209,19 @@ class SpikingNetwork(nn.Module):
     def form(self) -> str:
         """What the network passes on and with which weights: accuracies of different forms are not compared."""
         modes = {module.mode.value for module in self.modules() if isinstance(module, neurons.PIF)}
-        discrete = all(part.quantiser.discrete for part in self.synapses())
-        return "+".join(sorted(modes) or [neurons.Mode.SPIKES.value]) + ("" if discrete else " float")
+        words = ["+".join(sorted(modes) or [neurons.Mode.SPIKES.value])]
+        if any(module.mode is neurons.Mode.RATES and not module.independent for module in self.modules()
+               if isinstance(module, layers.OrPool)):
+            words.append(_LARGEST)
+        if not all(part.quantiser.discrete for part in self.synapses()):
+            words.append("float")
+        return " ".join(words)
 
     def use_form(self, form: str) -> None:
-        """Let neurons pass on what they did in the form ``form`` (:attr:`form`)."""
-        self.use_mode(neurons.Mode(form.partition(" ")[0]))
+        """Let neurons and pools pass on what they did in the form ``form`` (:attr:`form`)."""
+        mode, *others = form.split()
+        self.use_mode(neurons.Mode(mode))
+        self.use_independent_rates(_LARGEST not in others)
 
     @torch.no_grad()
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> Checkpoint:

@@ -103,6 +103,23 @@ def test_float_network_of_rates_is_not_exported(tmp_path):
     assert modes_of(load_trained(tmp_path)) == {Mode.RATES}
 
 
+@pytest.mark.parametrize(("largest", "form"), [(-1, "rates largest float"), (1, "rates float")])
+def test_trained_network_comes_back_with_its_pools(tmp_path, largest, form):
+    folded = {"kind": "folded-time", "epochs": -1, "largest": largest}
+    training = made_training(tmp_path, epochs=2, weights="float", methods=(folded,))
+    training.run()
+    assert [entry["form"] for entry in training.history] == ["rates largest float", form]
+    trained = load_trained(tmp_path)
+    assert trained.form == form
+    training.network.load_state_dict(trained.state_dict())
+    images = training.validation.images
+    with torch.no_grad():
+        scores = training.network.eval()(images)
+        assert torch.equal(trained(images), scores)
+        trained.use_independent_rates(largest == -1)
+        assert not torch.equal(trained(images), scores)
+
+
 def test_more_epochs_of_largest_rates_than_of_rates_are_refused():
     with pytest.raises(MethodError, match=r"^largest of folded-time must be at most its 3 epochs, not 4: -1 "):
         FoldedTime(epochs=3, largest=4)

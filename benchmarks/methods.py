@@ -181,7 +181,7 @@ def _float_accuracy(folder: pathlib.Path, result: Mapping[str, Any], recipe: Rec
     """Test accuracy of the float network: of the training itself, or of the one it starts from or learns from."""
     if "float_test_accuracy" in result:
         return float(result["float_test_accuracy"])
-    named = [recipe.start, *(method.get(key) for method in recipe.methods for key in ("start", "teacher"))]
+    named = [recipe.start, *(method.get(key) for key in ("start", "teacher") for method in recipe.methods)]
     for name in filter(None, named):
         source = _read_json(folder.parent / name / "result.json", f"the result of the training {name}")
         if "float_test_accuracy" in source:

@@ -38,14 +38,16 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, data):
-    """Finished trainings: two seeds of one recipe, spike times, converted, float, CBP and ternary from float."""
+    """Finished trainings: two seeds of one recipe, spike times, converted, float (two), CBP and ternary from float."""
     folder = tmp_path_factory.mktemp("runs")
     cat = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
     times = {"weights": "float", "methods": [cat]}
     converted = {"weights": "binary", "methods": [{"kind": "conversion", "timesteps": 8, "calibration_images": 50}]}
-    constrained = {"weights": "float", "methods": [{"kind": "cbp", "start": "float-1", "patience": 1}]}
+    constrained = {"weights": "float", "methods": [{"kind": "distillation", "teacher": "poor-1"},
+                                                   {"kind": "cbp", "start": "float-1", "patience": 1}]}
     for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times), ("converted", 1, converted),
-                             ("float", 1, {"weights": "float"}), ("constrained", 1, constrained),
+                             ("float", 1, {"weights": "float"}),
+                             ("poor", 1, {"weights": "float", "learning_rate": 1e-6}), ("constrained", 1, constrained),
                              ("started", 1, {"start": "float-1"})):
         path = folder / f"{name}.json"
         path.write_text(json.dumps({**BASE, "name": name, **more}))
@@ -131,6 +133,8 @@ def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, c
     alone, constrained, started = (json.loads((runs / name / "benchmark.json").read_text()) for name in names)
     result = json.loads((runs / "float-1" / "result.json").read_text())
     assert f"float: float, {result['float_test_accuracy']:.2%} of 60 test images" in capsys.readouterr().out
+    teacher = json.loads((runs / "poor-1" / "result.json").read_text())
+    assert teacher["float_test_accuracy"] != result["float_test_accuracy"]
     for row in (alone, constrained, started):
         assert row["float_test_accuracy"] == result["float_test_accuracy"]
     assert alone["accuracy"] is None

@@ -14,7 +14,14 @@ def drawn(*shape, seed=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def pair(**options):
+SCALE = torch.tensor([0.5, 0.25, 0.0])
+
+
+def sums_of(copies):
+    return (drawn(copies, 6, 5, 4, 3) * 4).round()
+
+
+def pair(choices=None, **options):
     """One layer of neurons and its BatchNorm twice: in passes, and one after the other."""
     made = []
     for compiled in (True, False):
@@ -24,7 +31,8 @@ def pair(**options):
             norm.bias.copy_(torch.tensor([0.5, 0.2, 0.4]))
             norm.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
         layer = neurons.PIF(4, **options)
-        layer.compiled = compiled
+        for name, value in {**(choices or {}), "compiled": compiled}.items():
+            setattr(layer, name, value)
         made.append((norm, layer))
     return made
 
@@ -35,18 +43,14 @@ CASES = [({"mode": neurons.Mode.RATES}, 1), ({"mode": neurons.Mode.RELU}, 1), ({
 
 @pytest.mark.parametrize(("choices", "copies"), CASES)
 def test_passes_give_what_the_parts_give(choices, copies):
-    scale = torch.tensor([0.5, 0.25, 0.0])
-    sums = (drawn(copies, 6, 5, 4, 3) * 4).round()
-    results = []
-    for norm, layer in pair():
-        for name, value in choices.items():
-            setattr(layer, name, value)
+    sums, results = sums_of(copies), []
+    for norm, layer in pair(choices):
         x = sums.clone().requires_grad_()
         assert fused.applies(norm, layer, copies) == layer.compiled
         if layer.compiled:
-            spikes = fused.normalised_spikes(x, scale, norm, layer, torch.float32)
+            spikes = fused.normalised_spikes(x, SCALE, norm, layer, torch.float32)
         else:
-            spikes = layer(layers.normalise(x * scale, norm, over_mean=layer.norm_over_mean))
+            spikes = layer(layers.normalise(x * SCALE, norm, over_mean=layer.norm_over_mean))
         (spikes * drawn(*spikes.shape, seed=2)).sum().backward()
         results.append((spikes, x.grad, norm.weight.grad, norm.bias.grad, layer.theta.grad, norm.running_mean,
                         norm.running_var, norm.num_batches_tracked))
@@ -59,19 +63,15 @@ def test_passes_give_what_the_parts_give(choices, copies):
 
 @pytest.mark.parametrize(("choices", "copies"), CASES)
 def test_passes_in_evaluation_mode_use_the_running_statistics(choices, copies):
-    scale = torch.tensor([0.5, 0.25, 0.0])
-    sums = (drawn(copies, 6, 5, 4, 3) * 4).round()
-    results = []
-    for norm, layer in pair():
-        for name, value in choices.items():
-            setattr(layer, name, value)
+    sums, results = sums_of(copies), []
+    for norm, layer in pair(choices):
         norm.running_var.copy_(torch.tensor([4.0, 0.5, 2.0]))
         norm.eval()
         assert not fused.applies(norm, layer, copies)
         with torch.no_grad():
             assert fused.applies(norm, layer, copies) == layer.compiled
-            results.append(fused.normalised_spikes(sums, scale, norm, layer, torch.float32) if layer.compiled
-                           else layer(layers.normalise(sums * scale, norm)))
+            results.append(fused.normalised_spikes(sums, SCALE, norm, layer, torch.float32) if layer.compiled
+                           else layer(layers.normalise(sums * SCALE, norm)))
         assert norm.running_mean.tolist() == [1.0, 2.0, 3.0]
     assert results[0].unique().numel() > 1
     torch.testing.assert_close(*results)
@@ -79,8 +79,7 @@ def test_passes_in_evaluation_mode_use_the_running_statistics(choices, copies):
 
 @pytest.mark.parametrize("options", [{"reset": Reset.ZERO}, {"leak_shift": 2}, {"channels": 3, "initial": 0.0}])
 def test_all_kinds_of_neurons(options):
-    sums = (drawn(4, 6, 5, 4, 3) * 4).round()
-    results = []
+    sums, results = sums_of(4), []
     for norm, layer in pair(**options):
         x = sums.clone().requires_grad_()
         if layer.compiled:

@@ -200,11 +200,13 @@ def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
 
 def _sureness(scores: np.ndarray, labels: np.ndarray, scale: float) -> dict[str, float]:
     """Metrics of scores ``[T, N, classes]``: of the mean over time of the softmax, and of the softmax of the mean."""
-    by_step, of_mean = (metrics.calibration(values, labels, scale) for values in (
-        scores, scores.mean(0, keepdims=True)))
-    return {"calibration_error": of_mean.calibration_error, "calibration_error_by_step": by_step.calibration_error,
-            "negative_log_likelihood": of_mean.negative_log_likelihood, "brier": of_mean.brier,
-            "predictive_entropy": of_mean.entropy, "mutual_information": by_step.mutual_information}
+    found, of_mean = (metrics.calibration(values, labels, scale) for values in (scores, scores.mean(0, keepdims=True)))
+    return {"calibration_error": found.calibration_error,
+            "negative_log_likelihood": found.negative_log_likelihood, "brier": found.brier,
+            "predictive_entropy": found.entropy, "mutual_information": found.mutual_information,
+            "calibration_error_of_mean_scores": of_mean.calibration_error,
+            "negative_log_likelihood_of_mean_scores": of_mean.negative_log_likelihood,
+            "brier_of_mean_scores": of_mean.brier}
 
 
 def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str, Any],
@@ -253,7 +255,7 @@ def _describe_float(folder: pathlib.Path, result: Mapping[str, Any]) -> dict[str
     return {**_facts(folder, result, recipe, {}), "weights_kind": "float", "timesteps": network.timesteps,
             "weights": sum(part.weight.numel() for part in network.synapses()), "compression": 1.0, "accuracy": None,
             "exact": None, "test_images": result["test_images"], "calibration_error": None,
-            "calibration_error_by_step": None, "firing_rate": None, "event_operations": None,
+            "firing_rate": None, "event_operations": None,
             "dense_operations": None}
 
 
@@ -381,21 +383,22 @@ def _comparison_rows(groups: Runs) -> list[list[str]]:
         if one not in groups or other not in groups:
             continue
         first, second = ([100 * row["accuracy"] for row in groups[name]] for name in (one, other))
-        errors = [[row["calibration_error"] for row in groups[name]] for name in (one, other)]
+        errors = [_difference(*([row[key] for row in groups[name]] for name in (one, other)), "{:+.3f}")
+                  for key in ("calibration_error", "calibration_error_of_mean_scores")]
         rows.append([question, _label(one, groups[one]), _label(other, groups[other]),
-                     _difference(first, second, "{:+.2f}") + " %", _difference(errors[0], errors[1], "{:+.3f}")])
+                     _difference(first, second, "{:+.2f}") + " %", *errors])
     for name, runs in groups.items():
         for row in runs:
             if row["accuracy"] is not None and row["float_test_accuracy"] is not None:
                 difference = 100 * (row["accuracy"] - row["float_test_accuracy"])
                 rows.append(["exported against float", f"{name}, seed {row['seed']}",
-                             f"float, {100 * row['float_test_accuracy']:.2f} %", f"{difference:+.2f} %", "-"])
+                             f"float, {100 * row['float_test_accuracy']:.2f} %", f"{difference:+.2f} %", "-", "-"])
     return rows
 
 
 def _sureness_rows(groups: Runs) -> list[list[str]]:
-    keys = ("calibration_error", "calibration_error_by_step", "negative_log_likelihood", "brier",
-            "predictive_entropy", "mutual_information")
+    keys = ("calibration_error", "negative_log_likelihood", "brier", "predictive_entropy", "mutual_information",
+            "calibration_error_of_mean_scores", "negative_log_likelihood_of_mean_scores", "brier_of_mean_scores")
     return [[_label(name, runs), *(_spread([row[key] for row in runs], "{:.3f}") for key in keys)]
             for name, runs in groups.items() if runs[0]["accuracy"] is not None]
 
@@ -434,16 +437,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     compared = _comparison_rows(groups)
     if compared:
         lines += ["## Comparisons", "",
-                  "Differences of test accuracy, in percentage points, and of ECE (negative is better); of several",
-                  "seeds with the standard error of the difference.", "",
-                  *_lines(("question", "network", "against", "accuracy", "ECE"), compared)]
+                  "Differences of test accuracy, in percentage points, and of two ECEs (see below; negative is better),",
+                  "with the standard error of the difference where there are several seeds.", "",
+                  *_lines(("question", "network", "against", "accuracy", "ECE", "ECE of mean scores"), compared)]
     lines += ["## Sureness", "",
-              "*ECE*: expected calibration error, 15 bins, no temperature fitted, of the softmax of the scores' mean",
-              "over time; *by step*: of the mean over time of each timestep's softmax, as is mutual information, what",
-              "timesteps disagree about. Negative log-likelihood, Brier score (a sum over classes) and predictive",
-              "entropy are those of the mean scores; logarithms are natural.", "",
-              *_lines(("recipe", "ECE", "ECE by step", "negative log-likelihood", "Brier", "predictive entropy",
-                       "mutual information"), _sureness_rows(groups))]
+              "Of the predictive distribution, the mean over time of each timestep's softmax: *ECE* is the expected",
+              "calibration error, 15 bins; negative log-likelihood; Brier score, a sum over classes; predictive",
+              "entropy; and mutual information, what timesteps disagree about. The last three columns are of the",
+              "softmax of the mean scores instead, which is surer. No temperature is fitted, logarithms are natural.",
+              "",
+              *_lines(("recipe", "ECE", "negative log-likelihood", "Brier", "predictive entropy",
+                       "mutual information", "ECE of mean scores", "negative log-likelihood of mean scores",
+                       "Brier of mean scores"), _sureness_rows(groups))]
     over_time = [row for runs in groups.values() for row in runs if row.get("early_exit")]
     if over_time:
         lines += [

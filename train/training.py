@@ -70,6 +70,9 @@ def _read_best(folder: pathlib.Path) -> dict[str, Any]:
     try:
         best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         best["recipe"] = Recipe.from_json(json.loads(best["recipe"]))
+        missing = {"form", "network"} - best.keys()
+        if missing:
+            raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
     except (RecipeError, KeyError, ValueError, RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"{path}: weights cannot be read: {reason}") from None
@@ -101,8 +104,12 @@ def load_trained(folder: pathlib.Path) -> SpikingNetwork | CatNetwork:
     best = _read_best(folder)
     recipe: Recipe = best["recipe"]
     network = _make_network(recipe, make_methods(recipe.methods))
-    network.use_form(best["form"])
-    network.load_state_dict(best["network"])
+    try:
+        network.use_form(best["form"])
+        network.load_state_dict(best["network"])
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise TrainingError(f"{folder / 'best.pt'}: weights cannot be read: {reason}") from None
     return network.eval()
 
 

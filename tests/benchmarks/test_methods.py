@@ -5,15 +5,19 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 
 from arch import files
+from arch.checkpoint import Checkpoint
 from benchmarks import methods
 from boards import BOARDS
 from export import steps
 from gateware.mapper import plan_for_board
 from sim.cycles import count_cycles
 from sim.latency import accuracy_over_time
+from sim.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made
+from train import metrics
 from train.__main__ import main as train
 
 SIDE = 28
@@ -69,6 +73,14 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
         assert row["network_sha256"] == files.digest(network)
         assert 0 < row["event_operations"] < row["dense_operations"]
         assert 0 < row["firing_rate"] < 1
+        scores = Reference(network).run(test.images.numpy(), step_scores=True).step_scores.astype(float)
+        scale = float(Checkpoint.load(runs / name / "plain.safetensors").tensors["readout.alpha"])
+        by_step = torch.from_numpy(scale * scores.swapaxes(0, 1)).softmax(-1).numpy()
+        of_mean = torch.from_numpy(scale * scores.mean(1)).softmax(-1).numpy()
+        labels = test.labels.numpy()
+        assert row["calibration_error"] == pytest.approx(metrics.calibration_error(by_step.mean(0), labels))
+        assert row["brier_of_mean_scores"] == pytest.approx(metrics.brier(of_mean, labels))
+        assert row["calibration_error_of_mean_scores"] == pytest.approx(metrics.calibration_error(of_mean, labels))
     assert rows[2]["weights_kind"] == "log5 (5 bits)"
     assert rows[2]["accuracy"] == json.loads((runs / "times-1" / "result.json").read_text())["test_accuracy"]
     page = tmp_path / "page.md"
@@ -143,7 +155,7 @@ def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, c
     row = next(line for line in page.splitlines() if line.startswith("| float |"))
     assert f"{alone['weights']:,} float | 4 | 1.0 x | {of_float:.2f} % | - | - | - | - | - |" in row
     assert (f"| exported against float | constrained, seed 1 | float, {of_float:.2f} % | {exported - of_float:+.2f} % "
-            f"| - |") in page
+            f"| - | - |") in page
 
 
 def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
@@ -160,9 +172,10 @@ def row_of(name, seed, accuracy, error):
     facts = {"name": name, "seed": seed, "dataset": "cifar-10", "methods": [], "weights": 8, "weights_kind": "ternary",
              "timesteps": 4, "compression": 2.0, "float_test_accuracy": None, "exact": True, "firing_rate": 0.5,
              "event_operations": 1e6, "dense_operations": 2e6, "train_seconds": 60.0}
-    sure = dict.fromkeys(("calibration_error_by_step", "negative_log_likelihood", "brier", "predictive_entropy",
-                          "mutual_information"), 0.25)
-    return {**facts, **sure, "accuracy": accuracy, "calibration_error": error}
+    sure = dict.fromkeys(("negative_log_likelihood", "brier", "predictive_entropy", "mutual_information",
+                          "negative_log_likelihood_of_mean_scores", "brier_of_mean_scores"), 0.25)
+    return {**facts, **sure, "accuracy": accuracy, "calibration_error": error,
+            "calibration_error_of_mean_scores": 0.1 - error}
 
 
 def test_comparisons_have_the_standard_error_of_the_difference():
@@ -170,8 +183,9 @@ def test_comparisons_have_the_standard_error_of_the_difference():
     rows += [row_of("cifar10-distilled", seed, accuracy, 0.03) for seed, accuracy in ((1, 0.85), (2, 0.85), (3, 0.85))]
     page = methods.table(rows)
     # Variance of the three: 4 %^2; of their mean: 4 / 3.
-    assert "| cifar10-distilled, 3 seeds | cifar10-ternary, 3 seeds | +3.00 ± 1.15 % | -0.010 ± 0.000 |" in page
+    assert ("| cifar10-distilled, 3 seeds | cifar10-ternary, 3 seeds | +3.00 ± 1.15 % | -0.010 ± 0.000 "
+            "| +0.010 ± 0.000 |") in page
     assert "82.00 ± 1.15 %" in page
     assert "| indirect against" not in page
     single = methods.table([rows[0], rows[3]])
-    assert "| cifar10-distilled | cifar10-ternary | +5.00 % | -0.010 |" in single
+    assert "| cifar10-distilled | cifar10-ternary | +5.00 % | -0.010 | +0.010 |" in single

@@ -186,6 +186,22 @@ def test_a_start_that_is_missing_or_has_other_layers_is_named(tmp_path):
         training(tmp_path / "student", start="other", architecture=shorter)
 
 
+@pytest.mark.parametrize(("change", "text"), [
+    ({"form": "nonsense"}, "'nonsense' is not a valid Mode"),
+    ({"network": {}}, "Missing key"),
+    ({"form": None}, "no form in it"),
+    ({"form": None, "network": None}, "no form and no network in it"),
+])
+def test_trained_weights_that_make_no_sense_are_named(tmp_path, change, text):
+    training(tmp_path, epochs=1).run()
+    path = tmp_path / "best.pt"
+    best = {**torch.load(path, weights_only=True), **change}
+    torch.save({key: value for key, value in best.items() if value is not None}, path)
+    with pytest.raises(TrainingError, match=f"^{path}: weights cannot be read: .*{text}") as error:
+        load_trained(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 @pytest.mark.parametrize("weights", ["ternary", "edge-ternary", "binary"])
 def test_one_batch_is_learned_by_heart(tmp_path, optimiser, weights):

@@ -437,8 +437,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     compared = _comparison_rows(groups)
     if compared:
         lines += ["## Comparisons", "",
-                  "Differences of test accuracy, in percentage points, and of two ECEs (see below; negative is better),",
-                  "with the standard error of the difference where there are several seeds.", "",
+                  "Differences of test accuracy, in percentage points, and of two ECEs (below; negative is better); of",
+                  "several seeds with the standard error of the difference.", "",
                   *_lines(("question", "network", "against", "accuracy", "ECE", "ECE of mean scores"), compared)]
     lines += ["## Sureness", "",
               "Of the predictive distribution, the mean over time of each timestep's softmax: *ECE* is the expected",

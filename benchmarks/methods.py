@@ -22,7 +22,7 @@ import numpy as np
 
 from arch import files, ttfs_files
 from arch.checkpoint import Checkpoint, CheckpointError
-from arch.network import Network
+from arch.network import Network, OrPool
 from arch.provenance import revision
 from export import steps, ttfs
 from export.folding import fold
@@ -198,6 +198,17 @@ def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
             "train_revision": provenance.get("git_revision"), "revision": revision()}
 
 
+def _weights_kind(network: Network, checkpoint: Checkpoint) -> str:
+    """What the codes of an exported network are: binary where no weight is 0."""
+    kinds = {described["name"]: "ternary" if (layer.weights == 0).any() else "binary"
+             for layer, described in zip(network.layers, checkpoint.architecture["layers"], strict=True)
+             if not isinstance(layer, OrPool)}
+    most = statistics.mode(kinds.values())
+    others = [name for name, kind in kinds.items() if kind != most]
+    exception = f", {kinds[others[0]]} in {' and '.join(others)}" if others else ""
+    return f"{most}{exception} (2 bits)"
+
+
 def _sureness(scores: np.ndarray, labels: np.ndarray, scale: float) -> dict[str, float]:
     """Metrics of scores ``[T, N, classes]``: of the mean over time of the softmax, and of the softmax of the mean."""
     found, of_mean = (metrics.calibration(values, labels, scale) for values in (scores, scores.mean(0, keepdims=True)))
@@ -294,7 +305,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
     spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
     measured = {
-        **_facts(folder, result, recipe, checkpoint.provenance), "weights_kind": recipe.weights,
+        **_facts(folder, result, recipe, checkpoint.provenance), "weights_kind": _weights_kind(network, checkpoint),
         "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
         "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
         "exact": exact, "accuracy": accuracy, "test_images": len(labels),

@@ -46,7 +46,8 @@ def runs(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("runs")
     cat = {"kind": "conversion-aware", "timesteps": 8, "tau": 2}
     times = {"weights": "float", "methods": [cat]}
-    converted = {"weights": "binary", "methods": [{"kind": "conversion", "timesteps": 8, "calibration_images": 50}]}
+    converted = {"weights": "binary", "methods": [
+        {"kind": "conversion", "outer_weights": "ternary", "timesteps": 8, "calibration_images": 50}]}
     constrained = {"weights": "float", "methods": [{"kind": "distillation", "teacher": "poor-1"},
                                                    {"kind": "cbp", "start": "float-1", "patience": 1}]}
     for name, seed, more in (("plain", 1, {}), ("plain", 2, {}), ("times", 1, times), ("converted", 1, converted),
@@ -71,6 +72,7 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
         assert row["accuracy"] == steps.accuracy(network, test.images.numpy(), test.labels.numpy())
         assert row["weights"] == network.weight_count
         assert row["network_sha256"] == files.digest(network)
+        assert row["weights_kind"] == "ternary (2 bits)"
         assert 0 < row["event_operations"] < row["dense_operations"]
         assert 0 < row["firing_rate"] < 1
         scores = Reference(network).run(test.images.numpy(), step_scores=True).step_scores.astype(float)
@@ -94,6 +96,7 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
 
 def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
     row = methods.measure(runs / "converted-1", data, verify=False)
+    assert row["weights_kind"] == "ternary, binary in fc1 (2 bits)"
     assert len(row["accuracy_by_step"]) == row["timesteps"] == 8
     assert row["accuracy_by_step"][-1] == row["accuracy"]
     network = files.load(runs / "converted-1" / "network.safetensors")

@@ -269,8 +269,9 @@ class Conversion(Method):
     """Train an ANN with ReLU neurons and few-valued weights, and convert it at the end (:func:`convert_network`).
 
     As in the XNOR-Net script that the paper builds on, latent weights are centred over their input channels and clamped
-    to [-1, 1] after each step. The first and the last layer, which the paper leaves in float, are quantised too, but
-    not centred: over the channels of an image there is not enough to average. The gradient is straight-through, without
+    to [-1, 1] after each step. The paper leaves the first and the last layer in float; here they are quantised too,
+    with ``outer_weights`` to three levels, the most that an exported network stores. They are not centred: over the
+    channels of an image there is not enough to average. The gradient is straight-through, without
     XNOR-Net's terms for the scale. ``validation_accuracy`` of the epochs and ``float_test_accuracy`` are the ANN's.
 
     Raises
@@ -283,6 +284,8 @@ class Conversion(Method):
 
     #: ``binary``, ``ternary``, or ``float``: then nothing is centred, clamped or converted.
     weights: str = "binary"
+    #: Weights of the first and of the last layer, ``binary`` or ``ternary``; None: as all others.
+    outer_weights: str | None = None
     #: Percentile of the activations that becomes a layer's threshold; None: the best of :data:`PERCENTILES` by
     #: validation.
     percentile: float | None = 99.7
@@ -302,6 +305,11 @@ class Conversion(Method):
 
     def __post_init__(self) -> None:
         check_choice(f"{self.kind} weights", self.weights, ("binary", "ternary", "float"))
+        if self.outer_weights is not None:
+            check_choice(f"{self.kind} outer_weights", self.outer_weights, ("binary", "ternary"))
+            if self.weights == "float":
+                raise MethodError(f"{self.kind} outer_weights must be null when the others are float: nothing of the "
+                                  f"network is exported")
         if self.percentile is not None:
             check_number(f"{self.kind} percentile", self.percentile, 0, 100)
         check_number(f"{self.kind} initial", self.initial, 0, 1)
@@ -327,6 +335,9 @@ class Conversion(Method):
         self._parts = list(training.network.synapses())
         for part in self._parts:
             part.quantiser = make_quantiser(self.weights)
+        if self.outer_weights is not None:
+            for part in (self._parts[0], self._parts[-1]):
+                part.quantiser = make_quantiser(self.outer_weights)
 
     @torch.no_grad()
     def after_step(self) -> None:

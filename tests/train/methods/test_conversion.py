@@ -350,6 +350,12 @@ def test_beginning_chooses_neurons_and_weights(weights, kind):
     assert not network.exportable
 
 
+def test_first_and_last_layer_may_have_other_weights():
+    network = ann()
+    begun(network, outer_weights="ternary")
+    assert [type(part.quantiser) for part in network.synapses()] == [Ternary, Binary, Binary, Ternary]
+
+
 def test_float_network_is_not_converted(tmp_path):
     training = train(tmp_path, weights="float")
     result = training.finish(made(80, 3))
@@ -408,6 +414,9 @@ def test_sum_of_two_layers_is_refused():
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"weights": "edge-ternary"}, "conversion weights must be binary or ternary or float, not 'edge-ternary'"),
+    ({"outer_weights": "float"}, "conversion outer_weights must be binary or ternary, not 'float'"),
+    ({"weights": "float", "outer_weights": "ternary"},
+     "conversion outer_weights must be null when the others are float: nothing of the network is exported"),
     ({"percentile": 101}, "conversion percentile must be a number from 0 to 100, not 101"),
     ({"timesteps": 65}, "conversion timesteps must be an integer from 1 to 64, not 65"),
     ({"timesteps": 2.5}, "conversion timesteps must be an integer from 1 to 64, not 2.5"),

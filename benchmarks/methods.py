@@ -74,6 +74,10 @@ COMPARISONS = (
     ("loss of every timestep against plain training", "cifar10-temporal", "cifar10-ternary"),
     ("indirect against direct quantisation", "cifar10-indirect", "cifar10-ternary"),
     ("constrained backpropagation against plain training", "cifar10-cbp-ternary", "cifar10-ternary"),
+    ("constrained backpropagation from a converted network against one of direct training", "cifar10-cbp-converted",
+     "cifar10-cbp-ternary"),
+    ("spike times: T = 12, tau = 2 against 24, 4", "cifar10-conversion-aware-12-2", "cifar10-conversion-aware-24-4"),
+    ("spike times: T = 48, tau = 8 against 24, 4", "cifar10-conversion-aware-48-8", "cifar10-conversion-aware-24-4"),
     ("summed-spike shortcuts against none", "cifar10-deep-shortcut", "cifar10-deep"),
 )
 
@@ -189,9 +193,27 @@ def _float_accuracy(folder: pathlib.Path, result: Mapping[str, Any], recipe: Rec
     return None
 
 
+def _notation(architecture: Mapping[str, Any]) -> str:
+    """Layers in the field's shorthand, which the page explains."""
+    found = []
+    for layer in architecture["layers"]:
+        shortcut = "+" if "shortcut" in layer else ""
+        if layer["kind"] == "convolution":
+            stride = f"s{layer['stride']}" if layer["stride"] > 1 else ""
+            found.append(f"{layer['channels']}C{layer['kernel']}{stride}{shortcut}")
+            if layer.get("pool", 1) > 1:
+                found.append(f"AP{layer['pool']}")
+        elif layer["kind"] == "or-pool":
+            found.append(f"MP{layer['size']}")
+        else:
+            found.append(f"FC{layer['classes'] if layer['kind'] == 'readout' else layer['neurons']}{shortcut}")
+    return "-".join(found)
+
+
 def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
            provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": recipe.name, "dataset": recipe.dataset, "methods": [method["kind"] for method in recipe.methods],
+    return {"name": recipe.name, "dataset": recipe.dataset, "network": _notation(recipe.architecture),
+            "methods": [method["kind"] for method in recipe.methods],
             "seed": recipe.seed, "epochs": recipe.epochs,
             "float_test_accuracy": _float_accuracy(folder, result, recipe),
             "train_seconds": result["train_seconds"], "train_command": provenance.get("command"),
@@ -266,8 +288,7 @@ def _describe_float(folder: pathlib.Path, result: Mapping[str, Any]) -> dict[str
     return {**_facts(folder, result, recipe, {}), "weights_kind": "float", "timesteps": network.timesteps,
             "weights": sum(part.weight.numel() for part in network.synapses()), "compression": 1.0, "accuracy": None,
             "exact": None, "test_images": result["test_images"], "calibration_error": None,
-            "firing_rate": None, "event_operations": None,
-            "dense_operations": None}
+            "firing_rate": None, "event_operations": None, "dense_operations": None}
 
 
 def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
@@ -367,7 +388,7 @@ def _method_rows(groups: Runs) -> list[list[str]]:
             events = _spread([row["event_operations"] / 1e6 for row in runs], "{:.1f}", " M")
             operations = f"{events}; {first['dense_operations'] / 1e6:.1f} M"
         rows.append([
-            _label(name, runs), first["dataset"], ", ".join(first["methods"]) or "none",
+            _label(name, runs), first["dataset"], first["network"], ", ".join(first["methods"]) or "none",
             f"{first['weights']:,} {first['weights_kind']}", str(first["timesteps"]),
             f"{first['compression']:.1f} x", _percent([row["float_test_accuracy"] for row in runs]),
             _percent([row["accuracy"] for row in runs]), exact,
@@ -434,15 +455,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "# Methods, measured", "",
         "Made by `python -m benchmarks.methods table RUNS`; do not edit. Every number of an exported network was",
         "measured with its integers on the whole test set, by `python -m benchmarks.methods measure RUN --data DIR`;",
-        "choices were made on validation images. Several seeds: mean ± standard error. *Float accuracy*: of the same",
-        "network before its conversion, or of the float network that it starts from or learns from, on the same test",
-        "set, computed as in the training (bfloat16). *Exact*: certified in every channel. *Compression*: float32",
-        "weights against packed weights and 64-bit constants. *ECE*: see below. *SOPs*: synaptic operations that",
-        "spikes cause (events), all synapses x timesteps (dense); the first layer of an",
+        "choices were made on validation images. Several seeds: mean ± standard error. *Network*: 32C3 is 32 channels",
+        "of a 3 x 3 convolution, MP max-pooling (OR of spikes), AP average pooling of currents before the neurons, +",
+        "the summed spikes of a shortcut; exported networks are quantised in all layers, first and last too. *Float",
+        "accuracy*: of the same network before its conversion, or of the float network that it starts from or learns",
+        "from, on the same test set, computed as in the training (bfloat16). *Exact*: certified in every channel.",
+        "*Compression*: float32 weights against packed weights and 64-bit constants. *ECE*: see below. *SOPs*:",
+        "synaptic operations that spikes cause (events), all synapses x timesteps (dense); the first layer of an",
         "image, which sees pixels and not spikes, is in neither. *Training* is wall-clock time on the machine that",
         "trained, often shared with other work. *RTL*: every spike of test images, simulated, and the clocks of an",
         "inference. A cell with - was not measured.", "",
-        *_lines(("recipe", "data set", "methods", "weights", "T", "compression", "float accuracy",
+        *_lines(("recipe", "data set", "network", "methods", "weights", "T", "compression", "float accuracy",
                  "exported accuracy", "exact", "ECE", "firing rate", "SOPs per image (events; dense)", "RTL",
                  "training", "command"), _method_rows(groups))]
     compared = _comparison_rows(groups)

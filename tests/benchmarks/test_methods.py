@@ -89,7 +89,7 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
     assert methods.main(["table", str(runs), "-o", str(page)]) == 0
     lines = [line for line in page.read_text().splitlines() if line.startswith(("| plain", "| times"))]
     first, second = (100 * row["accuracy"] for row in rows[:2])
-    assert lines[0].startswith("| plain, 2 seeds | mnist | none | ")
+    assert lines[0].startswith("| plain, 2 seeds | mnist | 8C5s4-MP2-FC16-FC3 | none | ")
     assert f"| {(first + second) / 2:.2f} ± {abs(first - second) / 2:.2f} % |" in lines[0]
     assert f"| {100 * rows[2]['accuracy']:.2f} % |" in lines[1]
 
@@ -172,13 +172,23 @@ def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
 
 
 def row_of(name, seed, accuracy, error):
-    facts = {"name": name, "seed": seed, "dataset": "cifar-10", "methods": [], "weights": 8, "weights_kind": "ternary",
+    facts = {"name": name, "seed": seed, "dataset": "cifar-10", "network": "8C3-FC10",
+             "methods": [], "weights": 8, "weights_kind": "ternary",
              "timesteps": 4, "compression": 2.0, "float_test_accuracy": None, "exact": True, "firing_rate": 0.5,
              "event_operations": 1e6, "dense_operations": 2e6, "train_seconds": 60.0}
     sure = dict.fromkeys(("negative_log_likelihood", "brier", "predictive_entropy", "mutual_information",
                           "negative_log_likelihood_of_mean_scores", "brier_of_mean_scores"), 0.25)
     return {**facts, **sure, "accuracy": accuracy, "calibration_error": error,
             "calibration_error_of_mean_scores": 0.1 - error}
+
+
+def test_layers_are_written_in_shorthand():
+    layers = [{"kind": "convolution", "channels": 16, "kernel": 5, "stride": 2},
+              {"kind": "convolution", "channels": 16, "kernel": 3, "stride": 1, "shortcut": "conv1"},
+              {"kind": "or-pool", "size": 3},
+              {"kind": "convolution", "channels": 8, "kernel": 1, "stride": 1, "pool": 2},
+              {"kind": "fully-connected", "neurons": 32}, {"kind": "readout", "classes": 10}]
+    assert methods._notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-FC32-FC10"
 
 
 def test_comparisons_have_the_standard_error_of_the_difference():

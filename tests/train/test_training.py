@@ -130,7 +130,8 @@ LARGE = ("cifar10-resnet18", "cifar10-vgg11", "cifar10-vgg16", "cifar10-vgg9", "
          "tsnn-cifar100")
 #: Options of methods that must fit into so short a training.
 BRIEFLY = {"folded-time": {"epochs": 0, "largest": 0}, "indirect": {"period": 1, "final_epochs": 1},
-           "conversion": {"calibration_images": 8}, "conversion-aware": {"relu_epochs": 0, "clip_epochs": 0}}
+           "conversion": {"calibration_images": 8}, "cbp": {"calibration_images": 8},
+           "conversion-aware": {"relu_epochs": 0, "clip_epochs": 0}}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name

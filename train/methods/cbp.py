@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from train import layers, quantisers
+from train.methods.conversion import balance_network
 from train.methods.method import Batch, Method, MethodError, check_choice, check_number
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class ConstrainedBackpropagation(Method):
     is made before the training. Epochs' metrics get ``constraint_failure``, the mean of ``Y(w)`` over all weights, and
     ``granularity``, the ``g`` of the epoch.
 
+    Networks made by direct training are started from as they are, those made by conversion through ``percentile``.
+
     The papers leave the first and the last layer in float. Here all layers are constrained, and there is no option
     to leave any out: a network with float weights cannot be exported. The papers' optimiser is SGD with momentum 0.9
     (CBP-QSNN also AdamW); it is the recipe's choice.
@@ -101,6 +104,11 @@ class ConstrainedBackpropagation(Method):
 
     #: Recipe of the float training, whose folder lies beside this one's.
     start: str
+    #: Of a start with ReLU neurons (``conversion`` with float weights): the percentile of its activations that becomes
+    #: a layer's threshold, so that the spiking network made by conversion is trained further. None: as it is.
+    percentile: float | None = None
+    #: Training images on which the percentile is measured, from 1.
+    calibration_images: int = 3500
     #: ``ternary`` or ``binary``.
     levels: str = "ternary"
     #: Learning rate of the multipliers' Adam: about what a step adds to the multiplier of a constrained weight
@@ -122,6 +130,12 @@ class ConstrainedBackpropagation(Method):
             raise MethodError(f"{self.kind} start must be the name of a recipe, not {self.start!r}")
         check_choice(f"{self.kind} levels", self.levels, ("ternary", "binary"))
         check_number(f"{self.kind} multiplier_rate", self.multiplier_rate, 0)
+        if self.percentile is not None:
+            check_number(f"{self.kind} percentile", self.percentile, 0, 100)
+        if (not isinstance(self.calibration_images, int) or isinstance(self.calibration_images, bool)
+                or self.calibration_images < 1):
+            raise MethodError(f"{self.kind} calibration_images must be an integer from 1, not "
+                              f"{self.calibration_images!r}")
         if not isinstance(self.patience, int) or isinstance(self.patience, bool) or self.patience < 1:
             raise MethodError(f"{self.kind} patience must be an integer from 1, not {self.patience!r}")
 
@@ -134,6 +148,14 @@ class ConstrainedBackpropagation(Method):
         from train.training import load_weights  # which imports the methods
 
         load_weights(training.network, training.folder.parent / self.start)
+        if self.percentile is not None:
+            if self.calibration_images > len(training.train):
+                raise MethodError(f"{self.kind} calibration_images must be at most {len(training.train)}, the training "
+                                  f"images, not {self.calibration_images}")
+            # The ANN's activations are those of its float weights, whatever the recipe's are.
+            for part in training.network.synapses():
+                part.quantiser = quantisers.Float()
+            balance_network(training.network, training.train.images[:self.calibration_images], self.percentile)
         self._training = training
         self._parts = list(training.network.synapses())
         self._use_scales([float(part.weight.detach().abs().mean()) for part in self._parts])

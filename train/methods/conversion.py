@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from train.training import Training
 
 __all__ = ["PERCENTILES", "Conversion", "PercentileSweep", "activation_percentiles", "ann_accuracy", "balance",
-           "convert_network", "sweep_percentiles"]
+           "balance_network", "convert_network", "sweep_percentiles"]
 
 _log = logging.getLogger(__name__)
 
@@ -131,6 +131,30 @@ def activation_percentiles(network: SpikingNetwork, images: Tensor,
     return {name: [stream.percentile(value) for value in percentiles] for name, stream in streams.items()}
 
 
+def _balancing(architecture: Mapping[str, Any], maxima: Mapping[str, float]) -> Iterator[tuple[str, float,
+                                                                                              float | None]]:
+    """Give the factors of each layer's weights and of its threshold, None of the readout's; raises MethodError."""
+    incoming = 1.0
+    for layer in architecture["layers"]:
+        if layer["kind"] == "or-pool":
+            continue
+        name = layer["name"]
+        if layer["kind"] == "readout":
+            yield name, incoming, None
+            continue
+        if layer["reset"] != "subtract" or layer["leak_shift"] is not None:
+            raise MethodError(f"{name} must subtract its threshold and not leak to be converted: "
+                              f"other neurons have no rate that is a ReLU")
+        if "shortcut" in layer:
+            raise MethodError(f"{name} must not add the spikes of {layer['shortcut']} to be converted: "
+                              f"spikes of two layers stand for different activations")
+        if not maxima[name] > 0:
+            raise MethodError(f"{name} must have activations above 0 at that percentile to be converted, "
+                              f"not {maxima[name]:g}")
+        yield name, incoming, maxima[name]
+        incoming = maxima[name]
+
+
 def balance(checkpoint: Checkpoint, maxima: Mapping[str, float], *, timesteps: int, initial: float) -> Checkpoint:
     """Balance the thresholds of a network that was trained with ReLU neurons.
 
@@ -156,33 +180,51 @@ def balance(checkpoint: Checkpoint, maxima: Mapping[str, float], *, timesteps: i
         If neurons leak or reset to zero, a layer adds the spikes of two, or has no activation.
     """
     tensors = dict(checkpoint.tensors)
-    incoming = 1.0
-    for layer in checkpoint.architecture["layers"]:
-        if layer["kind"] == "or-pool":
-            continue
-        name = layer["name"]
+    for name, incoming, outgoing in _balancing(checkpoint.architecture, maxima):
         for part in ("weight", "alpha"):
             scaled = tensors[f"{name}.{part}"].astype(np.float64) * incoming
             tensors[f"{name}.{part}"] = np.asarray(scaled, dtype=np.float32)
-        if layer["kind"] == "readout":
-            break
-        if layer["reset"] != "subtract" or layer["leak_shift"] is not None:
-            raise MethodError(f"{name} must subtract its threshold and not leak to be converted: "
-                              f"other neurons have no rate that is a ReLU")
-        if "shortcut" in layer:
-            raise MethodError(f"{name} must not add the spikes of {layer['shortcut']} to be converted: "
-                              f"spikes of two layers stand for different activations")
-        incoming = maxima[name]
-        if not incoming > 0:
-            raise MethodError(f"{name} must have activations above 0 at that percentile to be converted, "
-                              f"not {incoming:g}")
-        theta = np.asarray(tensors[f"{name}.theta"].astype(np.float64) * incoming, dtype=np.float32)
+        if outgoing is None:
+            continue
+        theta = np.asarray(tensors[f"{name}.theta"].astype(np.float64) * outgoing, dtype=np.float32)
         if theta.ndim and initial:
             raise MethodError(f"{name} must have one threshold for the layer when its membranes start above 0")
         tensors[f"{name}.theta"] = theta
         tensors[f"{name}.initial"] = np.asarray(theta.reshape(-1)[0] * initial, dtype=np.float32)
     return dataclasses.replace(checkpoint, architecture={**checkpoint.architecture, "timesteps": timesteps},
                                tensors=tensors)
+
+
+@torch.no_grad()
+def balance_network(network: SpikingNetwork, images: Tensor, percentile: float) -> None:
+    """Turn a network that was trained with ReLU neurons into the spiking one, in place: :func:`balance`.
+
+    Weights may be float: so a network made by conversion can be trained further. Membranes start where the network's
+    neurons let them.
+
+    Parameters
+    ----------
+    network : SpikingNetwork
+        Trained with ReLU neurons. Passes on spikes afterwards.
+    images : uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``
+        Calibration images, of the training set.
+    percentile : float
+        0 to 100.
+
+    Raises
+    ------
+    :exc:`MethodError`
+        As of :func:`balance` and :func:`activation_percentiles`.
+    """
+    found = activation_percentiles(network, images, [percentile])
+    factors = list(_balancing(network.architecture, {name: values[0] for name, values in found.items()}))
+    parts = network.synapses()
+    neurons_of = (module for module in network.modules() if isinstance(module, neurons.PIF))
+    for (_, incoming, outgoing), part in zip(factors, parts, strict=True):
+        part.weight.mul_(incoming)
+        if outgoing is not None:
+            next(neurons_of).theta.mul_(outgoing)
+    network.use_mode(neurons.Mode.SPIKES)
 
 
 def _described(checkpoint: Checkpoint, percentile: float, initial: float, images: Tensor,

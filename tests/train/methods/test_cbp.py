@@ -15,7 +15,7 @@ from export import steps
 from export.folding import fold
 from train import methods, quantisers, training
 from train.datasets import Split
-from train.methods import cbp
+from train.methods import cbp, conversion
 from train.methods.cbp import ConstrainedBackpropagation, constraint, next_granularity, sawtooth
 from train.methods.method import MethodError
 from train.network import build
@@ -310,6 +310,42 @@ def test_constraint_is_met_in_the_end_and_the_network_exports(tmp_path, known, l
     assert not sum(steps.verify(checkpoint, steps.pack(network), images).mismatches)
 
 
+def test_network_made_by_conversion_is_trained_further(tmp_path, known):
+    ann = trained(tmp_path, "ann", weights="float", epochs=8, methods=(
+        {"kind": "conversion", "weights": "float", "calibration_images": 50},))
+    ann.run()
+    ann.finish(made(60, 3))
+    many = {**ARCHITECTURE, "timesteps": 16}
+    method = {"kind": "cbp", "start": "ann", "percentile": 99.9, "calibration_images": 50, "patience": 1,
+              "multiplier_rate": 0.02}
+    run = trained(tmp_path, "student", architecture=many, epochs=6, learning_rate=0.02, optimiser="sgd",
+                  methods=(method,))
+    weights = [part.weight.detach() for part in ann.network.synapses()]
+    maxima = [values[0] for values in conversion.activation_percentiles(
+        ann.network, ann.train.images[:50], [99.9]).values()]
+    for old, part, factor in zip(weights, run.network.synapses(), [1.0, *maxima], strict=True):
+        assert torch.allclose(part.weight, factor * old)
+        assert part.quantiser.scale == pytest.approx(float(part.weight.detach().abs().mean()))
+    for part in run.network.synapses():
+        part.quantiser = quantisers.Float()
+    images = made(60, 3).images
+    with torch.no_grad():
+        agreed = (run.network.eval()(images).argmax(1) == ann.network.eval()(images).argmax(1)).float().mean()
+    assert agreed > 0.9
+    run = trained(tmp_path, "student", architecture=many, epochs=6, learning_rate=0.02, optimiser="sgd",
+                  methods=(method,))
+    run.run()
+    assert run.finish(made(60, 3))["test_accuracy"] > 0.9
+
+
+def test_too_few_images_to_balance_with_are_named(tmp_path, known):
+    trained(tmp_path, "ann", weights="float", epochs=1).run()
+    text = "^cbp calibration_images must be at most 96, the training images, not 97$"
+    with pytest.raises(MethodError, match=text):
+        trained(tmp_path, "student", methods=({"kind": "cbp", "start": "ann", "percentile": 99.9,
+                                               "calibration_images": 97},))
+
+
 def test_layer_without_reachable_levels_is_refused(begun, monkeypatch):
     monkeypatch.setattr(training, "load_weights", lambda network, folder: nn.init.constant_(
         next(network.synapses()).weight, 1.5))
@@ -322,6 +358,9 @@ def test_layer_without_reachable_levels_is_refused(begun, monkeypatch):
     ({"start": ""}, "cbp start must be the name of a recipe, not ''"),
     ({"levels": "float"}, "cbp levels must be ternary or binary, not 'float'"),
     ({"multiplier_rate": -1}, "cbp multiplier_rate must be a number from 0, not -1"),
+    ({"percentile": 101}, "cbp percentile must be a number from 0 to 100, not 101"),
+    ({"calibration_images": 0}, "cbp calibration_images must be an integer from 1, not 0"),
+    ({"calibration_images": True}, "cbp calibration_images must be an integer from 1, not True"),
     ({"patience": 0}, "cbp patience must be an integer from 1, not 0"),
     ({"patience": 1.5}, "cbp patience must be an integer from 1, not 1.5"),
 ])
@@ -332,6 +371,6 @@ def test_wrong_option_is_named(options, message):
 
 def test_options_are_those_of_a_recipe():
     fields = {field.name for field in dataclasses.fields(ConstrainedBackpropagation) if field.init}
-    assert fields == {"start", "levels", "multiplier_rate", "patience"}
+    assert fields == {"start", "percentile", "calibration_images", "levels", "multiplier_rate", "patience"}
     assert ConstrainedBackpropagation.kind == "cbp"
     assert (cbp.CUT_GRANULARITY, cbp.CUT_FACTOR, cbp.LIMIT) == (20, 0.1, 1.0)

@@ -23,6 +23,7 @@ from train.methods.conversion import (
     activation_percentiles,
     ann_accuracy,
     balance,
+    balance_network,
     convert_network,
     sweep_percentiles,
 )
@@ -131,6 +132,31 @@ def test_balance_by_hand():
             assert balanced.tensors[f"{name}.initial"] == 0.375 * maxima[name]
             for part in ("gamma", "beta", "mean", "variance"):
                 assert np.array_equal(balanced.tensors[f"{name}.{part}"], checkpoint.tensors[f"{name}.{part}"])
+
+
+@pytest.mark.parametrize("weights", ["binary", "ternary"])
+def test_balanced_network_is_the_balanced_checkpoint(weights):
+    network, images = ann(weights=weights), made_images(20)
+    network.use_mode(Mode.RELU)
+    wanted = exact.forward(convert_network(network, images, percentile=99, initial=0.5), images)
+    balance_network(network, images, 99)
+    assert network.exportable
+    found = exact.forward(network.checkpoint(), images)
+    assert torch.equal(found[0], wanted[0])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found[1], wanted[1], strict=True))
+
+
+def test_balanced_network_may_have_float_weights():
+    network, images = ann(), made_images(20)
+    for part in network.synapses():
+        part.quantiser = Float()
+    before = [part.weight.detach().clone() for part in network.synapses()]
+    maxima = [values[0] for values in activation_percentiles(network, images, [100]).values()]
+    balance_network(network, images, 100)
+    for old, part, factor in zip(before, network.synapses(), [1.0, *maxima], strict=True):
+        assert torch.allclose(part.weight, factor * old)
+    thetas = [module.theta.item() for module in network.modules() if isinstance(module, PIF)]
+    assert thetas == pytest.approx([0.75 * value for value in maxima])
 
 
 @pytest.mark.parametrize("timesteps", [4, 16, 64])

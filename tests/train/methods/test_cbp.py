@@ -13,8 +13,8 @@ from torch import nn
 from arch.checkpoint import Checkpoint
 from export import steps
 from export.folding import fold
+from tests.train.test_training import made
 from train import methods, quantisers, training
-from train.datasets import Split
 from train.methods import cbp, conversion
 from train.methods.cbp import ConstrainedBackpropagation, constraint, next_granularity, sawtooth
 from train.methods.method import MethodError
@@ -30,16 +30,6 @@ ARCHITECTURE = {
                 **NEURONS},
                {"kind": "fully-connected", "name": "fc1", "neurons": 12, **NEURONS},
                {"kind": "readout", "name": "readout", "classes": 3}]}
-
-
-def made(count, seed):
-    """Images whose class is the third of the image that is bright."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (count,), generator=generator)
-    images = torch.randint(0, 100, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        image[:, label * 8 // 3:(label + 1) * 8 // 3] += 120
-    return Split(images=images, labels=labels)
 
 
 @pytest.fixture

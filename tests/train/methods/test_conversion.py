@@ -14,6 +14,7 @@ from export import steps
 from export.folding import fold
 from sim.latency import accuracy_over_time, cumulated_scores
 from sim.reference import Reference
+from tests.train.test_training import made
 from train import exact, methods
 from train.datasets import Split
 from train.layers import Convolution, FullyConnected, OrPool, Readout
@@ -45,16 +46,6 @@ ARCHITECTURE = {
                 **NEURONS},
                {"kind": "fully-connected", "name": "fc1", "neurons": 12, **NEURONS},
                {"kind": "readout", "name": "readout", "classes": 3}]}
-
-
-def made(count, seed):
-    """Images whose class is the third of the image that is bright."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 3, (count,), generator=generator)
-    images = torch.randint(0, 100, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        image[:, label * 8 // 3:(label + 1) * 8 // 3] += 120
-    return Split(images=images, labels=labels)
 
 
 def ann(*, weights="binary", pool=True, timesteps=4, encoding=Encoding.PIXELS):

@@ -38,8 +38,8 @@ __all__ = ["BenchmarkError", "create_parser", "main", "measure", "table"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-#: Test images whose spikes are held in memory at once.
-BATCH = 250
+#: Test images whose spikes are held in memory at once, times timesteps.
+SLOTS = 1000
 #: Test images on which a network with spike times is compared value for value with the trained one.
 VERIFIED = 1000
 #: Networks of so many timesteps are measured with early exits.
@@ -103,12 +103,17 @@ def _export(checkpoint: Checkpoint, name: str) -> tuple[Network, list[steps.Laye
     return network, steps.size(network, certified)
 
 
+def _batch_size(timesteps: int) -> int:
+    return max(1, SLOTS // timesteps)
+
+
 def _run(network: Network, images: np.ndarray) -> tuple[np.ndarray, list[metrics.Activity]]:
     """Scores of each timestep, ``int64[T, N, classes]``, and the mean activity of each layer."""
     reference = Reference(network)
     scores, found = [], []
-    for start in range(0, len(images), BATCH):
-        batch = images[start:start + BATCH]
+    size = _batch_size(network.timesteps)
+    for start in range(0, len(images), size):
+        batch = images[start:start + size]
         result = reference.run(batch, spikes=True, step_scores=True)
         assert result.spikes is not None
         assert result.step_scores is not None
@@ -163,8 +168,8 @@ def _over_time(network: Network, scores: np.ndarray, labels: np.ndarray, validat
     found: dict[str, Any] = {
         "accuracy_by_step": [float(share) for share in (classify(cumulated) == labels[:, None]).mean(axis=0)]}
     if network.timesteps >= EXIT_TIMESTEPS:
-        seen = np.concatenate([latency.cumulated_scores(network, validation.images[start:start + BATCH].numpy())
-                               for start in range(0, len(validation), BATCH)])
+        seen = np.concatenate([latency.cumulated_scores(network, images.numpy())
+                               for images in validation.images.split(_batch_size(network.timesteps))])
         found["early_exit"] = []
         for tolerance in TOLERANCES:
             margins = latency.calibrate_margins(seen, validation.labels.numpy(), tolerance=tolerance)
@@ -254,13 +259,14 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
     images, labels = test.images.numpy(), test.labels.numpy()
     reference = TtfsReference(converted)
     scores, spikes, places = [], 0, 0
-    for start in range(0, len(images), BATCH):
-        ran = reference.run(images[start:start + BATCH], times=True)
+    size = _batch_size(recipe.architecture["timesteps"])
+    for start in range(0, len(images), size):
+        ran = reference.run(images[start:start + size], times=True)
         assert ran.times is not None
         scores.append(ran.scores)
         spikes += sum(int((times < converted.code.timesteps).sum()) for times in ran.times[1:])
         places += sum(times.size for times in ran.times[1:])
-        sys.stderr.write(f"\r{min(start + BATCH, len(images))} of {len(images)} images")
+        sys.stderr.write(f"\r{min(start + size, len(images))} of {len(images)} images")
     sys.stderr.write("\n")
     summed = np.concatenate(scores)[None]
     accuracy = metrics.accuracy(summed, labels)

@@ -19,12 +19,17 @@ from arch.checkpoint import Checkpoint, shortcut_sources, weighted_layers
 from train import quantisers
 from train.network import from_checkpoint
 
-__all__ = ["accuracy", "forward", "mismatches", "predict", "recalibrate"]
+__all__ = ["accuracy", "batch_size", "forward", "mismatches", "predict", "recalibrate"]
 
-#: Images that are computed at once.
-BATCH = 500
+#: Images that are computed at once, times timesteps: maps of all timesteps are held in memory.
+_SLOTS = 2000
 #: Sums of float32 are exact below this.
 _EXACT = 2**24
+
+
+def batch_size(timesteps: int) -> int:
+    """Return how many images to compute at once, so that a layer's maps of all timesteps stay below some 0.5 GiB."""
+    return max(1, _SLOTS // timesteps)
 
 
 def _parameters(checkpoint: Checkpoint, name: str) -> Callable[[str], Tensor]:
@@ -156,16 +161,15 @@ def _run(checkpoint: Checkpoint, images: Tensor, *, keep: bool,
         return sums, (sums.double().sum(0) * repeats).flatten(1).long(), spikes
 
 
-def _batches(images: Tensor) -> Iterator[Tensor]:
-    for start in range(0, len(images), BATCH):
-        yield images[start:start + BATCH]
+def _batches(checkpoint: Checkpoint, images: Tensor) -> Iterator[Tensor]:
+    yield from images.split(batch_size(checkpoint.architecture["timesteps"]))
 
 
 @torch.no_grad()
 def predict(checkpoint: Checkpoint, images: Tensor) -> Tensor:
     """Return the classes, int64 ``[N]``, of images as of :func:`forward`."""
     # argmax of torch does not promise the lowest index on a tie; that of numpy does.
-    scores = [_run(checkpoint, batch, keep=False)[1].numpy().argmax(1) for batch in _batches(images)]
+    scores = [_run(checkpoint, batch, keep=False)[1].numpy().argmax(1) for batch in _batches(checkpoint, images)]
     return torch.from_numpy(np.concatenate(scores))
 
 
@@ -187,7 +191,7 @@ def mismatches(checkpoint: Checkpoint, images: Tensor) -> tuple[int, int]:
         part.quantiser = quantisers.Fixed(get("ternary").float(), get("alpha"))
     wrong = compared = 0
     with torch.autocast("cpu", enabled=False):
-        for batch in _batches(images):
+        for batch in _batches(checkpoint, images):
             maps: list[Tensor] = []
             network(batch, maps)
             for ours, theirs in zip(forward(checkpoint, batch)[1], maps, strict=True):
@@ -208,7 +212,7 @@ def recalibrate(checkpoint: Checkpoint, images: Tensor, *, over_mean: bool = Fal
     for name in names:
         current = dataclasses.replace(checkpoint, tensors=tensors)
         total = count = squares = torch.zeros((), dtype=torch.float64)
-        for batch in _batches(images):
+        for batch in _batches(checkpoint, images):
             sums = _run(current, batch, keep=False, until=name)[0].double()
             if over_mean:
                 sums = sums.mean(0, keepdim=True)

@@ -356,9 +356,9 @@ class Training:
         self.network.eval()
         right = 0
         with self._autocast():
-            for start in range(0, len(split), exact.BATCH):
-                scores = self.network(split.images[start:start + exact.BATCH].to(self.device))
-                right += int((scores.argmax(1).cpu() == split.labels[start:start + exact.BATCH]).sum())
+            size = exact.batch_size(self.recipe.architecture["timesteps"])
+            for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
+                right += int((self.network(images.to(self.device)).argmax(1).cpu() == labels).sum())
         return right / len(split)
 
     def run_epoch(self, bar: Any = None) -> dict[str, Any]:

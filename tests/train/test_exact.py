@@ -192,8 +192,12 @@ def test_batches_give_what_all_images_at_once_give(monkeypatch):
     checkpoint = small_network().checkpoint()
     images = made_images(23)
     scores, _ = exact.forward(checkpoint, images)
-    monkeypatch.setattr(exact, "BATCH", 5)
+    monkeypatch.setattr(exact, "_SLOTS", 5 * checkpoint.architecture["timesteps"] + 1)
     assert exact.predict(checkpoint, images).tolist() == scores.numpy().argmax(1).tolist()
+
+
+def test_more_timesteps_make_smaller_batches():
+    assert [exact.batch_size(timesteps) for timesteps in (1, 4, 32, 3000)] == [2000, 500, 62, 1]
 
 
 def test_lowest_class_wins_a_tie():

@@ -62,9 +62,8 @@ def ann_accuracy(network: SpikingNetwork, images: Tensor, labels: Tensor) -> flo
     """
     right = 0
     with _as_ann(network) as device:
-        for start in range(0, len(images), exact.BATCH):
-            scores = network(images[start:start + exact.BATCH].to(device))
-            right += int((scores.argmax(1).cpu() == labels[start:start + exact.BATCH]).sum())
+        for batch, classes in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):
+            right += int((network(batch.to(device)).argmax(1).cpu() == classes).sum())
     return right / len(labels)
 
 
@@ -118,8 +117,7 @@ def activation_percentiles(network: SpikingNetwork, images: Tensor,
     described = network.architecture["layers"][:-1]
     streams: dict[str, _Highest] = {}
     with _as_ann(network) as device:
-        for start in range(0, len(images), _BATCH):
-            batch = images[start:start + _BATCH]
+        for batch in images.split(_BATCH):
             maps: list[Tensor] = []
             network(batch.to(device), maps)
             for layer, values in zip(described, maps, strict=True):

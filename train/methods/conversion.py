@@ -28,13 +28,18 @@ from train.quantisers import make_quantiser
 if TYPE_CHECKING:
     from train.training import Training
 
-__all__ = ["PERCENTILES", "Conversion", "PercentileSweep", "activation_percentiles", "ann_accuracy", "balance",
-           "balance_network", "convert_network", "sweep_percentiles"]
+__all__ = ["LEAST_ERROR", "PERCENTILES", "Conversion", "PercentileSweep", "activation_percentiles", "ann_accuracy",
+           "balance", "balance_network", "convert_network", "least_error_maxima", "sweep_percentiles"]
 
 _log = logging.getLogger(__name__)
 
-#: Percentiles that a sweep tries: those of the paper's code, 99.7 and 99.9, and their surroundings up to the maximum.
-PERCENTILES = (99.0, 99.5, 99.7, 99.9, 99.97, 100.0)
+#: In place of a percentile: thresholds of :func:`least_error_maxima`.
+LEAST_ERROR = "least error"
+#: What a sweep tries: the paper's percentiles, 99.7 and 99.9, their surroundings up to the maximum, the least error.
+PERCENTILES = (99.0, 99.5, 99.7, 99.9, 99.97, 100.0, LEAST_ERROR)
+#: Bins of a histogram of activations, and shares of the largest one that are tried as maximum.
+_BINS = 16384
+_SHARES = [share / 100 for share in range(1, 101)]
 #: Images whose activations of all layers are held at once.
 _BATCH = 100
 
@@ -91,6 +96,17 @@ class _Highest:
         return low + (high - low) * (rank - below)
 
 
+def _activations(network: SpikingNetwork, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Give name and activations ``[1, B, ..., C]`` of every layer with neurons, batch after batch, as an ANN."""
+    with _as_ann(network) as device:
+        for batch in images.split(_BATCH):
+            maps: list[Tensor] = []
+            network(batch.to(device), maps)
+            for layer, values in zip(network.architecture["layers"][:-1], maps, strict=True):
+                if layer["kind"] != "or-pool":
+                    yield layer["name"], values
+
+
 def activation_percentiles(network: SpikingNetwork, images: Tensor,
                            percentiles: Sequence[float]) -> dict[str, list[float]]:
     """Return percentiles of the activations of every layer with neurons, by its name.
@@ -114,19 +130,67 @@ def activation_percentiles(network: SpikingNetwork, images: Tensor,
         raise MethodError(f"calibration must have images and percentiles, not {len(images)} and {len(percentiles)}")
     for percentile in percentiles:
         check_number("percentile", percentile, 0, 100)
-    described = network.architecture["layers"][:-1]
     streams: dict[str, _Highest] = {}
-    with _as_ann(network) as device:
-        for batch in images.split(_BATCH):
-            maps: list[Tensor] = []
-            network(batch.to(device), maps)
-            for layer, values in zip(described, maps, strict=True):
-                if layer["kind"] == "or-pool":
-                    continue
-                if layer["name"] not in streams:
-                    streams[layer["name"]] = _Highest(values.numel() // len(batch) * len(images), min(percentiles))
-                streams[layer["name"]].add(values)
+    for name, values in _activations(network, images):
+        if name not in streams:
+            streams[name] = _Highest(values.numel() // values.shape[1] * len(images), min(percentiles))
+        streams[name].add(values)
     return {name: [stream.percentile(value) for value in percentiles] for name, stream in streams.items()}
+
+
+def least_error_maxima(network: SpikingNetwork, images: Tensor, *, timesteps: int,
+                       initial: float) -> dict[str, float]:
+    """Return the activation ``lambda`` of every layer with neurons that a spike in each timestep should stand for.
+
+    It is the one for which the values that spike counts can stand for, ``n lambda / T`` with ``n = floor(a T / lambda +
+    initial)`` from 0 to T, are closest to the activations ``a`` in the mean square: a small one cuts off large
+    activations, a large one makes coarse steps (as the thresholds of SNN calibration, arXiv 2106.06984). Tried are
+    hundredths of the largest activation, on a histogram of :data:`_BINS` bins.
+
+    Parameters
+    ----------
+    network, images
+        As of :func:`activation_percentiles`.
+    timesteps : int
+        T of the spiking network.
+    initial : float
+        As of :func:`balance`.
+
+    Raises
+    ------
+    :exc:`MethodError`
+        If there are no images.
+    """
+    highest = {name: values[0] for name, values in activation_percentiles(network, images, [100]).items()}
+    counts = {name: torch.zeros(_BINS, dtype=torch.float64) for name in highest}
+    for name, values in _activations(network, images):
+        seen = values[values > 0].float().cpu()
+        counts[name] += torch.histc(seen, _BINS, 0, highest[name])
+    centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) / _BINS
+    found = {}
+    for name, count in counts.items():
+        errors = []
+        for share in _SHARES:
+            spikes = (centres * (timesteps / share) + initial).floor().clamp(max=timesteps)
+            errors.append(float((count * (spikes * (share / timesteps) - centres).square()).sum()))
+        found[name] = highest[name] * _SHARES[errors.index(min(errors))]
+    return found
+
+
+def _find_maxima(network: SpikingNetwork, images: Tensor, percentiles: Sequence[float | str], *, timesteps: int,
+                 initial: float) -> list[dict[str, float]]:
+    """Return the maxima of every layer, by name, for each of the percentiles or :data:`LEAST_ERROR`."""
+    numbers = [value for value in percentiles if not isinstance(value, str)]
+    found = activation_percentiles(network, images, numbers) if numbers or not percentiles else {}
+    maxima = []
+    for value in percentiles:
+        if isinstance(value, str):
+            if value != LEAST_ERROR:
+                raise MethodError(f"percentile must be a number from 0 to 100 or {LEAST_ERROR!r}, not {value!r}")
+            maxima.append(least_error_maxima(network, images, timesteps=timesteps, initial=initial))
+        else:
+            maxima.append({name: values[numbers.index(value)] for name, values in found.items()})
+    return maxima
 
 
 def _balancing(architecture: Mapping[str, Any], maxima: Mapping[str, float]) -> Iterator[tuple[str, float,
@@ -225,13 +289,13 @@ def balance_network(network: SpikingNetwork, images: Tensor, percentile: float) 
     network.use_mode(neurons.Mode.SPIKES)
 
 
-def _described(checkpoint: Checkpoint, percentile: float, initial: float, images: Tensor,
+def _described(checkpoint: Checkpoint, percentile: float | str, initial: float, images: Tensor,
                maxima: Mapping[str, float]) -> Checkpoint:
     made = {"percentile": percentile, "initial": initial, "calibration_images": len(images), "maxima": dict(maxima)}
     return dataclasses.replace(checkpoint, provenance={**checkpoint.provenance, "conversion": made})
 
 
-def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: float = 99.7,
+def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: float | str = 99.7,
                     timesteps: int | None = None, initial: float = 0.0) -> Checkpoint:
     """Return the spiking network that a trained ANN becomes: :func:`balance` with percentiles of its activations.
 
@@ -245,8 +309,8 @@ def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: floa
         Trained with ReLU neurons and ternary or binary weights.
     images : uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``
         Calibration images, of the training set.
-    percentile : float
-        0 to 100 (the paper's code: 99.7; for CIFAR-100 99.9).
+    percentile : float or str
+        0 to 100 (the paper's code: 99.7; for CIFAR-100 99.9), or :data:`LEAST_ERROR`.
     timesteps : int, optional
         T; by default the network's.
     initial : float
@@ -261,8 +325,7 @@ def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: floa
     """
     checkpoint = network.checkpoint()
     timesteps = network.timesteps if timesteps is None else timesteps
-    found = activation_percentiles(network, images, [percentile])
-    maxima = {name: values[0] for name, values in found.items()}
+    [maxima] = _find_maxima(network, images, [percentile], timesteps=timesteps, initial=initial)
     converted = balance(checkpoint, maxima, timesteps=timesteps, initial=initial)
     return _described(converted, percentile, initial, images, maxima)
 
@@ -271,18 +334,18 @@ def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: floa
 class PercentileSweep:
     """Spiking networks of one ANN, by the percentile of their conversion."""
 
-    #: The percentile of the highest accuracy, the first of equals.
-    percentile: float
+    #: The percentile of the highest accuracy, or :data:`LEAST_ERROR`; the first of equals.
+    percentile: float | str
     #: The network converted with it.
     checkpoint: Checkpoint
     #: Accuracy on the validation images, by percentile.
-    accuracies: Mapping[float, float]
+    accuracies: Mapping[float | str, float]
     #: Accuracy of the ANN on the same images.
     ann_accuracy: float
 
 
 def sweep_percentiles(network: SpikingNetwork, images: Tensor, validation: Split, *,
-                      percentiles: Sequence[float] = PERCENTILES, timesteps: int | None = None,
+                      percentiles: Sequence[float | str] = PERCENTILES, timesteps: int | None = None,
                       initial: float = 0.0) -> PercentileSweep:
     """Convert with each percentile, and choose by the accuracy on validation images in the exact forward.
 
@@ -290,12 +353,11 @@ def sweep_percentiles(network: SpikingNetwork, images: Tensor, validation: Split
     """
     checkpoint = network.checkpoint()
     timesteps = network.timesteps if timesteps is None else timesteps
-    found = activation_percentiles(network, images, percentiles)
-    accuracies: dict[float, float] = {}
+    found = _find_maxima(network, images, percentiles, timesteps=timesteps, initial=initial)
+    accuracies: dict[float | str, float] = {}
     best = checkpoint
     chosen = percentiles[0]
-    for index, percentile in enumerate(percentiles):
-        maxima = {name: values[index] for name, values in found.items()}
+    for index, (percentile, maxima) in enumerate(zip(percentiles, found, strict=True)):
         converted = balance(checkpoint, maxima, timesteps=timesteps, initial=initial)
         accuracies[percentile] = exact.accuracy(converted, validation.images, validation.labels)
         if not index or accuracies[percentile] > accuracies[chosen]:
@@ -326,9 +388,9 @@ class Conversion(Method):
     weights: str = "binary"
     #: Weights of the first and of the last layer, ``binary`` or ``ternary``; None: as all others.
     outer_weights: str | None = None
-    #: Percentile of the activations that becomes a layer's threshold; None: the best of :data:`PERCENTILES` by
-    #: validation.
-    percentile: float | None = 99.7
+    #: Percentile of the activations that becomes a layer's threshold, or :data:`LEAST_ERROR`; None: the best of
+    #: :data:`PERCENTILES` by validation.
+    percentile: float | str | None = 99.7
     #: T of the spiking network, 1 to 64; None: the architecture's.
     timesteps: int | None = None
     #: Membrane before the first timestep, in units of the threshold, 0 to 1: 0 as in the paper, 1/2 for small T.
@@ -350,7 +412,7 @@ class Conversion(Method):
             if self.weights == "float":
                 raise MethodError(f"{self.kind} outer_weights must be null when the others are float: nothing of the "
                                   f"network is exported")
-        if self.percentile is not None:
+        if self.percentile not in (None, LEAST_ERROR):
             check_number(f"{self.kind} percentile", self.percentile, 0, 100)
         check_number(f"{self.kind} initial", self.initial, 0, 1)
         if self.timesteps is not None:
@@ -403,5 +465,5 @@ class Conversion(Method):
                          labels=training.validation.labels[:self.sweep_images])
         sweep = sweep_percentiles(training.network, images, compared, **options)
         _log.info("ANN: validation accuracy %.2f %%; converted with percentiles %s", 100 * sweep.ann_accuracy,
-                  ", ".join(f"{key:g}: {100 * value:.2f} %" for key, value in sweep.accuracies.items()))
+                  ", ".join(f"{key}: {100 * value:.2f} %" for key, value in sweep.accuracies.items()))
         return sweep.checkpoint

@@ -26,6 +26,7 @@ from train.methods.conversion import (
     balance,
     balance_network,
     convert_network,
+    least_error_maxima,
     sweep_percentiles,
 )
 from train.methods.method import MethodError
@@ -164,6 +165,28 @@ def test_rate_under_constant_input_is_the_activation_over_its_maximum(timesteps,
         missing = (wanted - count)[wanted < timesteps - 1e-3]
         assert low - 1e-4 < missing.min() < missing.max() < high + 1e-4
         assert missing.max() - missing.min() > 0.9
+
+
+@pytest.mark.parametrize(("timesteps", "initial"), [(4, 0.5), (32, 0.5), (8, 0.0)])
+def test_least_error_is_the_least_of_all_tried(timesteps, initial):
+    network, images = ann(), made_images(120)  # more than one batch
+    found = least_error_maxima(network, images, timesteps=timesteps, initial=initial)
+    maps, _ = activations(network, images)
+    for (name, chosen), values in zip(found.items(), [maps[0], maps[1], maps[3]], strict=True):
+        values = values.double()
+        highest = float(values.max())
+
+        def error(maximum, values=values):
+            spikes = (values * timesteps / maximum + initial).floor().clamp(0, timesteps)
+            return float((spikes * maximum / timesteps - values).square().mean())
+
+        errors = [error(highest * share / 100) for share in range(1, 101)]
+        assert error(chosen) == pytest.approx(min(errors), rel=2e-3), name
+        assert chosen < highest
+    converted = convert_network(network, images, percentile=conversion.LEAST_ERROR, timesteps=timesteps,
+                                initial=initial)
+    assert converted.provenance["conversion"]["maxima"] == found
+    assert converted.provenance["conversion"]["percentile"] == "least error"
 
 
 def test_activation_above_the_percentile_fires_all_the_time():
@@ -393,6 +416,8 @@ def test_what_has_no_rates_is_refused():
     refused("calibration must have images and percentiles, not 0 and 1", lambda: convert_network(network, images[:0]))
     refused("calibration must have images and percentiles, not 5 and 0",
             lambda: sweep_percentiles(network, images, made(5, 1), percentiles=()))
+    refused("percentile must be a number from 0 to 100 or 'least error', not 'least'",
+            lambda: convert_network(ann(), images, percentile="least"))
     refused("percentile must be a number from 0 to 100, not 101",
             lambda: convert_network(network, images, percentile=101))
     with pytest.raises(CheckpointError, match=r"^timesteps must be an integer from 1 to 64, not 0$"):

@@ -29,7 +29,7 @@ from export.folding import fold
 from sim import latency
 from sim.reference import Reference, classify
 from sim.ttfs import Reference as TtfsReference
-from train import datasets, metrics
+from train import datasets, exact, metrics
 from train.methods.cat_network import CatNetwork
 from train.recipe import Recipe
 from train.training import TrainingError, load_trained, load_trained_recipe
@@ -38,8 +38,6 @@ __all__ = ["BenchmarkError", "create_parser", "main", "measure", "table"]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-#: Test images whose spikes are held in memory at once, times timesteps.
-SLOTS = 1000
 #: Test images on which a network with spike times is compared value for value with the trained one.
 VERIFIED = 1000
 #: Networks of so many timesteps are measured with early exits.
@@ -50,6 +48,9 @@ STEPS_SHOWN = (1, 2, 4, 8, 16, 24, 32, 64)
 TOLERANCES = (0.0, 0.001, 0.005)
 #: Most fractional bits that an export tries: networks of many timesteps need more than the 8 of T = 4.
 MAX_FRACTION = 16
+
+#: Raised when what is measured changes: older measurements are refused.
+LAYOUT = 2
 
 #: What the papers say of themselves: method, data set, network, weights, accuracy, source, what differs from ours.
 PAPERS = (
@@ -88,12 +89,21 @@ class BenchmarkError(ValueError):
 
 def _read_json(path: pathlib.Path, what: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: Any = json.loads(path.read_text())
     except OSError:
         raise BenchmarkError(f"{path}: {what} is missing: finish the training first") from None
     except ValueError as error:
         raise BenchmarkError(f"{path}: {what} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise BenchmarkError(f"{path}: {what} must be a JSON object, not {content!r:.40}")
     return content
+
+
+def _read_measurement(path: pathlib.Path) -> dict[str, Any]:
+    found = _read_json(path, "the measurement")
+    if found.get("layout") != LAYOUT:
+        raise BenchmarkError(f"{path}: must be a measurement of this revision: measure {path.parent} again")
+    return found
 
 
 def _export(checkpoint: Checkpoint, name: str) -> tuple[Network, list[steps.LayerReport]]:
@@ -103,15 +113,11 @@ def _export(checkpoint: Checkpoint, name: str) -> tuple[Network, list[steps.Laye
     return network, steps.size(network, certified)
 
 
-def _batch_size(timesteps: int) -> int:
-    return max(1, SLOTS // timesteps)
-
-
 def _run(network: Network, images: np.ndarray) -> tuple[np.ndarray, list[metrics.Activity]]:
     """Scores of each timestep, ``int64[T, N, classes]``, and the mean activity of each layer."""
     reference = Reference(network)
     scores, found = [], []
-    size = _batch_size(network.timesteps)
+    size = exact.batch_size(network.timesteps)
     for start in range(0, len(images), size):
         batch = images[start:start + size]
         result = reference.run(batch, spikes=True, step_scores=True)
@@ -169,7 +175,7 @@ def _over_time(network: Network, scores: np.ndarray, labels: np.ndarray, validat
         "accuracy_by_step": [float(share) for share in (classify(cumulated) == labels[:, None]).mean(axis=0)]}
     if network.timesteps >= EXIT_TIMESTEPS:
         seen = np.concatenate([latency.cumulated_scores(network, images.numpy())
-                               for images in validation.images.split(_batch_size(network.timesteps))])
+                               for images in validation.images.split(exact.batch_size(network.timesteps))])
         found["early_exit"] = []
         for tolerance in TOLERANCES:
             margins = latency.calibrate_margins(seen, validation.labels.numpy(), tolerance=tolerance)
@@ -217,7 +223,7 @@ def _notation(architecture: Mapping[str, Any]) -> str:
 
 def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
            provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": recipe.name, "dataset": recipe.dataset, "network": _notation(recipe.architecture),
+    return {"layout": LAYOUT, "name": recipe.name, "dataset": recipe.dataset, "network": _notation(recipe.architecture),
             "methods": [method["kind"] for method in recipe.methods],
             "seed": recipe.seed, "epochs": recipe.epochs,
             "float_test_accuracy": _float_accuracy(folder, result, recipe),
@@ -259,7 +265,7 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
     images, labels = test.images.numpy(), test.labels.numpy()
     reference = TtfsReference(converted)
     scores, spikes, places = [], 0, 0
-    size = _batch_size(recipe.architecture["timesteps"])
+    size = exact.batch_size(converted.code.timesteps)
     for start in range(0, len(images), size):
         ran = reference.run(images[start:start + size], times=True)
         assert ran.times is not None
@@ -325,8 +331,8 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         images = images.astype(bool)
     scores, activity = _run(network, images)
     accuracy = metrics.accuracy(scores, labels)
-    exact = network.metadata["exact"]
-    if exact and accuracy != result["test_accuracy"]:
+    certified = network.metadata["exact"]
+    if certified and accuracy != result["test_accuracy"]:
         raise BenchmarkError(f"{folder}: integers give {accuracy:.4%} where the training measured "
                              f"{result['test_accuracy']:.4%}, though every channel is certified exact")
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
@@ -335,7 +341,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         **_facts(folder, result, recipe, checkpoint.provenance), "weights_kind": _weights_kind(network, checkpoint),
         "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
         "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
-        "exact": exact, "accuracy": accuracy, "test_images": len(labels),
+        "exact": certified, "accuracy": accuracy, "test_images": len(labels),
         **_sureness(scores, labels, float(checkpoint.tensors["readout.alpha"])),
         "firing_rate": spikes / sum(layer.neurons for layer in neurons),
         "event_operations": sum(layer.event_operations for layer in activity),
@@ -385,10 +391,10 @@ def _method_rows(groups: Runs) -> list[list[str]]:
     rows = []
     for name, runs in groups.items():
         first = runs[0]
-        exact = {True: "yes", False: "no", None: "-"}[
+        certified = {True: "yes", False: "no", None: "-"}[
             None if first["exact"] is None else all(row["exact"] for row in runs)]
         if "identical_values" in first:
-            exact += f"; {first['identical_values']:,} trained values compared, all equal"
+            certified += f"; {first['identical_values']:,} trained values compared, all equal"
         operations = "-"
         if first["event_operations"] is not None:
             events = _spread([row["event_operations"] / 1e6 for row in runs], "{:.1f}", " M")
@@ -397,7 +403,7 @@ def _method_rows(groups: Runs) -> list[list[str]]:
             _label(name, runs), first["dataset"], first["network"], ", ".join(first["methods"]) or "none",
             f"{first['weights']:,} {first['weights_kind']}", str(first["timesteps"]),
             f"{first['compression']:.1f} x", _percent([row["float_test_accuracy"] for row in runs]),
-            _percent([row["accuracy"] for row in runs]), exact,
+            _percent([row["accuracy"] for row in runs]), certified,
             _spread([row["calibration_error"] for row in runs], "{:.3f}"),
             _percent([row["firing_rate"] for row in runs], "{:.1f}"), operations, _rtl_cell(first),
             _spread([row["train_seconds"] / 60 for row in runs], "{:.0f}", " min"),
@@ -538,7 +544,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = sorted(arguments.runs.glob("*/benchmark.json"))
             if not found:
                 raise BenchmarkError(f"{arguments.runs}: must hold folders with a benchmark.json: measure them first")
-            page = table([_read_json(path, "the measurement") for path in found])
+            page = table([_read_measurement(path) for path in found])
             files.write_atomically(arguments.output, page.encode())
             sys.stdout.write(f"{arguments.output}: {len(found)} measurements\n")
     except (BenchmarkError, CheckpointError, datasets.DataError, steps.ExportError, TrainingError, OSError) as error:

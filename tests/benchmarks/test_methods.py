@@ -141,6 +141,21 @@ def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
                                        f"first\n")
 
 
+def test_measurements_of_an_earlier_revision_get_one_line(tmp_path, capsys):
+    old = tmp_path / "old"
+    old.mkdir()
+    again = f"must be a measurement of this revision: measure {old} again"
+    for content, message in (('{"name": "plain", "accuracy": 0.5}', again),
+                             ("[1, 2]", "the measurement must be a JSON object, not [1, 2]"),
+                             ("{", "the measurement cannot be read: ")):
+        (old / "benchmark.json").write_text(content)
+        assert methods.main(["table", str(tmp_path), "-o", str(tmp_path / "page.md")]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"ERROR: {old}/benchmark.json: {message}")
+        assert error.count("\n") == 1
+    assert not (tmp_path / "page.md").exists()
+
+
 def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, capsys):
     names = ("float-1", "constrained-1", "started-1")
     folders = [str(runs / name) for name in names]

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from train import layers, quantisers
 from train.methods.conversion import balance_network
-from train.methods.method import Batch, Method, MethodError, check_choice, check_number
+from train.methods.method import (
+    Batch,
+    Method,
+    MethodError,
+    check_calibration,
+    check_choice,
+    check_integer,
+    check_number,
+)
 
 if TYPE_CHECKING:
     from train.training import Training
@@ -132,12 +140,8 @@ class ConstrainedBackpropagation(Method):
         check_number(f"{self.kind} multiplier_rate", self.multiplier_rate, 0)
         if self.percentile is not None:
             check_number(f"{self.kind} percentile", self.percentile, 0, 100)
-        if (not isinstance(self.calibration_images, int) or isinstance(self.calibration_images, bool)
-                or self.calibration_images < 1):
-            raise MethodError(f"{self.kind} calibration_images must be an integer from 1, not "
-                              f"{self.calibration_images!r}")
-        if not isinstance(self.patience, int) or isinstance(self.patience, bool) or self.patience < 1:
-            raise MethodError(f"{self.kind} patience must be an integer from 1, not {self.patience!r}")
+        check_integer(f"{self.kind} calibration_images", self.calibration_images, 1)
+        check_integer(f"{self.kind} patience", self.patience, 1)
 
     @property
     def _ternary(self) -> bool:
@@ -149,9 +153,7 @@ class ConstrainedBackpropagation(Method):
 
         load_weights(training.network, training.folder.parent / self.start)
         if self.percentile is not None:
-            if self.calibration_images > len(training.train):
-                raise MethodError(f"{self.kind} calibration_images must be at most {len(training.train)}, the training "
-                                  f"images, not {self.calibration_images}")
+            check_calibration(self.kind, self.calibration_images, training)
             # The ANN's activations are those of its float weights, whatever the recipe's are.
             for part in training.network.synapses():
                 part.quantiser = quantisers.Float()

@@ -21,7 +21,7 @@ from arch.checkpoint import Checkpoint
 from arch.network import MAX_TIMESTEPS
 from train import exact, layers, neurons
 from train.datasets import Split
-from train.methods.method import Method, MethodError, check_choice, check_number
+from train.methods.method import Method, MethodError, check_calibration, check_choice, check_integer, check_number
 from train.network import SpikingNetwork
 from train.quantisers import make_quantiser
 
@@ -280,12 +280,12 @@ def balance_network(network: SpikingNetwork, images: Tensor, percentile: float) 
     """
     found = activation_percentiles(network, images, [percentile])
     factors = list(_balancing(network.architecture, {name: values[0] for name, values in found.items()}))
-    parts = network.synapses()
-    neurons_of = (module for module in network.modules() if isinstance(module, neurons.PIF))
-    for (_, incoming, outgoing), part in zip(factors, parts, strict=True):
-        part.weight.mul_(incoming)
-        if outgoing is not None:
-            next(neurons_of).theta.mul_(outgoing)
+    weighted = (layer for layer in network.chain
+                if isinstance(layer, layers.Convolution | layers.FullyConnected | layers.Readout))
+    for (_, incoming, outgoing), layer in zip(factors, weighted, strict=True):
+        layer.synapses.weight.mul_(incoming)
+        if outgoing is not None and not isinstance(layer, layers.Readout):
+            layer.neurons.theta.mul_(outgoing)
     network.use_mode(neurons.Mode.SPIKES)
 
 
@@ -373,8 +373,8 @@ class Conversion(Method):
     As in the XNOR-Net script that the paper builds on, latent weights are centred over their input channels and clamped
     to [-1, 1] after each step. The paper leaves the first and the last layer in float; here they are quantised too,
     with ``outer_weights`` to three levels, the most that an exported network stores. They are not centred: over the
-    channels of an image there is not enough to average. The gradient is straight-through, without
-    XNOR-Net's terms for the scale. ``validation_accuracy`` of the epochs and ``float_test_accuracy`` are the ANN's.
+    channels of an image there is not enough to average. The gradient is straight-through, without XNOR-Net's terms for
+    the scale. ``validation_accuracy`` of the epochs and ``float_test_accuracy`` are the ANN's.
 
     Raises
     ------
@@ -416,23 +416,16 @@ class Conversion(Method):
             check_number(f"{self.kind} percentile", self.percentile, 0, 100)
         check_number(f"{self.kind} initial", self.initial, 0, 1)
         if self.timesteps is not None:
-            self._check_integer("timesteps", MAX_TIMESTEPS)
-        self._check_integer("calibration_images", 2**31)
-        self._check_integer("sweep_images", 2**31)
+            check_integer(f"{self.kind} timesteps", self.timesteps, 1, MAX_TIMESTEPS)
+        check_integer(f"{self.kind} calibration_images", self.calibration_images, 1)
+        check_integer(f"{self.kind} sweep_images", self.sweep_images, 1)
         for name in ("centre", "clamp"):
             if not isinstance(getattr(self, name), bool):
                 raise MethodError(f"{self.kind} {name} must be true or false, not {getattr(self, name)!r}")
 
-    def _check_integer(self, name: str, high: int) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
-            raise MethodError(f"{self.kind} {name} must be an integer from 1 to {high}, not {value!r}")
-
     def begin(self, training: "Training") -> None:
         """Turn the network into an ANN with weights of this method."""
-        if self.calibration_images > len(training.train):
-            raise MethodError(f"{self.kind} calibration_images must be at most {len(training.train)}, the training "
-                              f"images, not {self.calibration_images}")
+        check_calibration(self.kind, self.calibration_images, training)
         training.network.use_mode(neurons.Mode.RELU)
         self._parts = list(training.network.synapses())
         for part in self._parts:

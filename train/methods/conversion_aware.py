@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from arch.checkpoint import CheckpointError
 from train.methods import cat_network
 from train.methods.cat_network import CatNetwork, build_cat_network
-from train.methods.folded import check_epochs
-from train.methods.method import Method, MethodError
+from train.methods.method import Method, MethodError, check_integer
 
 if TYPE_CHECKING:
     from train.datasets import Split
@@ -56,10 +55,10 @@ class ConversionAware(Method):
     clip_epochs: int = 0
 
     def __post_init__(self) -> None:
-        check_epochs("timesteps of conversion-aware", self.timesteps, 2)
-        check_epochs("tau of conversion-aware", self.tau, 1)
-        check_epochs("relu_epochs of conversion-aware", self.relu_epochs, 0)
-        check_epochs("clip_epochs of conversion-aware", self.clip_epochs, 0)
+        check_integer("timesteps of conversion-aware", self.timesteps, 2)
+        check_integer("tau of conversion-aware", self.tau, 1)
+        check_integer("relu_epochs of conversion-aware", self.relu_epochs, 0)
+        check_integer("clip_epochs of conversion-aware", self.clip_epochs, 0)
         if self.weights not in cat_network.WEIGHTS:
             raise MethodError(f"weights of conversion-aware must be {' or '.join(cat_network.WEIGHTS)}, "
                               f"not {self.weights!r}")

@@ -1,22 +1,16 @@
 """Training with time folded into one step of rates, then with spikes (QCFS, Bu et al., arXiv 2303.04347)."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from arch.checkpoint import Checkpoint
-from train.methods.method import Method, MethodError
+from train.methods.method import Method, MethodError, check_integer
 from train.neurons import Mode
 
 if TYPE_CHECKING:
     from train.training import Training
 
-__all__ = ["FoldedTime", "check_epochs"]
-
-
-def check_epochs(where: str, value: Any, low: int) -> None:
-    """Raise :exc:`MethodError` unless ``value`` is an integer from ``low``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise MethodError(f"{where} must be an integer from {low}, not {value!r}")
+__all__ = ["FoldedTime"]
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -51,8 +45,8 @@ class FoldedTime(Method):
     largest: int = 0
 
     def __post_init__(self) -> None:
-        check_epochs("epochs of folded-time", self.epochs, -1)
-        check_epochs("largest of folded-time", self.largest, -1)
+        check_integer("epochs of folded-time", self.epochs, -1)
+        check_integer("largest of folded-time", self.largest, -1)
         if self.largest > self.epochs >= 0:
             raise MethodError(f"largest of folded-time must be at most its {self.epochs} epochs, not {self.largest}: "
                               f"-1 takes all")

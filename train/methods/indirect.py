@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from train import layers, quantisers
-from train.methods.folded import check_epochs
-from train.methods.method import Method, MethodError, check_number
+from train.methods.method import Method, MethodError, check_integer, check_number
 
 if TYPE_CHECKING:
     from train.training import Training
@@ -64,8 +63,8 @@ class Indirect(Method):
     shrink: float = 1.0
 
     def __post_init__(self) -> None:
-        check_epochs("period of indirect", self.period, 1)
-        check_epochs("final_epochs of indirect", self.final_epochs, 1)
+        check_integer("period of indirect", self.period, 1)
+        check_integer("final_epochs of indirect", self.final_epochs, 1)
         check_number("shrink of indirect", self.shrink, 0, 1)
 
     def begin(self, training: "Training") -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from train.methods.cat_network import CatNetwork
     from train.training import Training
 
-__all__ = ["Batch", "Method", "MethodError", "check_choice", "check_number"]
+__all__ = ["Batch", "Method", "MethodError", "check_calibration", "check_choice", "check_integer", "check_number"]
 
 
 class MethodError(ValueError):
@@ -35,10 +35,25 @@ def check_number(where: str, value: Any, low: float, high: float = math.inf) -> 
         raise MethodError(f"{where} must be a number {limit}, not {value!r}")
 
 
+def check_integer(where: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raise :exc:`MethodError` unless ``value`` is an integer from ``low`` to ``high``, both included."""
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    if not integer or value < low or (high is not None and value > high):
+        limit = f"from {low}" if high is None else f"from {low} to {high}"
+        raise MethodError(f"{where} must be an integer {limit}, not {value!r}")
+
+
 def check_choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise :exc:`MethodError` unless ``value`` is one of ``choices``."""
     if value not in choices:
         raise MethodError(f"{where} must be {' or '.join(choices)}, not {value!r}")
+
+
+def check_calibration(kind: str, count: int, training: "Training") -> None:
+    """Raise :exc:`MethodError` if ``calibration_images`` of a method are more than there are to train with."""
+    if count > len(training.train):
+        raise MethodError(f"{kind} calibration_images must be at most {len(training.train)}, the training images, "
+                          f"not {count}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,8 +6,6 @@ these passes are a third of a step, and bound by memory. The formulas are the sa
 results agree within the noise of float32, in which a current at the threshold may fall to either side.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from arch.network import Reset
 from train import neurons
+from train.compilation import compiled
 
 __all__ = ["applies", "normalised_spikes"]
 
@@ -81,11 +80,6 @@ def _through_relu(by_values: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor
     return *_normalise_backward(by_current, whitened, gamma, inverse, sums.dtype), by_theta
 
 
-@functools.cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, dynamic=False)
-
-
 def _dynamics(layer: neurons.PIF) -> tuple[float, int, bool, float]:
     return layer.initial, layer.timesteps, layer.reset is Reset.ZERO, layer.keep
 
@@ -95,7 +89,7 @@ def _passed_on(sums: Tensor, slope: Tensor, offset: Tensor, layer: neurons.PIF, 
     function, constants = {neurons.Mode.SPIKES: (_fire, _dynamics(layer)),
                            neurons.Mode.RATES: (_rate, (layer.initial, layer.timesteps)),
                            neurons.Mode.RELU: (_relu, ())}[layer.mode]
-    return _compiled(function)(sums, slope, offset, layer.theta, *constants, dtype)  # type: ignore[no-any-return]
+    return compiled(function)(sums, slope, offset, layer.theta, *constants, dtype)  # type: ignore[no-any-return]
 
 
 class _NormalisedSpikes(torch.autograd.Function):
@@ -114,7 +108,7 @@ class _NormalisedSpikes(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         kernel = {neurons.Mode.SPIKES: _through_time, neurons.Mode.RATES: _by_rate, neurons.Mode.RELU: _through_relu}
-        found = _compiled(kernel[ctx.mode])(gradients[0], *ctx.saved_tensors, *ctx.constants)
+        found = compiled(kernel[ctx.mode])(gradients[0], *ctx.saved_tensors, *ctx.constants)
         return *found, None, None, None, None
 
 
@@ -155,7 +149,7 @@ def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: 
     with torch.no_grad():
         # A filter of zeros has scale 0, and nothing to guess.
         shift = torch.where(scale > 0, norm.running_mean / scale, 0)
-        mean, variance = _compiled(_statistics)(sums, shift, layer.norm_over_mean)
+        mean, variance = compiled(_statistics)(sums, shift, layer.norm_over_mean)
         count = sums[:1 if layer.norm_over_mean else None, ..., 0].numel()
         scaled = scale * scale * variance
         norm.running_mean.lerp_(scale * mean, norm.momentum)

@@ -7,7 +7,6 @@ input with codes -1, 0, +1: spikes of bfloat16 autocast give sums that are exact
 scale, BatchNorm and neurons in float32.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arch.network import Reset
-from train import distributed, fused, neurons, quantisers
+from train import compilation, distributed, fused, neurons, quantisers
 
 __all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "normalise",
            "or_pool"]
@@ -221,12 +220,9 @@ def _propagate_pool_rates(by_pooled: Tensor, maps: Tensor, pooled: Tensor, size:
     return _fill(stacked.flatten(-3, -2).flatten(-4, -3).to(maps.dtype), maps)
 
 
-@functools.cache
 def _pool_kernels(compiled: bool, rates: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    kernels = (_pool_rates, _propagate_pool_rates) if rates else (_pool, _propagate_pool)
-    if compiled:
-        return torch.compile(kernels[0], dynamic=False), torch.compile(kernels[1], dynamic=False)
-    return kernels
+    forward, backward = (_pool_rates, _propagate_pool_rates) if rates else (_pool, _propagate_pool)
+    return (compilation.compiled(forward), compilation.compiled(backward)) if compiled else (forward, backward)
 
 
 class _OrPool(torch.autograd.Function):

@@ -5,7 +5,6 @@ spike and the reset, so that float training, integer reference and RTL agree on 
 """
 
 import enum
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from arch.network import Reset
+from train import compilation
 
 __all__ = ["PIF", "SURROGATES", "SURROGATE_GAIN", "Mode", "fire", "pif", "propagate", "propagate_rate",
            "quantised_rate", "rate", "surrogate"]
@@ -65,10 +65,9 @@ def propagate_rate(by_rate: Tensor, current: Tensor, theta: Tensor) -> tuple[Ten
     return by_current, -(by_current * current * inverse).sum_to_size(theta.shape)
 
 
-@functools.cache
 def _rate_kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
     if compiled:
-        return torch.compile(quantised_rate, dynamic=False), torch.compile(propagate_rate, dynamic=False)
+        return compilation.compiled(quantised_rate), compilation.compiled(propagate_rate)
     return quantised_rate, propagate_rate
 
 
@@ -154,11 +153,8 @@ def propagate(by_spikes: Tensor, membranes: Tensor, theta: Tensor, initial: floa
     return stacked.sum(0, keepdim=True) if copies < len(membranes) else stacked, by_theta
 
 
-@functools.cache
 def _kernels(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    if compiled:
-        return torch.compile(fire, dynamic=False), torch.compile(propagate, dynamic=False)
-    return fire, propagate
+    return (compilation.compiled(fire), compilation.compiled(propagate)) if compiled else (fire, propagate)
 
 
 class _PIF(torch.autograd.Function):

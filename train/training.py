@@ -34,7 +34,7 @@ from train.methods.cat_network import CatNetwork
 from train.methods.method import Batch, Method
 from train.network import SpikingNetwork, build
 from train.quantisers import make_quantiser
-from train.recipe import Recipe, RecipeError
+from train.recipe import Recipe
 
 __all__ = ["Training", "TrainingError", "load_trained", "load_trained_recipe", "load_weights", "write_atomically"]
 
@@ -69,11 +69,13 @@ def _read_best(folder: pathlib.Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: there is no finished training of that recipe: train it first, into {folder}")
     try:
         best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(best, dict):
+            raise TypeError(f"a {type(best).__name__} is in it, not a training's best network")
         best["recipe"] = Recipe.from_json(json.loads(best["recipe"]))
         missing = {"form", "network"} - best.keys()
         if missing:
             raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
-    except (RecipeError, KeyError, ValueError, RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"{path}: weights cannot be read: {reason}") from None
     return best
@@ -107,7 +109,7 @@ def load_trained(folder: pathlib.Path) -> SpikingNetwork | CatNetwork:
     try:
         network.use_form(best["form"])
         network.load_state_dict(best["network"])
-    except (ValueError, RuntimeError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise TrainingError(f"{folder / 'best.pt'}: weights cannot be read: {reason}") from None
     return network.eval()

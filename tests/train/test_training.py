@@ -190,6 +190,9 @@ def test_a_start_that_is_missing_or_has_other_layers_is_named(tmp_path):
 @pytest.mark.parametrize(("change", "text"), [
     ({"form": "nonsense"}, "'nonsense' is not a valid Mode"),
     ({"network": {}}, "Missing key"),
+    ({"form": 3}, "'int' object"),
+    ({"network": [1]}, "Expected state_dict to be dict-like"),
+    ({"recipe": 3}, "the JSON object must be str"),
     ({"form": None}, "no form in it"),
     ({"form": None, "network": None}, "no form and no network in it"),
 ])
@@ -201,6 +204,12 @@ def test_trained_weights_that_make_no_sense_are_named(tmp_path, change, text):
     with pytest.raises(TrainingError, match=f"^{path}: weights cannot be read: .*{text}") as error:
         load_trained(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_of_something_else_is_named(tmp_path):
+    torch.save(torch.zeros(3), tmp_path / "best.pt")
+    with pytest.raises(TrainingError, match=f"^{tmp_path}/best.pt: weights cannot be read: a Tensor is in it, not "):
+        load_trained(tmp_path)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])

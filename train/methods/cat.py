@@ -6,14 +6,13 @@ during training), the coding and the 5-bit logarithmic weights; base 2, the form
 of the codes are a reconstruction (``ALGORITHMS.md`` 3.3). Values are those of :class:`arch.ttfs.TimeCode`.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from arch.ttfs import TimeCode
+from train import compilation
 from train.quantisers import Quantiser
 
 __all__ = ["MODES", "LogQuantiser", "TtfsActivation", "decode_time", "encode_time", "log_quantise", "phi_clip",
@@ -75,11 +74,6 @@ def _largest_level(x: Tensor, levels: tuple[float, ...]) -> Tensor:
     return value
 
 
-@functools.cache
-def _compiled_largest_level() -> Callable[..., Tensor]:
-    return torch.compile(_largest_level, dynamic=False)
-
-
 class _StraightThrough(torch.autograd.Function):
     """A given value, with the gradient 1 where ``0 < x < theta0``, else 0."""
 
@@ -107,7 +101,7 @@ def phi_ttfs(x: Tensor, T: int, tau: int, theta0: float, *, fraction: int = 16, 
     """
     if compiled:
         levels = tuple(thresholds(T, tau, theta0, fraction=fraction).tolist())
-        value = _compiled_largest_level()(x.detach(), levels)
+        value = compilation.compiled(_largest_level)(x.detach(), levels)
         return _StraightThrough.apply(x, value, theta0)  # type: ignore[no-any-return]
     times = encode_time(x, T, tau, theta0, fraction=fraction)
     value = decode_time(times, T, tau, theta0, fraction=fraction, dtype=x.dtype)

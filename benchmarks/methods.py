@@ -192,12 +192,17 @@ def _splits(recipe: Recipe, data: pathlib.Path, verify: bool) -> tuple[datasets.
     return datasets.split_validation(images, recipe.validation_images)[1], test
 
 
+def _needed(recipe: Recipe) -> list[str]:
+    """Names of the recipes whose networks this one starts from or learns from."""
+    named = [recipe.start, *(method.get(key) for key in ("start", "teacher") for method in recipe.methods)]
+    return list(dict.fromkeys(filter(None, named)))
+
+
 def _float_accuracy(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe) -> float | None:
     """Test accuracy of the float network: of the training itself, or of the one it starts from or learns from."""
     if "float_test_accuracy" in result:
         return float(result["float_test_accuracy"])
-    named = [recipe.start, *(method.get(key) for key in ("start", "teacher") for method in recipe.methods)]
-    for name in filter(None, named):
+    for name in _needed(recipe):
         source = _read_json(folder.parent / name / "result.json", f"the result of the training {name}")
         if "float_test_accuracy" in source:
             return float(source["float_test_accuracy"])
@@ -225,7 +230,7 @@ def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
            provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {"layout": LAYOUT, "name": recipe.name, "dataset": recipe.dataset, "network": _notation(recipe.architecture),
             "methods": [method["kind"] for method in recipe.methods],
-            "seed": recipe.seed, "epochs": recipe.epochs,
+            "seed": recipe.seed, "epochs": recipe.epochs, "needs": _needed(recipe),
             "float_test_accuracy": _float_accuracy(folder, result, recipe),
             "train_seconds": result["train_seconds"], "train_command": provenance.get("command"),
             "train_revision": provenance.get("git_revision"), "revision": revision()}
@@ -407,7 +412,8 @@ def _method_rows(groups: Runs) -> list[list[str]]:
             _spread([row["calibration_error"] for row in runs], "{:.3f}"),
             _percent([row["firing_rate"] for row in runs], "{:.1f}"), operations, _rtl_cell(first),
             _spread([row["train_seconds"] / 60 for row in runs], "{:.0f}", " min"),
-            f"`python -m train --recipe {name} --data DIR`"])
+            f"`python -m train --recipe {name} --data DIR`"
+            + (f" after {' and '.join(first['needs'])}" if first["needs"] else "")])
     return rows
 
 
@@ -475,7 +481,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "*Compression*: float32 weights against packed weights and 64-bit constants. *ECE*: see below. *SOPs*:",
         "synaptic operations that spikes cause (events), all synapses x timesteps (dense); the first layer of an",
         "image, which sees pixels and not spikes, is in neither. *Training* is wall-clock time on the machine that",
-        "trained, often shared with other work. *RTL*: every spike of test images, simulated, and the clocks of an",
+        "trained, often shared with other work, without the networks that a recipe starts from or learns from; the",
+        "command is to be run after theirs. *RTL*: every spike of test images, simulated, and the clocks of an",
         "inference. A cell with - was not measured.", "",
         *_lines(("recipe", "data set", "network", "methods", "weights", "T", "compression", "float accuracy",
                  "exported accuracy", "exact", "ECE", "firing rate", "SOPs per image (events; dense)", "RTL",

@@ -168,7 +168,10 @@ def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, c
     for row in (alone, constrained, started):
         assert row["float_test_accuracy"] == result["float_test_accuracy"]
     assert alone["accuracy"] is None
+    assert [row["needs"] for row in (alone, constrained, started)] == [[], ["float-1", "poor-1"], ["float-1"]]
     page = methods.table([alone, constrained])
+    assert "| `python -m train --recipe float --data DIR` |" in page
+    assert "| `python -m train --recipe constrained --data DIR` after float-1 and poor-1 |" in page
     exported, of_float = 100 * constrained["accuracy"], 100 * alone["float_test_accuracy"]
     row = next(line for line in page.splitlines() if line.startswith("| float |"))
     assert f"{alone['weights']:,} float | 4 | 1.0 x | {of_float:.2f} % | - | - | - | - | - |" in row
@@ -188,7 +191,7 @@ def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
 
 def row_of(name, seed, accuracy, error):
     facts = {"name": name, "seed": seed, "dataset": "cifar-10", "network": "8C3-FC10",
-             "methods": [], "weights": 8, "weights_kind": "ternary",
+             "methods": [], "needs": [], "weights": 8, "weights_kind": "ternary",
              "timesteps": 4, "compression": 2.0, "float_test_accuracy": None, "exact": True, "firing_rate": 0.5,
              "event_operations": 1e6, "dense_operations": 2e6, "train_seconds": 60.0}
     sure = dict.fromkeys(("negative_log_likelihood", "brier", "predictive_entropy", "mutual_information",

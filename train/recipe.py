@@ -52,7 +52,7 @@ class Recipe:
     start: str | None = None
     #: ``adamw``, or ``sgd`` with momentum 0.9.
     optimiser: str = "adamw"
-    #: Largest learning rate; a cosine takes it to 0.
+    #: Largest learning rate; a cosine takes it to 0, unless a method says otherwise.
     learning_rate: float = 2e-3
     #: Epochs in which the learning rate rises from 0, as a share of an epoch or several.
     warmup_epochs: float = 1.0

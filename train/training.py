@@ -31,7 +31,7 @@ from train.augmentation import augment
 from train.datasets import Split
 from train.methods import make_methods
 from train.methods.cat_network import CatNetwork
-from train.methods.method import Batch, Method
+from train.methods.method import Batch, Method, MethodError
 from train.network import SpikingNetwork, build
 from train.quantisers import make_quantiser
 from train.recipe import Recipe
@@ -195,6 +195,10 @@ class Training:
         # Methods but one work on spiking networks; that one makes a network of its own.
         self.network: Any = _make_network(self.recipe, self.methods).to(self.device)
         self.network.use_compiled(self.recipe.compiled)
+        for method in self.methods:
+            if method.needs_spiking_network and not isinstance(self.network, SpikingNetwork):
+                raise MethodError(f"{method.kind} must have a spiking network, not one of spike times: leave it or "
+                                  f"conversion-aware out of the recipe")
         if self.recipe.start is not None:
             load_weights(self.network, self.folder.parent / self.recipe.start)
         self._parallel: torch.nn.Module = self.network
@@ -295,11 +299,17 @@ class Training:
         write_atomically(self.metrics_path, lambda path: path.write_text(lines))
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step, counted from the start of the training: a ramp, then a cosine to 0."""
+        """Learning rate of a step, counted from the start: a ramp, then a cosine to 0 or what a method wants."""
         peak = self.recipe.learning_rate * self._rate_factor
         warmup = self.recipe.warmup_epochs * self.steps_per_epoch
         if step < warmup:
             return peak * (step + 1) / math.ceil(warmup)
+        shares = [share for method in self.methods
+                  if (share := method.rate_share(step / self.steps_per_epoch)) is not None]
+        if len(shares) > 1:
+            raise TrainingError("methods must set the learning rate at most once: leave one of them out of the recipe")
+        if shares:
+            return peak * shares[0]
         total = self.recipe.epochs * self.steps_per_epoch
         done = (step - warmup) / max(total - warmup, 1)
         return peak * 0.5 * (1 + math.cos(math.pi * done))

@@ -114,7 +114,7 @@ def run_briefly(name, folder):
             run_briefly(earlier, folder)
     methods = [{**method, **(BRIEFLY.get(method["kind"], {}) if method.get("epochs") != -1 else {})}
                for method in recipe.methods]
-    epochs = 2 if any(method["kind"] == "indirect" for method in methods) else 1
+    epochs = 2 if any(method["kind"] in ("indirect", "step-decay") for method in methods) else 1
     recipe = dataclasses.replace(recipe, methods=tuple(methods), epochs=epochs, batch_size=4, compiled=False,
                                  calibration_images=8)
     run = Training(recipe=recipe, train=made_for(recipe, 12, 1), validation=made_for(recipe, 5, 2),
@@ -131,7 +131,7 @@ LARGE = ("cifar10-resnet18", "cifar10-vgg11", "cifar10-vgg16", "cifar10-vgg9", "
 #: Options of methods that must fit into so short a training.
 BRIEFLY = {"folded-time": {"epochs": 0, "largest": 0}, "indirect": {"period": 1, "final_epochs": 1},
            "conversion": {"calibration_images": 8}, "cbp": {"calibration_images": 8},
-           "conversion-aware": {"relu_epochs": 0, "clip_epochs": 0}}
+           "conversion-aware": {"relu_epochs": 0, "clip_epochs": 0}, "step-decay": {"after": [1]}}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name

@@ -8,9 +8,11 @@ from train.methods.cbp import ConstrainedBackpropagation
 from train.methods.conversion import Conversion
 from train.methods.conversion_aware import ConversionAware
 from train.methods.distillation import Distillation
+from train.methods.dropout import Dropout
 from train.methods.folded import FoldedTime
 from train.methods.indirect import Indirect
 from train.methods.method import Method, MethodError
+from train.methods.steps import StepDecay
 from train.methods.surrogate import Surrogate
 from train.methods.tdbn import ThresholdNorm
 from train.methods.temporal import TemporalLoss
@@ -20,8 +22,8 @@ __all__ = ["METHODS", "make_methods"]
 
 #: Methods that a recipe can name, by kind.
 METHODS: dict[str, type[Method]] = {method.kind: method for method in (
-    ConstrainedBackpropagation, Conversion, ConversionAware, Distillation, FoldedTime, Indirect, Surrogate,
-    TemporalLoss, ThresholdNorm, Uncertainty)}
+    ConstrainedBackpropagation, Conversion, ConversionAware, Distillation, Dropout, FoldedTime, Indirect, StepDecay,
+    Surrogate, TemporalLoss, ThresholdNorm, Uncertainty)}
 
 
 def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:

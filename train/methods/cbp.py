@@ -109,6 +109,7 @@ class ConstrainedBackpropagation(Method):
     """
 
     kind: ClassVar[str] = "cbp"
+    needs_spiking_network: ClassVar[bool] = True
 
     #: Recipe of the float training, whose folder lies beside this one's.
     start: str

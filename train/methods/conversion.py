@@ -383,6 +383,7 @@ class Conversion(Method):
     """
 
     kind: ClassVar[str] = "conversion"
+    needs_spiking_network: ClassVar[bool] = True
 
     #: ``binary``, ``ternary``, or ``float``: then nothing is centred, clamped or converted.
     weights: str = "binary"

@@ -40,6 +40,7 @@ class FoldedTime(Method):
     """
 
     kind: ClassVar[str] = "folded-time"
+    needs_spiking_network: ClassVar[bool] = True
 
     epochs: int
     largest: int = 0

@@ -57,6 +57,7 @@ class Indirect(Method):
     """
 
     kind: ClassVar[str] = "indirect"
+    needs_spiking_network: ClassVar[bool] = True
 
     period: int
     final_epochs: int

@@ -78,6 +78,8 @@ class Method:
     kind: ClassVar[str]
     #: :attr:`Batch.spikes` is wanted.
     needs_spikes: ClassVar[bool] = False
+    #: The method works on spiking neurons, their time or their weights, and so not beside ``conversion-aware``.
+    needs_spiking_network: ClassVar[bool] = False
 
     def make_network(self, architecture: Mapping[str, Any], weights: str) -> "CatNetwork | None":
         """Return another network than :func:`train.network.build` makes, or None; ``weights`` as in the recipe.
@@ -91,6 +93,13 @@ class Method:
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare epoch ``epoch``, counted from 0. Called again for the first epoch after a resumption."""
+
+    def rate_share(self, epochs: float) -> float | None:
+        """Return the share of the largest learning rate after ``epochs``, counted from the start, or None.
+
+        It takes the place of the cosine; the ramp at the start stays.
+        """
+        return None
 
     def replace_loss(self, batch: Batch) -> Tensor | None:
         """Return the loss that takes the place of the cross-entropy of the mean scores, or None."""

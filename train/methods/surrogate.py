@@ -28,6 +28,7 @@ class Surrogate(Method):
     """
 
     kind: ClassVar[str] = "surrogate"
+    needs_spiking_network: ClassVar[bool] = True
 
     shape: str
 

@@ -36,6 +36,7 @@ class ThresholdNorm(Method):
     """
 
     kind: ClassVar[str] = "threshold-norm"
+    needs_spiking_network: ClassVar[bool] = True
 
     alpha: float = 1.0
 

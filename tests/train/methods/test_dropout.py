@@ -58,6 +58,19 @@ def test_epochs_draw_differently_and_again_the_same(tmp_path):
     assert torch.equal(maps[0], maps[2])
 
 
+def test_processes_draw_differently(tmp_path, monkeypatch):
+    training = made_training(tmp_path)
+    method = Dropout(share=0.5)
+    method.begin(training)
+    maps = seen_by(training.network.chain[2])
+    images, _ = images_and_labels(32, 4)
+    for rank in (0, 1):
+        monkeypatch.setattr("train.distributed.rank", lambda rank=rank: rank)
+        method.begin_epoch(0)
+        training.network.train()(images)
+    assert not torch.equal(maps[0], maps[1])
+
+
 def test_resumed_training_is_the_uninterrupted_one(tmp_path):
     methods = [{"kind": "dropout", "share": 0.3}]
     whole = made_training(tmp_path / "whole", methods=methods, epochs=2)

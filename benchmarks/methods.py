@@ -192,17 +192,11 @@ def _splits(recipe: Recipe, data: pathlib.Path, verify: bool) -> tuple[datasets.
     return datasets.split_validation(images, recipe.validation_images)[1], test
 
 
-def _needed(recipe: Recipe) -> list[str]:
-    """Names of the recipes whose networks this one starts from or learns from."""
-    named = [recipe.start, *(method.get(key) for key in ("start", "teacher") for method in recipe.methods)]
-    return list(dict.fromkeys(filter(None, named)))
-
-
 def _float_accuracy(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe) -> float | None:
     """Test accuracy of the float network: of the training itself, or of the one it starts from or learns from."""
     if "float_test_accuracy" in result:
         return float(result["float_test_accuracy"])
-    for name in _needed(recipe):
+    for name in recipe.needs:
         source = _read_json(folder.parent / name / "result.json", f"the result of the training {name}")
         if "float_test_accuracy" in source:
             return float(source["float_test_accuracy"])
@@ -230,7 +224,7 @@ def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
            provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {"layout": LAYOUT, "name": recipe.name, "dataset": recipe.dataset, "network": _notation(recipe.architecture),
             "methods": [method["kind"] for method in recipe.methods],
-            "seed": recipe.seed, "epochs": recipe.epochs, "needs": _needed(recipe),
+            "seed": recipe.seed, "epochs": recipe.epochs, "needs": recipe.needs,
             "float_test_accuracy": _float_accuracy(folder, result, recipe),
             "train_seconds": result["train_seconds"], "train_command": provenance.get("command"),
             "train_revision": provenance.get("git_revision"), "revision": revision()}
@@ -317,18 +311,22 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
     Raises :exc:`BenchmarkError`, :exc:`CheckpointError`, :exc:`train.datasets.DataError`, :exc:`OSError`.
     """
     result = _read_json(folder / "result.json", "the training's result")
-    name = result["recipe"]
     if "code" in result:
         measured = _measure_ttfs(folder, data, result, verify)
-        files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
-        return measured
-    if "checkpoint" not in result:
+    elif "checkpoint" in result:
+        measured = _measure_spiking(folder, data, result, verify, rtl_images)
+    else:
         measured = _describe_float(folder, result)
-        files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
-        return measured
+    files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
+    return measured
+
+
+def _measure_spiking(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str, Any], verify: bool,
+                     rtl_images: int) -> dict[str, Any]:
+    """Measure a network with spikes: exported, on the whole test set, and on the RTL if that is wanted."""
     checkpoint = Checkpoint.load(folder / result["checkpoint"])
     recipe = Recipe.from_json(checkpoint.provenance["recipe"])
-    network, rows = _export(checkpoint, name)
+    network, rows = _export(checkpoint, result["recipe"])
     files.save(network, folder / "network.safetensors")
     validation, test = _splits(recipe, data, verify)
     images, labels = test.images.numpy(), test.labels.numpy()
@@ -342,7 +340,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
                              f"{result['test_accuracy']:.4%}, though every channel is certified exact")
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
     spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
-    measured = {
+    return {
         **_facts(folder, result, recipe, checkpoint.provenance), "weights_kind": _weights_kind(network, checkpoint),
         "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
         "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
@@ -354,8 +352,6 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         "pixel_operations": sum(layer.pixel_operations for layer in activity),
         **_over_time(network, scores, labels, validation), **_on_rtl(network, images[:rtl_images]),
     }
-    files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
-    return measured
 
 
 def _spread(values: Sequence[float | None], form: str, unit: str = "") -> str:

@@ -117,6 +117,12 @@ class Recipe:
             raise RecipeError(f"framing must {'not ' if encoding == 'pixels' else ''}be given for {self.dataset}")
         _ = self.make_framing()
 
+    @property
+    def needs(self) -> list[str]:
+        """Names of the recipes whose trained networks this one starts from or learns from."""
+        named = [self.start, *(method.get(key) for key in ("start", "teacher") for method in self.methods)]
+        return list(dict.fromkeys(filter(None, named)))
+
     def make_framing(self) -> Framing | None:
         """Return how events become frames, None for images; raises :exc:`RecipeError`."""
         if self.framing is None:

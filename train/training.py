@@ -302,12 +302,12 @@ class Training:
         """Learning rate of a step, counted from the start: a ramp, then a cosine to 0 or what a method wants."""
         peak = self.recipe.learning_rate * self._rate_factor
         warmup = self.recipe.warmup_epochs * self.steps_per_epoch
-        if step < warmup:
-            return peak * (step + 1) / math.ceil(warmup)
         shares = [share for method in self.methods
                   if (share := method.rate_share(step / self.steps_per_epoch)) is not None]
         if len(shares) > 1:
             raise TrainingError("methods must set the learning rate at most once: leave one of them out of the recipe")
+        if step < warmup:
+            return peak * (step + 1) / math.ceil(warmup)
         if shares:
             return peak * shares[0]
         total = self.recipe.epochs * self.steps_per_epoch

@@ -109,8 +109,8 @@ def made_for(recipe, count, seed):
 def run_briefly(name, folder):
     """Train a shipped recipe for three steps, after those that it starts or learns from."""
     recipe = load_recipe(name)
-    for earlier in {recipe.start, *(method.get(key) for method in recipe.methods for key in ("start", "teacher"))}:
-        if earlier is not None and not (folder / earlier / "best.pt").exists():
+    for earlier in recipe.needs:
+        if not (folder / earlier / "best.pt").exists():
             run_briefly(earlier, folder)
     methods = [{**method, **(BRIEFLY.get(method["kind"], {}) if method.get("epochs") != -1 else {})}
                for method in recipe.methods]

@@ -75,6 +75,7 @@ COMPARISONS = (
     ("loss of every timestep against plain training", "cifar10-temporal", "cifar10-ternary"),
     ("indirect against direct quantisation", "cifar10-indirect", "cifar10-ternary"),
     ("constrained backpropagation against plain training", "cifar10-cbp-ternary", "cifar10-ternary"),
+    ("longer constrained backpropagation with slower multipliers", "cifar10-cbp-ternary-long", "cifar10-cbp-ternary"),
     ("constrained backpropagation from a converted network against one of direct training", "cifar10-cbp-converted",
      "cifar10-cbp-ternary"),
     ("spike times: T = 12, tau = 2 against 24, 4", "cifar10-conversion-aware-12-2", "cifar10-conversion-aware-24-4"),

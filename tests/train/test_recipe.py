@@ -58,6 +58,13 @@ def test_recipe_survives_json(name):
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
+def test_recipe_needs_each_training_once_and_first_what_it_starts_from():
+    values = load_recipe("cifar10-ternary").to_json() | {
+        "start": "a", "methods": [{"kind": "distillation", "teacher": "a"}, {"kind": "distillation", "teacher": "b"},
+                                  {"kind": "cbp", "start": "c"}]}
+    assert Recipe.from_json(values).needs == ["a", "c", "b"]
+
+
 def test_recipe_file_is_read(tmp_path):
     path = tmp_path / "mine.json"
     values = load_recipe("mnist-conv").to_json()

@@ -450,11 +450,11 @@ def _sureness_rows(groups: Runs) -> list[list[str]]:
             for name, runs in groups.items() if runs[0]["accuracy"] is not None]
 
 
-def _time_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def _time_rows(rows: Sequence[Mapping[str, Any]], steps_shown: Sequence[int]) -> list[list[str]]:
     found = []
     for row in rows:
         cells = [f"{100 * row['accuracy_by_step'][step - 1]:.2f} %" if step <= row["timesteps"] else "-"
-                 for step in STEPS_SHOWN]
+                 for step in steps_shown]
         exits = "; ".join(f"{100 * entry['tolerance']:g} %, {100 * entry['accuracy']:.2f} %, "
                           f"{entry['mean_timesteps']:.1f}" for entry in row["early_exit"])
         found.append([f"{row['name']}, seed {row['seed']}", *cells, exits])
@@ -501,13 +501,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                        "Brier of mean scores"), _sureness_rows(groups))]
     over_time = [row for runs in groups.values() for row in runs if row.get("early_exit")]
     if over_time:
+        steps_shown = [step for step in STEPS_SHOWN if step <= max(row["timesteps"] for row in over_time)]
         lines += [
             "## Accuracy over time", "",
             "One run of T timesteps, read out after each. *Early exit* stops an image when the best class leads by a",
             "margin, set per timestep on validation images so that at most the tolerance is lost there; the rest is",
             "the whole test set. Measured on the reference: an array with T side by side has no time left to save.", "",
-            *_lines(("recipe", *(f"t = {step}" for step in STEPS_SHOWN),
-                     "early exit: tolerance, accuracy, mean timesteps"), _time_rows(over_time))]
+            *_lines(("recipe", *(f"t = {step}" for step in steps_shown),
+                     "early exit: tolerance, accuracy, mean timesteps"), _time_rows(over_time, steps_shown))]
     lines += ["## What the papers report", "",
               "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "",
               *_lines(("method", "data set", "network", "weights", "accuracy", "source", "what differs from ours"),

@@ -351,6 +351,7 @@ def _measure_spiking(folder: pathlib.Path, data: pathlib.Path, result: Mapping[s
         "event_operations": sum(layer.event_operations for layer in activity),
         "dense_operations": sum(layer.dense_operations for layer in activity),
         "pixel_operations": sum(layer.pixel_operations for layer in activity),
+        "threshold_sweep": result.get("threshold_sweep"),
         **_over_time(network, scores, labels, validation), **_on_rtl(network, images[:rtl_images]),
     }
 
@@ -461,6 +462,12 @@ def _time_rows(rows: Sequence[Mapping[str, Any]], steps_shown: Sequence[int]) ->
     return found
 
 
+def _sweep_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    return [[f"{row['name']}, seed {row['seed']}", threshold, f"{100 * accuracy:.2f} %",
+             f"{100 * row['threshold_sweep']['ann_accuracy']:.2f} %", f"{row['threshold_sweep']['images']:,}"]
+            for row in rows for threshold, accuracy in row["threshold_sweep"]["accuracies"].items()]
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the page: one row per method and data set, seeds of one recipe as mean and standard error."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
@@ -509,6 +516,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             "the whole test set. Measured on the reference: an array with T side by side has no time left to save.", "",
             *_lines(("recipe", *(f"t = {step}" for step in steps_shown),
                      "early exit: tolerance, accuracy, mean timesteps"), _time_rows(over_time, steps_shown))]
+    swept = [row for runs in groups.values() for row in runs if row.get("threshold_sweep")]
+    if swept:
+        lines += ["## Thresholds of converted networks", "",
+                  "A layer's threshold is a percentile of its activations, or the level of least squared error. What",
+                  "is best on validation images, after all timesteps, is exported.", "",
+                  *_lines(("recipe", "percentile", "spiking network", "its ANN", "validation images"),
+                          _sweep_rows(swept))]
     lines += ["## What the papers report", "",
               "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "",
               *_lines(("method", "data set", "network", "weights", "accuracy", "source", "what differs from ours"),

@@ -109,6 +109,15 @@ def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
     assert f"| converted, seed 1 | {100 * row['accuracy_by_step'][0]:.2f} % |" in page
 
 
+def test_compared_thresholds_are_a_table_of_their_own():
+    row = row_of("converted", 2, 0.8, 0.1)
+    assert "## Thresholds" not in methods.table([{**row, "threshold_sweep": None}])
+    page = methods.table([{**row, "threshold_sweep": {
+        "images": 1000, "ann_accuracy": 0.85, "accuracies": {"99.5": 0.7, "least error": 0.75}}}])
+    assert ("| converted, seed 2 | 99.5 | 70.00 % | 85.00 % | 1,000 |\n"
+            "| converted, seed 2 | least error | 75.00 % | 85.00 % | 1,000 |") in page
+
+
 def test_images_run_on_the_rtl_where_the_network_fits(runs, data):
     row = methods.measure(runs / "plain-1", data, verify=False, rtl_images=2)
     network = files.load(runs / "plain-1" / "network.safetensors")

@@ -405,6 +405,7 @@ class Conversion(Method):
     #: Clamp latent weights to [-1, 1] after each step.
     clamp: bool = True
     _parts: list[layers.TernaryConv2d | layers.TernaryLinear] = dataclasses.field(init=False, repr=False)
+    _sweep: dict[str, Any] | None = dataclasses.field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_choice(f"{self.kind} weights", self.weights, ("binary", "ternary", "float"))
@@ -460,4 +461,10 @@ class Conversion(Method):
         sweep = sweep_percentiles(training.network, images, compared, **options)
         _log.info("ANN: validation accuracy %.2f %%; converted with percentiles %s", 100 * sweep.ann_accuracy,
                   ", ".join(f"{key}: {100 * value:.2f} %" for key, value in sweep.accuracies.items()))
+        self._sweep = {"images": len(compared), "ann_accuracy": sweep.ann_accuracy,
+                       "accuracies": {str(key): value for key, value in sweep.accuracies.items()}}
         return sweep.checkpoint
+
+    def measure(self, training: "Training", test: Split) -> dict[str, Any]:
+        """Return what the percentiles gave on validation images, where several were compared."""
+        return {} if self._sweep is None else {"threshold_sweep": self._sweep}

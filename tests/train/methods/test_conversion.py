@@ -340,11 +340,14 @@ def test_sweep_takes_the_first_of_the_best_percentiles(trained):
 @pytest.mark.parametrize("compared", [1000, 12])
 def test_percentile_is_chosen_if_none_is_given(tmp_path, compared):
     training = train(tmp_path, percentile=None, timesteps=6, sweep_images=compared)
-    training.finish(made(80, 3))
+    result = training.finish(made(80, 3))
     split = Split(images=training.validation.images[:compared], labels=training.validation.labels[:compared])
     wanted = sweep_percentiles(training.network, training.train.images[:60], split, timesteps=6)
     checkpoint = Checkpoint.load(training.best_path)
     assert checkpoint.architecture["timesteps"] == 6
+    assert result["threshold_sweep"] == {
+        "images": len(split), "ann_accuracy": wanted.ann_accuracy,
+        "accuracies": {str(key): value for key, value in wanted.accuracies.items()}}
     assert all(np.array_equal(value, checkpoint.tensors[name]) for name, value in wanted.checkpoint.tensors.items())
 
 

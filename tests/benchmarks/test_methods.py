@@ -106,6 +106,7 @@ def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
     assert all(1 <= entry["mean_timesteps"] <= 8 for entry in row["early_exit"])
     page = methods.table([row])
     assert "## Accuracy over time" in page
+    assert "| t = 4 | t = 8 | early exit" in page
     assert f"| converted, seed 1 | {100 * row['accuracy_by_step'][0]:.2f} % |" in page
 
 

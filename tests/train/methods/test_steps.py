@@ -21,9 +21,10 @@ def test_the_ramp_at_the_start_stays(tmp_path):
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8, 0.8, 0.8, 0.08, 0.08])
 
 
-def test_two_schedules_are_refused(tmp_path):
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_two_schedules_are_refused_at_the_first_step(tmp_path, warmup):
     decay = {"kind": "step-decay", "after": [4]}
-    training = made_training(tmp_path, methods=[decay, decay])
+    training = made_training(tmp_path, warmup_epochs=warmup, methods=[decay, decay])
     text = "^methods must set the learning rate at most once: leave one of them out of the recipe$"
     with pytest.raises(TrainingError, match=text):
         training.learning_rate(5)

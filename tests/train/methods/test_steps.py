@@ -27,7 +27,7 @@ def test_two_schedules_are_refused_at_the_first_step(tmp_path, warmup):
     training = made_training(tmp_path, warmup_epochs=warmup, methods=[decay, decay])
     text = "^methods must set the learning rate at most once: leave one of them out of the recipe$"
     with pytest.raises(TrainingError, match=text):
-        training.learning_rate(5)
+        training.learning_rate(0)
 
 
 def test_more_steps_than_epochs_are_refused(tmp_path):

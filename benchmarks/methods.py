@@ -78,6 +78,7 @@ COMPARISONS = (
     ("constrained backpropagation and distillation against distillation and regulariser", "cifar10-cbp-ternary",
      "cifar10-distilled"),
     ("longer constrained backpropagation with slower multipliers", "cifar10-cbp-ternary-long", "cifar10-cbp-ternary"),
+    ("binary against ternary weights by constrained backpropagation", "cifar10-cbp-binary", "cifar10-cbp-ternary"),
     ("constrained backpropagation from a converted network against one of direct training", "cifar10-cbp-converted",
      "cifar10-cbp-ternary"),
     ("spike times: T = 12, tau = 2 against 24, 4", "cifar10-conversion-aware-12-2", "cifar10-conversion-aware-24-4"),

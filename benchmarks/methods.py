@@ -434,7 +434,7 @@ def _comparison_rows(groups: Runs) -> list[list[str]]:
         if one not in groups or other not in groups:
             continue
         first, second = ([100 * row["accuracy"] for row in groups[name]] for name in (one, other))
-        errors = [_difference(*([row[key] for row in groups[name]] for name in (one, other)), "{:+.3f}")
+        errors = [_difference([row[key] for row in groups[one]], [row[key] for row in groups[other]], "{:+.3f}")
                   for key in ("calibration_error", "calibration_error_of_mean_scores")]
         rows.append([question, _label(one, groups[one]), _label(other, groups[other]),
                      _difference(first, second, "{:+.2f}") + " %", *errors])

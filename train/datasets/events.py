@@ -111,6 +111,10 @@ class EventDataset(Dataset):
         return Split(images=images, labels=torch.from_numpy(labels))
 
 
+#: Seed of the permutation of training recordings that lie in folders; the same for every training.
+ORDER_SEED = 5000
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TonicDataset(EventDataset):
     """A data set that tonic has a class for."""
@@ -156,6 +160,9 @@ class TonicDataset(EventDataset):
                 return [self._recording(place, opened, index) for index in range(len(opened))]
             # tonic takes files as the file system lists them, which differs from one computer to the next.
             order = sorted(range(len(opened)), key=opened.data.__getitem__)
+            if train:
+                # Folders are classes or people: the first recordings, on which methods calibrate, must be of all.
+                order = [order[index] for index in np.random.default_rng(ORDER_SEED).permutation(len(order))]
             return [self._recording(pathlib.Path(opened.data[index]), opened, index) for index in order]
 
     def _recording(self, path: pathlib.Path, opened: Any, index: int) -> _Recording:

@@ -83,6 +83,22 @@ def test_nmnist_is_read_by_class_and_number(tmp_path, framing):
     check(made, load(made, tmp_path, framing=framing), [[(0, 2), (3, 1), (3, 3)], [(1, 4), (9, 5)]], framing=framing)
 
 
+def test_first_recordings_of_nmnist_are_of_many_classes(tmp_path):
+    for label in range(5):
+        for split, count in (("Train", 8), ("Test", 1)):
+            place = tmp_path / "NMNIST" / split / str(label)
+            place.mkdir(parents=True)
+            for number in range(count):
+                (place / f"{number:05}.bin").write_bytes(nmnist_bytes(recording(N_MNIST.shape, number)))
+    train, test = load(N_MNIST, tmp_path, verify=False, framing=FRAMING)
+    assert sorted(train.labels.tolist()) == sorted([*range(5)] * 8)
+    assert len(set(train.labels[:8].tolist())) > 3
+    assert test.labels.tolist() == [*range(5)]
+    again, _ = load(N_MNIST, tmp_path, verify=False, framing=FRAMING)
+    assert torch.equal(train.labels, again.labels)
+    assert torch.equal(train.images, again.images)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gestures_are_read_in_the_same_order_everywhere(tmp_path, monkeypatch, reverse):
     for place, label, number in (("Train/user02_led", 3, 1), ("Train/user02_led", 0, 2), ("Train/user01_lab", 3, 3),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 
 import torch
 from torch import Tensor
@@ -39,12 +40,20 @@ class Augmentation:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            # An integer may be too large for a float.
+            if not number or not 0 <= value <= sys.float_info.max:
                 raise ValueError(f"augmentation {field.name} must be a number from 0, not {value!r}")
         if self.elastic_points < 2 or not isinstance(self.elastic_points, int):
             raise ValueError(f"augmentation elastic_points must be an integer from 2, not {self.elastic_points!r}")
         if not isinstance(self.crop_padding, int):
             raise ValueError(f"augmentation crop_padding must be an integer from 0, not {self.crop_padding!r}")
+        for name in ("mirror", "erase"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"augmentation {name} must be a share of the images, at most 1, "
+                                 f"not {getattr(self, name)!r}")
+        if self.scaling >= 1:
+            raise ValueError(f"augmentation scaling must be below 1, not {self.scaling!r}")
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
@@ -103,8 +112,9 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
         erased = torch.rand(count, generator=generator) < how.erase
         row = torch.randint(0, height, (count, 1), generator=generator)
         column = torch.randint(0, width, (count, 1), generator=generator)
-        rows = (torch.arange(height) - row).abs() * 2 <= how.erase_side
-        columns = (torch.arange(width) - column).abs() * 2 <= how.erase_side
+        # An even side reaches one pixel further up and left than down and right.
+        rows, columns = ((-how.erase_side <= 2 * offset) & (2 * offset < how.erase_side)
+                         for offset in (torch.arange(height) - row, torch.arange(width) - column))
         hole = (rows[:, :, None] & columns[:, None, :]) & erased[:, None, None]
         images = images.masked_fill(hole[:, None], 0)
     return images.float()

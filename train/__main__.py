@@ -43,7 +43,8 @@ def create_parser() -> argparse.ArgumentParser:
                         help="compile the neurons' loops, needs g++, or not (default: the recipe's choice)")
     parser.add_argument("--device", metavar="DEVICE", default="cpu", help="train on DEVICE (default: cpu)")
     parser.add_argument("--threads", metavar="N", type=int, help="use N threads (default: PyTorch's choice)")
-    parser.add_argument("--dry-run", action="store_true", help="check recipe and data, print the plan, train nothing")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="check all that the training needs, print the plan, train nothing")
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")
     return parser
 
@@ -85,6 +86,8 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     chosen = {"epochs": arguments.epochs, "seed": arguments.seed, "bfloat16": arguments.bfloat16,
               "compiled": arguments.compile}
     recipe = dataclasses.replace(recipe, **{key: value for key, value in chosen.items() if value is not None})
+    if arguments.threads is not None and arguments.threads < 1:
+        raise TrainingError(f"--threads must be 1 or more, not {arguments.threads}")
     dataset = datasets.DATASETS[recipe.dataset]
     if arguments.download:
         datasets.download(dataset, arguments.data)
@@ -92,9 +95,6 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
                                  framing=recipe.make_framing())
     learned, validation = datasets.split_validation(images, recipe.validation_images)
     folder = arguments.output or pathlib.Path("build/train") / recipe.name
-    if arguments.dry_run:
-        return {"recipe": recipe.to_json(), "output": str(folder), "training_images": len(learned),
-                "validation_images": len(validation), "test_images": len(test)}
     if recipe.compiled and arguments.device == "cpu" and shutil.which("g++") is None:
         raise TrainingError("compiled loops need g++, which is not installed: install it or give --no-compile")
     if arguments.threads is not None:
@@ -112,6 +112,11 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
                                         "torch": torch.__version__, "threads": torch.get_num_threads(),
                                         "processes": distributed.processes()})
         training.resume()
+        if distributed.rank() and arguments.dry_run:
+            return {}
+        if arguments.dry_run:
+            return {"recipe": recipe.to_json(), "output": str(folder), "training_images": len(learned),
+                    "validation_images": len(validation), "test_images": len(test)}
         training.run()
         if distributed.rank():
             return {}
@@ -143,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
         line = (f"{plan['name']}: {plan['epochs']} epochs of {made['training_images']} images of {plan['dataset']}, "
                 f"{made['validation_images']} validation and {made['test_images']} test images, to {made['output']}")
     elif "test_accuracy" not in made:
-        line = (f"{made['output']}: epoch {made['epoch']} of {made['epochs']}, network without spikes, "
+        line = (f"{made['output']}: epoch {made['epoch']} of {made['epochs']}, network that is not exported, "
                 f"validation accuracy {made['float_validation_accuracy']:.2%}, "
                 f"test accuracy {made['float_test_accuracy']:.2%} of {made['test_images']} images")
     else:

@@ -164,6 +164,12 @@ class SpikingNetwork(nn.Module):
             if isinstance(module, neurons.PIF | layers.OrPool):
                 module.mode = mode
 
+    def use_initial(self, initial: float) -> None:
+        """Choose all membranes before the first timestep, in units of the threshold, 0 to 1."""
+        for module in self.modules():
+            if isinstance(module, neurons.PIF):
+                module.initial = initial
+
     def use_independent_rates(self, independent: bool) -> None:
         """Choose how or-pools see rates (:attr:`train.layers.OrPool.independent`)."""
         for module in self.modules():

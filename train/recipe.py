@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
-import math
 import pathlib
+import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +15,13 @@ from train.methods import make_methods
 from train.methods.method import MethodError
 from train.quantisers import QUANTISERS
 
-__all__ = ["ARCHITECTURES", "FOLDER", "Recipe", "RecipeError", "load_architecture", "load_recipe",
+__all__ = ["ARCHITECTURES", "FOLDER", "INITIAL_MEMBRANE", "Recipe", "RecipeError", "load_architecture", "load_recipe",
            "shipped_architectures", "shipped_recipes"]
 
+#: Membrane before the first timestep that a recipe has unless it says otherwise, in units of the threshold.
+INITIAL_MEMBRANE = 0.5
+#: A name of a recipe, which is also that of files and folders.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Folder of the shipped recipes.
 FOLDER = pathlib.Path(__file__).parent / "recipes"
 #: Folder of the shipped architectures, which recipes can name.
@@ -31,7 +36,7 @@ class RecipeError(ValueError):
 class Recipe:
     """A training."""
 
-    #: Name, also of the output files.
+    #: Name, also of the output files: letters, digits, ``.``, ``_`` and ``-``, the first a letter or a digit.
     name: str
     #: Data set, a key of :data:`train.datasets.DATASETS`.
     dataset: str
@@ -50,6 +55,9 @@ class Recipe:
     methods: tuple[Mapping[str, Any], ...] = ()
     #: Recipe whose finished training gives the weights to begin with; its folder lies beside this one's.
     start: str | None = None
+    #: Membrane before the first timestep, in units of the threshold, 0 to 1: 1/2 rounds rates to the nearest (QCFS),
+    #: 0 as in TSNN.
+    initial_membrane: float = INITIAL_MEMBRANE
     #: ``adamw``, or ``sgd`` with momentum 0.9.
     optimiser: str = "adamw"
     #: Largest learning rate; a cosine takes it to 0, unless a method says otherwise.
@@ -67,7 +75,7 @@ class Recipe:
     #: Training images that are held back for all choices.
     validation_images: int = 5000
     #: Training images on which BatchNorm's statistics are measured again at the end, tried against the running ones
-    #: on the validation images; 0: not tried.
+    #: on the validation images; all, if there are fewer; 0: not tried.
     calibration_images: int = 10000
     #: Seed of initial weights, order and distortions.
     seed: int = 1
@@ -77,30 +85,45 @@ class Recipe:
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        if self.dataset not in DATASETS:
+        for name in ("name", *(["start"] if self.start is not None else [])):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not _NAME.fullmatch(value):
+                raise RecipeError(f"{name} must be letters, digits, '.', '_' or '-', beginning with a letter or a "
+                                  f"digit, not {value!r}")
+        if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
             raise RecipeError(f"dataset must be {' or '.join(DATASETS)}, not {self.dataset!r}")
         for name, low in (("epochs", 1), ("batch_size", 2), ("plain_epochs", 0), ("validation_images", 1),
                           ("calibration_images", 0), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise RecipeError(f"{name} must be an integer from {low}, not {value!r}")
-        for name in ("learning_rate", "warmup_epochs", "weight_decay", "label_smoothing"):
+        if self.seed >= 2**63:
+            raise RecipeError(f"seed must be below 2^63, not {self.seed}")
+        for name in ("learning_rate", "warmup_epochs", "weight_decay", "label_smoothing", "initial_membrane"):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value < 0:
+            # An integer may be too large for a float.
+            if not number or not 0 <= value <= sys.float_info.max:
                 raise RecipeError(f"{name} must be a number from 0, not {value!r}")
+        if self.initial_membrane > 1:
+            raise RecipeError(f"initial_membrane must be at most 1, not {self.initial_membrane!r}")
         if self.label_smoothing >= 1:
             raise RecipeError(f"label_smoothing must be below 1, not {self.label_smoothing!r}")
         for name, choices in (("weights", tuple(QUANTISERS)), ("optimiser", ("adamw", "sgd"))):
-            if getattr(self, name) not in choices:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
                 raise RecipeError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
-        if self.start is not None and (not isinstance(self.start, str) or not self.start):
-            raise RecipeError(f"start must be the name of a recipe, not {self.start!r}")
+        if not isinstance(self.methods, list | tuple):
+            raise RecipeError(f"methods must be a list of objects, not {self.methods!r}")
         try:
             object.__setattr__(self, "methods", tuple(self.methods))
             make_methods(self.methods)
-        except (MethodError, TypeError) as error:
+        except MethodError as error:
             raise RecipeError(f"methods: {error}") from None
+        if self.start is not None:
+            for method in self.methods:
+                if "start" in method:
+                    raise RecipeError(f"start must be given once, to the recipe ({self.start}) or to {method['kind']} "
+                                      f"({method['start']})")
         for name in ("bfloat16", "compiled"):
             if not isinstance(getattr(self, name), bool):
                 raise RecipeError(f"{name} must be true or false, not {getattr(self, name)!r}")
@@ -109,6 +132,12 @@ class Recipe:
                 pass
         except CheckpointError as error:
             raise RecipeError(f"architecture: {error}") from None
+        if len(self.architecture["layers"]) == 1:
+            raise RecipeError("architecture must have a layer of neurons before the readout")
+        source = self.architecture["input"]
+        if self.augmentation.crop_padding > min(source["height"], source["width"]):
+            raise RecipeError(f"augmentation crop_padding must be at most the {min(source['height'], source['width'])} "
+                              f"pixels of the shorter side, not {self.augmentation.crop_padding}")
         encoding = DATASETS[self.dataset].encoding.value
         if self.architecture["input"]["encoding"] != encoding:
             raise RecipeError(f"architecture input must be {encoding} for {self.dataset}, "
@@ -130,7 +159,7 @@ class Recipe:
         if not isinstance(self.framing, Mapping) or not set(self.framing) <= {"slicing", "factor"}:
             raise RecipeError(f"framing must be an object with slicing and factor, not {self.framing!r}")
         slicing = self.framing.get("slicing", "time")
-        if slicing not in list(Slicing):
+        if not isinstance(slicing, str) or slicing not in list(Slicing):
             raise RecipeError(f"framing slicing must be {' or '.join(Slicing)}, not {slicing!r}")
         try:
             return Framing(timesteps=self.architecture["timesteps"], slicing=Slicing(slicing),
@@ -143,10 +172,20 @@ class Recipe:
         """Return the recipe of a JSON object; raises :exc:`RecipeError`."""
         if not isinstance(values, Mapping):
             raise RecipeError(f"recipe must be an object, not {type(values).__name__}")
+        distortions = values.get("augmentation", {})
+        if not isinstance(distortions, Mapping):
+            raise RecipeError(f"augmentation must be an object, not {distortions!r}")
+        for where, given, kind in (("recipe", values, cls), ("augmentation", distortions, Augmentation)):
+            fields = {field.name: field for field in dataclasses.fields(kind)}
+            unknown = [key for key in given if key not in fields]
+            if unknown:
+                raise RecipeError(f"{where} has no key {unknown[0]!r}, only {', '.join(fields)}")
+            missing = [name for name, field in fields.items() if name not in given
+                       and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
+            if missing:
+                raise RecipeError(f"{where} must have the key {missing[0]}")
         try:
-            return cls(**{**values, "augmentation": Augmentation(**values.get("augmentation", {}))})
-        except TypeError as error:
-            raise RecipeError(f"recipe has a wrong key: {str(error).partition(') ')[2] or error}") from None
+            return cls(**{**values, "augmentation": Augmentation(**distortions)})
         except RecipeError:
             raise
         except ValueError as error:
@@ -192,3 +231,5 @@ def load_recipe(name: str) -> Recipe:
         raise RecipeError(f"{path}: {error.strerror}") from None
     except (RecipeError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: JSON must not be nested so deeply") from None

@@ -34,7 +34,7 @@ from train.methods.cat_network import CatNetwork
 from train.methods.method import Batch, Method, MethodError
 from train.network import SpikingNetwork, build
 from train.quantisers import make_quantiser
-from train.recipe import Recipe
+from train.recipe import INITIAL_MEMBRANE, Recipe
 
 __all__ = ["Training", "TrainingError", "load_trained", "load_trained_recipe", "load_weights", "write_atomically"]
 
@@ -64,21 +64,30 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 
 
 def _read_best(folder: pathlib.Path) -> dict[str, Any]:
+    """Return the best network of a training, finished or not."""
     path = folder / "best.pt"
     if not path.exists():
-        raise TrainingError(f"{path}: there is no finished training of that recipe: train it first, into {folder}")
+        raise TrainingError(f"{path}: best network is missing: train again, into another folder")
     try:
         best: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(best, dict):
             raise TypeError(f"a {type(best).__name__} is in it, not a training's best network")
         best["recipe"] = Recipe.from_json(json.loads(best["recipe"]))
-        missing = {"form", "network"} - best.keys()
+        missing = {"form", "network", "epoch", "validation_accuracy"} - best.keys()
         if missing:
             raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"{path}: weights cannot be read: {reason}") from None
     return best
+
+
+def _read_finished(folder: pathlib.Path) -> dict[str, Any]:
+    """Return the best network of a training that has been finished."""
+    if not (folder / "result.json").exists():
+        raise TrainingError(f"{folder}: must hold a finished training, with its result.json: train it first, "
+                            f"to its end, into {folder}")
+    return _read_best(folder)
 
 
 def _make_network(recipe: Recipe, methods: Sequence[Method]) -> SpikingNetwork | CatNetwork:
@@ -88,6 +97,7 @@ def _make_network(recipe: Recipe, methods: Sequence[Method]) -> SpikingNetwork |
         if made is not None:
             return made
     network = build(recipe.architecture)
+    network.use_initial(recipe.initial_membrane)
     for part in network.synapses():
         part.quantiser = make_quantiser(recipe.weights)
     return network
@@ -96,16 +106,21 @@ def _make_network(recipe: Recipe, methods: Sequence[Method]) -> SpikingNetwork |
 def load_trained(folder: pathlib.Path) -> SpikingNetwork | CatNetwork:
     """Return the best network of the training in ``folder``, as it was trained (float or quantised, spikes or not).
 
-    In evaluation mode, on the CPU. Weights of a method's own quantiser come back under the recipe's.
+    In evaluation mode, on the CPU.
 
     Raises
     ------
     :exc:`TrainingError`
-        If there is none or it cannot be read.
+        If there is none, it is not finished, it cannot be read, or a method's own quantisers are not in the recipe.
     """
-    best = _read_best(folder)
+    best = _read_finished(folder)
     recipe: Recipe = best["recipe"]
-    network = _make_network(recipe, make_methods(recipe.methods))
+    methods = make_methods(recipe.methods)
+    for method in methods:
+        if not method.keeps_quantisers(recipe.weights):
+            raise TrainingError(f"{folder}: must hold a training whose weights are those of its recipe, "
+                                f"{recipe.weights}, and {method.kind} exchanged them")
+    network = _make_network(recipe, methods)
     try:
         network.use_form(best["form"])
         network.load_state_dict(best["network"])
@@ -117,7 +132,7 @@ def load_trained(folder: pathlib.Path) -> SpikingNetwork | CatNetwork:
 
 def load_trained_recipe(folder: pathlib.Path) -> Recipe:
     """Return the recipe of the training in ``folder``; raises :exc:`TrainingError`."""
-    recipe: Recipe = _read_best(folder)["recipe"]
+    recipe: Recipe = _read_finished(folder)["recipe"]
     return recipe
 
 
@@ -136,18 +151,23 @@ def _moved(state: Mapping[str, Any], places: Mapping[int, int]) -> dict[str, Any
     return moved
 
 
-def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> None:
+def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> str:
     """Copy weights, BatchNorm and thresholds of the best network of the training in ``folder`` into ``network``.
 
     Layers with weights are matched in their order, so the two may pool differently: in layers of their own, or before
     the neurons.
 
+    Returns
+    -------
+    str
+        The form of that network (:attr:`train.network.SpikingNetwork.form`).
+
     Raises
     ------
     :exc:`TrainingError`
-        If there is none, it cannot be read, or its layers have other shapes.
+        If there is none, it is not finished, it cannot be read, or its layers have other shapes.
     """
-    best = _read_best(folder)
+    best = _read_finished(folder)
     source, target = (_weighted_places(layout) for layout in (best["recipe"].architecture, network.architecture))
     if len(source) != len(target):
         raise TrainingError(f"{folder}: the trained network must have the layers of this recipe: it has {len(source)} "
@@ -157,6 +177,18 @@ def load_weights(network: SpikingNetwork | CatNetwork, folder: pathlib.Path) -> 
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise TrainingError(f"{folder}: the trained network must have the layers of this recipe: {reason}") from None
+    form: str = best["form"]
+    return form
+
+
+def _digest(*splits: Split) -> str:
+    """SHA-256 of images and labels."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for values in (split.images, split.labels):
+            digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
+            digest.update(values.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -188,7 +220,6 @@ class Training:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._check_data()
         torch.manual_seed(self.recipe.seed)
         self.methods = make_methods(self.recipe.methods)
@@ -199,10 +230,15 @@ class Training:
             if method.needs_spiking_network and not isinstance(self.network, SpikingNetwork):
                 raise MethodError(f"{method.kind} must have a spiking network, not one of spike times: leave it or "
                                   f"conversion-aware out of the recipe")
+        if not isinstance(self.network, SpikingNetwork) and self.recipe.initial_membrane != INITIAL_MEMBRANE:
+            raise MethodError("initial_membrane must be left out of a recipe with conversion-aware: its membranes "
+                              "start at 0")
         if self.recipe.start is not None:
             load_weights(self.network, self.folder.parent / self.recipe.start)
         self._parallel: torch.nn.Module = self.network
         if distributed.processes() > 1:
+            if not isinstance(self.network, SpikingNetwork):
+                raise TrainingError("conversion-aware must be trained by one process: its BatchNorm is not exchanged")
             if self.recipe.batch_size % distributed.processes():
                 raise TrainingError(f"batch_size must be a multiple of the {distributed.processes()} processes, "
                                     f"not {self.recipe.batch_size}")
@@ -221,6 +257,7 @@ class Training:
             self.optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
         self._rate_factor = 1.0
         self.history: list[dict[str, Any]] = []
+        self._data = _digest(self.train, self.validation)
         self.steps_per_epoch = len(self.train) // self.recipe.batch_size
         if not self.steps_per_epoch:
             raise TrainingError(f"training images must be at least one batch of {self.recipe.batch_size}, "
@@ -268,18 +305,30 @@ class Training:
     def resume(self) -> bool:
         """Load the state after the last epoch, if there is one; raises :exc:`TrainingError`."""
         if not self.state_path.exists():
+            if self.result_path.exists():
+                raise TrainingError(f"{self.folder}: holds the result of a training without its state.pt: "
+                                    f"give another folder with -o")
             return False
+        wrong: list[str] = []
         try:
             state = torch.load(self.state_path, map_location=self.device, weights_only=True)
             recipe = json.loads(state["recipe"])
+            wrong += [key for key, value in self.recipe.to_json().items() if recipe.get(key) != value]
+            if state["data"] != self._data:
+                wrong.append("data")
+            if not wrong:
+                self._take_state(state)
         except Exception as error:
             # torch.load raises whatever the broken file provokes.
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise TrainingError(f"{self.state_path}: state cannot be read: {reason}") from None
-        if recipe != self.recipe.to_json():
-            wrong = [key for key, value in self.recipe.to_json().items() if recipe.get(key) != value]
+            raise TrainingError(f"{self.state_path}: state cannot be read: {reason}: "
+                                f"give another folder with -o") from None
+        if wrong:
             raise TrainingError(f"{self.folder}: holds a training with another {', '.join(wrong)}: "
                                 f"give another folder with -o")
+        return True
+
+    def _take_state(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["rng"].cpu())
@@ -287,10 +336,9 @@ class Training:
             method.load_state(kept)
         self._rate_factor = state["rate_factor"]
         self.history = json.loads(state["history"])
-        return True
 
     def _save_state(self) -> None:
-        state = {"recipe": json.dumps(self.recipe.to_json()), "network": self.network.state_dict(),
+        state = {"recipe": json.dumps(self.recipe.to_json()), "data": self._data, "network": self.network.state_dict(),
                  "optimiser": self.optimiser.state_dict(), "rng": torch.get_rng_state(),
                  "methods": [method.state() for method in self.methods], "rate_factor": self._rate_factor,
                  "history": json.dumps(self.history)}
@@ -302,14 +350,12 @@ class Training:
         """Learning rate of a step, counted from the start: a ramp, then a cosine to 0 or what a method wants."""
         peak = self.recipe.learning_rate * self._rate_factor
         warmup = self.recipe.warmup_epochs * self.steps_per_epoch
-        shares = [share for method in self.methods
-                  if (share := method.rate_share(step / self.steps_per_epoch)) is not None]
-        if len(shares) > 1:
-            raise TrainingError("methods must set the learning rate at most once: leave one of them out of the recipe")
         if step < warmup:
             return peak * (step + 1) / math.ceil(warmup)
-        if shares:
-            return peak * shares[0]
+        for method in self.methods:
+            share = method.rate_share(step / self.steps_per_epoch)
+            if share is not None:
+                return peak * share
         total = self.recipe.epochs * self.steps_per_epoch
         done = (step - warmup) / max(total - warmup, 1)
         return peak * 0.5 * (1 + math.cos(math.pi * done))
@@ -333,11 +379,10 @@ class Training:
         by_step = self._parallel(images, spikes, by_step=True, attached=kept)
         batch = Batch(images=images, labels=labels, scores=by_step, spikes=tuple(kept or ()))
         scores = by_step.mean(0)
-        replaced = [loss for method in self.methods if (loss := method.replace_loss(batch)) is not None]
-        if len(replaced) > 1:
-            raise TrainingError("methods must replace the loss at most once: leave one of them out of the recipe")
-        loss = replaced[0] if replaced else functional.cross_entropy(scores, labels,
-                                                                     label_smoothing=self.recipe.label_smoothing)
+        replaced = (method.replace_loss(batch) for method in self.methods)
+        loss = next((loss for loss in replaced if loss is not None), None)
+        if loss is None:
+            loss = functional.cross_entropy(scores, labels, label_smoothing=self.recipe.label_smoothing)
         for method in self.methods:
             term = method.add_loss(batch)
             if term is not None:
@@ -375,6 +420,7 @@ class Training:
 
     def run_epoch(self, bar: Any = None) -> dict[str, Any]:
         """Train one epoch, validate it and save everything; return its metrics."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         epoch = len(self.history)
         began = time.monotonic()
         for method in self.methods:
@@ -466,18 +512,22 @@ class Training:
     def finish(self, test: Split) -> dict[str, Any]:
         """Choose between running and measured BatchNorm statistics by validation, and measure the test set, once.
 
-        Returns the content of :attr:`result_path`; what has spikes is also in the checkpoint's provenance.
+        Returns the content of :attr:`result_path`; what has spikes is also in the checkpoint's provenance. Raises
+        :exc:`TrainingError` if a file of the epochs or of an earlier call is missing or broken.
         """
         if self.result_path.exists():
-            result: dict[str, Any] = json.loads(self.result_path.read_text())
-            return result
+            return self._read_result()
         best = _read_best(self.folder)
-        result = {"recipe": self.recipe.name, "epochs": self.recipe.epochs, "epoch": best["epoch"],
+        if best["recipe"].to_json() != self.recipe.to_json():
+            raise TrainingError(f"{self.trained_path}: must be of this training: give another folder with -o")
+        result: dict[str, Any] = {"recipe": self.recipe.name, "epochs": self.recipe.epochs, "epoch": best["epoch"],
                   "validation_images": len(self.validation), "test_images": len(test),
                   "train_seconds": round(sum(entry["seconds"] for entry in self.history), 1)}
         spiking = self.history[-1]["exportable"]
         converted = None
         if not spiking:
+            # Of a resumed training no epoch may have begun that chose what neurons pass on.
+            self.network.use_form(best["form"])
             self.network.load_state_dict(best["network"])
             result |= {"float_validation_accuracy": best["validation_accuracy"],
                        "float_test_accuracy": self.plain_accuracy(test)}
@@ -496,7 +546,26 @@ class Training:
         write_atomically(self.result_path, lambda path: path.write_text(json.dumps(result, indent=2) + "\n"))
         return result
 
+    def _read_result(self) -> dict[str, Any]:
+        remedy = "remove it, and the same command measures again what the epochs left"
+        try:
+            result = json.loads(self.result_path.read_text())
+            named = [*([] if "test_accuracy" not in result else ["validation_accuracy", "test_accuracy"]),
+                     *([] if "test_accuracy" in result else ["float_validation_accuracy", "float_test_accuracy"])]
+            for key in ("epoch", "epochs", "test_images", *named):
+                float(result[key])
+        except (ValueError, TypeError, KeyError) as error:
+            raise TrainingError(f"{self.result_path}: result cannot be read: {error}: {remedy}") from None
+        checkpoint = result.get("checkpoint")
+        if checkpoint is not None and not (self.folder / str(checkpoint)).is_file():
+            raise TrainingError(f"{self.folder / str(checkpoint)}: is missing beside {self.result_path.name}: "
+                                f"give another folder with -o")
+        found: dict[str, Any] = result
+        return found
+
     def _finish_checkpoint(self, test: Split, *, recalibrated: bool) -> Checkpoint:
+        if not self.best_path.exists():
+            raise TrainingError(f"{self.best_path}: best checkpoint is missing: train again, into another folder")
         checkpoint = Checkpoint.load(self.best_path)
         provenance = checkpoint.provenance
         if "test_accuracy" in provenance:

@@ -15,7 +15,7 @@ from arch import ttfs_files
 from arch.ttfs import Convolution, EarliestPool, FullyConnected, Network, Readout, layer_widths, membrane_range
 from export import ttfs
 from sim.ttfs import Reference
-from tests.train.test_training import training
+from tests.train.test_training import finished
 from train.methods import cat_network
 from train.methods.cat_network import CatLayer, build_cat_network, exact_forward
 from train.training import load_trained
@@ -302,9 +302,7 @@ def test_the_example_on_the_page_prints_what_it_says(capsys):
 
 def trained(folder, name, **more):
     """A finished training of two steps."""
-    run = training(folder / name, name=name, epochs=1, batch_size=50, **more)
-    run.run()
-    return str(run.folder)
+    return str(finished(folder / name, name=name, epochs=1, batch_size=50, **more).folder)
 
 
 def test_command_converts_a_training_and_repeats_its_scores(tmp_path, capsys):
@@ -327,8 +325,9 @@ def test_what_has_no_spike_times_gets_one_line(tmp_path, capsys):
     for arguments, line in (
             ([folder, "-o", output], (f"{folder}: holds a training without spike times: give its checkpoint to python "
                                       f"-m export")),
-            ([str(tmp_path / "none"), "-o", output], (f"{tmp_path}/none/best.pt: there is no finished training of that "
-                                                      f"recipe: train it first, into {tmp_path}/none")),
+            ([str(tmp_path / "none"), "-o", output], (f"{tmp_path}/none: must hold a finished training, with its "
+                                                      f"result.json: train it first, to its end, into "
+                                                      f"{tmp_path}/none")),
             ([folder, "-o", f"{tmp_path}/no/out"], f"{tmp_path}/no/out: folder {tmp_path}/no must exist"),
             ([folder, "-o", output, "--verify-images", "0"], "--verify-images must be 1 or more, not 0")):
         assert ttfs.main(arguments) == 1

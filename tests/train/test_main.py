@@ -1,4 +1,5 @@
 import json
+import pathlib
 import struct
 
 import numpy as np
@@ -69,11 +70,34 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path, data, recipe, capsys):
     assert main(["--recipe", "none", "--data", str(data)]) == 1
     assert capsys.readouterr().err == (
         f"ERROR: recipe must be {', '.join(shipped_recipes())} or a .json file, not 'none'\n")
+    for seed, limit in (("-1", "an integer from 0"), (str(2**63), "below 2^63")):
+        assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--seed", seed]) == 1
+        assert capsys.readouterr().err == f"ERROR: seed must be {limit}, not {seed}\n"
+    assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--threads", "0"]) == 1
+    assert capsys.readouterr().err == "ERROR: --threads must be 1 or more, not 0\n"
     assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--epochs", "0"]) == 1
     assert capsys.readouterr().err == "ERROR: epochs must be an integer from 1, not 0\n"
     assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--device", "abacus",
                  "-o", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.startswith("ERROR: device abacus cannot be used: ")
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({"start": "none"}, "must hold a finished training, with its result.json: "),
+    ({"batch_size": 10_000}, "training images must be at least one batch of 10000, not "),
+    ({"methods": [{"kind": "folded-time", "epochs": 999}]}, "epochs of folded-time must be at most the recipe's "),
+    ({"methods": [{"kind": "conversion-aware"}]}, "weights of a recipe with conversion-aware must be float, not "),
+])
+def test_dry_run_refuses_what_the_training_would(tmp_path, data, recipe, capsys, changes, text):
+    path = tmp_path / "changed.json"
+    path.write_text(json.dumps({**json.loads(pathlib.Path(recipe).read_text()), **changes}))
+    assert main(["--recipe", str(path), "--data", str(data), "--unverified", "--dry-run",
+                 "-o", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("ERROR: ")
+    assert text in printed.err
+    assert printed.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_compiler_is_named_before_training(tmp_path, data, recipe, capsys, monkeypatch):

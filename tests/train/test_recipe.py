@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -5,6 +6,8 @@ import pytest
 from arch.checkpoint import layer_shapes, weighted_layers
 from train.augmentation import Augmentation
 from train.datasets import DATASETS
+from train.methods import METHODS
+from train.quantisers import QUANTISERS
 from train.recipe import (
     Recipe,
     RecipeError,
@@ -13,6 +16,8 @@ from train.recipe import (
     shipped_architectures,
     shipped_recipes,
 )
+
+FIELDS = ", ".join(field.name for field in dataclasses.fields(Recipe))
 
 
 def test_recipes_of_the_shipped_networks_ship():
@@ -60,9 +65,12 @@ def test_recipe_survives_json(name):
 
 def test_recipe_needs_each_training_once_and_first_what_it_starts_from():
     values = load_recipe("cifar10-ternary").to_json() | {
-        "start": "a", "methods": [{"kind": "distillation", "teacher": "a"}, {"kind": "distillation", "teacher": "b"},
-                                  {"kind": "cbp", "start": "c"}]}
-    assert Recipe.from_json(values).needs == ["a", "c", "b"]
+        "start": "a", "methods": [{"kind": "distillation", "teacher": "b"}]}
+    assert Recipe.from_json(values).needs == ["a", "b"]
+    values["methods"][0]["teacher"] = "a"
+    assert Recipe.from_json(values).needs == ["a"]
+    values |= {"start": None, "methods": [*values["methods"], {"kind": "cbp", "start": "c"}]}
+    assert Recipe.from_json(values).needs == ["c", "a"]
 
 
 def test_recipe_file_is_read(tmp_path):
@@ -81,15 +89,85 @@ def test_recipe_file_is_read(tmp_path):
     ({"learning_rate": float("nan")}, "learning_rate must be a number from 0, not nan"),
     ({"label_smoothing": 1.0}, "label_smoothing must be below 1, not 1.0"),
     ({"bfloat16": 1}, "bfloat16 must be true or false, not 1"),
-    ({"speed": 1}, "recipe has a wrong key: got an unexpected keyword argument 'speed'"),
-    ({"augmentation": {"blur": 1}}, "recipe has a wrong key: got an unexpected keyword argument 'blur'"),
+    ({"speed": 1}, f"recipe has no key 'speed', only {FIELDS}"),
+    ({"augmentation": {"blur": 1}}, ("augmentation has no key 'blur', only shift, rotation, scaling, shear, elastic, "
+                                    "elastic_points, mirror, crop_padding, erase, erase_side")),
     ({"augmentation": {"shift": -1}}, "augmentation shift must be a number from 0, not -1"),
+    ({"augmentation": {"mirror": 1.1}}, "augmentation mirror must be a share of the images, at most 1, not 1.1"),
+    ({"augmentation": {"erase": 2}}, "augmentation erase must be a share of the images, at most 1, not 2"),
+    ({"augmentation": {"scaling": 1.0}}, "augmentation scaling must be below 1, not 1.0"),
+    ({"augmentation": {"crop_padding": 29}}, ("augmentation crop_padding must be at most the 28 pixels of the shorter "
+                                             "side, not 29")),
+    ({"augmentation": None}, "augmentation must be an object, not None"),
+    ({"dataset": ["mnist"]}, f"dataset must be {' or '.join(DATASETS)}, not ['mnist']"),
+    ({"weights": ["binary"]}, f"weights must be {' or '.join(QUANTISERS)}, not ['binary']"),
+    ({"methods": None}, "methods must be a list of objects, not None"),
+    ({"methods": [{"kind": [1]}]}, f"methods: method 0 must be of kind {', '.join(METHODS)}, not [1]"),
+    ({"start": "../a"}, ("start must be letters, digits, '.', '_' or '-', beginning with a letter or a digit, "
+                        "not '../a'")),
+    ({"start": "a", "methods": [{"kind": "cbp", "start": "b"}]},
+     "start must be given once, to the recipe (a) or to cbp (b)"),
+    ({"seed": 2**63}, "seed must be below 2^63, not 9223372036854775808"),
+    ({"initial_membrane": 1.5}, "initial_membrane must be at most 1, not 1.5"),
+    ({"learning_rate": 10**400}, f"learning_rate must be a number from 0, not {10**400}"),
     ({"architecture": {}}, "architecture: architecture must have the keys input, timesteps, layers, not "),
 ])
 def test_wrong_recipes_are_named(change, text):
     with pytest.raises(RecipeError) as caught:
         Recipe.from_json({**load_recipe("mnist-conv").to_json(), **change})
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", 5, None, ["a"]])
+def test_names_that_are_no_file_names_are_refused(name):
+    text = f"name must be letters, digits, '.', '_' or '-', beginning with a letter or a digit, not {name!r}"
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_json({**load_recipe("mnist-conv").to_json(), "name": name})
+    assert str(caught.value) == text
+
+
+def test_missing_key_is_named():
+    values = load_recipe("mnist-conv").to_json()
+    del values["epochs"]
+    with pytest.raises(RecipeError, match=r"^recipe must have the key epochs$"):
+        Recipe.from_json(values)
+
+
+def test_architecture_without_neurons_is_refused():
+    values = load_recipe("mnist-conv").to_json()
+    values["architecture"]["layers"] = values["architecture"]["layers"][-1:]
+    with pytest.raises(RecipeError, match=r"^architecture must have a layer of neurons before the readout$"):
+        Recipe.from_json(values)
+
+
+RELU = {"kind": "conversion"}
+FOLDED = {"kind": "folded-time", "epochs": 1}
+LEVELS = {"kind": "cbp", "start": "other"}
+INDIRECT = {"kind": "indirect", "period": 1, "final_epochs": 1}
+TAUGHT = {"kind": "distillation", "teacher": "other"}
+BY_STEP = {"kind": "temporal-loss"}
+SHAPE = {"kind": "surrogate", "shape": "arctangent"}
+DECAY = {"kind": "step-decay", "after": [1]}
+SPIKE_TIMES = {"kind": "conversion-aware"}
+WEIGHTS = "how weights are quantised"
+PASSED_ON = "what neurons pass on"
+
+
+@pytest.mark.parametrize(("first", "second", "decision"), [
+    (RELU, FOLDED, PASSED_ON), (FOLDED, FOLDED, PASSED_ON), (SPIKE_TIMES, FOLDED, PASSED_ON),
+    (RELU, LEVELS, WEIGHTS), (LEVELS, INDIRECT, WEIGHTS), (INDIRECT, RELU, WEIGHTS), (SPIKE_TIMES, LEVELS, WEIGHTS),
+    (SPIKE_TIMES, INDIRECT, WEIGHTS), (RELU, SHAPE, "the spike's derivative"),
+    (SHAPE, SHAPE, "the spike's derivative"), (TAUGHT, BY_STEP, "the loss"), (TAUGHT, TAUGHT, "the loss"),
+    (DECAY, DECAY, "the learning rate"), ({"kind": "dropout"}, {"kind": "dropout"}, "dropout"),
+    (LEVELS, {"kind": "threshold-norm"}, "the gains that BatchNorm begins with")])
+def test_methods_that_decide_the_same_are_refused(first, second, decision):
+    for one, other in ((first, second), (second, first)):
+        text = (f"methods: {one['kind']} and {other['kind']} both decide {decision}: leave one of them out of the "
+                f"recipe")
+        with pytest.raises(RecipeError) as caught:
+            Recipe.from_json({**load_recipe("mnist-conv").to_json(), "methods": [one, {"kind": "uncertainty",
+                                                                                       "weight": 1.0}, other]})
+        assert str(caught.value) == text
 
 
 def test_unknown_and_broken_files_are_named(tmp_path):
@@ -101,6 +179,9 @@ def test_unknown_and_broken_files_are_named(tmp_path):
         load_recipe(str(path))
     path.write_text("{")
     with pytest.raises(RecipeError, match=f"^{path}: Expecting property name"):
+        load_recipe(str(path))
+    path.write_text("[" * 100_000)
+    with pytest.raises(RecipeError, match=f"^{path}: JSON must not be nested so deeply$"):
         load_recipe(str(path))
     path.write_text("[]")
     with pytest.raises(RecipeError, match=f"^{path}: recipe must be an object, not list$"):

@@ -94,6 +94,13 @@ def test_training_learns_and_reports_what_the_exact_forward_measures(tmp_path):
     assert Checkpoint.load(run.best_path).provenance == checkpoint.provenance
 
 
+def finished(folder, **changes):
+    run = training(folder, **changes)
+    run.run()
+    run.finish(made(20, 3))
+    return run
+
+
 def made_for(recipe, count, seed):
     """Noise of the form of a recipe's images, with labels."""
     source = recipe.architecture["input"]
@@ -161,7 +168,7 @@ def test_float_training_has_no_checkpoint_and_is_where_others_start(tmp_path):
 
 
 def test_layers_of_a_start_are_found_by_their_order(tmp_path):
-    training(tmp_path / "teacher", epochs=1).run()
+    finished(tmp_path / "teacher", epochs=1)
     convolution, _, *others = ARCHITECTURE["layers"]
     averaged = {**ARCHITECTURE, "layers": [{**convolution, "name": "first", "pool": 2}, *others]}
     student = training(tmp_path / "student", start="teacher", architecture=averaged)
@@ -173,10 +180,10 @@ def test_layers_of_a_start_are_found_by_their_order(tmp_path):
 
 def test_a_start_that_is_missing_or_has_other_layers_is_named(tmp_path):
     folder = tmp_path / "none"
-    text = f"^{folder}/best.pt: there is no finished training of that recipe: train it first, into {folder}$"
+    text = f"^{folder}: must hold a finished training, with its result.json: train it first, to its end, into {folder}$"
     with pytest.raises(TrainingError, match=text):
         training(tmp_path / "student", start="none")
-    training(tmp_path / "other", epochs=1).run()
+    finished(tmp_path / "other", epochs=1)
     convolution, pool, connected, readout = ARCHITECTURE["layers"]
     text = f"^{tmp_path}/other: the trained network must have the layers of this recipe: "
     unpooled = {**ARCHITECTURE, "layers": [convolution, connected, readout]}
@@ -195,9 +202,10 @@ def test_a_start_that_is_missing_or_has_other_layers_is_named(tmp_path):
     ({"recipe": 3}, "the JSON object must be str"),
     ({"form": None}, "no form in it"),
     ({"form": None, "network": None}, "no form and no network in it"),
+    ({"epoch": None}, "no epoch in it"),
 ])
 def test_trained_weights_that_make_no_sense_are_named(tmp_path, change, text):
-    training(tmp_path, epochs=1).run()
+    finished(tmp_path, epochs=1)
     path = tmp_path / "best.pt"
     best = {**torch.load(path, weights_only=True), **change}
     torch.save({key: value for key, value in best.items() if value is not None}, path)
@@ -207,6 +215,7 @@ def test_trained_weights_that_make_no_sense_are_named(tmp_path, change, text):
 
 
 def test_a_file_of_something_else_is_named(tmp_path):
+    finished(tmp_path, epochs=1)
     torch.save(torch.zeros(3), tmp_path / "best.pt")
     with pytest.raises(TrainingError, match=f"^{tmp_path}/best.pt: weights cannot be read: a Tensor is in it, not "):
         load_trained(tmp_path)
@@ -245,6 +254,144 @@ def test_broken_state_is_named(tmp_path):
     run.state_path.write_bytes(b"nonsense")
     with pytest.raises(TrainingError, match=f"^{run.state_path}: state cannot be read: "):
         run.resume()
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("network", None), ("rate_factor", None), ("data", None), ("network", {}), ("history", "["), ("methods", [{}])])
+def test_state_that_lacks_something_is_named(tmp_path, key, value):
+    run = training(tmp_path)
+    run.run_epoch()
+    state = torch.load(run.state_path, weights_only=True)
+    state[key] = value
+    if value is None:
+        del state[key]
+    torch.save(state, run.state_path)
+    with pytest.raises(TrainingError, match=f"^{run.state_path}: state cannot be read: .*: give another folder with "
+                                            f"-o$") as error:
+        training(tmp_path).resume()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize("part", ["images", "labels"])
+def test_folder_of_a_training_on_other_data_is_refused(tmp_path, split, part):
+    training(tmp_path).run_epoch()
+    other = {name: Split(images=values.images.clone(), labels=values.labels.clone())
+             for name, values in (("train", made(100, 1)), ("validation", made(40, 2)))}
+    changed = getattr(other[split], part)
+    changed.view(-1)[-1] = (int(changed.view(-1)[-1]) + 1) % 3
+    run = Training(recipe=training(tmp_path).recipe, folder=tmp_path, **other)
+    with pytest.raises(TrainingError, match=f"^{tmp_path}: holds a training with another data: give another folder "):
+        run.resume()
+
+
+def test_result_without_its_state_is_not_taken_for_one_of_a_new_training(tmp_path):
+    finished(tmp_path, epochs=1).state_path.unlink()
+    text = f"^{tmp_path}: holds the result of a training without its state.pt: give another folder with -o$"
+    with pytest.raises(TrainingError, match=text):
+        training(tmp_path, epochs=1).resume()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"epoch": 1, "epochs": 1, "test_images": 20}',
+                                     '{"epoch": 1, "epochs": 1, "test_images": 20, "test_accuracy": 1}'])
+def test_broken_result_is_named_and_measured_again(tmp_path, content):
+    run = finished(tmp_path, epochs=1)
+    result = json.loads(run.result_path.read_text())
+    run.result_path.write_text(content)
+    with pytest.raises(TrainingError, match=f"^{run.result_path}: result cannot be read: .*: remove it, and the same "):
+        run.finish(made(20, 3))
+    run.result_path.unlink()
+    assert run.finish(made(20, 3)) == result
+
+
+@pytest.mark.parametrize(("name", "missing"), [("tiny.safetensors", "is missing beside result.json"),
+                                               ("best.pt", "must hold")])
+def test_finished_training_that_lost_a_file_is_named(tmp_path, name, missing):
+    finished(tmp_path, epochs=1)
+    (tmp_path / name).unlink()
+    run = training(tmp_path, epochs=1)
+    run.resume()
+    if name == "best.pt":
+        # What the result says is still true.
+        assert run.finish(made(20, 3))["epoch"] == 1
+        with pytest.raises(TrainingError, match=f"^{tmp_path}/best.pt: best network is missing: train again, into "):
+            load_trained(tmp_path)
+        return
+    with pytest.raises(TrainingError, match=f"^{tmp_path}/{name}: {missing}: give another folder with -o$"):
+        run.finish(made(20, 3))
+
+
+@pytest.mark.parametrize("name", ["tiny.safetensors", "best.pt"])
+def test_epochs_that_lost_a_file_are_not_measured(tmp_path, name):
+    run = training(tmp_path, epochs=1)
+    run.run()
+    (tmp_path / name).unlink()
+    with pytest.raises(TrainingError, match=f"^{tmp_path}/{name}: best (checkpoint|network) is missing: train again, "):
+        run.finish(made(20, 3))
+
+
+def test_training_that_is_not_finished_starts_no_other(tmp_path):
+    run = training(tmp_path / "first", epochs=2)
+    run.run_epoch()
+    text = f"^{tmp_path}/first: must hold a finished training, with its result.json: "
+    with pytest.raises(TrainingError, match=text):
+        load_trained(tmp_path / "first")
+    with pytest.raises(TrainingError, match=text):
+        training(tmp_path / "second", start="first")
+
+
+@pytest.mark.parametrize("methods", [
+    [{"kind": "folded-time", "epochs": -1}], [{"kind": "folded-time", "epochs": -1, "largest": -1}],
+    [{"kind": "conversion", "weights": "float", "calibration_images": 8}]])
+def test_training_interrupted_before_its_end_measures_the_same(tmp_path, methods):
+    changes = {"epochs": 2, "weights": "float", "methods": methods}
+    whole = training(tmp_path / "whole", **changes)
+    whole.run()
+    training(tmp_path / "part", **changes).run()
+    resumed = training(tmp_path / "part", **changes)
+    assert resumed.resume()
+    resumed.run()
+    test = made(200, 3)
+    expected, found = (run.finish(test) for run in (whole, resumed))
+    for key in ("float_test_accuracy", "float_validation_accuracy", "epoch"):
+        assert found[key] == expected[key], key
+
+
+@pytest.mark.parametrize("method", [{"kind": "conversion", "calibration_images": 8},
+                                    {"kind": "cbp", "start": "float"}])
+def test_network_with_weights_of_its_method_is_not_brought_back_with_others(tmp_path, method):
+    finished(tmp_path / "float", epochs=1, weights="float")
+    finished(tmp_path / "run", epochs=1, methods=[method])
+    text = (f"^{tmp_path}/run: must hold a training whose weights are those of its recipe, ternary, and "
+            f"{method['kind']} exchanged them$")
+    with pytest.raises(TrainingError, match=text):
+        load_trained(tmp_path / "run")
+
+
+def test_converted_network_with_weights_of_its_recipe_is_brought_back(tmp_path):
+    method = {"kind": "conversion", "weights": "binary", "calibration_images": 8}
+    finished(tmp_path / "run", epochs=1, weights="binary", methods=[method])
+    assert load_trained(tmp_path / "run").form == "relu"
+    finished(tmp_path / "outer", epochs=1, weights="binary", methods=[{**method, "outer_weights": "ternary"}])
+    with pytest.raises(TrainingError, match=r"and conversion exchanged them$"):
+        load_trained(tmp_path / "outer")
+
+
+def test_membranes_start_where_the_recipe_says(tmp_path):
+    plain, other = (training(tmp_path / str(initial), epochs=1, initial_membrane=initial) for initial in (0.5, 0.25))
+    for run, initial in ((plain, 0.5), (other, 0.25)):
+        assert {part.initial for part in run.network.modules() if hasattr(part, "initial")} == {initial}
+    run = finished(tmp_path / "other", epochs=1, initial_membrane=0.25)
+    checkpoint = Checkpoint.load(run.best_path)
+    assert checkpoint.tensors["fc1.initial"] == pytest.approx(0.25 * checkpoint.tensors["fc1.theta"], rel=1e-6)
+    assert {part.initial for part in load_trained(tmp_path / "other").modules() if hasattr(part, "initial")} == {0.25}
+
+
+def test_folder_is_made_by_the_first_epoch(tmp_path):
+    run = training(tmp_path / "deep" / "run")
+    assert not (tmp_path / "deep").exists()
+    run.run_epoch()
+    assert run.state_path.exists()
 
 
 def test_too_few_images_are_named(tmp_path):

@@ -32,12 +32,12 @@ def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:
     Raises
     ------
     :exc:`MethodError`
-        If a kind or an option is unknown or an option has a wrong value.
+        If a kind or an option is unknown, an option has a wrong value, or two methods decide the same.
     """
-    methods = []
+    methods: list[Method] = []
     for index, description in enumerate(descriptions):
         kind = description.get("kind") if isinstance(description, Mapping) else None
-        if kind not in METHODS:
+        if not isinstance(kind, str) or kind not in METHODS:
             raise MethodError(f"method {index} must be of kind {', '.join(METHODS)}, not {kind!r}")
         options = {key: value for key, value in description.items() if key != "kind"}
         known = {field.name for field in dataclasses.fields(METHODS[kind]) if field.init}  # type: ignore[arg-type]
@@ -48,4 +48,15 @@ def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:
             methods.append(METHODS[kind](**options))
         except TypeError as error:
             raise MethodError(f"{kind} {str(error).partition(') ')[2] or error}") from None
+    _check_decisions(methods)
     return methods
+
+
+def _check_decisions(methods: Iterable[Method]) -> None:
+    made: dict[str, Method] = {}
+    for method in methods:
+        for decision in sorted(method.decides):
+            if decision in made:
+                raise MethodError(f"{made[decision].kind} and {method.kind} both decide {decision}: "
+                                  f"leave one of them out of the recipe")
+            made[decision] = method

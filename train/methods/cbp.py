@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from train import layers, quantisers
+from train import layers, neurons, quantisers
 from train.methods.conversion import balance_network
 from train.methods.method import (
     Batch,
@@ -22,6 +22,7 @@ from train.methods.method import (
     check_choice,
     check_integer,
     check_number,
+    check_trained,
 )
 
 if TYPE_CHECKING:
@@ -105,11 +106,13 @@ class ConstrainedBackpropagation(Method):
     Raises
     ------
     :exc:`MethodError`
-        If an option is wrong, or the levels of a pre-trained layer lie outside of what weights can reach.
+        If an option is wrong; in :meth:`begin`: the levels of a pre-trained layer lie outside of what weights can
+        reach, or ``percentile`` does not suit the start.
     """
 
     kind: ClassVar[str] = "cbp"
     needs_spiking_network: ClassVar[bool] = True
+    decides: ClassVar[frozenset[str]] = frozenset({"how weights are quantised", "the gains that BatchNorm begins with"})
 
     #: Recipe of the float training, whose folder lies beside this one's.
     start: str
@@ -135,8 +138,7 @@ class ConstrainedBackpropagation(Method):
     _waited: int = dataclasses.field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.start, str) or not self.start:
-            raise MethodError(f"{self.kind} start must be the name of a recipe, not {self.start!r}")
+        check_trained(f"{self.kind} start", self.start)
         check_choice(f"{self.kind} levels", self.levels, ("ternary", "binary"))
         check_number(f"{self.kind} multiplier_rate", self.multiplier_rate, 0)
         if self.percentile is not None:
@@ -148,11 +150,19 @@ class ConstrainedBackpropagation(Method):
     def _ternary(self) -> bool:
         return self.levels == "ternary"
 
+    def keeps_quantisers(self, weights: str) -> bool:
+        """No: the levels are those of the pre-trained layers."""
+        return False
+
     def begin(self, training: "Training") -> None:
         """Load the float weights, fix the levels, and raise the multipliers for the first time."""
         from train.training import load_weights  # which imports the methods
 
-        load_weights(training.network, training.folder.parent / self.start)
+        folder = training.folder.parent / self.start
+        form = load_weights(training.network, folder)
+        if (neurons.Mode.RELU.value in form.split()) != (self.percentile is not None):
+            raise MethodError(f"{folder}: {self.kind} percentile must {'' if self.percentile is None else 'not '}be "
+                              f"given to start from a network with {form.split()[0]}: it converts ReLU")
         if self.percentile is not None:
             check_calibration(self.kind, self.calibration_images, training)
             # The ANN's activations are those of its float weights, whatever the recipe's are.

@@ -193,9 +193,23 @@ def _find_maxima(network: SpikingNetwork, images: Tensor, percentiles: Sequence[
     return maxima
 
 
+def check_convertible(architecture: Mapping[str, Any]) -> None:
+    """Raise :exc:`MethodError` if spikes of the architecture's neurons cannot stand for the activations of an ANN."""
+    for layer in architecture["layers"]:
+        if layer["kind"] in ("or-pool", "readout"):
+            continue
+        if layer["reset"] != "subtract" or layer["leak_shift"] is not None:
+            raise MethodError(f"{layer['name']} must subtract its threshold and not leak to be converted: "
+                              f"other neurons have no rate that is a ReLU")
+        if "shortcut" in layer:
+            raise MethodError(f"{layer['name']} must not add the spikes of {layer['shortcut']} to be converted: "
+                              f"spikes of two layers stand for different activations")
+
+
 def _balancing(architecture: Mapping[str, Any], maxima: Mapping[str, float]) -> Iterator[tuple[str, float,
                                                                                               float | None]]:
     """Give the factors of each layer's weights and of its threshold, None of the readout's; raises MethodError."""
+    check_convertible(architecture)
     incoming = 1.0
     for layer in architecture["layers"]:
         if layer["kind"] == "or-pool":
@@ -204,12 +218,6 @@ def _balancing(architecture: Mapping[str, Any], maxima: Mapping[str, float]) -> 
         if layer["kind"] == "readout":
             yield name, incoming, None
             continue
-        if layer["reset"] != "subtract" or layer["leak_shift"] is not None:
-            raise MethodError(f"{name} must subtract its threshold and not leak to be converted: "
-                              f"other neurons have no rate that is a ReLU")
-        if "shortcut" in layer:
-            raise MethodError(f"{name} must not add the spikes of {layer['shortcut']} to be converted: "
-                              f"spikes of two layers stand for different activations")
         if not maxima[name] > 0:
             raise MethodError(f"{name} must have activations above 0 at that percentile to be converted, "
                               f"not {maxima[name]:g}")
@@ -379,11 +387,14 @@ class Conversion(Method):
     Raises
     ------
     :exc:`MethodError`
-        If an option is wrong, or there are fewer training images than are to be calibrated on.
+        If an option is wrong; in :meth:`begin`: there are fewer training images than are to be calibrated on, or
+        neurons that cannot be converted.
     """
 
     kind: ClassVar[str] = "conversion"
     needs_spiking_network: ClassVar[bool] = True
+    decides: ClassVar[frozenset[str]] = frozenset({
+        "what neurons pass on", "how weights are quantised", "the spike's derivative"})
 
     #: ``binary``, ``ternary``, or ``float``: then nothing is centred, clamped or converted.
     weights: str = "binary"
@@ -425,9 +436,18 @@ class Conversion(Method):
             if not isinstance(getattr(self, name), bool):
                 raise MethodError(f"{self.kind} {name} must be true or false, not {getattr(self, name)!r}")
 
+    def keeps_quantisers(self, weights: str) -> bool:
+        """Only if the recipe names the same for all layers."""
+        return self.weights == weights and self.outer_weights in (None, weights)
+
     def begin(self, training: "Training") -> None:
         """Turn the network into an ANN with weights of this method."""
         check_calibration(self.kind, self.calibration_images, training)
+        architecture = training.recipe.architecture
+        check_convertible(architecture)
+        if architecture["input"]["encoding"] == "events" and self.timesteps not in (None, architecture["timesteps"]):
+            raise MethodError(f"{self.kind} timesteps must be the architecture's {architecture['timesteps']} or null, "
+                              f"not {self.timesteps}: that is how many frames of events there are")
         training.network.use_mode(neurons.Mode.RELU)
         self._parts = list(training.network.synapses())
         for part in self._parts:

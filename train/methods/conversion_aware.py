@@ -47,6 +47,7 @@ class ConversionAware(Method):
     """
 
     kind: ClassVar[str] = "conversion-aware"
+    decides: ClassVar[frozenset[str]] = frozenset({"what neurons pass on", "how weights are quantised"})
 
     timesteps: int = 24
     tau: int = 4

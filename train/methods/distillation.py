@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from train.methods.method import Batch, Method, MethodError, check_number
+from train.methods.method import Batch, Method, MethodError, check_number, check_trained
 
 if TYPE_CHECKING:
     from train.methods.cat_network import CatNetwork
@@ -62,6 +62,7 @@ class Distillation(Method):
     """
 
     kind: ClassVar[str] = "distillation"
+    decides: ClassVar[frozenset[str]] = frozenset({"the loss"})
 
     teacher: str
     weight: float = 0.5
@@ -69,9 +70,7 @@ class Distillation(Method):
     by_step: bool = False
 
     def __post_init__(self) -> None:
-        named = isinstance(self.teacher, str) and self.teacher not in ("", ".", "..")
-        if not named or pathlib.PurePath(self.teacher).name != self.teacher:
-            raise MethodError(f"teacher of distillation must be the name of a folder, not {self.teacher!r}")
+        check_trained("teacher of distillation", self.teacher)
         check_number("weight of distillation", self.weight, 0, 1)
         check_number("temperature of distillation", self.temperature, 0.01, 1000)
         if not isinstance(self.by_step, bool):
@@ -97,6 +96,9 @@ class Distillation(Method):
             if theirs["input"][side] != ours["input"][side]:
                 raise MethodError(f"{folder}: input {side} of the teacher must be {ours['input'][side]} "
                                   f"like the student's, not {theirs['input'][side]}")
+        if ours["input"]["encoding"] == "events" and theirs["timesteps"] != ours["timesteps"]:
+            raise MethodError(f"{folder}: timesteps of the teacher must be {ours['timesteps']} like the student's, "
+                              f"not {theirs['timesteps']}: both see the same frames of events")
         wanted, classes = ours["layers"][-1]["classes"], theirs["layers"][-1]["classes"]
         if classes != wanted:
             raise MethodError(f"{folder}: classes of the teacher must be {wanted} like the student's, not {classes}")

@@ -36,6 +36,7 @@ class Dropout(Method):
 
     kind: ClassVar[str] = "dropout"
     needs_spiking_network: ClassVar[bool] = True
+    decides: ClassVar[frozenset[str]] = frozenset({"dropout"})
 
     share: float = 0.2
 

@@ -36,11 +36,12 @@ class FoldedTime(Method):
     Raises
     ------
     MethodError
-        An option is wrong; in :meth:`begin`: more epochs than the recipe has.
+        An option is wrong; in :meth:`begin`: more epochs than the recipe has, or neurons that have no such rate.
     """
 
     kind: ClassVar[str] = "folded-time"
     needs_spiking_network: ClassVar[bool] = True
+    decides: ClassVar[frozenset[str]] = frozenset({"what neurons pass on"})
 
     epochs: int
     largest: int = 0
@@ -57,6 +58,14 @@ class FoldedTime(Method):
         if self.epochs > training.recipe.epochs:
             raise MethodError(f"epochs of folded-time must be at most the recipe's {training.recipe.epochs}, "
                               f"not {self.epochs}: -1 folds all")
+        if self.largest > training.recipe.epochs:
+            raise MethodError(f"largest of folded-time must be at most the recipe's {training.recipe.epochs} epochs, "
+                              f"not {self.largest}: -1 takes all")
+        if self.epochs:
+            for layer in training.recipe.architecture["layers"]:
+                if layer.get("reset", "subtract") != "subtract" or layer.get("leak_shift") is not None:
+                    raise MethodError(f"{layer['name']} must subtract its threshold and not leak to be folded: the "
+                                      f"spikes of other neurons have no such rate")
         self._network = training.network
         self._network.use_norm_over_mean(True)
 

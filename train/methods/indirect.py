@@ -53,11 +53,13 @@ class Indirect(Method):
     Raises
     ------
     MethodError
-        An option is wrong; in :meth:`begin`: the recipe has too few epochs, or no weights of few values.
+        An option is wrong; in :meth:`begin`: the recipe has too few epochs to project once and train quantised, or
+        no weights of few values.
     """
 
     kind: ClassVar[str] = "indirect"
     needs_spiking_network: ClassVar[bool] = True
+    decides: ClassVar[frozenset[str]] = frozenset({"how weights are quantised"})
 
     period: int
     final_epochs: int
@@ -74,6 +76,9 @@ class Indirect(Method):
         if self.final_epochs >= total:
             raise MethodError(f"final_epochs of indirect must be below the recipe's {total} epochs, "
                               f"not {self.final_epochs}")
+        if self.period > total - self.final_epochs:
+            raise MethodError(f"period of indirect must be at most the {total - self.final_epochs} epochs before the "
+                              f"final ones, not {self.period}: nothing would be projected")
         self._parts = [(part, part.quantiser) for part in training.network.synapses()]
         if not all(quantiser.discrete for _, quantiser in self._parts):
             raise MethodError("weights must be ternary or binary for indirect, not float")

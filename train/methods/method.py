@@ -8,6 +8,8 @@ the recipe.
 
 import dataclasses
 import math
+import pathlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from train.methods.cat_network import CatNetwork
     from train.training import Training
 
-__all__ = ["Batch", "Method", "MethodError", "check_calibration", "check_choice", "check_integer", "check_number"]
+__all__ = ["Batch", "Method", "MethodError", "check_calibration", "check_choice", "check_integer",
+           "check_number", "check_trained"]
 
 
 class MethodError(ValueError):
@@ -29,8 +32,9 @@ class MethodError(ValueError):
 
 def check_number(where: str, value: Any, low: float, high: float = math.inf) -> None:
     """Raise :exc:`MethodError` unless ``value`` is a finite number from ``low`` to ``high``."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not low <= value <= high:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # An integer may be too large for a float.
+    if not number or not low <= value <= min(high, sys.float_info.max):
         limit = f"from {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
         raise MethodError(f"{where} must be a number {limit}, not {value!r}")
 
@@ -41,6 +45,13 @@ def check_integer(where: str, value: Any, low: int, high: int | None = None) -> 
     if not integer or value < low or (high is not None and value > high):
         limit = f"from {low}" if high is None else f"from {low} to {high}"
         raise MethodError(f"{where} must be an integer {limit}, not {value!r}")
+
+
+def check_trained(where: str, value: Any) -> None:
+    """Raise :exc:`MethodError` unless ``value`` can be the name of a recipe, and so of the folder of its training."""
+    named = isinstance(value, str) and value not in ("", ".", "..")
+    if not named or pathlib.PurePath(value).name != value:
+        raise MethodError(f"{where} must be the name of a recipe, not {value!r}")
 
 
 def check_choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -80,6 +91,8 @@ class Method:
     needs_spikes: ClassVar[bool] = False
     #: The method works on spiking neurons, their time or their weights, and so not beside ``conversion-aware``.
     needs_spiking_network: ClassVar[bool] = False
+    #: What of a training only one method can decide, in words: a recipe has at most one for each.
+    decides: ClassVar[frozenset[str]] = frozenset()
 
     def make_network(self, architecture: Mapping[str, Any], weights: str) -> "CatNetwork | None":
         """Return another network than :func:`train.network.build` makes, or None; ``weights`` as in the recipe.
@@ -87,6 +100,10 @@ class Method:
         Raises :exc:`MethodError`, :exc:`arch.checkpoint.CheckpointError`.
         """
         return None
+
+    def keeps_quantisers(self, weights: str) -> bool:
+        """Whether the finished network quantises its weights as a recipe with these ``weights`` says."""
+        return True
 
     def begin(self, training: "Training") -> None:
         """Prepare the network, before the optimiser is made. Raises :exc:`MethodError`."""

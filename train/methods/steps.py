@@ -33,6 +33,7 @@ class StepDecay(Method):
     """
 
     kind: ClassVar[str] = "step-decay"
+    decides: ClassVar[frozenset[str]] = frozenset({"the learning rate"})
 
     after: Sequence[int]
     factor: float = 0.1

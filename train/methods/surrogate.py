@@ -29,6 +29,7 @@ class Surrogate(Method):
 
     kind: ClassVar[str] = "surrogate"
     needs_spiking_network: ClassVar[bool] = True
+    decides: ClassVar[frozenset[str]] = frozenset({"the spike's derivative"})
 
     shape: str
 

@@ -37,6 +37,7 @@ class ThresholdNorm(Method):
 
     kind: ClassVar[str] = "threshold-norm"
     needs_spiking_network: ClassVar[bool] = True
+    decides: ClassVar[frozenset[str]] = frozenset({"the gains that BatchNorm begins with"})
 
     alpha: float = 1.0
 

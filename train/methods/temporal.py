@@ -37,6 +37,7 @@ class TemporalLoss(Method):
     """
 
     kind: ClassVar[str] = "temporal-loss"
+    decides: ClassVar[frozenset[str]] = frozenset({"the loss"})
 
     lamb: float = 0.0
     target: float = 1.0

@@ -89,7 +89,8 @@ class Uncertainty(Method):
     Raises
     ------
     MethodError
-        An option is wrong; in :meth:`begin`: no layer of neurons comes after the first.
+        An option is wrong; in :meth:`begin`: no layer of neurons comes after the first, or they pass on other values
+        than spikes and rates.
     """
 
     kind: ClassVar[str] = "uncertainty"
@@ -108,8 +109,14 @@ class Uncertainty(Method):
         described = training.network.architecture["layers"]
         # Pooled maps repeat the spikes of the layer before.
         self._counted = [index for index, layer in enumerate(described[:-1]) if "reset" in layer][1:]
-        if self.of == "rate" and not self._counted:
+        if self.of != "rate":
+            return
+        if not self._counted:
             raise MethodError("uncertainty (rate) must have a layer of neurons after the first, not only one")
+        for method in training.recipe.methods:
+            if method["kind"] in ("conversion", "conversion-aware"):
+                raise MethodError(f"uncertainty (rate) must have neurons that pass on spikes or rates, not those of "
+                                  f"{method['kind']}: leave one of the two out of the recipe")
 
     def add_loss(self, batch: Batch) -> Tensor:
         """Return the weighted term."""

@@ -32,6 +32,13 @@ def made_training(folder, architecture=ARCHITECTURE, **changes):
     return Training(recipe=Recipe(**values), train=split, validation=split, folder=folder)
 
 
+def made_finished(folder, **changes):
+    training = made_training(folder, **changes)
+    training.run()
+    training.finish(training.validation)
+    return training
+
+
 def batch_of(scores, labels, images=None, spikes=()):
     scores = torch.as_tensor(scores)
     images = torch.zeros(scores.shape[1], 1, 8, 8, dtype=torch.uint8) if images is None else images

@@ -44,6 +44,13 @@ def trained(folder, name, **changes):
                              folder=folder / name)
 
 
+def finished(folder, name, **changes):
+    run = trained(folder, name, **changes)
+    run.run()
+    run.finish(made(60, 3))
+    return run
+
+
 def reference_sawtooth(w, levels):
     """The three cases of the paper, as they stand there."""
     if w < levels[0]:
@@ -142,6 +149,7 @@ def begun(monkeypatch):
                 for part in network.synapses():
                     part.weight.fill_(0.25)
                     part.weight.view(-1)[:2] = torch.tensor([0.5, 0.0])
+            return "spikes float"
 
         monkeypatch.setattr(training, "load_weights", load)
         plain = Plain()
@@ -257,7 +265,7 @@ def test_multipliers_grow_by_adam_on_the_constraint_with_the_new_granularity(beg
 
 
 def test_resumed_training_equals_an_uninterrupted_one(tmp_path, known):
-    trained(tmp_path, "teacher", weights="float").run()
+    finished(tmp_path, "teacher", weights="float")
     options = {"methods": ({"kind": "cbp", "start": "teacher", "patience": 2, "multiplier_rate": 0.02},), "epochs": 5}
     whole = trained(tmp_path, "whole", **options)
     whole.run()
@@ -281,7 +289,7 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path, known):
 
 @pytest.mark.parametrize("levels", ["ternary", "binary"])
 def test_constraint_is_met_in_the_end_and_the_network_exports(tmp_path, known, levels):
-    trained(tmp_path, "teacher", weights="float", epochs=6).run()
+    finished(tmp_path, "teacher", weights="float", epochs=6)
     run = trained(tmp_path, "student", epochs=30, learning_rate=0.02, optimiser="sgd",
                   methods=({"kind": "cbp", "start": "teacher", "levels": levels, "patience": 2,
                             "multiplier_rate": 0.02},))
@@ -301,10 +309,8 @@ def test_constraint_is_met_in_the_end_and_the_network_exports(tmp_path, known, l
 
 
 def test_network_made_by_conversion_is_trained_further(tmp_path, known):
-    ann = trained(tmp_path, "ann", weights="float", epochs=8, methods=(
+    ann = finished(tmp_path, "ann", weights="float", epochs=8, methods=(
         {"kind": "conversion", "weights": "float", "calibration_images": 50},))
-    ann.run()
-    ann.finish(made(60, 3))
     many = {**ARCHITECTURE, "timesteps": 16}
     method = {"kind": "cbp", "start": "ann", "percentile": 99.9, "calibration_images": 50, "patience": 1,
               "multiplier_rate": 0.02}
@@ -329,16 +335,30 @@ def test_network_made_by_conversion_is_trained_further(tmp_path, known):
 
 
 def test_too_few_images_to_balance_with_are_named(tmp_path, known):
-    trained(tmp_path, "ann", weights="float", epochs=1).run()
+    finished(tmp_path, "ann", weights="float", epochs=1, methods=(
+        {"kind": "conversion", "weights": "float", "calibration_images": 50},))
     text = "^cbp calibration_images must be at most 96, the training images, not 97$"
     with pytest.raises(MethodError, match=text):
         trained(tmp_path, "student", methods=({"kind": "cbp", "start": "ann", "percentile": 99.9,
                                                "calibration_images": 97},))
 
 
+@pytest.mark.parametrize(("given", "methods", "text"), [
+    (99.9, (), "cbp percentile must not be given to start from a network with spikes: it converts ReLU"),
+    (None, ({"kind": "conversion", "weights": "float", "calibration_images": 50},),
+     "cbp percentile must be given to start from a network with relu: it converts ReLU")])
+def test_percentile_is_for_starts_with_relu(tmp_path, known, given, methods, text):
+    finished(tmp_path, "first", weights="float", epochs=1, methods=methods)
+    with pytest.raises(MethodError, match=f"^{tmp_path}/first: {text}$"):
+        trained(tmp_path, "student", methods=({"kind": "cbp", "start": "first", "percentile": given},))
+
+
 def test_layer_without_reachable_levels_is_refused(begun, monkeypatch):
-    monkeypatch.setattr(training, "load_weights", lambda network, folder: nn.init.constant_(
-        next(network.synapses()).weight, 1.5))
+    def load(network, folder):
+        nn.init.constant_(next(network.synapses()).weight, 1.5)
+        return "spikes float"
+
+    monkeypatch.setattr(training, "load_weights", load)
     message = ("cbp needs weighted layers of a mean magnitude above 0 and up to 1, not 1.5 (layer 0 of teacher)")
     with pytest.raises(MethodError, match=f"^{re.escape(message)}$"):
         ConstrainedBackpropagation(start="teacher").begin(Plain())
@@ -346,6 +366,7 @@ def test_layer_without_reachable_levels_is_refused(begun, monkeypatch):
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"start": ""}, "cbp start must be the name of a recipe, not ''"),
+    ({"start": "../other"}, "cbp start must be the name of a recipe, not '../other'"),
     ({"levels": "float"}, "cbp levels must be ternary or binary, not 'float'"),
     ({"multiplier_rate": -1}, "cbp multiplier_rate must be a number from 0, not -1"),
     ({"percentile": 101}, "cbp percentile must be a number from 0 to 100, not 101"),

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import itertools
 import math
@@ -362,7 +363,8 @@ def test_latent_weights_are_centred_and_clamped(trained):
 
 def begun(network, **options):
     method = Conversion(calibration_images=10, **options)
-    method.begin(types.SimpleNamespace(network=network, train=made(10, 1)))
+    method.begin(types.SimpleNamespace(
+        network=network, train=made(10, 1), recipe=types.SimpleNamespace(architecture=network.architecture)))
     with torch.no_grad():
         for part in network.synapses():
             part.weight.copy_(3 * torch.randn(part.weight.shape, generator=torch.Generator().manual_seed(SEED)))
@@ -407,6 +409,33 @@ def test_float_network_is_not_converted(tmp_path):
     message = "weights must be ternary or binary for a checkpoint, not float"
     with pytest.raises(CheckpointError, match=f"^{message}$"):
         convert_network(training.network, made(5, 1).images)
+
+
+@pytest.mark.parametrize(("place", "change", "text"), [
+    (0, {"reset": "zero"}, "conv1 must subtract its threshold and not leak to be converted: "),
+    (0, {"leak_shift": 2}, "conv1 must subtract its threshold and not leak to be converted: "),
+    (2, {"shortcut": "conv1", "channels": 5}, "conv2 must not add the spikes of conv1 to be converted: "),
+])
+def test_what_cannot_be_converted_is_refused_before_the_training(place, change, text):
+    described = copy.deepcopy(dict(ann().architecture))
+    layers = [layer for layer in described["layers"] if layer["kind"] == "convolution"]
+    layers[place // 2] |= change
+    recipe = types.SimpleNamespace(architecture=described)
+    with pytest.raises(MethodError, match=f"^{text}"):
+        Conversion(calibration_images=10).begin(types.SimpleNamespace(network=ann(), train=made(10, 1), recipe=recipe))
+
+
+def test_timesteps_of_events_are_those_of_their_frames():
+    described = copy.deepcopy(dict(ann().architecture))
+    described["input"]["encoding"] = "events"
+    training = types.SimpleNamespace(network=ann(), train=made(10, 1),
+                                     recipe=types.SimpleNamespace(architecture=described))
+    own = described["timesteps"]
+    with pytest.raises(MethodError, match=f"^conversion timesteps must be the architecture's {own} or null, "
+                                          f"not {own + 1}: that is how many frames of events there are$"):
+        Conversion(calibration_images=10, timesteps=own + 1).begin(training)
+    for timesteps in (None, own):
+        Conversion(calibration_images=10, timesteps=timesteps).begin(training)
 
 
 def refused(message, call):

@@ -9,9 +9,10 @@ from arch.checkpoint import CheckpointError
 from export import ttfs
 from sim.ttfs import Reference
 from tests.train.test_training import ARCHITECTURE, made, training
+from train import distributed
 from train.methods.conversion_aware import ConversionAware
 from train.methods.method import MethodError
-from train.training import load_trained
+from train.training import TrainingError, load_trained
 
 METHOD = {"kind": "conversion-aware", "timesteps": 8, "tau": 2, "relu_epochs": 1, "clip_epochs": 1}
 
@@ -55,9 +56,7 @@ def test_wrong_options_are_named(options, message):
 
 
 @pytest.mark.parametrize("other", [
-    {"kind": "cbp", "start": "other"}, {"kind": "conversion"}, {"kind": "dropout"},
-    {"kind": "folded-time", "epochs": 1}, {"kind": "indirect", "period": 1, "final_epochs": 1},
-    {"kind": "surrogate", "shape": "arctangent"}, {"kind": "threshold-norm"},
+    {"kind": "dropout"}, {"kind": "surrogate", "shape": "arctangent"}, {"kind": "threshold-norm"},
 ])
 def test_methods_of_spiking_networks_are_refused_beside_it(tmp_path, other):
     text = (f"^{other['kind']} must have a spiking network, not one of spike times: leave it or conversion-aware out "
@@ -66,9 +65,18 @@ def test_methods_of_spiking_networks_are_refused_beside_it(tmp_path, other):
         training(tmp_path, weights="float", methods=(METHOD, other))
 
 
+def test_several_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    text = "^conversion-aware must be trained by one process: its BatchNorm is not exchanged$"
+    with pytest.raises(TrainingError, match=text):
+        training(tmp_path, weights="float", methods=(METHOD,))
+
+
 def test_recipes_that_cannot_be_are_named(tmp_path):
     with pytest.raises(MethodError, match=r"^weights of a recipe with conversion-aware must be float, not 'ternary': "):
         training(tmp_path, methods=(METHOD,))
+    with pytest.raises(MethodError, match=r"^initial_membrane must be left out of a recipe with conversion-aware: "):
+        training(tmp_path, weights="float", methods=(METHOD,), initial_membrane=0.25)
     with pytest.raises(MethodError, match=r"must be below the recipe's 2 epochs together, not 2$"):
         training(tmp_path, weights="float", epochs=2, methods=(METHOD,))
     source = {**ARCHITECTURE["input"], "zero_point": 128}

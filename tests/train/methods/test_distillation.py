@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_training
+from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_finished, made_training
 from train import training as trainings
 from train.methods.distillation import Distillation, divergence
 from train.methods.method import Batch, MethodError
@@ -146,15 +146,26 @@ def test_teacher_for_other_images_or_classes_is_refused(teacher, tmp_path):
         begun(tmp_path)
 
 
+def test_teacher_of_other_frames_of_events_is_refused(teacher, tmp_path):
+    events = {**ARCHITECTURE, "input": {**ARCHITECTURE["input"], "encoding": "events", "scale": 1}}
+    student = build({**events, "timesteps": 6})
+    teacher.architecture["input"]["encoding"] = "events"
+    folder = tmp_path / "teacher"
+    text = (f"^{folder}: timesteps of the teacher must be 6 like the student's, not 4: both see the same frames of "
+            f"events$")
+    with pytest.raises(MethodError, match=text):
+        Distillation._check(folder, teacher, student)
+
+
 def test_missing_teacher_is_named(tmp_path):
     folder = tmp_path / "teacher"
-    with pytest.raises(TrainingError, match=f"^{folder / 'best.pt'}: there is no finished training of that recipe: "
-                                            f"train it first, into {folder}$"):
+    with pytest.raises(TrainingError, match=f"^{folder}: must hold a finished training, with its result.json: "
+                                            f"train it first, to its end, into {folder}$"):
         begun(tmp_path)
 
 
 def test_float_network_teaches_a_ternary_one_in_whole_trainings(tmp_path):
-    made_training(tmp_path / "float", epochs=2, weights="float").run()
+    made_finished(tmp_path / "float", epochs=2, weights="float")
     teacher = trainings.load_trained(tmp_path / "float")
     assert not teacher.exportable
     taught = {"kind": "distillation", "teacher": "float", "weight": 1.0, "by_step": True}
@@ -176,10 +187,10 @@ def test_float_network_teaches_a_ternary_one_in_whole_trainings(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    ({"teacher": ""}, r"teacher of distillation must be the name of a folder, not ''"),
-    ({"teacher": "../other"}, r"teacher of distillation must be the name of a folder, not '\.\./other'"),
-    ({"teacher": ".."}, r"teacher of distillation must be the name of a folder, not '\.\.'"),
-    ({"teacher": 3}, r"teacher of distillation must be the name of a folder, not 3"),
+    ({"teacher": ""}, r"teacher of distillation must be the name of a recipe, not ''"),
+    ({"teacher": "../other"}, r"teacher of distillation must be the name of a recipe, not '\.\./other'"),
+    ({"teacher": ".."}, r"teacher of distillation must be the name of a recipe, not '\.\.'"),
+    ({"teacher": 3}, r"teacher of distillation must be the name of a recipe, not 3"),
     ({"weight": 1.5}, r"weight of distillation must be a number from 0 to 1, not 1\.5"),
     ({"temperature": 0}, r"temperature of distillation must be a number from 0\.01 to 1000, not 0"),
     ({"by_step": 1}, r"by_step of distillation must be true or false, not 1")])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from arch.checkpoint import Checkpoint
-from tests.train.methods.stage import images_and_labels, made_training
+from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_training
 from train import exact
 from train.methods.folded import FoldedTime
 from train.methods.method import MethodError
@@ -47,6 +47,21 @@ def test_first_layer_of_rates_counts_its_spikes(tmp_path):
         spikes = training.network.chain[0](images)
     assert rates.unique().numel() > 2
     assert torch.equal(rates[0], spikes.mean(0))
+
+
+@pytest.mark.parametrize("change", [{"reset": "zero"}, {"leak_shift": 3}])
+def test_neurons_without_such_a_rate_are_not_folded(tmp_path, change):
+    first, *others = ARCHITECTURE["layers"]
+    training = made_training(tmp_path, {**ARCHITECTURE, "layers": [{**first, **change}, *others]})
+    with pytest.raises(MethodError, match=r"^conv1 must subtract its threshold and not leak to be folded: "):
+        FoldedTime(epochs=1).begin(training)
+    FoldedTime(epochs=0).begin(training)
+
+
+def test_more_largest_epochs_than_the_recipe_has_are_refused(tmp_path):
+    text = r"^largest of folded-time must be at most the recipe's 10 epochs, not 11: -1 takes all$"
+    with pytest.raises(MethodError, match=text):
+        FoldedTime(epochs=-1, largest=11).begin(made_training(tmp_path))
 
 
 @pytest.mark.parametrize(("largest", "first"), [(0, 0), (2, 2), (3, 3), (-1, 10)])
@@ -108,6 +123,8 @@ def test_trained_network_comes_back_with_its_pools(tmp_path, largest, form):
     folded = {"kind": "folded-time", "epochs": -1, "largest": largest}
     training = made_training(tmp_path, epochs=2, weights="float", methods=(folded,))
     training.run()
+    # Not finish(): it would let the network pass on spikes.
+    training.result_path.write_text("{}")
     assert [entry["form"] for entry in training.history] == ["rates largest float", form]
     trained = load_trained(tmp_path)
     assert trained.form == form

@@ -23,7 +23,7 @@ def values_of(weight):
 
 
 @pytest.mark.parametrize(("options", "epochs"), [
-    ({"period": 2}, [2, 4, 6]), ({"period": 7}, [7]), ({"period": 8}, []),
+    ({"period": 2}, [2, 4, 6]), ({"period": 7}, [7]),
     # Periods of 4, 2, 1 and 1 epochs.
     ({"period": 4, "shrink": 0.5}, [4, 6, 7]), ({"period": 5, "shrink": 0}, [5, 6, 7]),
     ({"period": 3, "shrink": 0.9}, [3, 5, 6, 7])])
@@ -52,6 +52,13 @@ def test_projection_by_hand():
     part.per_channel = False
     # One threshold, 0.7 * 17 / 8 = 1.4875; one scale, (3 + 2 + 4 + 6) / 4.
     assert projected(part, quantisers.Ternary()).tolist() == [[3.75, 0, 0, 0], [3.75, 3.75, -3.75, 0]]
+
+
+def test_period_that_never_ends_is_refused(tmp_path):
+    text = (r"^period of indirect must be at most the 7 epochs before the final ones, not 8: nothing would be "
+            r"projected$")
+    with pytest.raises(MethodError, match=text):
+        begun(tmp_path, period=8)
 
 
 def test_projected_network_computes_the_same_float_and_quantised(tmp_path):

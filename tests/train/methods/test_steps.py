@@ -3,7 +3,6 @@ import pytest
 from tests.train.methods.stage import made_training
 from train.methods.method import MethodError
 from train.methods.steps import StepDecay
-from train.training import TrainingError
 
 
 def test_rate_falls_after_the_epochs_and_not_before(tmp_path):
@@ -19,15 +18,6 @@ def test_the_ramp_at_the_start_stays(tmp_path):
     training = made_training(tmp_path, learning_rate=0.8, warmup_epochs=2, methods=[decay])
     rates = [training.learning_rate(step) for step in range(10)]
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8, 0.8, 0.8, 0.08, 0.08])
-
-
-@pytest.mark.parametrize("warmup", [0, 2])
-def test_two_schedules_are_refused_at_the_first_step(tmp_path, warmup):
-    decay = {"kind": "step-decay", "after": [4]}
-    training = made_training(tmp_path, warmup_epochs=warmup, methods=[decay, decay])
-    text = "^methods must set the learning rate at most once: leave one of them out of the recipe$"
-    with pytest.raises(TrainingError, match=text):
-        training.learning_rate(0)
 
 
 def test_more_steps_than_epochs_are_refused(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.train.methods.stage import images_and_labels, made_training
+from tests.train.methods.stage import images_and_labels, made_finished, made_training
 from train.methods.method import MethodError
 from train.methods.tdbn import ThresholdNorm
 
@@ -38,7 +38,7 @@ def test_alpha_one_at_the_usual_threshold_changes_nothing(tmp_path):
 
 
 def test_trained_gains_are_not_overwritten(tmp_path):
-    made_training(tmp_path / "first", epochs=1).run()
+    made_finished(tmp_path / "first", epochs=1)
     text = (r"^threshold-norm must begin with a new network, not with the gains of 'first': "
             r"leave out one of the two$")
     with pytest.raises(MethodError, match=text):

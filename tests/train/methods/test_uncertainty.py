@@ -125,6 +125,17 @@ def test_training_adds_the_term_to_its_loss(tmp_path, of):
     assert training.run_epoch()["exportable"]
 
 
+@pytest.mark.parametrize(("weights", "other"), [
+    ("float", {"kind": "conversion-aware"}), ("ternary", {"kind": "conversion", "calibration_images": 8})])
+def test_values_that_are_no_rates_are_refused(tmp_path, weights, other):
+    methods = [{"kind": "uncertainty", "weight": 1.0, "of": "rate"}, other]
+    text = (rf"^uncertainty \(rate\) must have neurons that pass on spikes or rates, not those of {other['kind']}: "
+            rf"leave one of the two out of the recipe$")
+    with pytest.raises(MethodError, match=text):
+        made_training(tmp_path, weights=weights, methods=methods)
+    made_training(tmp_path, weights=weights, methods=[{**methods[0], "of": "entropy"}, other])
+
+
 def test_network_without_a_second_layer_has_no_rates(tmp_path):
     layers = ARCHITECTURE["layers"]
     shallow = {**ARCHITECTURE, "layers": [*layers[:2], layers[3]]}

@@ -35,6 +35,15 @@ def time_steps(recipe_name: str, steps: int, images: int, epoch: int) -> tuple[l
     Raises :exc:`RecipeError`, :exc:`MethodError`, :exc:`TrainingError`.
     """
     recipe = load_recipe(recipe_name)
+    if recipe.needs:
+        raise TrainingError(f"recipe {recipe.name} must need no other training to be timed on made images, and needs "
+                            f"{' and '.join(recipe.needs)}")
+    if recipe.framing is not None:
+        raise TrainingError(f"recipe {recipe.name} must be of images to be timed, not of events")
+    if images < recipe.batch_size:
+        raise TrainingError(f"--images must be at least a batch of {recipe.batch_size}, not {images}")
+    if epoch >= recipe.epochs:
+        raise TrainingError(f"--epoch must be below the recipe's {recipe.epochs} epochs, not {epoch}")
     source = recipe.architecture["input"]
     shape = tuple(source[side] for side in ("channels", "height", "width"))
     generator = torch.Generator().manual_seed(0)
@@ -79,12 +88,14 @@ def create_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line: 0 done, 1 bad input, 2 usage."""
     arguments = create_parser().parse_args(argv)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     try:
-        if arguments.steps < 1 or arguments.images < 1 or arguments.epoch < 0:
-            raise TrainingError("steps and images must be at least 1, the epoch at least 0")
+        for name, low in (("threads", 1), ("steps", 1), ("images", 1), ("epoch", 0)):
+            value = getattr(arguments, name)
+            if value is not None and value < low:
+                raise TrainingError(f"--{name} must be {low} or more, not {value}")
+        if arguments.threads is not None:
+            torch.set_num_threads(arguments.threads)
         seconds, count = time_steps(arguments.recipe, arguments.steps, arguments.images, arguments.epoch)
     except (RecipeError, MethodError, TrainingError) as error:
         sys.stderr.write(f"ERROR: {error}\n")

@@ -22,16 +22,19 @@ import numpy as np
 
 from arch import files, ttfs_files
 from arch.checkpoint import Checkpoint, CheckpointError
-from arch.network import Network, OrPool
+from arch.network import Network, NetworkError, OrPool
 from arch.provenance import revision
 from export import steps, ttfs
+from export.certificate import RealValueError
 from export.folding import fold
 from sim import latency
 from sim.reference import Reference, classify
 from sim.ttfs import Reference as TtfsReference
 from train import datasets, exact, metrics
 from train.methods.cat_network import CatNetwork
-from train.recipe import Recipe
+from train.methods.conversion_aware import ConversionAware
+from train.methods.method import MethodError
+from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from train.training import TrainingError, load_trained, load_trained_recipe
 
 __all__ = ["BenchmarkError", "create_parser", "main", "measure", "table"]
@@ -51,6 +54,16 @@ MAX_FRACTION = 16
 
 #: Raised when what is measured changes: older measurements are refused.
 LAYOUT = 2
+
+#: What every measurement has.
+COMMON = {"name", "dataset", "network", "methods", "seed", "epochs", "needs", "float_test_accuracy", "train_seconds",
+          "weights_kind", "timesteps", "weights", "compression", "accuracy", "exact", "test_images",
+          "calibration_error", "firing_rate", "event_operations", "dense_operations"}
+#: What a measurement of an exported network has besides.
+MEASURED = {"negative_log_likelihood", "brier", "predictive_entropy", "mutual_information",
+            "calibration_error_of_mean_scores", "negative_log_likelihood_of_mean_scores", "brier_of_mean_scores"}
+#: What seeds of one recipe have in common.
+SHARED = ("dataset", "network", "methods", "epochs", "timesteps", "weights", "weights_kind", "test_images", "needs")
 
 #: What the papers say of themselves: method, data set, network, weights, accuracy, source, what differs from ours.
 PAPERS = (
@@ -105,8 +118,27 @@ def _read_json(path: pathlib.Path, what: str) -> dict[str, Any]:
 
 def _read_measurement(path: pathlib.Path) -> dict[str, Any]:
     found = _read_json(path, "the measurement")
-    if found.get("layout") != LAYOUT:
+    wanted = COMMON | (MEASURED if found.get("accuracy") is not None else set())
+    if found.get("layout") != LAYOUT or not wanted <= found.keys():
         raise BenchmarkError(f"{path}: must be a measurement of this revision: measure {path.parent} again")
+    return found
+
+
+def _read_result(folder: pathlib.Path) -> dict[str, Any]:
+    """Return what a training reported."""
+    path = folder / "result.json"
+    found = _read_json(path, "the training's result")
+    kinds: dict[str, type | tuple[type, ...]] = {"recipe": str, "train_seconds": (int, float), "test_images": int}
+    if "code" in found or "checkpoint" in found:
+        kinds |= {"test_accuracy": float}
+    else:
+        kinds |= {"float_test_accuracy": float}
+    if "checkpoint" in found:
+        kinds |= {"checkpoint": str}
+    for key, kind in kinds.items():
+        if not isinstance(found.get(key), kind):
+            raise BenchmarkError(f"{path}: the training's result must have {key}: remove the file and repeat the "
+                                 f"command of the training, which measures again")
     return found
 
 
@@ -225,8 +257,10 @@ def _notation(architecture: Mapping[str, Any]) -> str:
 
 
 def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
-           provenance: Mapping[str, Any]) -> dict[str, Any]:
-    return {"layout": LAYOUT, "name": recipe.name, "dataset": recipe.dataset, "network": _notation(recipe.architecture),
+           provenance: Mapping[str, Any], *, verify: bool) -> dict[str, Any]:
+    return {"layout": LAYOUT, "name": recipe.name,
+            "dataset": recipe.dataset if verify else f"{recipe.dataset}, files that are not the official ones",
+            "network": _notation(recipe.architecture),
             "methods": [method["kind"] for method in recipe.methods],
             "seed": recipe.seed, "epochs": recipe.epochs, "needs": recipe.needs,
             "float_test_accuracy": _float_accuracy(folder, result, recipe),
@@ -260,7 +294,8 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
                   verify: bool) -> dict[str, Any]:
     """Measure a network with spike times: converted, and compared value for value with the trained one."""
     network = load_trained(folder)
-    assert isinstance(network, CatNetwork)
+    if not isinstance(network, CatNetwork):
+        raise BenchmarkError(f"{folder / 'result.json'}: must be of the training in best.pt, which has no spike times")
     converted = ttfs.convert(network, {"name": result["recipe"]})
     ttfs_files.save(converted, folder / "network.safetensors")
     recipe = load_trained_recipe(folder)
@@ -289,18 +324,20 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
     weights = sum(part.weight.numel() for part in parts)
     packed = weights * converted.code.bits / 8 + sum(8 * converted.code.timesteps * len(part.weight)
                                                      for part in parts[:-1])
-    return {**_facts(folder, result, recipe, {}),
-            "weights_kind": f"{result['code']['weights']} ({converted.code.bits} bits)",
+    kind = next(method for method in recipe.methods if method["kind"] == ConversionAware.kind)
+    return {**_facts(folder, result, recipe, {}, verify=verify),
+            "weights_kind": f"{kind.get('weights', ConversionAware.weights)} ({converted.code.bits} bits)",
             "timesteps": converted.code.timesteps, "weights": weights, "compression": 4 * weights / packed,
             "network_sha256": ttfs_files.digest(converted), "exact": converted.metadata["exact"], "accuracy": accuracy,
             "test_images": len(labels), **_sureness(summed, labels, scale), "firing_rate": spikes / places,
             "identical_values": sum(identity.places), "event_operations": None, "dense_operations": None}
 
 
-def _describe_float(folder: pathlib.Path, result: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_float(folder: pathlib.Path, result: Mapping[str, Any], verify: bool) -> dict[str, Any]:
     """Row of a network with float weights, which has no integers: its training has measured the test set."""
     recipe, network = load_trained_recipe(folder), load_trained(folder)
-    return {**_facts(folder, result, recipe, {}), "weights_kind": "float", "timesteps": network.timesteps,
+    timesteps = network.encoder.T if isinstance(network, CatNetwork) else network.timesteps
+    return {**_facts(folder, result, recipe, {}, verify=verify), "weights_kind": "float", "timesteps": timesteps,
             "weights": sum(part.weight.numel() for part in network.synapses()), "compression": 1.0, "accuracy": None,
             "exact": None, "test_images": result["test_images"], "calibration_error": None,
             "firing_rate": None, "event_operations": None, "dense_operations": None}
@@ -312,15 +349,18 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
 
     ``rtl_images`` of the test images are run on the simulated RTL too, if the network fits, with every spike compared.
 
-    Raises :exc:`BenchmarkError`, :exc:`CheckpointError`, :exc:`train.datasets.DataError`, :exc:`OSError`.
+    Raises :exc:`BenchmarkError`, :exc:`CheckpointError`, :exc:`train.datasets.DataError`, :exc:`TrainingError`,
+    :exc:`train.recipe.RecipeError`, :exc:`OSError`.
     """
-    result = _read_json(folder / "result.json", "the training's result")
+    if rtl_images < 0:
+        raise BenchmarkError(f"--rtl must be 0 or more, not {rtl_images}")
+    result = _read_result(folder)
     if "code" in result:
         measured = _measure_ttfs(folder, data, result, verify)
     elif "checkpoint" in result:
         measured = _measure_spiking(folder, data, result, verify, rtl_images)
     else:
-        measured = _describe_float(folder, result)
+        measured = _describe_float(folder, result, verify)
     files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
     return measured
 
@@ -329,7 +369,13 @@ def _measure_spiking(folder: pathlib.Path, data: pathlib.Path, result: Mapping[s
                      rtl_images: int) -> dict[str, Any]:
     """Measure a network with spikes: exported, on the whole test set, and on the RTL if that is wanted."""
     checkpoint = Checkpoint.load(folder / result["checkpoint"])
-    recipe = Recipe.from_json(checkpoint.provenance["recipe"])
+    path = folder / result["checkpoint"]
+    if "recipe" not in checkpoint.provenance:
+        raise BenchmarkError(f"{path}: must be of a recipe, which its provenance has not")
+    try:
+        recipe = Recipe.from_json(checkpoint.provenance["recipe"])
+    except RecipeError as error:
+        raise BenchmarkError(f"{path}: recipe of the provenance: {error}") from None
     network, rows = _export(checkpoint, result["recipe"])
     files.save(network, folder / "network.safetensors")
     validation, test = _splits(recipe, data, verify)
@@ -345,7 +391,8 @@ def _measure_spiking(folder: pathlib.Path, data: pathlib.Path, result: Mapping[s
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
     spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
     return {
-        **_facts(folder, result, recipe, checkpoint.provenance), "weights_kind": _weights_kind(network, checkpoint),
+        **_facts(folder, result, recipe, checkpoint.provenance, verify=verify),
+        "weights_kind": _weights_kind(network, checkpoint),
         "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
         "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
         "exact": certified, "accuracy": accuracy, "test_images": len(labels),
@@ -368,6 +415,12 @@ def _spread(values: Sequence[float | None], form: str, unit: str = "") -> str:
         return form.format(measured[0]) + unit
     error = statistics.stdev(measured) / len(measured) ** 0.5
     return f"{form.format(statistics.mean(measured))} ± {form.format(error)}{unit}"
+
+
+def _float_cell(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy of the float networks; of one that all seeds start from or learn from, once."""
+    values = [row["float_test_accuracy"] for row in runs]
+    return _percent(values[:1] if runs[0]["needs"] and len(set(values)) == 1 else values)
 
 
 def _percent(values: Sequence[float | None], form: str = "{:.2f}") -> str:
@@ -393,6 +446,14 @@ def _label(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
     return name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
 
 
+def _command(name: str, epochs: int) -> str:
+    """Command that trains the recipe, shipped or not, for so many epochs."""
+    if name not in shipped_recipes():
+        return f"python -m train --recipe {name}.json --data DIR"
+    return f"python -m train --recipe {name} --data DIR" + (
+        f" --epochs {epochs}" if load_recipe(name).epochs != epochs else "")
+
+
 def _method_rows(groups: Runs) -> list[list[str]]:
     rows = []
     for name, runs in groups.items():
@@ -400,7 +461,7 @@ def _method_rows(groups: Runs) -> list[list[str]]:
         certified = {True: "yes", False: "no", None: "-"}[
             None if first["exact"] is None else all(row["exact"] for row in runs)]
         if "identical_values" in first:
-            certified += f"; {first['identical_values']:,} trained values compared, all equal"
+            certified += f"; {first['identical_values']:,} trained values of {VERIFIED:,} images compared, all equal"
         operations = "-"
         if first["event_operations"] is not None:
             events = _spread([row["event_operations"] / 1e6 for row in runs], "{:.1f}", " M")
@@ -408,12 +469,12 @@ def _method_rows(groups: Runs) -> list[list[str]]:
         rows.append([
             _label(name, runs), first["dataset"], first["network"], ", ".join(first["methods"]) or "none",
             f"{first['weights']:,} {first['weights_kind']}", str(first["timesteps"]),
-            f"{first['compression']:.1f} x", _percent([row["float_test_accuracy"] for row in runs]),
+            f"{first['compression']:.1f} x", _float_cell(runs),
             _percent([row["accuracy"] for row in runs]), certified,
             _spread([row["calibration_error"] for row in runs], "{:.3f}"),
             _percent([row["firing_rate"] for row in runs], "{:.1f}"), operations, _rtl_cell(first),
             _spread([row["train_seconds"] / 60 for row in runs], "{:.0f}", " min"),
-            f"`python -m train --recipe {name} --data DIR`"
+            f"`{_command(name, first['epochs'])}`"
             + (f" after {' and '.join(first['needs'])}" if first["needs"] else "")])
     return rows
 
@@ -437,13 +498,13 @@ def _comparison_rows(groups: Runs) -> list[list[str]]:
         errors = [_difference([row[key] for row in groups[one]], [row[key] for row in groups[other]], "{:+.3f}")
                   for key in ("calibration_error", "calibration_error_of_mean_scores")]
         rows.append([question, _label(one, groups[one]), _label(other, groups[other]),
-                     _difference(first, second, "{:+.2f}") + " %", *errors])
+                     _difference(first, second, "{:+.2f}") + " points", *errors])
     for name, runs in groups.items():
         for row in runs:
             if row["accuracy"] is not None and row["float_test_accuracy"] is not None:
                 difference = 100 * (row["accuracy"] - row["float_test_accuracy"])
                 rows.append(["exported against float", f"{name}, seed {row['seed']}",
-                             f"float, {100 * row['float_test_accuracy']:.2f} %", f"{difference:+.2f} %", "-", "-"])
+                             f"float, {100 * row['float_test_accuracy']:.2f} %", f"{difference:+.2f} points", "-", "-"])
     return rows
 
 
@@ -472,10 +533,21 @@ def _sweep_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page: one row per method and data set, seeds of one recipe as mean and standard error."""
+    """Return the page: one row per method and data set, seeds of one recipe as mean and standard error.
+
+    Raises :exc:`BenchmarkError` if measurements of one name are not seeds of one recipe.
+    """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (row["name"], row["seed"])):
         groups.setdefault(row["name"], []).append(row)
+    for name, runs in groups.items():
+        seeds = [row["seed"] for row in runs]
+        if len(set(seeds)) < len(seeds):
+            raise BenchmarkError(f"{name}: must be measured once for each seed, not with {seeds}")
+        differing = [key for key in SHARED if any(row[key] != runs[0][key] for row in runs)]
+        if differing:
+            raise BenchmarkError(f"{name}: measurements must be seeds of one recipe, but differ in "
+                                 f"{' and '.join(differing)}")
     lines = [
         "# Methods, measured", "",
         "Made by `python -m benchmarks.methods table RUNS`; do not edit. Every number of an exported network was",
@@ -569,7 +641,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             page = table([_read_measurement(path) for path in found])
             files.write_atomically(arguments.output, page.encode())
             sys.stdout.write(f"{arguments.output}: {len(found)} measurements\n")
-    except (BenchmarkError, CheckpointError, datasets.DataError, steps.ExportError, TrainingError, OSError) as error:
+    except (BenchmarkError, CheckpointError, datasets.DataError, steps.ExportError, MethodError, NetworkError,
+            RealValueError, RecipeError, TrainingError, OSError) as error:
         sys.stderr.write(f"ERROR: {error}\n")
         return 1
     return 0

@@ -21,8 +21,21 @@ def test_steps_are_timed_on_made_images():
     assert steps == 10
 
 
-def test_bad_numbers_and_recipes_get_one_line(capsys):
-    assert epoch.main(["--steps", "0"]) == 1
-    assert capsys.readouterr().err == "ERROR: steps and images must be at least 1, the epoch at least 0\n"
+@pytest.mark.parametrize(("arguments", "text"), [
+    (["--steps", "0"], "--steps must be 1 or more, not 0"),
+    (["--threads", "0"], "--threads must be 1 or more, not 0"),
+    (["--images", "-1"], "--images must be 1 or more, not -1"),
+    (["--epoch", "-1"], "--epoch must be 0 or more, not -1"),
+    (["--images", "127"], "--images must be at least a batch of 128, not 127"),
+    (["--recipe", "cifar10-ternary", "--epoch", "20"], "--epoch must be below the recipe's 20 epochs, not 20"),
+    (["--recipe", "nmnist-conv"], "recipe nmnist-conv must be of images to be timed, not of events"),
+    (["--recipe", "cifar10-cbp-ternary"], ("recipe cifar10-cbp-ternary must need no other training to be timed on made "
+                                          "images, and needs cifar10-float and cifar10-teacher"))])
+def test_bad_numbers_and_recipes_get_one_line(capsys, arguments, text):
+    assert epoch.main(arguments) == 1
+    assert capsys.readouterr().err == f"ERROR: {text}\n"
+
+
+def test_unknown_recipe_gets_one_line(capsys):
     assert epoch.main(["--recipe", "none"]) == 1
     assert capsys.readouterr().err.startswith("ERROR: recipe must be ")

@@ -1,5 +1,6 @@
 """Trainings on made digits, measured and laid out."""
 
+import dataclasses
 import json
 import struct
 
@@ -89,7 +90,8 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
     assert methods.main(["table", str(runs), "-o", str(page)]) == 0
     lines = [line for line in page.read_text().splitlines() if line.startswith(("| plain", "| times"))]
     first, second = (100 * row["accuracy"] for row in rows[:2])
-    assert lines[0].startswith("| plain, 2 seeds | mnist | 8C5s4-MP2-FC16-FC3 | none | ")
+    assert lines[0].startswith("| plain, 2 seeds | mnist, files that are not the official ones | 8C5s4-MP2-FC16-FC3 | "
+                               "none | ")
     assert f"| {(first + second) / 2:.2f} ± {abs(first - second) / 2:.2f} % |" in lines[0]
     assert f"| {100 * rows[2]['accuracy']:.2f} % |" in lines[1]
 
@@ -154,8 +156,9 @@ def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
 def test_measurements_of_an_earlier_revision_get_one_line(tmp_path, capsys):
     old = tmp_path / "old"
     old.mkdir()
+    layout = json.dumps({"layout": methods.LAYOUT, "name": "plain", "accuracy": 0.5})
     again = f"must be a measurement of this revision: measure {old} again"
-    for content, message in (('{"name": "plain", "accuracy": 0.5}', again),
+    for content, message in (('{"name": "plain", "accuracy": 0.5}', again), (layout, again),
                              ("[1, 2]", "the measurement must be a JSON object, not [1, 2]"),
                              ("{", "the measurement cannot be read: ")):
         (old / "benchmark.json").write_text(content)
@@ -180,13 +183,13 @@ def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, c
     assert alone["accuracy"] is None
     assert [row["needs"] for row in (alone, constrained, started)] == [[], ["float-1", "poor-1"], ["float-1"]]
     page = methods.table([alone, constrained])
-    assert "| `python -m train --recipe float --data DIR` |" in page
-    assert "| `python -m train --recipe constrained --data DIR` after float-1 and poor-1 |" in page
+    assert "| `python -m train --recipe float.json --data DIR` |" in page
+    assert "| `python -m train --recipe constrained.json --data DIR` after float-1 and poor-1 |" in page
     exported, of_float = 100 * constrained["accuracy"], 100 * alone["float_test_accuracy"]
     row = next(line for line in page.splitlines() if line.startswith("| float |"))
     assert f"{alone['weights']:,} float | 4 | 1.0 x | {of_float:.2f} % | - | - | - | - | - |" in row
-    assert (f"| exported against float | constrained, seed 1 | float, {of_float:.2f} % | {exported - of_float:+.2f} % "
-            f"| - | - |") in page
+    assert (f"| exported against float | constrained, seed 1 | float, {of_float:.2f} % | {exported - of_float:+.2f} "
+            f"points | - | - |") in page
 
 
 def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
@@ -200,7 +203,7 @@ def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
 
 
 def row_of(name, seed, accuracy, error):
-    facts = {"name": name, "seed": seed, "dataset": "cifar-10", "network": "8C3-FC10",
+    facts = {"name": name, "seed": seed, "epochs": 20, "test_images": 100, "dataset": "cifar-10", "network": "8C3-FC10",
              "methods": [], "needs": [], "weights": 8, "weights_kind": "ternary",
              "timesteps": 4, "compression": 2.0, "float_test_accuracy": None, "exact": True, "firing_rate": 0.5,
              "event_operations": 1e6, "dense_operations": 2e6, "train_seconds": 60.0}
@@ -219,14 +222,106 @@ def test_layers_are_written_in_shorthand():
     assert methods._notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-FC32-FC10"
 
 
+@pytest.mark.parametrize(("key", "value"), [
+    ("dataset", "cifar-100"), ("network", "9C3-FC10"), ("methods", ["cbp"]), ("epochs", 19), ("timesteps", 8),
+    ("weights", 9), ("weights_kind", "float"), ("test_images", 99), ("needs", ["other"])])
+def test_runs_that_are_not_seeds_of_one_recipe_are_refused(key, value):
+    rows = [row_of("plain", 1, 0.8, 0.1), {**row_of("plain", 2, 0.9, 0.1), key: value}]
+    with pytest.raises(methods.BenchmarkError,
+                       match=rf"^plain: measurements must be seeds of one recipe, but differ in {key}$"):
+        methods.table(rows)
+
+
+def test_the_same_seed_twice_is_refused():
+    rows = [row_of("plain", seed, 0.8, 0.1) for seed in (1, 2, 1)]
+    with pytest.raises(methods.BenchmarkError,
+                       match=r"^plain: must be measured once for each seed, not with \[1, 1, 2\]$"):
+        methods.table(rows)
+
+
+def test_one_teacher_of_several_seeds_has_no_error():
+    rows = [{**row_of("plain", seed, 0.8, 0.1), "float_test_accuracy": 0.9, "needs": ["teacher"]} for seed in (1, 2)]
+    assert "| 2.0 x | 90.00 % | 80.00 ± 0.00 % |" in methods.table(rows)
+    own = [{**row, "needs": []} for row in rows]
+    assert "| 2.0 x | 90.00 ± 0.00 % | 80.00 ± 0.00 % |" in methods.table(own)
+
+
+def test_command_names_epochs_that_are_not_the_recipes():
+    row = row_of("cifar10-ternary", 1, 0.8, 0.1)
+    assert "| `python -m train --recipe cifar10-ternary --data DIR` |" in methods.table([row])
+    assert "| `python -m train --recipe cifar10-ternary --data DIR --epochs 7` |" in methods.table(
+        [{**row, "epochs": 7}])
+
+
+def test_rtl_images_below_none_are_refused(runs, data, capsys):
+    assert methods.main(["measure", str(runs / "plain-1"), "--data", str(data), "--unverified", "--rtl", "-1"]) == 1
+    assert capsys.readouterr().err == "ERROR: --rtl must be 0 or more, not -1\n"
+
+
+def copied(source, folder):
+    folder.mkdir()
+    for path in source.iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize(("name", "key"), [
+    ("plain-1", "recipe"), ("plain-1", "train_seconds"), ("plain-1", "test_accuracy"), ("plain-1", "test_images"),
+    ("times-1", "test_accuracy"), ("float-1", "float_test_accuracy")])
+def test_result_that_lacks_something_gets_one_line(runs, data, tmp_path, capsys, name, key):
+    folder = copied(runs / name, tmp_path / "run")
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    for changed in ({**result, key: None}, {other: value for other, value in result.items() if other != key}):
+        path.write_text(json.dumps(changed))
+        assert methods.main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+        assert capsys.readouterr().err == (f"ERROR: {path}: the training's result must have {key}: remove the file and "
+                                           f"repeat the command of the training, which measures again\n")
+
+
+def test_result_of_another_training_gets_one_line(runs, data, tmp_path, capsys):
+    folder = copied(runs / "plain-1", tmp_path / "run")
+    path = folder / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "code": {}}))
+    assert methods.main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {path}: must be of the training in best.pt, which has no spike times\n")
+
+
+@pytest.mark.parametrize(("recipe", "text"), [
+    (None, "must be of a recipe, which its provenance has not"),
+    ({"speed": 1}, "recipe of the provenance: recipe has no key 'speed', only ")])
+def test_checkpoint_without_a_recipe_of_this_revision_gets_one_line(runs, data, tmp_path, capsys, recipe, text):
+    folder = copied(runs / "plain-1", tmp_path / "run")
+    path = folder / "plain.safetensors"
+    checkpoint = Checkpoint.load(path)
+    made = {key: value for key, value in checkpoint.provenance.items() if key != "recipe"}
+    dataclasses.replace(checkpoint, provenance=made if recipe is None else {**made, "recipe": recipe}).save(path)
+    assert methods.main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ERROR: {path}: {text}")
+    assert error.count("\n") == 1
+
+
+def test_float_network_with_spike_times_is_a_row(runs, data, tmp_path):
+    path = tmp_path / "rough.json"
+    method = {"kind": "conversion-aware", "timesteps": 8, "tau": 2, "weights": "float"}
+    path.write_text(json.dumps({**BASE, "name": "rough", "weights": "float", "epochs": 1, "methods": [method]}))
+    assert train(["--recipe", str(path), "--data", str(data), "--unverified", "--quiet", "-o",
+                  str(tmp_path / "rough")]) == 0
+    row = methods.measure(tmp_path / "rough", data, verify=False)
+    assert (row["weights_kind"], row["timesteps"], row["accuracy"]) == ("float", 8, None)
+    assert "| rough | mnist, files that are not the official ones | " in methods.table([row])
+
+
 def test_comparisons_have_the_standard_error_of_the_difference():
     rows = [row_of("cifar10-ternary", seed, accuracy, 0.04) for seed, accuracy in ((1, 0.80), (2, 0.82), (3, 0.84))]
     rows += [row_of("cifar10-distilled", seed, accuracy, 0.03) for seed, accuracy in ((1, 0.85), (2, 0.85), (3, 0.85))]
     page = methods.table(rows)
     # Variance of the three: 4 %^2; of their mean: 4 / 3.
-    assert ("| cifar10-distilled, 3 seeds | cifar10-ternary, 3 seeds | +3.00 ± 1.15 % | -0.010 ± 0.000 "
+    assert ("| cifar10-distilled, 3 seeds | cifar10-ternary, 3 seeds | +3.00 ± 1.15 points | -0.010 ± 0.000 "
             "| +0.010 ± 0.000 |") in page
     assert "82.00 ± 1.15 %" in page
     assert "| indirect against" not in page
     single = methods.table([rows[0], rows[3]])
-    assert "| cifar10-distilled | cifar10-ternary | +5.00 % | -0.010 | +0.010 |" in single
+    assert "| cifar10-distilled | cifar10-ternary | +5.00 points | -0.010 | +0.010 |" in single

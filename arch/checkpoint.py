@@ -319,6 +319,8 @@ class Checkpoint:
         """Read and check ``path``; raises :exc:`CheckpointError` or :exc:`OSError`."""
         path = pathlib.Path(path)
         size = path.stat().st_size
+        if not path.is_file():
+            raise CheckpointError(f"{path}: must be a file, as the NAME.safetensors that a training leaves")
         if size > MAX_BYTES:
             raise CheckpointError(f"{path}: file must be at most {MAX_BYTES} bytes, not {size}")
         try:

@@ -48,7 +48,7 @@ __all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "
 VERSION = 1
 
 _FORMAT = container.Format(key="sterna_network", version=VERSION,
-                           stranger="not a Sterna network: the header names no version")
+                           stranger="not a network that python -m export writes: the header names no version of one")
 _INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point")
 _NEURON_KEYS = ("fraction", "reset", "leak_shift")
 #: Keys that are written only where a layer has them: files of plain chains stay as they are, byte for byte.

@@ -63,6 +63,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ExportError(f"--memory-width must be a positive multiple of 8, not {arguments.memory_width}")
     if (arguments.test_images is None) != (arguments.test_labels is None):
         raise ExportError("--test-images and --test-labels must be given together")
+    if pathlib.Path(arguments.output).is_dir():
+        raise ExportError(f"{arguments.output or '-o'}: output must be a file, not a folder")
     directory = pathlib.Path(arguments.output).resolve().parent
     if not directory.is_dir():
         raise ExportError(f"{arguments.output}: folder {directory} must exist")

@@ -216,6 +216,8 @@ def create_parser() -> argparse.ArgumentParser:
 def _export(arguments: argparse.Namespace, command: str) -> str:
     if arguments.verify_images < 1:
         raise ValueError(f"--verify-images must be 1 or more, not {arguments.verify_images}")
+    if arguments.output.is_dir():
+        raise ValueError(f"{arguments.output}: output must be a file, not a folder")
     if not arguments.output.resolve().parent.is_dir():
         raise ValueError(f"{arguments.output}: folder {arguments.output.resolve().parent} must exist")
     network = load_trained(arguments.run)

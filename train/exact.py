@@ -1,8 +1,9 @@
-"""The exact evaluation forward: what the integer reference, the RTL and the board reproduce spike for spike.
+"""The exact evaluation forward: what the integer reference and the RTL reproduce spike for spike.
 
 It runs on a checkpoint, not on a module: frozen codes -1, 0, +1, convolved in float32, where every sum is an exact
 integer (below 2^24), as are those over the windows of a pool; then ``u += g a + d`` and ``u >= theta`` in float64,
-without autocast. All accuracies that a training reports come from here.
+without autocast. The accuracies that a training reports of a network that is exported come from here. Leaky
+neurons are defined by their integers instead, and may differ from these in single spikes.
 """
 
 import dataclasses

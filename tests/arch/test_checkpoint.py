@@ -231,6 +231,12 @@ def test_missing_file_is_an_os_error(tmp_path):
         Checkpoint.load(tmp_path / "none.safetensors")
 
 
+def test_folder_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(tmp_path))}: must be a file, as the NAME.safetensors "
+                                              f"that a training leaves$"):
+        Checkpoint.load(tmp_path)
+
+
 def test_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     path = saved(tmp_path)
     size = path.stat().st_size

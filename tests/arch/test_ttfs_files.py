@@ -207,7 +207,8 @@ def test_malformed_files_have_one_line_errors(tmp_path, content, message):
 
 
 def test_files_of_the_two_kinds_of_network_are_told_apart():
-    with pytest.raises(NetworkError, match=r"^not a Sterna network: the header names no version$"):
+    text = r"^not a network that python -m export writes: the header names no version of one$"
+    with pytest.raises(NetworkError, match=text):
         files.loads(ttfs_files.dumps(make_network()))
 
 

@@ -333,6 +333,8 @@ def test_a_certified_layer_that_differs_is_an_error(checkpoint, tmp_path, capsys
     (["--test-images", IMAGES, "--test-labels", IMAGES],
      f"{IMAGES}: labels must be integers of shape (n), not uint8 of shape (100, 28, 28)"),
     (["-o", "/nowhere/net"], "/nowhere/net: folder /nowhere must exist"),
+    (["-o", "/tmp"], "/tmp: output must be a file, not a folder"),
+    (["-o", ""], "-o: output must be a file, not a folder"),
 ])
 def test_bad_input_is_one_line_and_writes_nothing(checkpoint, tmp_path, capsys, arguments, message):
     output = tmp_path / "net"

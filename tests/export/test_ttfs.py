@@ -328,6 +328,7 @@ def test_what_has_no_spike_times_gets_one_line(tmp_path, capsys):
             ([str(tmp_path / "none"), "-o", output], (f"{tmp_path}/none: must hold a finished training, with its "
                                                       f"result.json: train it first, to its end, into "
                                                       f"{tmp_path}/none")),
+            ([folder, "-o", str(tmp_path)], f"{tmp_path}: output must be a file, not a folder"),
             ([folder, "-o", f"{tmp_path}/no/out"], f"{tmp_path}/no/out: folder {tmp_path}/no must exist"),
             ([folder, "-o", output, "--verify-images", "0"], "--verify-images must be 1 or more, not 0")):
         assert ttfs.main(arguments) == 1

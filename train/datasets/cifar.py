@@ -84,16 +84,19 @@ class CifarDataset(PixelDataset):
         return splits[0], splits[1]
 
     def _unpacked_files(self, folder: pathlib.Path, verify: bool) -> dict[str, tuple[pathlib.Path, bytes]]:
-        """Return path and content of each file, or nothing where none is unpacked."""
+        """Return path and content of each file, or nothing where the archive is to be read."""
         names = (*self.train_files, *self.test_files)
         inside = folder / self.folder
         source = inside if any((inside / name).is_file() for name in names) else folder
         if not any((source / name).is_file() for name in names):
             return {}
+        missing = [name for name in names if not (source / name).is_file()]
+        if missing and (folder / self.archive).is_file():
+            return {}
         contents = {}
         for name in names:
             path = source / name
-            if not path.is_file():
+            if name in missing:
                 raise DataError(f"{source}: {name} of {self.name} is missing (get it with --download)")
             content = files.unpacked(path)
             if verify:
@@ -139,10 +142,11 @@ class CifarDataset(PixelDataset):
         return contents
 
     def download(self, folder: pathlib.Path) -> None:
-        """Fetch the archive unless it or an unpacked file is there. Raises :exc:`DataError`."""
+        """Fetch the archive unless it or all unpacked files are there. Raises :exc:`DataError`."""
         folder.mkdir(parents=True, exist_ok=True)
-        first = self.train_files[0]
-        if not any(path.is_file() for path in (folder / self.archive, folder / first, folder / self.folder / first)):
+        names = (*self.train_files, *self.test_files)
+        unpacked = any(all((place / name).is_file() for name in names) for place in (folder, folder / self.folder))
+        if not unpacked and not (folder / self.archive).is_file():
             files.fetch(self.url, folder / self.archive, lambda path: files.check_md5(path, self.archive_digest))
 
 

@@ -234,3 +234,8 @@ def test_download_fetches_the_archive_once_and_checks_it(tmp_path, monkeypatch):
     write(target)
     download(dataset, target)
     assert len(asked) == 2, "unpacked files are enough"
+
+    (target / "two.bin").unlink()
+    download(dataset, target)
+    assert len(asked) == 3, "a missing file comes with the archive"
+    check(*load(dataset, target))

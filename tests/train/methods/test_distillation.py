@@ -155,6 +155,8 @@ def test_teacher_of_other_frames_of_events_is_refused(teacher, tmp_path):
             f"events$")
     with pytest.raises(MethodError, match=text):
         Distillation._check(folder, teacher, student)
+    teacher.architecture["input"]["encoding"] = "pixels"
+    Distillation._check(folder, teacher, build({**ARCHITECTURE, "timesteps": 6}))
 
 
 def test_missing_teacher_is_named(tmp_path):

@@ -193,7 +193,7 @@ def _find_maxima(network: SpikingNetwork, images: Tensor, percentiles: Sequence[
     return maxima
 
 
-def check_convertible(architecture: Mapping[str, Any]) -> None:
+def _check_convertible(architecture: Mapping[str, Any]) -> None:
     """Raise :exc:`MethodError` if spikes of the architecture's neurons cannot stand for the activations of an ANN."""
     for layer in architecture["layers"]:
         if layer["kind"] in ("or-pool", "readout"):
@@ -209,7 +209,7 @@ def check_convertible(architecture: Mapping[str, Any]) -> None:
 def _balancing(architecture: Mapping[str, Any], maxima: Mapping[str, float]) -> Iterator[tuple[str, float,
                                                                                               float | None]]:
     """Give the factors of each layer's weights and of its threshold, None of the readout's; raises MethodError."""
-    check_convertible(architecture)
+    _check_convertible(architecture)
     incoming = 1.0
     for layer in architecture["layers"]:
         if layer["kind"] == "or-pool":
@@ -444,7 +444,7 @@ class Conversion(Method):
         """Turn the network into an ANN with weights of this method."""
         check_calibration(self.kind, self.calibration_images, training)
         architecture = training.recipe.architecture
-        check_convertible(architecture)
+        _check_convertible(architecture)
         if architecture["input"]["encoding"] == "events" and self.timesteps not in (None, architecture["timesteps"]):
             raise MethodError(f"{self.kind} timesteps must be the architecture's {architecture['timesteps']} or null, "
                               f"not {self.timesteps}: that is how many frames of events there are")

@@ -591,7 +591,7 @@ class Training:
         os.environ.setdefault("MPLBACKEND", "Agg")
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(12, 3.5), layout="constrained")
+        figure = Figure(figsize=(13, 3.5), layout="constrained")
         loss, accuracy, rate = figure.subplots(1, 3)
         epochs = [entry["epoch"] for entry in self.history]
         loss.semilogy(epochs, [entry["loss"] for entry in self.history])
@@ -609,7 +609,8 @@ class Training:
                                 strict=True):
             rate.plot(epochs, [100 * value for value in column], label=name)
         rate.set_title("firing rate, %")
-        rate.legend()
+        # Outside: there are as many curves as layers.
+        rate.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
         for axes in (loss, accuracy, rate):
             axes.set_xlabel("epoch")
             axes.grid(alpha=0.3)

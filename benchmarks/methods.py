@@ -324,9 +324,9 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
     weights = sum(part.weight.numel() for part in parts)
     packed = weights * converted.code.bits / 8 + sum(8 * converted.code.timesteps * len(part.weight)
                                                      for part in parts[:-1])
-    kind = next(method for method in recipe.methods if method["kind"] == ConversionAware.kind)
+    options = next(method for method in recipe.methods if method["kind"] == ConversionAware.kind)
     return {**_facts(folder, result, recipe, {}, verify=verify),
-            "weights_kind": f"{kind.get('weights', ConversionAware.weights)} ({converted.code.bits} bits)",
+            "weights_kind": f"{options.get('weights', ConversionAware.weights)} ({converted.code.bits} bits)",
             "timesteps": converted.code.timesteps, "weights": weights, "compression": 4 * weights / packed,
             "network_sha256": ttfs_files.digest(converted), "exact": converted.metadata["exact"], "accuracy": accuracy,
             "test_images": len(labels), **_sureness(summed, labels, scale), "firing_rate": spikes / places,

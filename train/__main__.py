@@ -112,14 +112,13 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
                                         "torch": torch.__version__, "threads": torch.get_num_threads(),
                                         "processes": distributed.processes()})
         training.resume()
-        if distributed.rank() and arguments.dry_run:
+        if not arguments.dry_run:
+            training.run()
+        if distributed.rank():
             return {}
         if arguments.dry_run:
             return {"recipe": recipe.to_json(), "output": str(folder), "training_images": len(learned),
                     "validation_images": len(validation), "test_images": len(test)}
-        training.run()
-        if distributed.rank():
-            return {}
         result = training.finish(test)
     try:
         training.draw_curves()

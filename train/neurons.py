@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from arch.network import Reset
 from train import compilation
 
-__all__ = ["PIF", "SURROGATES", "SURROGATE_GAIN", "Mode", "fire", "pif", "propagate", "propagate_rate",
-           "quantised_rate", "rate", "surrogate"]
+__all__ = ["INITIAL_MEMBRANE", "PIF", "SURROGATES", "SURROGATE_GAIN", "Mode", "fire", "pif", "propagate",
+           "propagate_rate", "quantised_rate", "rate", "surrogate"]
 
+#: Membrane before the first timestep unless it is given, in units of the threshold: rates are rounded (QCFS).
+INITIAL_MEMBRANE = 0.5
 #: Height of the triangular surrogate at the threshold (TSNN's 0.3 x 2).
 SURROGATE_GAIN = 0.6
 
@@ -86,7 +88,7 @@ class _Rate(torch.autograd.Function):
         return *_rate_kernels(ctx.compiled)[1](gradients[0], *ctx.saved_tensors), None, None, None, None
 
 
-def rate(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5,
+def rate(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = INITIAL_MEMBRANE,
          rate_dtype: torch.dtype | None = None, compiled: bool = False) -> Tensor:
     """Share of timesteps with a spike of neurons with soft reset under a constant current.
 
@@ -181,9 +183,9 @@ def _keep(leak_shift: int | None) -> float:
     return 1.0 if leak_shift is None else 1 - 2.0**-leak_shift
 
 
-def pif(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = 0.5, reset: Reset = Reset.SUBTRACT,
-        leak_shift: int | None = None, shape: str = "triangle", spike_dtype: torch.dtype | None = None,
-        compiled: bool = False) -> Tensor:
+def pif(current: Tensor, theta: Tensor, *, timesteps: int, initial: float = INITIAL_MEMBRANE,
+        reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None, shape: str = "triangle",
+        spike_dtype: torch.dtype | None = None, compiled: bool = False) -> Tensor:
     """Run PIF neurons over ``timesteps`` and return their spikes.
 
     ``u[t] = v[t-1] + current[t]``; spike if ``u[t] >= theta``; then ``v[t] = u[t] - theta`` (``Reset.SUBTRACT``) or 0
@@ -245,8 +247,9 @@ class PIF(nn.Module):
     #: Smallest threshold that :meth:`clamp` leaves.
     MIN_THETA = 0.05
 
-    def __init__(self, timesteps: int, *, channels: int | None = None, theta: float = 1.0, initial: float = 0.5,
-                 reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None) -> None:
+    def __init__(self, timesteps: int, *, channels: int | None = None, theta: float = 1.0,
+                 initial: float = INITIAL_MEMBRANE, reset: Reset = Reset.SUBTRACT,
+                 leak_shift: int | None = None) -> None:
         super().__init__()
         if not math.isfinite(theta) or theta < self.MIN_THETA:
             raise ValueError(f"theta must be at least {self.MIN_THETA}, not {theta!r}")

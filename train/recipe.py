@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +11,13 @@ from arch.checkpoint import CheckpointError, layer_shapes
 from train.augmentation import Augmentation
 from train.datasets import DATASETS, Framing, Slicing
 from train.methods import make_methods
-from train.methods.method import MethodError
+from train.methods.method import MethodError, check_integer, check_number
+from train.neurons import INITIAL_MEMBRANE
 from train.quantisers import QUANTISERS
 
-__all__ = ["ARCHITECTURES", "FOLDER", "INITIAL_MEMBRANE", "Recipe", "RecipeError", "load_architecture", "load_recipe",
+__all__ = ["ARCHITECTURES", "FOLDER", "Recipe", "RecipeError", "load_architecture", "load_recipe",
            "shipped_architectures", "shipped_recipes"]
 
-#: Membrane before the first timestep that a recipe has unless it says otherwise, in units of the threshold.
-INITIAL_MEMBRANE = 0.5
 #: A name of a recipe, which is also that of files and folders.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Folder of the shipped recipes.
@@ -92,19 +90,16 @@ class Recipe:
                                   f"digit, not {value!r}")
         if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
             raise RecipeError(f"dataset must be {' or '.join(DATASETS)}, not {self.dataset!r}")
-        for name, low in (("epochs", 1), ("batch_size", 2), ("plain_epochs", 0), ("validation_images", 1),
-                          ("calibration_images", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise RecipeError(f"{name} must be an integer from {low}, not {value!r}")
+        try:
+            for name, low in (("epochs", 1), ("batch_size", 2), ("plain_epochs", 0), ("validation_images", 1),
+                              ("calibration_images", 0), ("seed", 0)):
+                check_integer(name, getattr(self, name), low)
+            for name in ("learning_rate", "warmup_epochs", "weight_decay", "label_smoothing", "initial_membrane"):
+                check_number(name, getattr(self, name), 0)
+        except MethodError as error:
+            raise RecipeError(str(error)) from None
         if self.seed >= 2**63:
             raise RecipeError(f"seed must be below 2^63, not {self.seed}")
-        for name in ("learning_rate", "warmup_epochs", "weight_decay", "label_smoothing", "initial_membrane"):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            # An integer may be too large for a float.
-            if not number or not 0 <= value <= sys.float_info.max:
-                raise RecipeError(f"{name} must be a number from 0, not {value!r}")
         if self.initial_membrane > 1:
             raise RecipeError(f"initial_membrane must be at most 1, not {self.initial_membrane!r}")
         if self.label_smoothing >= 1:

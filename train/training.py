@@ -34,7 +34,7 @@ from train.methods.cat_network import CatNetwork
 from train.methods.method import Batch, Method, MethodError
 from train.network import SpikingNetwork, build
 from train.quantisers import make_quantiser
-from train.recipe import INITIAL_MEMBRANE, Recipe
+from train.recipe import Recipe
 
 __all__ = ["Training", "TrainingError", "load_trained", "load_trained_recipe", "load_weights", "write_atomically"]
 
@@ -230,9 +230,6 @@ class Training:
             if method.needs_spiking_network and not isinstance(self.network, SpikingNetwork):
                 raise MethodError(f"{method.kind} must have a spiking network, not one of spike times: leave it or "
                                   f"conversion-aware out of the recipe")
-        if not isinstance(self.network, SpikingNetwork) and self.recipe.initial_membrane != INITIAL_MEMBRANE:
-            raise MethodError("initial_membrane must be left out of a recipe with conversion-aware: its membranes "
-                              "start at 0")
         if self.recipe.start is not None:
             load_weights(self.network, self.folder.parent / self.recipe.start)
         self._parallel: torch.nn.Module = self.network
@@ -520,9 +517,10 @@ class Training:
         best = _read_best(self.folder)
         if best["recipe"].to_json() != self.recipe.to_json():
             raise TrainingError(f"{self.trained_path}: must be of this training: give another folder with -o")
-        result: dict[str, Any] = {"recipe": self.recipe.name, "epochs": self.recipe.epochs, "epoch": best["epoch"],
-                  "validation_images": len(self.validation), "test_images": len(test),
-                  "train_seconds": round(sum(entry["seconds"] for entry in self.history), 1)}
+        result: dict[str, Any] = {
+            "recipe": self.recipe.name, "epochs": self.recipe.epochs, "epoch": best["epoch"],
+            "validation_images": len(self.validation), "test_images": len(test),
+            "train_seconds": round(sum(entry["seconds"] for entry in self.history), 1)}
         spiking = self.history[-1]["exportable"]
         converted = None
         if not spiking:
@@ -550,9 +548,8 @@ class Training:
         remedy = "remove it, and the same command measures again what the epochs left"
         try:
             result = json.loads(self.result_path.read_text())
-            named = [*([] if "test_accuracy" not in result else ["validation_accuracy", "test_accuracy"]),
-                     *([] if "test_accuracy" in result else ["float_validation_accuracy", "float_test_accuracy"])]
-            for key in ("epoch", "epochs", "test_images", *named):
+            kind = "" if "test_accuracy" in result else "float_"
+            for key in ("epoch", "epochs", "test_images", f"{kind}validation_accuracy", f"{kind}test_accuracy"):
                 float(result[key])
         except (ValueError, TypeError, KeyError) as error:
             raise TrainingError(f"{self.result_path}: result cannot be read: {error}: {remedy}") from None

@@ -132,12 +132,16 @@ def test_images_run_on_the_rtl_where_the_network_fits(runs, data):
     assert f"does not fit: {row['rtl_limit']}" in methods.table([row])
 
 
-def test_an_integer_network_that_is_another_one_is_refused(runs, data, tmp_path):
-    folder = tmp_path / "run"
+def copied(source, folder):
     folder.mkdir()
-    for path in (runs / "plain-1").iterdir():
+    for path in source.iterdir():
         if path.is_file():
             (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_an_integer_network_that_is_another_one_is_refused(runs, data, tmp_path):
+    folder = copied(runs / "plain-1", tmp_path / "run")
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps({**result, "test_accuracy": result["test_accuracy"] - 1 / 60}))
     with pytest.raises(methods.BenchmarkError, match=r"though every channel is certified exact$"):
@@ -193,11 +197,7 @@ def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, c
 
 
 def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
-    folder = tmp_path / "constrained-1"
-    folder.mkdir()
-    for path in (runs / "constrained-1").iterdir():
-        if path.is_file():
-            (folder / path.name).write_bytes(path.read_bytes())
+    folder = copied(runs / "constrained-1", tmp_path / "constrained-1")
     with pytest.raises(methods.BenchmarkError, match=r"float-1/result.json: the result of the training float-1 is "):
         methods.measure(folder, data, verify=False)
 
@@ -256,14 +256,6 @@ def test_command_names_epochs_that_are_not_the_recipes():
 def test_rtl_images_below_none_are_refused(runs, data, capsys):
     assert methods.main(["measure", str(runs / "plain-1"), "--data", str(data), "--unverified", "--rtl", "-1"]) == 1
     assert capsys.readouterr().err == "ERROR: --rtl must be 0 or more, not -1\n"
-
-
-def copied(source, folder):
-    folder.mkdir()
-    for path in source.iterdir():
-        if path.is_file():
-            (folder / path.name).write_bytes(path.read_bytes())
-    return folder
 
 
 @pytest.mark.parametrize(("name", "key"), [

@@ -304,21 +304,23 @@ def test_broken_result_is_named_and_measured_again(tmp_path, content):
     assert run.finish(made(20, 3)) == result
 
 
-@pytest.mark.parametrize(("name", "missing"), [("tiny.safetensors", "is missing beside result.json"),
-                                               ("best.pt", "must hold")])
-def test_finished_training_that_lost_a_file_is_named(tmp_path, name, missing):
-    finished(tmp_path, epochs=1)
-    (tmp_path / name).unlink()
+def test_finished_training_that_lost_its_checkpoint_is_named(tmp_path):
+    finished(tmp_path, epochs=1).best_path.unlink()
     run = training(tmp_path, epochs=1)
     run.resume()
-    if name == "best.pt":
-        # What the result says is still true.
-        assert run.finish(made(20, 3))["epoch"] == 1
-        with pytest.raises(TrainingError, match=f"^{tmp_path}/best.pt: best network is missing: train again, into "):
-            load_trained(tmp_path)
-        return
-    with pytest.raises(TrainingError, match=f"^{tmp_path}/{name}: {missing}: give another folder with -o$"):
+    text = f"^{tmp_path}/tiny.safetensors: is missing beside result.json: give another folder with -o$"
+    with pytest.raises(TrainingError, match=text):
         run.finish(made(20, 3))
+
+
+def test_finished_training_that_lost_its_best_network_starts_no_other(tmp_path):
+    finished(tmp_path, epochs=1).trained_path.unlink()
+    run = training(tmp_path, epochs=1)
+    run.resume()
+    # What the result says is still true.
+    assert run.finish(made(20, 3))["epoch"] == 1
+    with pytest.raises(TrainingError, match=f"^{tmp_path}/best.pt: best network is missing: train again, into "):
+        load_trained(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["tiny.safetensors", "best.pt"])

@@ -12,6 +12,7 @@ from arch.checkpoint import CheckpointError
 from train.methods import cat_network
 from train.methods.cat_network import CatNetwork, build_cat_network
 from train.methods.method import Method, MethodError, check_integer
+from train.neurons import INITIAL_MEMBRANE
 
 if TYPE_CHECKING:
     from train.datasets import Split
@@ -43,7 +44,8 @@ class ConversionAware(Method):
     Raises
     ------
     MethodError
-        An option is wrong; in :meth:`begin`: the recipe has no epochs left for spike times.
+        An option is wrong; in :meth:`begin`: the recipe has no epochs left for spike times, or chooses how membranes
+        start.
     """
 
     kind: ClassVar[str] = "conversion-aware"
@@ -81,6 +83,9 @@ class ConversionAware(Method):
         if self.relu_epochs + self.clip_epochs >= training.recipe.epochs:
             raise MethodError(f"relu_epochs and clip_epochs of conversion-aware must be below the recipe's "
                               f"{training.recipe.epochs} epochs together, not {self.relu_epochs + self.clip_epochs}")
+        if training.recipe.initial_membrane != INITIAL_MEMBRANE:
+            raise MethodError("initial_membrane must be left out of a recipe with conversion-aware: its membranes "
+                              "start at 0")
         self._network = training.network
 
     def begin_epoch(self, epoch: int) -> None:

@@ -414,12 +414,12 @@ def test_float_network_is_not_converted(tmp_path):
 @pytest.mark.parametrize(("place", "change", "text"), [
     (0, {"reset": "zero"}, "conv1 must subtract its threshold and not leak to be converted: "),
     (0, {"leak_shift": 2}, "conv1 must subtract its threshold and not leak to be converted: "),
-    (2, {"shortcut": "conv1", "channels": 5}, "conv2 must not add the spikes of conv1 to be converted: "),
+    (1, {"shortcut": "conv1", "channels": 5}, "conv2 must not add the spikes of conv1 to be converted: "),
 ])
 def test_what_cannot_be_converted_is_refused_before_the_training(place, change, text):
     described = copy.deepcopy(dict(ann().architecture))
     layers = [layer for layer in described["layers"] if layer["kind"] == "convolution"]
-    layers[place // 2] |= change
+    layers[place] |= change
     recipe = types.SimpleNamespace(architecture=described)
     with pytest.raises(MethodError, match=f"^{text}"):
         Conversion(calibration_images=10).begin(types.SimpleNamespace(network=ann(), train=made(10, 1), recipe=recipe))

@@ -58,7 +58,8 @@ import safetensors
 import safetensors.numpy
 
 from arch import network
-from arch.files import write_atomically
+from support.errors import InputError
+from support.files import write_atomically
 
 __all__ = ["VERSION", "Checkpoint", "CheckpointError", "layer_shapes", "shortcut_sources", "weighted_layers"]
 
@@ -80,7 +81,7 @@ _OPTIONAL_KEYS = {"convolution": ("pool", "shortcut"), "or-pool": ("name",), "fu
 _PER_CHANNEL = ("gamma", "beta", "mean", "variance")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint is malformed, incomplete or of another version. The message is one line."""
 
 

@@ -1,9 +1,9 @@
 """The container of a network's file: a canonical safetensors file with a versioned JSON header and its own hashes.
 
-What the formats of :mod:`arch.files` and :mod:`arch.ttfs_files` share; ``docs/formats.md`` shows the bytes of one. The
-layout is that of safetensors: 8 bytes, the length of the header (unsigned, little-endian); the header, a JSON object;
-then the tensors, each of one dimension, back to back. The header names the tensors and, in ``__metadata__``, holds five
-strings:
+What the formats of :mod:`arch.network_file` and :mod:`arch.ttfs.network_file` share; ``docs/formats.md`` shows the
+bytes of one. The layout is that of safetensors: 8 bytes, the length of the header (unsigned, little-endian); the
+header, a JSON object; then the tensors, each of one dimension, back to back. The header names the tensors and, in
+``__metadata__``, holds five strings:
 
 ===================  ===============================================================================================
 :attr:`Format.key`   version of the format

@@ -51,6 +51,8 @@ import dataclasses
 import enum
 from typing import Self
 
+from support.errors import InputError
+
 __all__ = [
     "BAUD_RATES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC", "MAX_PAYLOAD_BYTES",
     "RESULT_HEADER_WORDS", "SYNC", "TIMEOUT_BITS", "VERSION", "Command", "ErrorCode", "Frame", "FrameReader", "Info",
@@ -80,7 +82,7 @@ CRC_POLYNOMIAL = 0x8408
 CRC_INIT = 0xFFFF
 
 
-class LinkError(ValueError):
+class LinkError(InputError):
     """Bytes do not follow the protocol."""
 
 

@@ -14,7 +14,7 @@ Two things leave the plain chain. A layer with a ``shortcut`` sees the sum of it
 earlier layer, values 0 to 2; the sum is an input, never a map of its own. A convolution with a ``pool`` gives its
 neurons the currents summed over windows.
 
-Limits, checks and shapes of maps are those of :mod:`arch.ttfs` too, so each is a function of its own.
+Limits, checks and shapes of maps are those of :mod:`arch.ttfs.network` too, so each is a function of its own.
 """
 
 import dataclasses
@@ -26,6 +26,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+
+from support.errors import InputError
 
 __all__ = [
     "MAX_CHANNELS",
@@ -91,7 +93,7 @@ Weights = npt.NDArray[np.int8]
 Constants = npt.NDArray[np.int64]
 
 
-class NetworkError(ValueError):
+class NetworkError(InputError):
     """A network is malformed, or its parts do not fit together."""
 
 

@@ -20,22 +20,26 @@ from typing import Any
 
 import numpy as np
 
-from arch import files, ttfs_files
+from arch import network_file
 from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Network, NetworkError, OrPool
-from arch.provenance import revision
-from export import steps, ttfs
+from arch.ttfs import network_file as ttfs_network_file
+from export import steps
 from export.certificate import RealValueError
 from export.folding import fold
+from export.ttfs import conversion as ttfs
 from sim import latency
 from sim.reference import Reference, classify
-from sim.ttfs import Reference as TtfsReference
+from sim.ttfs.reference import Reference as TtfsReference
+from support.errors import InputError
+from support.files import write_atomically
+from support.provenance import revision
 from train import datasets, exact, metrics
-from train.methods.cat_network import CatNetwork
 from train.methods.conversion_aware import ConversionAware
 from train.methods.method import MethodError
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
 from train.training import TrainingError, load_trained, load_trained_recipe
+from train.ttfs.network import CatNetwork
 
 __all__ = ["BenchmarkError", "create_parser", "main", "measure", "table"]
 
@@ -100,7 +104,7 @@ COMPARISONS = (
 )
 
 
-class BenchmarkError(ValueError):
+class BenchmarkError(InputError):
     """A folder cannot be measured or a page not be made. The message is one line."""
 
 
@@ -183,7 +187,7 @@ def _on_rtl(network: Network, images: np.ndarray) -> dict[str, Any]:
     if not len(images):
         return {}
     # Needs Verilator and Amaranth.
-    from gateware.config import ConfigError
+    from gateware.engine.configuration import ConfigError
     from sim.engines import ReferenceEngine, first_difference
     from sim.rtl import RtlEngine
 
@@ -297,7 +301,7 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
     if not isinstance(network, CatNetwork):
         raise BenchmarkError(f"{folder / 'result.json'}: must be of the training in best.pt, which has no spike times")
     converted = ttfs.convert(network, {"name": result["recipe"]})
-    ttfs_files.save(converted, folder / "network.safetensors")
+    ttfs_network_file.save(converted, folder / "network.safetensors")
     recipe = load_trained_recipe(folder)
     _, test = _splits(recipe, data, verify)
     images, labels = test.images.numpy(), test.labels.numpy()
@@ -328,7 +332,8 @@ def _measure_ttfs(folder: pathlib.Path, data: pathlib.Path, result: Mapping[str,
     return {**_facts(folder, result, recipe, {}, verify=verify),
             "weights_kind": f"{options.get('weights', ConversionAware.weights)} ({converted.code.bits} bits)",
             "timesteps": converted.code.timesteps, "weights": weights, "compression": 4 * weights / packed,
-            "network_sha256": ttfs_files.digest(converted), "exact": converted.metadata["exact"], "accuracy": accuracy,
+            "network_sha256": ttfs_network_file.digest(converted), "exact": converted.metadata["exact"],
+            "accuracy": accuracy,
             "test_images": len(labels), **_sureness(summed, labels, scale), "firing_rate": spikes / places,
             "identical_values": sum(identity.places), "event_operations": None, "dense_operations": None}
 
@@ -361,7 +366,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         measured = _measure_spiking(folder, data, result, verify, rtl_images)
     else:
         measured = _describe_float(folder, result, verify)
-    files.write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
+    write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
     return measured
 
 
@@ -377,7 +382,7 @@ def _measure_spiking(folder: pathlib.Path, data: pathlib.Path, result: Mapping[s
     except RecipeError as error:
         raise BenchmarkError(f"{path}: recipe of the provenance: {error}") from None
     network, rows = _export(checkpoint, result["recipe"])
-    files.save(network, folder / "network.safetensors")
+    network_file.save(network, folder / "network.safetensors")
     validation, test = _splits(recipe, data, verify)
     images, labels = test.images.numpy(), test.labels.numpy()
     if recipe.architecture["input"]["encoding"] == "events":
@@ -393,7 +398,7 @@ def _measure_spiking(folder: pathlib.Path, data: pathlib.Path, result: Mapping[s
     return {
         **_facts(folder, result, recipe, checkpoint.provenance, verify=verify),
         "weights_kind": _weights_kind(network, checkpoint),
-        "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": files.digest(network),
+        "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": network_file.digest(network),
         "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
         "exact": certified, "accuracy": accuracy, "test_images": len(labels),
         **_sureness(scores, labels, float(checkpoint.tensors["readout.alpha"])),
@@ -639,7 +644,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not found:
                 raise BenchmarkError(f"{arguments.runs}: must hold folders with a benchmark.json: measure them first")
             page = table([_read_measurement(path) for path in found])
-            files.write_atomically(arguments.output, page.encode())
+            write_atomically(arguments.output, page.encode())
             sys.stdout.write(f"{arguments.output}: {len(found)} measurements\n")
     except (BenchmarkError, CheckpointError, datasets.DataError, steps.ExportError, MethodError, NetworkError,
             RealValueError, RecipeError, TrainingError, OSError) as error:

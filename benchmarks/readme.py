@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from arch.files import write_atomically
+from support.files import write_atomically
 
 __all__ = ["main"]
 

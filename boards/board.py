@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 from arch.link import BAUD_RATES
+from support.errors import InputError
 
 __all__ = ["Board", "BoardError"]
 
 
-class BoardError(ValueError):
+class BoardError(InputError):
     """A board cannot do what is asked of it."""
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from arch import files, provenance
+from arch import network_file
 from arch.checkpoint import Checkpoint, CheckpointError
+from arch.images import ImageError, load_images, load_labels
 from arch.network import MAX_FRACTION, Network, NetworkError, OrPool
 from export import steps
 from export.certificate import RealValueError
@@ -20,7 +21,8 @@ from export.folding import fold
 from export.memories import write_memories
 from export.steps import ExportError, LayerReport, Verification
 from sim.generate import random_images
-from sim.images import ImageError, load_images, load_labels
+from support import provenance
+from support.files import write_atomically
 
 __all__ = ["create_parser", "export", "format_table", "main"]
 
@@ -100,7 +102,7 @@ def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     if arguments.test_images is not None:
         network = _with_accuracy(network, arguments, command)
     content = steps.pack(network)
-    logger.info("pack: %d bytes, sha256 %s", len(content), files.digest(network))
+    logger.info("pack: %d bytes, sha256 %s", len(content), network_file.digest(network))
 
     if arguments.calibration is None:
         images, sample = random_images(network, np.random.default_rng(0), 32), "noise"
@@ -118,15 +120,15 @@ def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
 
     written: list[str] = []
     if not arguments.dry_run:
-        files.write_atomically(arguments.output, content)
-        if files.digest(files.load(arguments.output)) != files.digest(network):
+        write_atomically(arguments.output, content)
+        if network_file.digest(network_file.load(arguments.output)) != network_file.digest(network):
             raise ExportError(f"{arguments.output}: must read back as it was written")
         written.append(arguments.output)
         if arguments.memories is not None:
             names = write_memories(network, arguments.memories, word_bytes=arguments.memory_width // 8)
             written += [str(pathlib.Path(arguments.memories, name)) for name in names]
     return {
-        "network_sha256": files.digest(network), "bytes": len(content), "written": written,
+        "network_sha256": network_file.digest(network), "bytes": len(content), "written": written,
         "metadata": dict(network.metadata), "layers": [dataclasses.asdict(row) for row in rows],
         "verified_images": len(images), "verified_on": sample,
     }

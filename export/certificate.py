@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.network import MAX_CONSTANT, Neurons, Reset
+from support.errors import InputError
 
 __all__ = ["BITS", "Bound", "RealNeuron", "RealValueError", "certify", "integer_bounds", "real_bounds", "round_leaky",
            "solve"]
@@ -40,7 +41,7 @@ _RADIUS = 3
 _MAX_FIXED = 256
 
 
-class RealValueError(ValueError):
+class RealValueError(InputError):
     """A bound cannot be decided: the enclosure of the square root is too wide."""
 
 

@@ -17,8 +17,8 @@ import pathlib
 import numpy as np
 
 from arch import ternary
-from arch.files import write_atomically
 from arch.network import Network, OrPool, Readout
+from support.files import write_atomically
 
 __all__ = ["CONSTANT_BYTES", "memory_images", "write_memories"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch import files, widths
+from arch import network_file, widths
 from arch.checkpoint import Checkpoint, shortcut_sources
 from arch.network import (
     Convolution,
@@ -24,6 +24,7 @@ from export.certificate import round_leaky
 from export.evaluation import layer_spikes
 from export.folding import FoldedLayer, fold_input
 from sim.reference import Reference
+from support.errors import InputError
 
 __all__ = ["CertifiedLayer", "ExportError", "LayerReport", "Verification", "accuracy", "assemble", "certify",
            "pack", "size", "ternarise", "verify"]
@@ -32,7 +33,7 @@ __all__ = ["CertifiedLayer", "ExportError", "LayerReport", "Verification", "accu
 _BATCH = 100
 
 
-class ExportError(ValueError):
+class ExportError(InputError):
     """A checkpoint cannot be exported. The message is one line."""
 
 
@@ -160,7 +161,7 @@ def size(network: Network, certified: list[CertifiedLayer]) -> list[LayerReport]
 
 def pack(network: Network) -> bytes:
     """Return the content of the network file."""
-    return files.dumps(network)
+    return network_file.dumps(network)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,7 +183,7 @@ def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> 
     Each layer of the real-valued network sees the reference's spikes of the layers before it, so a mismatch is counted
     in the layer where it arises; without any, all layers are equal from end to end.
     """
-    network = files.loads(content)
+    network = network_file.loads(content)
     reference = Reference(network)
     pixels = network.input.encoding is Encoding.PIXELS
     sources = shortcut_sources(checkpoint.architecture)

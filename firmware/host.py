@@ -32,6 +32,7 @@ from arch.link import (
     Result,
 )
 from firmware.images import ImageError, read_image
+from support.errors import InputError
 
 __all__ = ["DeviceError", "Link", "PipeTransport", "SerialTransport", "Transport", "create_parser", "main", "open_port"]
 
@@ -41,7 +42,7 @@ EXIT_OK, EXIT_INPUT = 0, 1
 _WINDOW = 2
 
 
-class DeviceError(Exception):
+class DeviceError(InputError):
     """The device does not answer, or not as it should."""
 
 

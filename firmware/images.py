@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from arch.link import Info, InputEncoding
+from support.errors import InputError
 
 __all__ = ["ImageError", "read_image"]
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """A file does not hold an image for this device."""
 
 

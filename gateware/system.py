@@ -6,14 +6,14 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from arch import files
+from arch import network_file
 from arch.link import INFO_BYTES, Info, InputEncoding
 from arch.network import Encoding
-from gateware.accelerator import Accelerator
-from gateware.host_link import HostLink
-from gateware.mapper import Plan
-from gateware.readout import HEADER_WORDS
-from gateware.spike_memory import MemoryKind
+from gateware.engine.accelerator import Accelerator
+from gateware.engine.readout import HEADER_WORDS
+from gateware.engine.spike_memory import MemoryKind
+from gateware.link.host_link import HostLink
+from gateware.mapper.mapping import Plan
 
 __all__ = ["System", "info_of"]
 
@@ -28,18 +28,19 @@ def info_of(plan: Plan, *, clock_hz: float) -> Info:
     return Info(
         lanes=config.lanes, width=config.width, timesteps=config.timesteps, encoding=encoding,
         channels=network.input.channels, image_height=network.input.height, image_width=network.input.width,
-        classes=network.classes, clock_khz=round(clock_hz / 1000), digest=bytes.fromhex(files.digest(network))[:8])
+        classes=network.classes, clock_khz=round(clock_hz / 1000),
+        digest=bytes.fromhex(network_file.digest(network))[:8])
 
 
 class System(wiring.Component):
     """Classifies the images that a host sends (:mod:`arch.link`).
 
-    Throughput and latency: those of :class:`gateware.accelerator.Accelerator`, and a byte per 10 * ``divisor``
+    Throughput and latency: those of :class:`gateware.engine.accelerator.Accelerator`, and a byte per 10 * ``divisor``
     clocks on the line. Reset: see there.
 
     Parameters
     ----------
-    plan : :class:`gateware.mapper.Plan`
+    plan : :class:`gateware.mapper.mapping.Plan`
         Circuit and network.
     divisor : :class:`int`
         Clocks per bit of the line, at least 4.

@@ -7,8 +7,8 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
 from boards.board import Board, BoardError
-from gateware.mapper import Plan
-from gateware.spike_memory import MemoryKind
+from gateware.engine.spike_memory import MemoryKind
+from gateware.mapper.mapping import Plan
 from gateware.system import System
 
 __all__ = ["PllSettings", "Top", "pll_settings"]
@@ -60,7 +60,7 @@ class Top(Elaboratable):
 
     Parameters
     ----------
-    plan : :class:`gateware.mapper.Plan`
+    plan : :class:`gateware.mapper.mapping.Plan`
     board : :class:`boards.Board`
     clock_hz : :class:`float`
     baud : :class:`int`

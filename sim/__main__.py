@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch import files, provenance
+from arch import network_file
+from arch.images import ImageError, load_images, load_labels
 from arch.network import Network, NetworkError
 from sim.engines import Difference, Engine, EngineResult, ReferenceEngine, first_difference, timed
-from sim.images import ImageError, load_images, load_labels
+from support import provenance
 
 __all__ = ["create_parser", "main", "simulate"]
 
@@ -62,7 +63,7 @@ def simulate(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the engines and return the report; raises what :func:`main` maps to exit codes."""
     if arguments.first is not None and arguments.first < 1:
         raise ImageError(f"--first must be 1 or more, not {arguments.first}")
-    network = files.load(arguments.network)
+    network = network_file.load(arguments.network)
     images = load_images(arguments.images, network, first=arguments.first)
     labels = None
     if arguments.labels is not None:
@@ -88,7 +89,7 @@ def _report(arguments: argparse.Namespace, network: Network, labels: npt.NDArray
     result = results[-1]
     report: dict[str, Any] = {
         "network": arguments.network,
-        "network_sha256": files.digest(network),
+        "network_sha256": network_file.digest(network),
         "images": len(result.classes),
         "engines": list(speeds),
         "classes": result.classes.tolist(),

@@ -11,16 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from amaranth.back import verilog
 
+from arch.images import image_bytes
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from arch.network import Network, Readout
 from boards import BOARDS
-from gateware.config import EngineConfig
-from gateware.mapper import Plan, map_network, plan_for_board
+from gateware.engine.configuration import EngineConfig
+from gateware.mapper.mapping import Plan, map_network, plan_for_board
 from gateware.system import System, info_of
-from gateware.toolchain import amaranth_tools
 from sim.engines import EngineResult
-from sim.twins import image_bytes, read_map
+from sim.spike_maps import read_map
 from sim.verilated import Verilated
+from support.errors import ToolchainError
+from support.tools import amaranth_tools
 
 __all__ = ["DIVISOR", "RtlEngine", "RtlError"]
 
@@ -34,7 +36,7 @@ CLOCK_HZ = 48e6
 REPLY_CLOCKS = 200_000
 
 
-class RtlError(Exception):
+class RtlError(ToolchainError):
     """The simulated circuit did not answer as the protocol says."""
 
 
@@ -61,7 +63,7 @@ class RtlEngine:
 
     Raises
     ------
-    :exc:`gateware.config.ConfigError`
+    :exc:`gateware.engine.configuration.ConfigError`
         If the network does not fit.
     :exc:`sim.verilated.ToolchainMissing`
         If the simulator or the C++ compiler is missing.

@@ -27,6 +27,8 @@ from typing import Self
 
 import numpy as np
 
+from support.errors import ToolchainError
+
 __all__ = ["MemoryShape", "SimulationError", "SimulationTransport", "ToolchainMissing", "Verilated", "memory_shapes"]
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
@@ -35,11 +37,11 @@ _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 _LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
 
 
-class ToolchainMissing(Exception):
+class ToolchainMissing(ToolchainError):
     """A tool that the simulation needs is not installed."""
 
 
-class SimulationError(Exception):
+class SimulationError(ToolchainError):
     """A design could not be compiled, or its simulation stopped unexpectedly."""
 
 

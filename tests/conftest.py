@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from gateware.toolchain import ToolMissingError, amaranth_tools
+from support.tools import ToolMissingError, amaranth_tools
 
 #: Programs and packages without which some test would skip itself.
 PROGRAMS = ("g++", "git", "iverilog", "make", "perl")

@@ -10,9 +10,9 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from arch.link import Info, InputEncoding, Result
-from gateware.host_link import HostLink
-from gateware.readout import result_layout
-from gateware.uart import UartReceiver, UartTransmitter
+from gateware.engine.readout import result_layout
+from gateware.link.host_link import HostLink
+from gateware.link.uart import UartReceiver, UartTransmitter
 
 #: Compiled simulations, kept between runs of the tests.
 CACHE = Path(__file__).parents[1] / "build" / "verilated"

@@ -6,10 +6,10 @@ import numpy as np
 from amaranth.back import verilog
 
 from arch.network import Convolution, Encoding, Network, Readout
-from gateware.config import ConfigError, EngineConfig
-from gateware.mapper import map_network
+from gateware.engine.configuration import ConfigError, EngineConfig
+from gateware.mapper.cycles import count_cycles
+from gateware.mapper.mapping import map_network
 from gateware.system import System
-from sim.cycles import count_cycles
 from sim.generate import random_images, random_network, random_neurons, random_weights
 
 #: Circuits that run many networks each, by name. Wide and deep enough for whatever the generator draws.

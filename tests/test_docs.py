@@ -10,30 +10,30 @@ import xml.etree.ElementTree
 import numpy as np
 import pytest
 
-from arch import files
+from arch import network_file
 from arch.link import Command, Frame, FrameReader, Info, InputEncoding, Reply, Result, crc16
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS, BoardError
-from gateware.accelerator import drain_cycles
-from gateware.build import DEFAULT_NETWORK
-from gateware.config import ConfigError, EngineConfig
-from gateware.dot_product import DotProduct
-from gateware.mapper import plan_for_board
-from gateware.neuron_array import NeuronArray
-from gateware.pif import PifUnit
-from gateware.sequencer import LAYER_START_CYCLES
-from gateware.spike_collector import SpikeCollector
+from gateware.build.__main__ import DEFAULT_NETWORK
+from gateware.engine.accelerator import drain_cycles
+from gateware.engine.configuration import ConfigError, EngineConfig
+from gateware.engine.dot_product import DotProduct
+from gateware.engine.neuron_array import NeuronArray
+from gateware.engine.pif import PifUnit
+from gateware.engine.sequencer import LAYER_START_CYCLES
+from gateware.engine.spike_collector import SpikeCollector
+from gateware.mapper.cycles import count_cycles
+from gateware.mapper.mapping import plan_for_board
 from gateware.top import pll_settings
-from sim.cycles import count_cycles
 from sim.generate import random_weights
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.__main__", "export": "export.__main__", "sim": "sim.__main__",
-           "gateware.build": "gateware.build", "firmware.host": "firmware.host",
+           "gateware.build": "gateware.build.__main__", "firmware.host": "firmware.host",
            "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch",
-           "export.ttfs": "export.ttfs"}
+           "export.ttfs": "export.ttfs.__main__"}
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -234,7 +234,7 @@ def test_the_info_block_on_the_page_is_the_one_that_is_sent():
 
 @pytest.mark.skipif(not DEFAULT_NETWORK.exists(), reason="no network ships yet")
 def test_the_readme_has_the_clocks_of_the_shipped_network():
-    shipped = files.load(DEFAULT_NETWORK)
+    shipped = network_file.load(DEFAULT_NETWORK)
     plan = plan_for_board(shipped, BOARDS["icebreaker"])
     total = count_cycles(plan).total
     report = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- report:")[2]

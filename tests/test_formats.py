@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 
-from arch import files
+from arch import network_file
 from arch.network import Convolution, Encoding, Input, Network, Neurons, Readout
 from export.memories import memory_images
 
@@ -25,7 +25,7 @@ def test_the_network_file_on_the_page_is_the_one_that_is_written():
     header = block("json").replace("\n", "").encode()
     header += b" " * (-len(header) % 8)
     data = bytes.fromhex("".join(line.split("   ")[0] for line in block("text").splitlines()))
-    content = files.dumps(TINY)
+    content = network_file.dumps(TINY)
     assert content == len(header).to_bytes(8, "little") + header + data
     assert f"a file of {len(content)} bytes" in PAGE
     assert re.search(rf"has {len(header)} bytes", PAGE)

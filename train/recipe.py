@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arch.checkpoint import CheckpointError, layer_shapes
+from support.errors import InputError
 from train.augmentation import Augmentation
 from train.datasets import DATASETS, Framing, Slicing
 from train.methods import make_methods
@@ -26,7 +27,7 @@ FOLDER = pathlib.Path(__file__).parent / "recipes"
 ARCHITECTURES = pathlib.Path(__file__).parent / "architectures"
 
 
-class RecipeError(ValueError):
+class RecipeError(InputError):
     """A recipe is malformed. The message is one line."""
 
 

@@ -26,15 +26,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.checkpoint import Checkpoint
+from support.errors import InputError
 from train import distributed, exact
 from train.augmentation import augment
 from train.datasets import Split
 from train.methods import make_methods
-from train.methods.cat_network import CatNetwork
 from train.methods.method import Batch, Method, MethodError
 from train.network import SpikingNetwork, build
 from train.quantisers import make_quantiser
 from train.recipe import Recipe
+from train.ttfs.network import CatNetwork
 
 __all__ = ["Training", "TrainingError", "load_trained", "load_trained_recipe", "load_weights", "write_atomically"]
 
@@ -46,7 +47,7 @@ RATE_INTERVAL = 20
 FLOAT_IMAGES = 1000
 
 
-class TrainingError(ValueError):
+class TrainingError(InputError):
     """A training cannot go on. The message is one line."""
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from arch import files
+from arch import network_file
 from arch.checkpoint import Checkpoint
 from benchmarks import methods
 from boards import BOARDS
 from export import steps
-from gateware.mapper import plan_for_board
-from sim.cycles import count_cycles
+from gateware.mapper.cycles import count_cycles
+from gateware.mapper.mapping import plan_for_board
 from sim.latency import accuracy_over_time
 from sim.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made
@@ -69,10 +69,10 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
     rows = [json.loads((runs / name / "benchmark.json").read_text()) for name in ("plain-1", "plain-2", "times-1")]
     test = made(60, 2, side=SIDE)
     for row, name in zip(rows[:2], ("plain-1", "plain-2"), strict=True):
-        network = files.load(runs / name / "network.safetensors")
+        network = network_file.load(runs / name / "network.safetensors")
         assert row["accuracy"] == steps.accuracy(network, test.images.numpy(), test.labels.numpy())
         assert row["weights"] == network.weight_count
-        assert row["network_sha256"] == files.digest(network)
+        assert row["network_sha256"] == network_file.digest(network)
         assert row["weights_kind"] == "ternary (2 bits)"
         assert 0 < row["event_operations"] < row["dense_operations"]
         assert 0 < row["firing_rate"] < 1
@@ -101,7 +101,7 @@ def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
     assert row["weights_kind"] == "ternary, binary in fc1 (2 bits)"
     assert len(row["accuracy_by_step"]) == row["timesteps"] == 8
     assert row["accuracy_by_step"][-1] == row["accuracy"]
-    network = files.load(runs / "converted-1" / "network.safetensors")
+    network = network_file.load(runs / "converted-1" / "network.safetensors")
     test = made(60, 2, side=SIDE)
     assert row["accuracy_by_step"] == accuracy_over_time(network, test.images.numpy(), test.labels.numpy())
     assert [entry["tolerance"] for entry in row["early_exit"]] == [0.0, 0.001, 0.005]
@@ -123,7 +123,7 @@ def test_compared_thresholds_are_a_table_of_their_own():
 
 def test_images_run_on_the_rtl_where_the_network_fits(runs, data):
     row = methods.measure(runs / "plain-1", data, verify=False, rtl_images=2)
-    network = files.load(runs / "plain-1" / "network.safetensors")
+    network = network_file.load(runs / "plain-1" / "network.safetensors")
     assert row["rtl_images"] == 2
     assert row["rtl_cycles"] == count_cycles(plan_for_board(network, BOARDS["icebreaker"])).total
     assert f"equal on 2 images, {row['rtl_cycles']:,} clocks" in methods.table([row])

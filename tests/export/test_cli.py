@@ -5,14 +5,14 @@ import pathlib
 import numpy as np
 import pytest
 
-from arch import files
+from arch import network_file
 from arch.checkpoint import Checkpoint
+from arch.images import load_images, load_labels
 from arch.network import Convolution, Reset, shortcut_of
 from export import steps
 from export.__main__ import main
 from export.evaluation import layer_currents, layer_spikes
 from export.folding import fold, real_neurons
-from sim.images import load_images, load_labels
 from sim.reference import Reference
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
@@ -126,7 +126,7 @@ def test_the_integer_network_equals_the_real_one_from_end_to_end(options):
     options = dict(options)
     checkpoint = (make_graph if options.pop("graph", False) else make_checkpoint)(**options)
     certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8)
-    network = files.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
+    network = network_file.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
     assert network.metadata["exact"] is True
     rng = np.random.default_rng(1)
     if "encoding" in options:
@@ -170,7 +170,7 @@ def test_a_certified_graph_equals_the_real_one_on_every_input(reset, timesteps):
         checkpoint = Checkpoint(architecture={"input": source, "timesteps": timesteps, "layers": layers},
                                 tensors=tensors)
         certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=12)
-        network = files.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
+        network = network_file.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
         assert network.metadata["exact"] is True
         spikes, _ = real_spikes(checkpoint, frames)
         result = Reference(network).run(frames, spikes=True, internals=True)
@@ -196,7 +196,7 @@ def test_a_graph_is_exported_and_verified(tmp_path, capsys):
     assert main([str(tmp_path / "checkpoint"), "-o", str(tmp_path / "net"), "-q", "--calibration", IMAGES, "--json",
                  "--memories", str(tmp_path / "memories")]) == 0
     report = json.loads(capsys.readouterr().out)
-    network = files.load(tmp_path / "net")
+    network = network_file.load(tmp_path / "net")
     assert [shortcut_of(layer) for layer in network.layers] == [None, None, 0, None, None, 3, None]
     assert [layer.pool for layer in network.layers if isinstance(layer, Convolution)] == [2, 1, 3]
     assert [row["name"] for row in report["layers"]] == ["conv1", "conv2", "conv3", "pool1", "fc1", "fc2", "readout"]
@@ -236,8 +236,8 @@ def test_export_writes_a_certified_network(checkpoint, tmp_path, capsys):
     assert main(arguments) == 0
     captured = capsys.readouterr()
     report = json.loads(captured.out)
-    network = files.load(output)
-    assert report["network_sha256"] == files.digest(network)
+    network = network_file.load(output)
+    assert report["network_sha256"] == network_file.digest(network)
     assert report["bytes"] == output.stat().st_size
     metadata = network.metadata
     expected = Reference(network).run(load_images(IMAGES, network)).classes
@@ -266,7 +266,7 @@ def test_the_same_checkpoint_gives_the_same_network(checkpoint, tmp_path, capsys
     digests = set()
     for name in ("a", "b"):
         assert main([checkpoint, "-o", str(tmp_path / name), "-q"]) == 0
-        digests.add(files.digest(files.load(tmp_path / name)))
+        digests.add(network_file.digest(network_file.load(tmp_path / name)))
     assert len(digests) == 1
 
 
@@ -292,7 +292,7 @@ def test_dry_run_writes_nothing(checkpoint, tmp_path, capsys):
 def test_inexact_channels_are_named(checkpoint, tmp_path, capsys):
     assert main([checkpoint, "-o", str(tmp_path / "net"), "--max-fraction", "0"]) == 0
     captured = capsys.readouterr()
-    network = files.load(tmp_path / "net")
+    network = network_file.load(tmp_path / "net")
     assert network.metadata["exact"] is False
     inexact = [entry for entry in network.metadata["certificate"]["layers"] if not entry["exact"]]
     assert inexact
@@ -306,7 +306,7 @@ def test_leaky_layers_are_defined_by_their_integers(tmp_path, capsys):
     make_checkpoint(leak_shift=3).save(tmp_path / "leaky")
     assert main([str(tmp_path / "leaky"), "-o", str(tmp_path / "net"), "-q", "--json", "--max-fraction", "6"]) == 0
     report = json.loads(capsys.readouterr().out)
-    network = files.load(tmp_path / "net")
+    network = network_file.load(tmp_path / "net")
     assert [entry["exact"] for entry in network.metadata["certificate"]["layers"]] == [None] * 3
     assert network.metadata["exact"] is False
     assert {layer.neurons.leak_shift for layer in network.layers if isinstance(layer, Convolution)} == {3}

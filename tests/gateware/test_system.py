@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arch import files
+from arch import network_file
+from arch.images import image_bytes, load_images, load_labels
 from boards import BOARDS
 from firmware.host import Link
-from gateware.mapper import plan_for_board
+from gateware.mapper.cycles import count_cycles
+from gateware.mapper.mapping import plan_for_board
 from gateware.system import info_of
-from sim.cycles import count_cycles
-from sim.images import load_images, load_labels
 from sim.reference import Reference
 from sim.rtl import RtlEngine
-from sim.twins import image_bytes
 from sim.verilated import SimulationTransport
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -25,7 +24,7 @@ SHIPPED = sorted(path for path in MODELS.glob("*.safetensors") if not path.name.
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_network_on_the_rtl_is_the_reference(path):
     """100 real images: all scores, classes and cycles; of five, every spike that stays in memory."""
-    network = files.load(path)
+    network = network_file.load(path)
     dataset = network.metadata["training"]["dataset"]
     images = load_images(MODELS / "samples" / f"{dataset}-images.idx.gz", network)
     labels = load_labels(MODELS / "samples" / f"{dataset}-labels.idx.gz", classes=network.classes)
@@ -48,14 +47,14 @@ def test_shipped_network_on_the_rtl_is_the_reference(path):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_network_is_exact_and_fits(path):
-    network = files.load(path)
+    network = network_file.load(path)
     assert network.metadata["exact"] is True
     assert network.weight_count <= 32768
     plan = plan_for_board(network, BOARDS["icebreaker"])
     assert plan.config.sop_per_cycle == 512
     assert plan.config.fraction <= 8
     assert plan.config.membrane_width <= 24
-    assert info_of(plan, clock_hz=48e6).digest.hex() == files.digest(network)[:16]
+    assert info_of(plan, clock_hz=48e6).digest.hex() == network_file.digest(network)[:16]
 
 
 
@@ -63,7 +62,7 @@ def test_shipped_network_is_exact_and_fits(path):
 def test_host_program_classifies_at_the_divisor_of_the_board():
     """The host's own link on the simulated board, at the real clocks per bit, two images under way."""
     board = BOARDS["icebreaker"]
-    network = files.load(MODELS / "mnist-conv.safetensors")
+    network = network_file.load(MODELS / "mnist-conv.safetensors")
     images = load_images(MODELS / "samples" / "mnist-images.idx.gz", network, first=3)
     expected = Reference(network).run(images)
     divisor = board.divisor(board.default_clock_hz, board.default_baud(board.default_clock_hz))
@@ -74,7 +73,7 @@ def test_host_program_classifies_at_the_divisor_of_the_board():
         results = list(link.classify_all(image_bytes(engine.plan.network, image) for image in images))
         predicted = count_cycles(engine.plan).total
     assert (info.lanes, info.width, info.timesteps, info.classes) == (8, 16, 4, 10)
-    assert info.digest.hex() == files.digest(network)[:16]
+    assert info.digest.hex() == network_file.digest(network)[:16]
     assert [list(result.scores) for result in results] == expected.scores.tolist()
     assert [result.label for result in results] == expected.classes.tolist()
     # The next image arrives while one is computed, and costs it no clock: its pixels wait for idle ones.

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from gateware.toolchain import amaranth_tools
+from support.tools import amaranth_tools
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,13 +5,15 @@ import contextlib
 import numpy as np
 import pytest
 
+from arch.images import image_bytes
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from arch.network import Encoding, FullyConnected, OrPool, Reset
-from sim import twins
-from sim.cycles import count_cycles
+from gateware.mapper.cycles import count_cycles
 from sim.reference import Reference
+from sim.spike_maps import read_map
 from sim.verilated import Verilated, memory_shapes
 from tests.random_networks import CIRCUITS, draw, images_for, kept_stages, memory_contents, system_verilog, with_kernel
+from tests.twins import blocks as twins
 
 pytestmark = pytest.mark.rtl
 
@@ -42,7 +44,7 @@ class Board:
 
     def classify(self, plan, image, tag):
         self.simulation.send(Frame(command=Command.CLASSIFY, tag=tag,
-                                   payload=twins.image_bytes(plan.network, image)).to_bytes())
+                                   payload=image_bytes(plan.network, image)).to_bytes())
 
     def result(self, plan):
         limit = 50 * 2 * plan.network.input.channels * plan.network.input.height * plan.network.input.width
@@ -60,7 +62,7 @@ class Board:
     def maps(self, plan):
         """Spikes in memory by number of the stage."""
         rows = self.simulation.read("accelerator.spikes.words")
-        return {number: twins.read_map(plan, number, rows) for number in kept_stages(plan)}
+        return {number: read_map(plan, number, rows) for number in kept_stages(plan)}
 
 
 @pytest.fixture(scope="module")

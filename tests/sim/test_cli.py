@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from arch import files
+from arch import network_file
 from arch.network import Encoding, FullyConnected, Input, Network, Neurons, Readout
 from sim.__main__ import create_parser, main
 from sim.reference import Reference
@@ -28,7 +28,7 @@ def network():
 @pytest.fixture
 def path(network, tmp_path):
     path = tmp_path / "network.safetensors"
-    files.save(network, path)
+    network_file.save(network, path)
     return str(path)
 
 
@@ -54,13 +54,13 @@ def rtl(monkeypatch):
 def test_the_reference_reports_classes_scores_and_accuracy(path, network, capsys):
     assert main([path, "--images", IMAGES, "--labels", LABELS, "--first", "30", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    from sim.images import load_images, load_labels
+    from arch.images import load_images, load_labels
     expected = Reference(network).run(load_images(IMAGES, network, first=30))
     labels = load_labels(LABELS, classes=10, first=30)
     assert report["scores"] == expected.scores.tolist()
     assert report["classes"] == expected.classes.tolist()
     assert report["accuracy"] == np.mean(labels == expected.classes)
-    assert report["network_sha256"] == files.digest(network)
+    assert report["network_sha256"] == network_file.digest(network)
     assert (report["images"], report["engines"]) == (30, ["reference"])
     assert set(report["tool_versions"]) == {"python", "numpy"}
     assert "cycles" not in report
@@ -97,7 +97,7 @@ def test_rtl_alone_runs(path, rtl, capsys):
 
 
 def test_engines_that_differ_exit_with_1(path, network, rtl, capsys):
-    from sim.images import load_images
+    from arch.images import load_images
     rtl.engine.fault, rtl.engine.marked = staticmethod(spoil(4, 3)), load_images(IMAGES, network)[17]
     assert main([path, "--images", IMAGES, "--engine", "both"]) == 1
     out = capsys.readouterr().out
@@ -113,7 +113,7 @@ def test_a_network_that_runs_only_on_the_reference_is_one_line_of_the_rtl(tmp_pa
     neurons = Neurons(threshold=ones, bias=zeros, initial=zeros)
     square = FullyConnected(weights=np.eye(10, dtype=np.int8), neurons=neurons)
     path = str(tmp_path / "network.safetensors")
-    files.save(Network(
+    network_file.save(Network(
         input=Input(encoding=Encoding.PIXELS, channels=1, height=28, width=28), timesteps=4,
         layers=(FullyConnected(weights=np.ones((10, 784), dtype=np.int8), neurons=neurons), square,
                 dataclasses.replace(square, shortcut=0), Readout(weights=np.eye(10, dtype=np.int8)))), path)

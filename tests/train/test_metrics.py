@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from arch import files
+from arch import network_file
 from arch.checkpoint import Checkpoint
+from arch.images import load_images
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout, shortcut_of
 from boards import BOARDS
-from gateware.mapper import plan_for_board, synaptic_operations
+from gateware.mapper.mapping import plan_for_board, synaptic_operations
 from sim.generate import random_images, random_network
-from sim.images import load_images
 from sim.reference import Reference
 from train import metrics
 from train.network import from_checkpoint
@@ -231,7 +231,7 @@ def test_operations_by_hand():
 
 @pytest.mark.parametrize(("name", "dataset"), [("mnist-conv", "mnist"), ("fashion-conv", "fashion-mnist")])
 def test_shipped_network_is_measured_like_the_checkpoint(name, dataset):
-    network = files.load(MODELS / f"{name}.safetensors")
+    network = network_file.load(MODELS / f"{name}.safetensors")
     checkpoint = Checkpoint.load(MODELS / f"{name}.checkpoint.safetensors")
     images = load_images(MODELS / "samples" / f"{dataset}-images.idx.gz", network, first=20)
     result = Reference(network).run(images, spikes=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from arch.network import Encoding
+from support.errors import InputError
 from train.datasets.framing import Framing
 
 __all__ = ["Arrays", "DataError", "Dataset", "PixelDataset", "Split"]
@@ -18,7 +19,7 @@ __all__ = ["Arrays", "DataError", "Dataset", "PixelDataset", "Split"]
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """A data file is missing, malformed or not the official one. The message is one line."""
 
 

@@ -1,6 +1,6 @@
 """Conversion-aware training of networks with time-to-first-spike coding, on the trainer (Lew et al. 2022).
 
-The pieces are :mod:`train.methods.cat` and :mod:`train.methods.cat_network`; the way to integers is ``export.ttfs``.
+The pieces are :mod:`train.ttfs.neurons` and :mod:`train.ttfs.network`; the way to integers is ``export.ttfs``.
 The schedule is a reconstruction (``ALGORITHMS.md`` 3.3): ReLU, then its clipped form, then the values of spike times.
 """
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from arch.checkpoint import CheckpointError
-from train.methods import cat_network
-from train.methods.cat_network import CatNetwork, build_cat_network
 from train.methods.method import Method, MethodError, check_integer
 from train.neurons import INITIAL_MEMBRANE
+from train.ttfs import network as cat_network
+from train.ttfs.network import CatNetwork, build_cat_network
 
 if TYPE_CHECKING:
     from train.datasets import Split
@@ -37,7 +37,7 @@ class ConversionAware(Method):
     tau : int
         Timesteps in which the value of a spike halves, from 1.
     weights : str
-        ``log5``, ``ternary`` or ``float``, of :data:`train.methods.cat_network.WEIGHTS`.
+        ``log5``, ``ternary`` or ``float``, of :data:`train.ttfs.network.WEIGHTS`.
     relu_epochs, clip_epochs : int
         First epochs with ReLU, and epochs with its clipped form after them, from 0.
 
@@ -67,7 +67,7 @@ class ConversionAware(Method):
                               f"not {self.weights!r}")
 
     def make_network(self, architecture: Mapping[str, Any], weights: str) -> CatNetwork:
-        """Return the network of the recipe's architecture; see :func:`train.methods.cat_network.build_cat_network`."""
+        """Return the network of the recipe's architecture; see :func:`train.ttfs.network.build_cat_network`."""
         if weights != "float":
             raise MethodError(f"weights of a recipe with conversion-aware must be float, not {weights!r}: the method's "
                               f"own option quantises")

@@ -15,9 +15,9 @@ from torch.nn import functional
 from train.methods.method import Batch, Method, MethodError, check_number, check_trained
 
 if TYPE_CHECKING:
-    from train.methods.cat_network import CatNetwork
     from train.network import SpikingNetwork
     from train.training import Training
+    from train.ttfs.network import CatNetwork
 
 __all__ = ["Distillation", "divergence"]
 

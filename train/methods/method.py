@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from arch.checkpoint import Checkpoint
+from support.errors import InputError
 
 if TYPE_CHECKING:
     from train.datasets import Split
-    from train.methods.cat_network import CatNetwork
     from train.training import Training
+    from train.ttfs.network import CatNetwork
 
 __all__ = ["Batch", "Method", "MethodError", "check_calibration", "check_choice", "check_integer",
            "check_number", "check_trained"]
 
 
-class MethodError(ValueError):
+class MethodError(InputError):
     """A method cannot be used as a recipe says. The message is one line."""
 
 

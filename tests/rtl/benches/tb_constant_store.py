@@ -2,8 +2,8 @@ import random
 
 import cocotb
 
-from gateware.config import EngineConfig
-from gateware.weight_store import ConstantStore
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.weight_store import ConstantStore
 from tests.rtl.benches.clocking import start, stream_through
 
 CONFIG = EngineConfig(lanes=2, width=4, membrane_width=12, channel_groups=4)

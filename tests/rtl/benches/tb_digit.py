@@ -5,15 +5,14 @@ from pathlib import Path
 import cocotb
 from cocotb.triggers import Timer
 
-from arch import files
+from arch import network_file
+from arch.images import image_bytes, load_images
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from boards import BOARDS
-from gateware.mapper import choose_config, map_network
+from gateware.mapper.cycles import count_cycles
+from gateware.mapper.mapping import choose_config, map_network
 from gateware.system import System
-from sim.cycles import count_cycles
-from sim.images import load_images
 from sim.reference import Reference
-from sim.twins import image_bytes
 from tests.rtl.benches.clocking import PERIOD, start
 from tests.rtl.benches.tb_system import DIVISOR, receive, send
 
@@ -21,7 +20,7 @@ MODELS = Path(__file__).resolve().parents[3] / "models"
 
 
 def plan():
-    network = files.load(MODELS / "mnist-conv.safetensors")
+    network = network_file.load(MODELS / "mnist-conv.safetensors")
     board = BOARDS["icebreaker"]
     lanes, width = board.geometries[0]
     return map_network(network, choose_config(network, lanes=lanes, width=width, timesteps=board.timesteps,

@@ -2,10 +2,10 @@ import random
 
 import cocotb
 
-from gateware.config import EngineConfig
-from gateware.dot_product import DotProduct
-from sim.twins import pack_weights, sums
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.dot_product import DotProduct
 from tests.rtl.benches.clocking import start, stream_through
+from tests.twins.blocks import pack_weights, sums
 
 CONFIG = EngineConfig(lanes=1, width=8, timesteps=4)
 

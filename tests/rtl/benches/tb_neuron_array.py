@@ -3,10 +3,10 @@ import random
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from gateware.config import EngineConfig
-from gateware.neuron_array import NeuronArray
-from sim import twins
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.neuron_array import NeuronArray
 from tests.rtl.benches.clocking import start
+from tests.twins import blocks as twins
 
 CONFIG = EngineConfig(lanes=4, width=8, timesteps=4, accumulator_width=9)
 

@@ -4,11 +4,11 @@ import cocotb
 import numpy as np
 
 from arch.network import Neurons, Reset
-from gateware.config import EngineConfig
-from gateware.pif import Current, PifUnit, mode_layout
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.pif import Current, PifUnit, mode_layout
 from sim.reference import pif
-from sim.twins import constant_words
 from tests.rtl.benches.clocking import start, stream_through
+from tests.twins.blocks import constant_words
 
 CONFIG = EngineConfig(lanes=1, width=4, timesteps=4, accumulator_width=6, membrane_width=14, fraction=3)
 COUNT = 60

@@ -3,10 +3,10 @@ import random
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from gateware.config import EngineConfig
-from gateware.readout import Readout
-from sim.twins import result_words
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.readout import Readout
 from tests.rtl.benches.clocking import start
+from tests.twins.blocks import result_words
 
 CONFIG = EngineConfig(lanes=4, width=8, accumulator_width=6, classes=12)
 

@@ -3,11 +3,11 @@ import random
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from gateware.accelerator import drain_cycles
-from gateware.sequencer import Sequencer
-from sim.twins import issues
+from gateware.engine.accelerator import drain_cycles
+from gateware.engine.sequencer import Sequencer
 from tests.random_networks import SMALL, draw
 from tests.rtl.benches.clocking import settle, start
+from tests.twins.blocks import issues
 
 PLAN, _ = draw(SMALL, 9, max_side=4, max_channels=5, layers=2)
 

@@ -3,12 +3,12 @@ import random
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from gateware.config import EngineConfig
-from gateware.pif import PifUnit
-from gateware.program import countdown, layer_layouts
-from gateware.spike_collector import SpikeCollector
-from sim.twins import Write, writes
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.pif import PifUnit
+from gateware.engine.program import countdown, layer_layouts
+from gateware.engine.spike_collector import SpikeCollector
 from tests.rtl.benches.clocking import start
+from tests.twins.blocks import Write, writes
 
 CONFIG = EngineConfig(lanes=2, width=8, timesteps=4, spike_words=64)
 

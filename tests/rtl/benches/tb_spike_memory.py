@@ -3,8 +3,8 @@ import random
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from gateware.config import EngineConfig
-from gateware.spike_memory import SpikeMemory
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.spike_memory import SpikeMemory
 from tests.rtl.benches.clocking import start
 
 CONFIG = EngineConfig(lanes=2, width=4, timesteps=4, spike_words=16)

@@ -8,11 +8,12 @@ from cocotb.handle import HierarchyObject
 from cocotb.triggers import FallingEdge, Timer
 from cocotb.utils import get_sim_time
 
+from arch.images import image_bytes
 from arch.link import Command, Frame, FrameReader, Reply, Result
+from gateware.mapper.cycles import count_cycles
 from gateware.system import System
-from sim.cycles import count_cycles
 from sim.reference import Reference
-from sim.twins import image_bytes, read_map
+from sim.spike_maps import read_map
 from tests.random_networks import SMALL, draw, images_for, kept_stages, memory_contents
 from tests.rtl.benches.clocking import PERIOD, start
 

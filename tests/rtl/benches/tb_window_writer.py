@@ -4,10 +4,11 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge
 
-from gateware.window_writer import WindowWriter
-from sim.twins import image_bytes, window_words
+from arch.images import image_bytes
+from gateware.engine.window_writer import WindowWriter
 from tests.random_networks import SMALL, with_kernel
 from tests.rtl.benches.clocking import settle, start
+from tests.twins.blocks import window_words
 
 PLAN, _ = with_kernel(SMALL, 3, 2, 10)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from arch.checkpoint import CheckpointError
-from export import ttfs
-from sim.ttfs import Reference
+from export.ttfs import conversion as ttfs
+from sim.ttfs.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made, training
 from train import distributed
 from train.methods.conversion_aware import ConversionAware

@@ -1,0 +1,175 @@
+"""The network file: a safetensors file with a versioned JSON header and its own hashes.
+
+The container is that of :mod:`arch.container`, which checks sizes, hashes and form; ``docs/formats.md`` describes every
+byte. Its five strings are
+
+===================  ===============================================================================================
+sterna_network       version of the format, "1"
+network              what is computed, JSON: input, timesteps, layers
+content_sha256       SHA-256 over the text of ``network``, one zero byte, and all tensor bytes: :func:`digest`
+metadata             facts that change no result, JSON: name, data set, measured accuracy, certificate
+metadata_sha256      SHA-256 over the text of ``metadata``
+===================  ===============================================================================================
+
+There is one file for one network, with the tensors in the order of the layers. A file in any other form is refused, so
+that no altered byte goes unnoticed.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from arch import container, ternary
+from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
+from arch.network import (
+    Convolution,
+    Encoding,
+    FullyConnected,
+    Input,
+    Layer,
+    Network,
+    NetworkError,
+    Neurons,
+    OrPool,
+    Readout,
+    Reset,
+    shortcut_of,
+)
+from support.files import write_atomically
+
+__all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "load", "loads", "save"]
+
+#: Version of the format; a file of another version is refused.
+VERSION = 1
+
+_FORMAT = container.Format(key="sterna_network", version=VERSION,
+                           stranger="not a network that python -m export writes: the header names no version of one")
+_INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point")
+_NEURON_KEYS = ("fraction", "reset", "leak_shift")
+#: Keys that are written only where a layer has them: files of plain chains stay as they are, byte for byte.
+_OPTIONAL_KEYS = {Convolution.kind: ("pool", "shortcut"), FullyConnected.kind: ("shortcut",)}
+_LAYER_KEYS = {
+    Convolution.kind: ("kind", "shape", "stride", "padding", *_NEURON_KEYS),
+    FullyConnected.kind: ("kind", "shape", *_NEURON_KEYS),
+    OrPool.kind: ("kind", "size"),
+    Readout.kind: ("kind", "shape"),
+}
+_CONSTANTS = ("threshold", "bias", "initial")
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, OrPool):
+        return {"kind": layer.kind, "size": layer.size}
+    described: dict[str, Any] = {"kind": layer.kind, "shape": list(layer.weights.shape)}
+    if isinstance(layer, Convolution):
+        described |= {"stride": layer.stride, "padding": layer.padding}
+        if layer.pool > 1:
+            described["pool"] = layer.pool
+    shortcut = shortcut_of(layer)
+    if shortcut is not None:
+        described["shortcut"] = shortcut
+    if not isinstance(layer, Readout):
+        neurons = layer.neurons
+        described |= {"fraction": neurons.fraction, "reset": neurons.reset.value, "leak_shift": neurons.leak_shift}
+    return described
+
+
+def _describe(network: Network) -> str:
+    source = network.input
+    return container.canonical({
+        "input": {"encoding": source.encoding.value, "channels": source.channels, "height": source.height,
+                  "width": source.width, "zero_point": source.zero_point},
+        "timesteps": network.timesteps,
+        "layers": [_describe_layer(layer) for layer in network.layers],
+    })
+
+
+def _tensors(network: Network) -> Iterator[container.Tensor]:
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, OrPool):
+            continue
+        yield f"{index}.weights", "U8", ternary.pack_array(layer.weights)
+        if not isinstance(layer, Readout):
+            for name in _CONSTANTS:
+                yield f"{index}.{name}", "I64", getattr(layer.neurons, name).astype("<i8")
+
+
+def digest(network: Network) -> str:
+    """SHA-256 of what ``network`` computes, as 64 hexadecimal digits. Its metadata do not count."""
+    return container.digest(_describe(network), _tensors(network))
+
+
+def dumps(network: Network) -> bytes:
+    """Content of the file of ``network``; raises :exc:`NetworkError` for metadata that are not JSON."""
+    return container.dumps(_FORMAT, _describe(network), _tensors(network), network.metadata,
+                           max_header_bytes=MAX_HEADER_BYTES)
+
+
+def save(network: Network, path: str | os.PathLike[str]) -> None:
+    """Write ``network`` to ``path`` atomically. The same network gives the same bytes."""
+    write_atomically(path, dumps(network))
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Read and check the network file ``path``.
+
+    Raises
+    ------
+    :exc:`NetworkError`
+        If the file is not a whole, unaltered network of a known version; one line that begins with the path.
+    :exc:`OSError`
+        If the file cannot be read.
+    """
+    return container.load(path, loads, max_file_bytes=MAX_FILE_BYTES)
+
+
+def loads(content: bytes) -> Network:
+    """Read and check the content of a network file; the inverse of :func:`dumps`. Raises :exc:`NetworkError`."""
+    description, metadata, reader = container.loads(_FORMAT, content, max_file_bytes=MAX_FILE_BYTES,
+                                                    max_header_bytes=MAX_HEADER_BYTES)
+    network = _build(description, metadata, reader)
+    container.check_canonical(content, dumps(network))
+    return network
+
+
+def _build(description: dict[str, Any], metadata: dict[str, Any], reader: container.Reader) -> Network:
+    container.check_keys("network", description, ("input", "timesteps", "layers"))
+    source = dict(container.check_keys("input", description["input"], _INPUT_KEYS))
+    try:
+        source["encoding"] = Encoding(source["encoding"])
+    except ValueError:
+        raise NetworkError(f"input encoding must be pixels or events, "
+                           f"not {container.short(source['encoding'])}") from None
+    described = container.check_list("layers", description["layers"])
+    layers = container.build_layers(described, lambda index, layer: _build_layer(index, layer, reader))
+    reader.finish()
+    return Network(input=Input(**source), layers=layers, timesteps=description["timesteps"], metadata=metadata)
+
+
+def _build_layer(index: int, layer: Any, reader: container.Reader) -> Layer:
+    kind = container.check_kind(layer, _LAYER_KEYS, _OPTIONAL_KEYS)
+    if kind == OrPool.kind:
+        return OrPool(size=layer["size"])
+    shape = container.check_shape(layer["shape"], 4 if kind == Convolution.kind else 2)
+    # The tensor is in the file already, so this bounds what unpacking allocates.
+    packed = reader.take(f"{index}.weights", "U8", -(-math.prod(shape) // 4))
+    try:
+        weights = ternary.unpack_array(packed, math.prod(shape)).reshape(shape)
+    except ValueError as error:
+        raise NetworkError(str(error)) from None
+    if kind == Readout.kind:
+        return Readout(weights=weights)
+    constants = {name: reader.take(f"{index}.{name}", "I64", shape[0]).astype(np.int64) for name in _CONSTANTS}
+    try:
+        reset = Reset(layer["reset"])
+    except ValueError:
+        raise NetworkError(f"reset must be subtract or zero, not {container.short(layer['reset'])}") from None
+    neurons = Neurons(**constants, fraction=layer["fraction"], reset=reset, leak_shift=layer["leak_shift"])
+    shortcut = layer.get("shortcut")
+    if kind == FullyConnected.kind:
+        return FullyConnected(weights=weights, neurons=neurons, shortcut=shortcut)
+    return Convolution(weights=weights, neurons=neurons, stride=layer["stride"], padding=layer["padding"],
+                       pool=layer.get("pool", 1), shortcut=shortcut)

@@ -1,0 +1,1 @@
+"""Networks with times to first spike: code, network and file format."""

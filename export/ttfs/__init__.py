@@ -1,0 +1,1 @@
+"""From a training with times to first spike to the integer network: ``python -m export.ttfs``."""

@@ -1,0 +1,1 @@
+"""The flow from a network to a bitstream: ``python -m gateware.build``."""

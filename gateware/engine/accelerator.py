@@ -1,0 +1,249 @@
+"""The accelerator: images in, classes and scores out. Knows nothing of pins, clocks or links.
+
+::
+
+    pixels -> FIFO -> WindowWriter -> SpikeMemory -> NeuronArray -> PifUnit -> SpikeCollector -+
+                                       ^   ^              ^  WeightStore                       |
+                            Sequencer -+   +---------------------------------------------------+
+                                                                  +-> Readout -> result words
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from amaranth import *
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.neuron_array import NeuronArray, beat_layout, word_layout
+from gateware.engine.pif import Current, PifUnit
+from gateware.engine.readout import HEADER_WORDS, Readout, result_layout
+from gateware.engine.sequencer import Sequencer
+from gateware.engine.spike_collector import SpikeCollector
+from gateware.engine.spike_memory import MemoryKind, SpikeMemory
+from gateware.engine.weight_store import ConstantStore, WeightStore
+from gateware.engine.window_writer import WindowWriter
+
+__all__ = ["PIXEL_FIFO_DEPTH", "Accelerator", "MemoryImage", "drain_cycles"]
+
+#: Pixels that wait for a free clock of the spike memory; what one block RAM holds.
+PIXEL_FIFO_DEPTH = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryImage:
+    """Contents of the accelerator's memories: one network, for one :class:`EngineConfig`."""
+
+    #: Weight rows per lane, in the form of :func:`gateware.engine.dot_product.weights_layout`.
+    weights: Sequence[Sequence[int]]
+    #: One entry per neuron, in the form of :func:`gateware.engine.pif.constants_layout`.
+    constants: Sequence[int]
+    #: Layer program (:mod:`gateware.engine.program`).
+    program: Sequence[int]
+    #: Table of the window writer.
+    pixels: Sequence[int]
+
+
+def drain_cycles(config: EngineConfig) -> int:
+    """Clocks from the last word of a layer until its spikes can be read.
+
+    The word takes three clocks to the array, which takes its latency to ``load``; then the collector writes.
+    """
+    return 3 + NeuronArray.latency_of(config) + SpikeCollector.latency_of(config)
+
+
+class Accelerator(wiring.Component):
+    """Classifies images, one at a time, while the next one arrives.
+
+    An image is announced by ``begin``, sent as ``i_pixels`` and released by ``commit``. Two image buffers:
+    ``accept`` is high while one is free. Results leave in the order of the images; the next inference starts
+    when the result before has been handed over. ``abort`` forgets the image since ``begin``.
+
+    The inference takes exactly the cycles of :func:`gateware.mapper.cycles.count_cycles`, counted from the start (the
+    last pixel of the image is in memory, the engine is free) to the class, as long as no pixel of the next image takes
+    a clock from it. That happens only when the FIFO is half full; else pixels wait for idle clocks. Such clocks are
+    counted as stalls; each delays the inference by one clock, and now and then one more when it moves a word onto a
+    write.
+
+    Throughput: ``lanes * width * timesteps`` synaptic operations per clock. Back-pressure: ``i_pixels.ready`` is low
+    when the FIFO is full. Reset: the spike memory is filled in ``spike_words`` clocks, ``accept`` is low meanwhile.
+
+    Parameters
+    ----------
+    config : :class:`EngineConfig`
+    image : :class:`MemoryImage`
+        Initial memory contents; None leaves them undefined, for simulations that load them.
+    memory_kind : :class:`MemoryKind`
+
+    Members
+    -------
+    begin, commit, abort : :py:`In(1)`
+    accept : :py:`Out(1)`
+    i_pixels : :py:`In(stream.Signature(8))`
+    o_words : :py:`Out(stream.Signature(result_layout()))`
+    image_bytes, result_words : :py:`Out(16)`
+        Length of an image and of a result, once ``accept`` has been high.
+    busy : :py:`Out(1)`
+        An inference is running.
+    """
+
+    def __init__(self, config: EngineConfig, *, image: MemoryImage | None = None,
+                 memory_kind: MemoryKind = MemoryKind.BLOCK):
+        self.config      = config
+        self.image       = image
+        self.memory_kind = memory_kind
+
+        super().__init__({
+            "begin":        In(1),
+            "commit":       In(1),
+            "abort":        In(1),
+            "accept":       Out(1),
+            "i_pixels":     In(stream.Signature(8)),
+            "o_words":      Out(stream.Signature(result_layout())),
+            "image_bytes":  Out(16),
+            "result_words": Out(16),
+            "busy":         Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        config = self.config
+        image  = self.image
+
+        flush = Signal()
+        m.submodules.fifo      = pixels    = ResetInserter(flush)(
+            fifo.SyncFIFOBuffered(width=8, depth=PIXEL_FIFO_DEPTH))
+        m.submodules.windows   = windows   = WindowWriter(config, init=image.pixels if image else ())
+        m.submodules.sequencer = sequencer = Sequencer(config, drain_cycles=drain_cycles(config),
+                                                       init=image.program if image else ())
+        m.submodules.spikes    = spikes    = SpikeMemory(config, kind=self.memory_kind)
+        m.submodules.weights   = weights   = WeightStore(config, init=image.weights if image else None)
+        m.submodules.constants = constants = ConstantStore(config, init=image.constants if image else ())
+        m.submodules.array     = array     = NeuronArray(config)
+        m.submodules.pif       = pif       = PifUnit(config)
+        m.submodules.collector = collector = SpikeCollector(config)
+        m.submodules.readout   = readout   = Readout(config)
+
+        wiring.connect(m, wiring.flipped(self.i_pixels), pixels.w_stream)
+        wiring.connect(m, pixels.r_stream, windows.i_pixels)
+        wiring.connect(m, readout.o_words, wiring.flipped(self.o_words))
+
+        # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up: then they take a clock of
+        # the sequencer, decided a clock ahead, so that a single flip-flop stands between the sequencer and its word.
+        urgent   = Signal()
+        pressing = Signal()
+        blocked  = Signal()
+        idle     = Signal()  # the sequencer reads nothing in this clock
+        m.d.sync += [
+            urgent.eq(pixels.level >= PIXEL_FIFO_DEPTH // 2),
+            pressing.eq(windows.write & urgent),
+            blocked.eq(collector.write_next | (windows.write & urgent)),
+        ]
+        m.d.comb += [
+            idle.eq(pressing | ~sequencer.request),
+            windows.grant.eq(~collector.write & idle),
+            sequencer.grant.eq(~blocked),
+        ]
+        # Registered, because the memory is at the edge of the chip and its address has three sources. An idle clock
+        # has the pixels' address whether there are any or not: one condition less on the way to fourteen multiplexers.
+        m.d.sync += [
+            spikes.enable.eq(collector.write | windows.write | sequencer.request),
+            spikes.write.eq(collector.write | (windows.write & idle)),
+            spikes.address.eq(Mux(collector.write, collector.address,
+                                  Mux(idle, windows.address, sequencer.address))),
+            spikes.mask.eq(Mux(collector.write, collector.mask, windows.mask)),
+            spikes.write_data.eq(Mux(collector.write, collector.write_data, windows.write_data)),
+        ]
+
+        # A word is in the register three clocks after its request, as are its weights.
+        word = Signal(word_layout(config), reset_less=True)
+        zero = Signal(reset_less=True)
+        row  = Signal(config.row_width, reset_less=True)
+        beat = [Signal(beat_layout(), name=f"beat{stage}") for stage in range(2)]
+        m.d.sync += [
+            zero.eq(sequencer.zero),
+            word.eq(Mux(zero, 0, spikes.read_data.as_value())),
+            row.eq(sequencer.row),
+            beat[0].eq(sequencer.beat),
+            beat[1].eq(beat[0]),
+        ]
+        m.d.comb += [
+            weights.row.eq(row),
+            array.word.eq(word),
+            array.beat.eq(beat[1]),
+            array.weights.eq(weights.weights),
+            array.split.eq(sequencer.mode.neurons.current == Current.PLANES),
+            pif.sums.eq(array.sums),
+            pif.constants.eq(constants.constants),
+            pif.mode.eq(sequencer.mode.neurons),
+            collector.layer_start.eq(sequencer.layer_start),
+            collector.target.eq(sequencer.target),
+            collector.groups.eq(sequencer.loops.groups),
+            collector.load.eq(array.load),
+            collector.spikes.eq(pif.spikes),
+            collector.score_mode.eq(sequencer.mode.final),
+        ]
+
+        # The PIF unit wants the constants two clocks after the sums; the memory takes one of them.
+        m.d.sync += constants.group.eq(collector.group)
+        m.d.sync += constants.lane.eq(collector.lane)
+
+        # The score leaves the PIF unit three clocks after the sums.
+        scored = Signal(3)
+        m.d.sync += scored.eq(Cat(collector.neuron & sequencer.mode.final, scored))
+        m.d.comb += [
+            readout.clear.eq(sequencer.layer_start),
+            readout.score.eq(pif.score),
+            readout.score_valid.eq(scored[-1]),
+            readout.classes.eq(sequencer.mode.classes),
+            readout.send.eq(sequencer.done),
+        ]
+
+        cycles  = Signal(24)
+        stalls  = Signal(24)
+        stalled = Signal()
+        m.d.sync += stalled.eq(pressing & ~collector.write & sequencer.request)
+        m.d.comb += readout.cycles.eq(cycles)
+        m.d.comb += readout.stalls.eq(stalls)
+        with m.If(sequencer.start):
+            m.d.sync += cycles.eq(1)
+            m.d.sync += stalls.eq(0)
+        with m.Elif(sequencer.busy):
+            m.d.sync += cycles.eq(cycles + 1)
+            with m.If(stalled):
+                m.d.sync += stalls.eq(stalls + 1)
+
+        full      = Signal(2)
+        loading   = Signal()  # buffer that images go to
+        computing = Signal()  # buffer that the engine reads
+        committed = Signal()  # the image is complete, its last pixels are on their way
+        settled   = Signal()  # they have arrived
+        m.d.comb += [
+            flush.eq(self.begin | self.abort),
+            windows.begin.eq(self.begin),
+            windows.buffer.eq(loading),
+            sequencer.buffer.eq(computing),
+            self.accept.eq(windows.ready & ~committed & ~full.bit_select(loading, 1)),
+            self.busy.eq(sequencer.busy),
+            self.image_bytes.eq(windows.sizes.image_bytes),
+            self.result_words.eq(windows.sizes.classes + HEADER_WORDS),
+        ]
+        with m.If(self.commit):
+            m.d.sync += committed.eq(1)
+        m.d.sync += sequencer.start.eq(full.bit_select(computing, 1) & ~sequencer.start & ~sequencer.busy
+                                       & ~sequencer.done & ~readout.busy)
+        m.d.sync += settled.eq(committed & ~settled & (pixels.level == 0) & windows.idle)
+        with m.If(settled):
+            m.d.sync += [
+                committed.eq(0),
+                full.bit_select(loading, 1).eq(1),
+                loading.eq(~loading),
+            ]
+        with m.If(sequencer.done):
+            m.d.sync += full.bit_select(computing, 1).eq(0)
+            m.d.sync += computing.eq(~computing)
+
+        return m
+

@@ -1,0 +1,109 @@
+"""The array: P output channels x T timesteps of accumulators, fed by one spike word per clock."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.dot_product import DotProduct, weights_layout
+
+__all__ = ["NeuronArray", "beat_layout", "sums_layout", "word_layout"]
+
+
+def word_layout(config: EngineConfig) -> data.ArrayLayout:
+    """Describe one spike word: ``width`` lanes, the ``timesteps`` bits of a lane adjacent."""
+    return data.ArrayLayout(config.timesteps, config.width)
+
+
+def beat_layout() -> data.StructLayout:
+    """Describe what a clock of the array is for."""
+    return data.StructLayout({
+        "valid": 1,  # this clock carries a word
+        "first": 1,  # it begins a sum
+        "last":  1,  # it ends the sum
+    })
+
+
+def sums_layout(config: EngineConfig) -> data.ArrayLayout:
+    """Describe the sums of one neuron, one per timestep."""
+    return data.ArrayLayout(config.accumulator_width, config.timesteps)
+
+
+class NeuronArray(wiring.Component):
+    """Sums the words of ``lanes`` neurons x ``timesteps`` and hands the neurons out one by one.
+
+    A word is summed in all ``lanes`` neurons, each with its own weights, and in all timesteps. When a word with
+    ``last`` has been added, the sums of all neurons are copied to a shift register and leave it in ascending order,
+    one neuron per clock, while the next sums grow.
+
+    Throughput: one word per clock; a sum must not end within :attr:`EngineConfig.cooldown_cycles` clocks of the end of
+    the sum before it. Latency: ``load`` comes :attr:`latency` clocks after the beat with ``last``; the
+    neurons leave in the ``lanes`` clocks after ``load``. No flow control. Sums are modulo
+    ``2 ** accumulator_width``. Reset clears only the control pipeline.
+    Cost at P = 8, W = 16, T = 4: per neuron and timestep the dot product, ``accumulator_width`` LUTs with flip-flops
+    for the sum and as many for the shift register.
+
+    Parameters
+    ----------
+    config : :class:`EngineConfig`
+
+    Members
+    -------
+    beat : :py:`In(beat_layout())`
+        Aligned with ``word`` and ``weights``.
+    word : :py:`In(word_layout(config))`
+    weights : :py:`In(data.ArrayLayout(weights_layout(config.width), config.lanes))`
+    split : :py:`In(1)`
+        Pixel mode; must not change while sums are under way.
+    load : :py:`Out(1)`
+        The first neuron leaves in the next clock.
+    sums : :py:`Out(sums_layout(config))`
+        Sums of one neuron.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+
+        super().__init__({
+            "beat":    In(beat_layout()),
+            "word":    In(word_layout(config)),
+            "weights": In(data.ArrayLayout(weights_layout(config.width), config.lanes)),
+            "split":   In(1),
+            "load":    Out(1),
+            "sums":    Out(sums_layout(config)),
+        })
+
+    @staticmethod
+    def latency_of(config: EngineConfig) -> int:
+        """Clocks from the last beat to ``load``: the dot product and the accumulator."""
+        return DotProduct.latency_of(config) + 1
+
+    def elaborate(self, platform):
+        m = Module()
+
+        config = self.config
+
+        beat = self.beat
+        for stage in range(DotProduct.latency_of(config)):
+            delayed = Signal(beat_layout(), name=f"beat{stage}")
+            m.d.sync += delayed.eq(beat)
+            beat = delayed
+        m.d.sync += self.load.eq(beat.valid & beat.last)
+
+        held = [Signal(sums_layout(config), name=f"held{lane}", reset_less=True) for lane in range(config.lanes)]
+        for lane in range(config.lanes):
+            for step in range(config.timesteps):
+                m.submodules[f"dot{lane}_{step}"] = dot = DotProduct(config)
+                m.d.comb += [
+                    dot.spikes.eq(Cat(self.word[synapse][step] for synapse in range(config.width))),
+                    dot.weights.eq(self.weights[lane]),
+                    dot.split.eq(self.split),
+                ]
+                total = Signal(config.accumulator_width, name=f"total{lane}_{step}", reset_less=True)
+                with m.If(beat.valid):
+                    m.d.sync += total.eq(Mux(beat.first, dot.total, total + dot.total))
+                following = held[lane + 1][step] if lane + 1 < config.lanes else total
+                m.d.sync += held[lane][step].eq(Mux(self.load, total, following))
+        m.d.comb += self.sums.eq(held[0])
+
+        return m

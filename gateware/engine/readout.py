@@ -1,0 +1,141 @@
+"""Collects the scores of the readout, finds the class, and hands the result out word by word."""
+
+from amaranth import *
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from arch.link import RESULT_HEADER_WORDS as HEADER_WORDS
+from gateware.engine.configuration import EngineConfig, bits_for
+
+__all__ = ["HEADER_WORDS", "Readout", "result_layout"]
+
+
+def result_layout() -> data.StructLayout:
+    """Describe one word of a result."""
+    return data.StructLayout({
+        "word": 32,
+        "last": 1,
+    })
+
+
+class Readout(wiring.Component):
+    """Keeps the largest score and its index, the lowest one on a tie, and then sends the result.
+
+    Scores come in ascending order of classes, after ``clear``; those beyond ``classes`` (unused lanes of the last
+    group) are dropped. ``send`` starts the transfer of ``HEADER_WORDS + classes`` words: class, cycles, stall cycles,
+    then every score, sign-extended.
+
+    Throughput: one score per clock in; one word per three clocks out. The first word is valid three clocks after
+    ``send``. Stalls as long as the consumer does; ``clear`` and scores must not come while ``busy``.
+    Cost: about 120 LUTs and one or two block RAMs.
+
+    Parameters
+    ----------
+    config : :class:`EngineConfig`
+
+    Members
+    -------
+    clear : :py:`In(1)`
+    score : :py:`In(signed(config.score_width))`
+    score_valid : :py:`In(1)`
+    classes : :py:`In(bits_for(config.classes))`
+    cycles, stalls : :py:`In(24)`
+        Sent as they are when their word is.
+    send : :py:`In(1)`
+    busy : :py:`Out(1)`
+    o_words : :py:`Out(stream.Signature(result_layout()))`
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+
+        super().__init__({
+            "clear":       In(1),
+            "score":       In(signed(config.score_width)),
+            "score_valid": In(1),
+            "classes":     In(bits_for(config.classes)),
+            "cycles":      In(24),
+            "stalls":      In(24),
+            "send":        In(1),
+            "busy":        Out(1),
+            "o_words":     Out(stream.Signature(result_layout())),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        config = self.config
+        width  = config.score_width
+
+        # Scores beyond the memory are those of unused lanes.
+        index  = Signal(bits_for(config.classes + config.lanes), reset_less=True)
+        best   = Signal(signed(width), reset_less=True)
+        winner = Signal(range(config.classes), reset_less=True)
+        m.submodules.scores = scores = memory.Memory(shape=signed(width), depth=config.classes, init=[])
+        write = scores.write_port()
+        read  = scores.read_port()
+
+        # One clock for the bookkeeping, one for the comparison.
+        score   = Signal(signed(width), reset_less=True)
+        place   = Signal.like(index, reset_less=True)
+        used    = Signal()
+        initial = Signal()
+        margin  = Signal(signed(width + 1))
+        m.d.sync += [
+            score.eq(self.score),
+            place.eq(index),
+            used.eq(self.score_valid & (index < self.classes)),
+            initial.eq(index == 0),
+        ]
+        with m.If(self.clear):
+            m.d.sync += index.eq(0)
+        with m.Elif(self.score_valid):
+            m.d.sync += index.eq(index + 1)
+        m.d.comb += [
+            margin.eq(best - score),
+            write.addr.eq(place),
+            write.data.eq(score),
+            write.en.eq(used),
+        ]
+        with m.If(used & (initial | margin[-1])):
+            m.d.sync += best.eq(score)
+            m.d.sync += winner.eq(place)
+
+        sent = Signal(bits_for(config.classes + HEADER_WORDS))
+        m.d.comb += read.addr.eq(sent - HEADER_WORDS)
+
+        def prepare():
+            """Put the next word into the output register."""
+            m.d.sync += self.o_words.p.last.eq(sent == self.classes + (HEADER_WORDS - 1))
+            with m.Switch(sent):
+                with m.Case(0):
+                    m.d.sync += self.o_words.p.word.eq(winner)
+                with m.Case(1):
+                    m.d.sync += self.o_words.p.word.eq(self.cycles)
+                with m.Case(2):
+                    m.d.sync += self.o_words.p.word.eq(self.stalls)
+                with m.Default():
+                    m.d.sync += self.o_words.p.word.eq(read.data)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += sent.eq(0)
+                with m.If(self.send):
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.comb += self.busy.eq(1)
+                m.next = "PREPARE"
+            with m.State("PREPARE"):
+                m.d.comb += self.busy.eq(1)
+                prepare()
+                m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += self.busy.eq(1)
+                m.d.comb += self.o_words.valid.eq(1)
+                with m.If(self.o_words.ready):
+                    m.d.sync += sent.eq(sent + 1)
+                    m.next = "READ"
+                    with m.If(self.o_words.p.last):
+                        m.next = "IDLE"
+
+        return m

@@ -1,0 +1,274 @@
+r"""Walks through the layers of a network and issues one word of the array per clock.
+
+::
+
+    program memory --> step table --> pointers --> spike address, weight row, padding flag
+                   \-> registers  --> counters --> first, last
+"""
+
+from collections.abc import Sequence
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.neuron_array import beat_layout
+from gateware.engine.program import LAYER_ENTRIES, Step, layer_layouts, program_width
+
+__all__ = ["LAYER_START_CYCLES", "Sequencer"]
+
+#: Clocks from the start of a layer to the first word that it may issue: reading the entries, applying the start.
+LAYER_START_CYCLES = 8
+
+
+class Sequencer(wiring.Component):
+    """Issues the words of every sum of every layer, in the order that the rest of the engine expects.
+
+    For each row and column of the (pooled) map, each group of output channels, each position of the pooling window
+    and each row of the kernel, the words of that row are read one by one. Words outside the source map are issued with
+    ``zero`` set: padding costs a clock, because the offset of the dot product must count every weight.
+
+    Throughput: one word per clock while ``grant`` is set, except that a sum never ends within
+    :attr:`EngineConfig.cooldown_cycles` clocks of the one before, and that every layer waits ``drain_cycles`` for its
+    last spikes to be written and takes :data:`LAYER_START_CYCLES` to begin. ``done`` comes as a strobe
+    ``drain_cycles`` after the last word of the readout. Reset stops the program.
+    Cost: about 250 LUTs and 3 block RAMs.
+
+    Parameters
+    ----------
+    config : :class:`EngineConfig`
+    drain_cycles : :class:`int`
+        Clocks from the last word of a layer until its spikes are in memory.
+    init : sequence of :class:`int`
+        The program, :data:`LAYER_ENTRIES` entries per layer.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Strobe: run the program. Ignored while it runs.
+    buffer : :py:`In(1)`
+        Image buffer, the top bit of the addresses of the first layer. Must not change while the program runs.
+    request : :py:`Out(1)`
+        A word is to be read.
+    grant : :py:`In(1)`
+        It is read in this clock.
+    address, row, zero, beat : :py:`Out(...)`
+        Spike memory address; weight row; whether the word is padding; its role. ``address`` belongs to this clock, the
+        others to the clock after.
+    layer_start : :py:`Out(1)`
+        Strobe: the parameters of a layer are complete; no word of it was issued.
+    target : :py:`Out(layer_layouts(config)["target"])`
+    loops : :py:`Out(layer_layouts(config)["loops"])`
+    mode : :py:`Out(layer_layouts(config)["mode"])`
+        Parameters of the layer, valid from ``layer_start`` until its last spike is written.
+    busy, done : :py:`Out(1)`
+    """
+
+    def __init__(self, config: EngineConfig, *, drain_cycles: int, init: Sequence[int] = ()):
+        self.config       = config
+        self.drain_cycles = drain_cycles
+        self.init         = list(init)
+
+        layouts = layer_layouts(config)
+        super().__init__({
+            "start":       In(1),
+            "buffer":      In(1),
+            "request":     Out(1),
+            "grant":       In(1),
+            "address":     Out(config.address_width),
+            "row":         Out(config.row_width),
+            "zero":        Out(1),
+            "beat":        Out(beat_layout()),
+            "layer_start": Out(1),
+            "target":      Out(layouts["target"]),
+            "loops":       Out(layouts["loops"]),
+            "mode":        Out(layouts["mode"]),
+            "busy":        Out(1),
+            "done":        Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        config  = self.config
+        layouts = layer_layouts(config)
+
+        layer    = Signal(config.layer_width)
+        entry    = Signal(range(LAYER_ENTRIES))
+        fetched  = Signal(range(LAYER_ENTRIES))
+        loops, target, mode = self.loops, self.target, self.mode
+        sizes    = Signal(layouts["sizes"], reset_less=True)
+        source   = Signal(layouts["source"], reset_less=True)
+
+        pointer  = Signal(layouts["step"], reset_less=True)
+        first    = Signal()
+        run      = Signal.like(loops.run, reset_less=True)
+        kernel   = Signal.like(loops.kernel, reset_less=True)
+        across   = Signal.like(loops.pool, reset_less=True)
+        down     = Signal.like(loops.pool, reset_less=True)
+        group    = Signal.like(loops.groups, reset_less=True)
+        column   = Signal.like(sizes.columns, reset_less=True)
+        row      = Signal.like(sizes.rows, reset_less=True)
+
+        cooldown = Signal(signed(1 + max(1, (config.cooldown_cycles - 1).bit_length())), init=-1)
+        drain    = Signal(range(self.drain_cycles))
+
+        m.submodules.entries = program = memory.Memory(
+            shape=unsigned(program_width(config)), depth=config.layers * LAYER_ENTRIES, init=self.init,
+            attrs={"ram_style": "block"})
+        port = program.read_port()
+        m.d.comb += port.addr.eq(Cat(entry, layer))
+
+        def view(name):
+            return data.View(layouts[name], port.data[:layouts[name].size])
+
+        step    = view("step")
+        running = Signal()
+        issue   = Signal()
+        turn    = Signal()  # issue, and the word ends a kernel row
+        ends    = Signal()  # the word ends a kernel row
+        last    = Signal()  # ... and a sum
+        # Which loops end with this kernel row: decided a clock ahead, since kernel rows are two clocks apart.
+        loop_ends = Signal(6)
+        turns     = Cat(kernel < 0, across < 0, down < 0, group < 0, column < 0, row < 0)
+        m.d.sync += loop_ends.eq(Cat(turns[:count].all() for count in range(1, 7)))
+        # Whether the array could take the end of a sum, a clock ahead as well: set by every end of a sum, which is too
+        # much only for a row of the kernel that ends in the next clock, and there is none.
+        cooling = Signal()
+        m.d.sync += cooling.eq(turns[0] & (cooldown >= 0))
+        m.d.comb += [
+            ends.eq(run < 0),
+            last.eq(ends & loop_ends[0]),
+            self.request.eq(running & ~(ends & cooling)),
+            # The three below from registers, each in one LUT and not by way of another.
+            issue.eq((running & self.grant) & ~(ends & cooling)),
+            turn.eq((running & self.grant) & (ends & ~cooling)),
+            self.address.eq(pointer.address),
+        ]
+
+        # The loop that will advance is known as soon as the counters are, one clock before the pointers can need it:
+        # a row of one word is always a whole sum, and sums end at least two clocks apart.
+        advance = Signal(Step)
+        with m.If(kernel >= 0):
+            m.d.comb += advance.eq(Step.KERNEL)
+        with m.Elif(across >= 0):
+            m.d.comb += advance.eq(Step.ACROSS)
+        with m.Elif(down >= 0):
+            m.d.comb += advance.eq(Step.DOWN)
+        with m.Elif(group >= 0):
+            m.d.comb += advance.eq(Step.GROUP)
+        with m.Elif(column >= 0):
+            m.d.comb += advance.eq(Step.COLUMN)
+        with m.Else():
+            m.d.comb += advance.eq(Step.ROW)
+
+        m.d.sync += [
+            self.row.eq(pointer.row),
+            # Before the map is beyond it: the coordinates are unsigned.
+            self.zero.eq((pointer.x >= source.words) | (pointer.y >= source.height)),
+            self.beat.valid.eq(issue),
+            self.beat.first.eq(first),
+            self.beat.last.eq(last),
+            self.layer_start.eq(0),
+            self.done.eq(0),
+        ]
+        with m.If(cooldown >= 0):
+            m.d.sync += cooldown.eq(cooldown - 1)
+
+        with m.If(issue):
+            m.d.sync += [
+                pointer.address.eq(pointer.address + Mux(ends, step.address, 1)),
+                pointer.x.eq(pointer.x + Mux(ends, step.x, 1)),
+                pointer.y.eq(pointer.y + Mux(ends, step.y, 0)),
+                pointer.row.eq(pointer.row + Mux(ends, step.row, 1)),
+                first.eq(last),
+                run.eq(Mux(ends, loops.run, run - 1)),
+            ]
+        with m.If(turn):
+            m.d.sync += kernel.eq(Mux(loop_ends[0], loops.kernel, kernel - 1))
+        with m.If(turn & loop_ends[0]):
+            m.d.sync += cooldown.eq(config.cooldown_cycles - 3)
+            m.d.sync += cooling.eq(1)
+            m.d.sync += across.eq(Mux(loop_ends[1], loops.pool, across - 1))
+        with m.If(turn & loop_ends[1]):
+            m.d.sync += down.eq(Mux(loop_ends[2], loops.pool, down - 1))
+        with m.If(turn & loop_ends[2]):
+            m.d.sync += group.eq(Mux(loop_ends[3], loops.groups, group - 1))
+        with m.If(turn & loop_ends[3]):
+            m.d.sync += column.eq(Mux(loop_ends[4], sizes.columns, column - 1))
+        with m.If(turn & loop_ends[4]):
+            m.d.sync += row.eq(row - 1)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += entry.eq(8)
+                m.d.sync += fetched.eq(8)
+                with m.If(self.start):
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += self.busy.eq(1)
+                m.d.comb += entry.eq(fetched + 1)
+                m.d.sync += fetched.eq(fetched + 1)
+                with m.Switch(fetched):
+                    with m.Case(8):
+                        m.d.sync += loops.eq(view("loops"))
+                    with m.Case(9):
+                        m.d.sync += sizes.eq(view("sizes"))
+                    with m.Case(10):
+                        m.d.sync += source.eq(view("source"))
+                    with m.Case(11):
+                        m.d.sync += target.eq(view("target"))
+                    with m.Case(12):
+                        m.d.comb += entry.eq(Step.START)
+                        m.d.sync += mode.eq(view("mode"))
+                        m.d.sync += self.layer_start.eq(1)
+                        m.next = "START"
+            with m.State("START"):
+                m.d.comb += self.busy.eq(1)
+                m.d.comb += entry.eq(Step.START)
+                m.d.sync += [
+                    pointer.eq(step),
+                    first.eq(1),
+                    run.eq(loops.run),
+                    kernel.eq(loops.kernel),
+                    across.eq(loops.pool),
+                    down.eq(loops.pool),
+                    group.eq(loops.groups),
+                    column.eq(sizes.columns),
+                    row.eq(sizes.rows),
+                ]
+                with m.If(mode.input):
+                    m.d.sync += pointer.address[-1].eq(step.address[-1] ^ self.buffer)
+                m.next = "SETTLE"
+            with m.State("SETTLE"):
+                m.d.comb += self.busy.eq(1)
+                m.d.comb += entry.eq(advance)
+                m.d.sync += running.eq(1)
+                m.next = "RUN"
+            with m.State("RUN"):
+                m.d.comb += self.busy.eq(1)
+                m.d.comb += entry.eq(advance)
+                m.d.sync += drain.eq(self.drain_cycles - 1)
+                with m.If(turn & loop_ends[5]):
+                    m.d.sync += running.eq(0)
+                    m.next = "DRAIN"
+            with m.State("DRAIN"):
+                m.d.comb += self.busy.eq(1)
+                m.d.comb += entry.eq(8)
+                m.d.sync += fetched.eq(8)
+                m.d.sync += drain.eq(drain - 1)
+                with m.If(drain == 0):
+                    with m.If(mode.final):
+                        m.d.sync += self.done.eq(1)
+                        m.d.sync += layer.eq(0)
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.d.sync += layer.eq(layer + 1)
+                        m.next = "NEXT"
+            with m.State("NEXT"):
+                m.d.comb += self.busy.eq(1)
+                m.d.comb += entry.eq(8)
+                m.next = "FETCH"
+
+        return m

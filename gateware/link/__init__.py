@@ -1,0 +1,1 @@
+"""The host link on the chip: UART, CRC, frames."""

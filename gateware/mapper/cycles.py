@@ -1,0 +1,68 @@
+"""The cycle model: exactly the clocks that the RTL takes for one inference.
+
+The time depends on the network's geometry alone, never on the data, so the model replays the sequencer's decisions
+sum by sum: a sum takes a clock per word; writes of spikes take the memory away; a sum must not end before the array has
+handed out the sum before; a layer waits for the last spikes of the layer before.
+"""
+
+import dataclasses
+from collections import deque
+
+from gateware.engine.accelerator import drain_cycles
+from gateware.engine.sequencer import LAYER_START_CYCLES
+from gateware.mapper.mapping import Plan
+
+__all__ = ["Cycles", "count_cycles"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Cycles:
+    """Clocks of one inference."""
+
+    #: From the start of the engine to the class.
+    total: int
+    #: Per stage of the plan, everything included.
+    stages: tuple[int, ...]
+    #: Per stage, clocks in which the array takes a word.
+    words: tuple[int, ...]
+
+
+def count_cycles(plan: Plan) -> Cycles:
+    """Predict the clocks of one inference without pixel-write stalls."""
+    config = plan.config
+    drain  = drain_cycles(config)
+    clock  = LAYER_START_CYCLES
+    ended  = -config.cooldown_cycles
+    begun  = 0
+    stages, words = [], []
+
+    for stage, at in zip(plan.stages, plan.schedules, strict=True):
+        writes: deque[int] = deque()
+
+        def after_writes(clock: int, beats: int, writes: deque[int] = writes) -> int:
+            """First clock after ``beats`` words from ``clock`` on, each in a clock without a write."""
+            while writes and writes[0] < clock:
+                writes.popleft()
+            clock += beats
+            while writes and writes[0] < clock:
+                writes.popleft()
+                clock += 1
+            return clock
+
+        final   = stage is plan.stages[-1]
+        windows = stage.pool ** 2
+        sums    = stage.target[1] * stage.target[2] * at.groups * windows
+        for number in range(sums):
+            clock = after_writes(clock, at.sum_words - 1)
+            clock = max(clock, ended + config.cooldown_cycles)
+            clock = after_writes(clock, 1)
+            ended = clock - 1
+            if not final and (number + 1) % windows == 0:
+                writes.append(ended + drain)
+        words.append(sums * at.sum_words)
+        finished = ended + drain + 1
+        stages.append(finished - begun)
+        begun = finished
+        clock = finished + LAYER_START_CYCLES
+
+    return Cycles(total=begun, stages=tuple(stages), words=tuple(words))

@@ -1,0 +1,1 @@
+"""The reference of networks with times to first spike."""

@@ -1,0 +1,1 @@
+"""What knows nothing of spikes: command lines, files, provenance, and the tools of others."""

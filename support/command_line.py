@@ -1,0 +1,110 @@
+"""The frame of every command: one error line, the exit codes, and interruptions at any time.
+
+A command is two modules. ``PACKAGE/command.py`` has ``create_parser()``, the function that does the work and raises,
+and ``main(argv) -> int``, which hands both to :func:`run`. ``PACKAGE/__main__.py`` only calls :func:`start` with the
+name of the other, so that even the seconds in which PyTorch is imported end in one line when somebody presses Ctrl-C.
+
+====  =====================================================================================================
+code  meaning
+====  =====================================================================================================
+0     done
+1     bad input (:exc:`support.errors.InputError`), a file that cannot be read or written, a closed pipe
+2     usage: argparse names the wrong argument
+3     a tool is missing or fails (:exc:`support.errors.ToolchainError`)
+130   interrupted (Ctrl-C)
+====  =====================================================================================================
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from support.errors import InputError, ToolchainError, printable
+
+__all__ = ["EXIT_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_TOOLCHAIN", "EXIT_USAGE", "print_error", "print_line",
+           "run", "start"]
+
+EXIT_OK, EXIT_INPUT, EXIT_USAGE, EXIT_TOOLCHAIN, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def print_line(text: str) -> None:
+    """Print a result of the command at once, so that it stands in a log before what comes later."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_error(text: str) -> None:
+    """Print the line that says why the command failed; where standard error is closed too, nobody can be told."""
+    try:
+        sys.stderr.write(f"ERROR: {printable(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def _reason(error: OSError) -> str:
+    """Say which file an operating system's error is about, by the name that the user gave."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
+
+
+def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], int | None],
+        argv: Sequence[str] | None = None, *, interrupted: str = "interrupted") -> int:
+    """Parse the command line, do the work, and return the exit code.
+
+    Parameters
+    ----------
+    parser : :class:`argparse.ArgumentParser`
+    work : callable
+        Does what the arguments say, prints its result with :func:`print_line`, and returns an exit code or None for 0.
+    argv : sequence of :class:`str`, optional
+        Arguments, by default those of this process.
+    interrupted : :class:`str`
+        What Ctrl-C is answered with: say how to go on, where the command can.
+    """
+    try:
+        arguments = parser.parse_args(argv)
+        status = work(arguments)
+        # What the buffer still holds may be what no reader waits for, or what a disk has no room for.
+        sys.stdout.flush()
+    except InputError as error:
+        print_error(str(error))
+        return EXIT_INPUT
+    except ToolchainError as error:
+        print_error(str(error))
+        return EXIT_TOOLCHAIN
+    except KeyboardInterrupt:
+        print_error(interrupted)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        print_error("standard output was closed before everything was written")
+        _forget_output()
+        return EXIT_INPUT
+    except OSError as error:
+        print_error(_reason(error))
+        _forget_output()
+        return EXIT_INPUT
+    return EXIT_OK if status is None else status
+
+
+def _forget_output() -> None:
+    """Let the interpreter's own flush at its end go nowhere: it would complain a second time."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def start(module: str) -> NoReturn:
+    """Import ``module`` and exit with what its ``main()`` returns; Ctrl-C during the import is one line as well."""
+    try:
+        main = importlib.import_module(module).main
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(main())

@@ -1,0 +1,376 @@
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from arch import network_file, ternary
+from arch.network import (
+    Convolution,
+    Encoding,
+    FullyConnected,
+    Input,
+    Network,
+    NetworkError,
+    Neurons,
+    OrPool,
+    Readout,
+    Reset,
+    shortcut_of,
+)
+from sim.generate import random_network
+
+
+def make_neurons(channels, **options):
+    values = np.arange(channels, dtype=np.int64)
+    return Neurons(threshold=values + 3, bias=-values, initial=2 * values - 1, **options)
+
+
+def make_network(**overrides):
+    weights = (np.arange(18) % 3 - 1).astype(np.int8)
+    return Network(**({
+        "input": Input(encoding=Encoding.PIXELS, channels=1, height=6, width=5, zero_point=128),
+        "timesteps": 3,
+        "layers": (Convolution(weights=weights.reshape(2, 1, 3, 3), neurons=make_neurons(2, fraction=2), padding=1),
+                   OrPool(size=2),
+                   FullyConnected(weights=np.ones((3, 12), dtype=np.int8),
+                                  neurons=make_neurons(3, reset=Reset.ZERO, leak_shift=4)),
+                   Readout(weights=-np.eye(3, dtype=np.int8))),
+        "metadata": {"name": "é", "accuracy": 0.25}} | overrides))
+
+
+def assert_same(left, right):
+    assert left.input == right.input
+    assert left.timesteps == right.timesteps
+    assert dict(left.metadata) == dict(right.metadata)
+    for one, other in zip(left.layers, right.layers, strict=True):
+        assert type(one) is type(other)
+        if isinstance(one, OrPool):
+            assert one == other
+            continue
+        assert (one.weights == other.weights).all()
+        if isinstance(one, Convolution):
+            assert (one.stride, one.padding, one.pool) == (other.stride, other.padding, other.pool)
+        assert shortcut_of(one) == shortcut_of(other)
+        if not isinstance(one, Readout):
+            for name in ("threshold", "bias", "initial"):
+                assert (getattr(one.neurons, name) == getattr(other.neurons, name)).all()
+            for name in ("fraction", "reset", "leak_shift"):
+                assert getattr(one.neurons, name) == getattr(other.neurons, name)
+
+
+def test_a_file_reads_back_as_it_was_written(tmp_path):
+    network = make_network()
+    network_file.save(network, tmp_path / "network.safetensors")
+    again = network_file.load(tmp_path / "network.safetensors")
+    assert_same(network, again)
+    assert network_file.dumps(again) == (tmp_path / "network.safetensors").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["network.safetensors"]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_random_networks_read_back(seed):
+    network = random_network(np.random.default_rng([3, seed]))
+    assert_same(network, network_file.loads(network_file.dumps(network)))
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_random_graphs_read_back(seed):
+    network = random_network(np.random.default_rng([4, seed]), layers=4, shortcuts=True, pools=True)
+    assert_same(network, network_file.loads(network_file.dumps(network)))
+
+
+def described(network):
+    return json.loads(parts(network)[0]["__metadata__"]["network"])["layers"]
+
+
+def graph():
+    """A network with both keys that a plain chain has not."""
+    square = np.eye(3, dtype=np.int8)
+    pooled = Convolution(weights=np.ones((2, 1, 3, 3), dtype=np.int8), neurons=make_neurons(2), padding=1, pool=2)
+    first = FullyConnected(weights=np.ones((3, 12), dtype=np.int8), neurons=make_neurons(3))
+    second = FullyConnected(weights=square, neurons=make_neurons(3))
+    summed = FullyConnected(weights=square, neurons=make_neurons(3), shortcut=1)
+    return make_network(layers=(pooled, first, second, summed, Readout(weights=-square)))
+
+
+def test_keys_of_graphs_are_written_only_where_a_layer_has_them():
+    keys = [set(layer) & {"pool", "shortcut"} for layer in described(graph())]
+    assert keys == [{"pool"}, set(), set(), {"shortcut"}, set()]
+    assert not any(set(layer) & {"pool", "shortcut"} for layer in described(make_network()))
+
+
+@pytest.mark.parametrize("name", ["mnist-conv", "fashion-conv"])
+def test_shipped_networks_keep_their_bytes(name):
+    content = (pathlib.Path(__file__).parents[2] / "models" / f"{name}.safetensors").read_bytes()
+    assert network_file.dumps(network_file.loads(content)) == content
+
+
+def test_safetensors_reads_the_tensors(tmp_path):
+    network = make_network()
+    network_file.save(network, tmp_path / "network.safetensors")
+    tensors = safetensors.numpy.load_file(tmp_path / "network.safetensors")
+    assert set(tensors) == {"0.weights", "0.threshold", "0.bias", "0.initial", "2.weights", "2.threshold", "2.bias",
+                            "2.initial", "3.weights"}
+    assert (tensors["0.weights"] == ternary.pack_array(network.layers[0].weights)).all()
+    assert (tensors["2.bias"] == network.layers[2].neurons.bias).all()
+    with safetensors.safe_open(tmp_path / "network.safetensors", framework="numpy") as file:
+        assert file.metadata()["content_sha256"] == network_file.digest(network)
+
+
+def test_digest_is_of_what_is_computed():
+    network = make_network()
+    assert network_file.digest(network) == network_file.digest(make_network(metadata={"name": "other"}))
+    assert network_file.digest(network) != network_file.digest(make_network(timesteps=4))
+    *layers, _ = network.layers
+    readout = Readout(weights=np.eye(3, dtype=np.int8))
+    assert network_file.digest(network) != network_file.digest(make_network(layers=(*layers, readout)))
+    # Pinned: hosts and bitstreams compare it.
+    assert network_file.digest(network) == "b337895221a6edd55fe7aa7b480e9a9f5c7131a1296eea5e7707b167811c98a1"
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pathlib.Path, "replace", fail)
+    with pytest.raises(OSError, match=r"^disk full$"):
+        network_file.save(make_network(), path)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["network.safetensors"]
+
+
+def test_metadata_must_be_json():
+    for metadata in ({"x": np.int64(3)}, {"x": float("nan")}):
+        with pytest.raises(NetworkError, match=r"^metadata must hold only finite JSON values$"):
+            network_file.dumps(make_network(metadata=metadata))
+
+
+def test_long_metadata_are_refused(monkeypatch):
+    monkeypatch.setattr(network_file, "MAX_HEADER_BYTES", 4096)
+    with pytest.raises(NetworkError, match=r"^header must be at most 4096 bytes, not \d+: metadata are too long$"):
+        network_file.dumps(make_network(metadata={"x": "y" * 4096}))
+
+
+def parts(network):
+    """Header as an object, and data, of a network's file."""
+    content = network_file.dumps(network)
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8:8 + length]), content[8 + length:]
+
+
+def join(header, data, *, rehash=True):
+    """A file of ``header`` and ``data``, with the hashes that its author would have put in."""
+    header = json.loads(json.dumps(header))
+    metadata = header.get("__metadata__")
+    if rehash and isinstance(metadata, dict):
+        if isinstance(metadata.get("network"), str):
+            metadata["content_sha256"] = hashlib.sha256(metadata["network"].encode() + b"\0" + data).hexdigest()
+        if isinstance(metadata.get("metadata"), str):
+            metadata["metadata_sha256"] = hashlib.sha256(metadata["metadata"].encode()).hexdigest()
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def edit(**changes):
+    """A file whose description has ``changes``, each a function that edits a part of it."""
+    header, data = parts(make_network())
+    network = json.loads(header["__metadata__"]["network"])
+    for key, change in changes.items():
+        if key == "layer":
+            change(network["layers"])
+        elif key == "header":
+            change(header)
+        elif key == "data":
+            data = change(data)
+        else:
+            change(network)
+    header["__metadata__"]["network"] = json.dumps(network, sort_keys=True, separators=(",", ":"))
+    return join(header, data)
+
+
+def put(key, value, *path):
+    def change(target):
+        for step in path:
+            target = target[step]
+        target[key] = value
+    return change
+
+
+def drop(key, *path):
+    def change(target):
+        for step in path:
+            target = target[step]
+        del target[key]
+    return change
+
+
+def set_byte(offset, value):
+    return lambda data: data[:offset] + bytes([value]) + data[offset + 1:]
+
+
+def set_constant(offset, value):
+    return lambda data: data[:offset] + value.to_bytes(8, "little", signed=True) + data[offset + 8:]
+
+
+TENSOR = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
+KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"", "file is truncated: 0 bytes, and the first 8 are the header's length"),
+    (b"\xff" * 20, "header must be at most 16777216 bytes, not 18446744073709551615: not a network file"),
+    ((50).to_bytes(8, "little") + b"{}", "file is truncated: 10 bytes, and the header ends at 58"),
+    ((2).to_bytes(8, "little") + b"[]", "header must be a JSON object, not []"),
+    ((2).to_bytes(8, "little") + b"{]", "header must be a JSON object: not a network file, or altered"),
+    ((2).to_bytes(8, "little") + b"\xff\xff", "header must be a JSON object: not a network file, or altered"),
+    ((13).to_bytes(8, "little") + b'{"a":1,"a":2}', "header must be a JSON object: not a network file, or altered"),
+    ((7).to_bytes(8, "little") + b'{"a":1}',
+     "not a network that python -m export writes: the header names no version of one"),
+    ((2**16).to_bytes(8, "little") + b"[" * 2**16, "header must be a JSON object: not a network file, or altered"),
+    (edit(header=put("sterna_network", "2", "__metadata__")), "version must be 1, not '2'"),
+    (edit(header=put("sterna_network", 1, "__metadata__")), "header 'sterna_network' must be a string, not 1"),
+    (edit(header=put("more", "", "__metadata__")),
+     f"header must have the keys {KEYS}, not 'content_sha256, metadata, metadata_s..."),
+    (edit(header=put("0.weights", 3)), "tensor '0.weights' must be an object, not 3"),
+    (edit(header=put("dtype", "F32", "0.weights")), "tensor '0.weights' must be U8 or I64, not 'F32'"),
+    (edit(header=put("shape", [1, 5], "0.weights")), "tensor '0.weights' must have one dimension, not shape [1, 5]"),
+    (edit(header=put("shape", [2**60], "0.weights")),
+     "tensor '0.weights' must have one dimension, not shape [1152921504606846976]"),
+    (edit(header=put("shape", [6], "0.weights")), "tensor '0.weights' must be at bytes 0 to 6, not [0, 5]"),
+    (edit(header=put("data_offsets", [1, 6], "0.weights")), "tensor '0.weights' must be at bytes 0 to 5, not [1, 6]"),
+    (edit(data=lambda data: data[:-1]), "file is truncated: 136 bytes of tensors, and the header promises 137"),
+    (edit(data=lambda data: data + b"\0"), "file must end after 137 bytes of tensors, not 138"),
+    (edit(layer=drop(1)), "layer 1: tensor '1.weights' is missing"),
+    (edit(header=drop("3.weights"), data=lambda data: data[:-3]), "layer 3: tensor '3.weights' is missing"),
+    (edit(header=put("4.weights", {"dtype": "U8", "shape": [0], "data_offsets": [137, 137]})),
+     "tensor '4.weights' belongs to no layer"),
+    (edit(layer=put("shape", [2, 1, 3, 2], 0)), "layer 0: tensor '0.weights' must have shape [3], not [5]"),
+    (edit(layer=put("shape", [2, 1, 3], 0)), "layer 0: shape must be 4 positive integers, not [2, 1, 3]"),
+    (edit(layer=put("shape", [2, 1, 3, -3], 0)), "layer 0: shape must be 4 positive integers, not [2, 1, 3, -3]"),
+    (edit(layer=put("shape", [3, 1, 2, 3], 0)), "layer 0: tensor '0.threshold' must have shape [3], not [2]"),
+    (edit(layer=put("kind", "dense", 0)),
+     "layer 0: kind must be convolution, fully-connected, or-pool, readout, not 'dense'"),
+    (edit(layer=put(1, 7)), "layer 1: kind must be convolution, fully-connected, or-pool, readout, not None"),
+    (edit(layer=put("more", 1, 1)), "layer 1: or-pool must have the keys kind, size, not 'kind, more, size'"),
+    (edit(layer=put("size", 9, 1)), "layer 1: pool size must be an integer from 2 to 7, not 9"),
+    (edit(layer=put("reset", "none", 0)), "layer 0: reset must be subtract or zero, not 'none'"),
+    (edit(layer=put("fraction", -1, 0)), "layer 0: fraction must be an integer from 0 to 16, not -1"),
+    (edit(layer=put("stride", "1", 0)), "layer 0: stride must be an integer from 1 to 7, not '1'"),
+    (edit(layer=put("groups", 2, 0)),
+     ("layer 0: convolution must have the keys kind, shape, stride, padding, fraction, reset, leak_shift and may have "
+      "pool, shortcut, not 'fraction, groups, kind, leak_shift, ...")),
+    (edit(layer=put("pool", 2, 2)),
+     ("layer 2: fully-connected must have the keys kind, shape, fraction, reset, leak_shift and may have shortcut, "
+      "not 'fraction, kind, leak_shift, pool, re...")),
+    (edit(layer=put("pool", "2", 0)), "layer 0: pool must be an integer from 1 to 7, not '2'"),
+    (edit(layer=put("pool", 7, 0)), "layer 0 (convolution): pool 7 must fit in the currents of 6 x 5"),
+    (edit(layer=put("shortcut", "conv1", 2)), "layer 2: shortcut must be the index of an earlier layer, not 'conv1'"),
+    (edit(layer=put("shortcut", 0, 2)),
+     "layer 2 (fully-connected): shortcut must have a map of (2, 3, 2) like the input, not that of layer 0, (2, 6, 5)"),
+    (edit(layer=put("pool", 1, 0)),
+     "header is not in canonical form: the file was altered, or written by another program"),
+    (edit(layer=put("shortcut", None, 2)),
+     "header is not in canonical form: the file was altered, or written by another program"),
+    (edit(layer=put("leak_shift", 99, 2)), "layer 2: leak shift must be an integer from 1 to 31, not 99"),
+    (edit(network=put("layers", {})), "layers must be a list, not {}"),
+    (edit(network=put("timesteps", None)), "timesteps must be an integer from 1 to 64, not None"),
+    (edit(network=drop("input")), "network must have the keys input, timesteps, layers, not 'layers, timesteps'"),
+    (edit(network=put("encoding", "sound", "input")), "input encoding must be pixels or events, not 'sound'"),
+    (edit(network=put("height", 5, "input")),
+     "layer 2 (fully-connected): weights must have 8 inputs for a map of (2, 2, 2), not 12"),
+    (edit(data=set_byte(1, 0b10)), "layer 0: weight 4 must not have the reserved code 0b10"),
+    (edit(data=set_byte(4, 0b010000)), "layer 0: bits beyond weight 17 must be zero"),
+    (edit(data=set_constant(5, 0)), "layer 0: threshold of channel 0 must be positive, not 0"),
+    (edit(data=set_constant(29, 2**47 + 1)),
+     "layer 0: bias of channel 1 must be within +-2^47, not 140737488355329"),
+    (edit(data=set_constant(29, -2**63)),
+     "layer 0: bias of channel 1 must be within +-2^47, not -9223372036854775808"),
+    (edit(header=put("metadata", "[1]", "__metadata__")), "metadata must be a JSON object, not [1]"),
+    (edit(header=put("metadata", '{"a":NaN}', "__metadata__")),
+     "metadata must be a JSON object: not a network file, or altered"),
+    (edit(header=put("metadata", '{"a":1e999}', "__metadata__")),
+     "metadata must hold only finite JSON values"),
+    (edit(header=put("metadata", '{ "a":1}', "__metadata__")),
+     "header is not in canonical form: the file was altered, or written by another program"),
+])
+def test_malformed_files_have_one_line_errors(tmp_path, content, message):
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(NetworkError) as caught:
+        network_file.load(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_altered_graphs_are_noticed():
+    content = network_file.dumps(graph())
+    assert_same(graph(), network_file.loads(content))
+    for old, new in ((rb'\"pool\":2', rb'\"pool\":3'), (rb'\"shortcut\":1', rb'\"shortcut\":0')):
+        assert content.count(old) == 1
+        with pytest.raises(NetworkError, match=r"^network does not match its SHA-256: the file was altered$"):
+            network_file.loads(content.replace(old, new))
+
+
+def test_altered_contents_do_not_match_their_hashes():
+    header, data = parts(make_network())
+    altered = data[:5] + b"\x07" + data[6:]
+    with pytest.raises(NetworkError, match=r"^network does not match its SHA-256: the file was altered$"):
+        network_file.loads(join(header, altered, rehash=False))
+    header["__metadata__"]["metadata"] = '{"accuracy":0.99}'
+    with pytest.raises(NetworkError, match=r"^metadata do not match their SHA-256: the file was altered$"):
+        network_file.loads(join(header, data, rehash=False))
+
+
+def test_large_files_are_refused(monkeypatch):
+    monkeypatch.setattr(network_file, "MAX_FILE_BYTES", 100)
+    with pytest.raises(NetworkError, match=r"^file must be at most 100 bytes$"):
+        network_file.loads(bytes(101))
+
+
+def refused(content):
+    """Whether the content is refused, in one line."""
+    try:
+        network_file.loads(content)
+    except NetworkError as error:
+        return "\n" not in str(error)
+    return False
+
+
+def test_every_truncation_is_noticed():
+    content = network_file.dumps(make_network())
+    assert all(refused(content[:length]) for length in range(len(content)))
+    assert refused(content + b"\0")
+
+
+def test_every_altered_byte_is_noticed():
+    content = network_file.dumps(make_network())
+    rng = np.random.default_rng(6)
+    for offset, byte in enumerate(content):
+        for flip in {1, 0x80, int(rng.integers(1, 256)), byte ^ 0x20 or 1, byte ^ 0x09 or 1}:
+            altered = bytearray(content)
+            altered[offset] ^= flip
+            assert refused(bytes(altered)), f"byte {offset} ^ {flip:#x}"
+
+
+def test_every_cut_out_and_doubled_stretch_is_noticed():
+    content = network_file.dumps(make_network())
+    rng = np.random.default_rng(7)
+    for _ in range(500):
+        start, end = sorted(int(place) for place in rng.integers(0, len(content) + 1, 2))
+        if start < end:
+            assert refused(content[:start] + content[end:])
+            assert refused(content[:end] + content[start:])
+
+
+def test_random_bytes_are_refused():
+    rng = np.random.default_rng(8)
+    for _ in range(200):
+        noise = rng.bytes(int(rng.integers(0, 200)))
+        assert refused(noise)
+        assert refused((len(noise)).to_bytes(8, "little") + noise)

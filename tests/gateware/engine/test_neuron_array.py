@@ -1,0 +1,97 @@
+import itertools
+import random
+
+import pytest
+
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.neuron_array import NeuronArray
+from tests import streams
+from tests.twins import blocks as twins
+
+CONFIGS = {
+    "smallest": EngineConfig(lanes=1, width=2, timesteps=1, pixels=False, accumulator_width=4),
+    "P1": EngineConfig(lanes=1, width=4, timesteps=4, accumulator_width=9),
+    "P2-T2": EngineConfig(lanes=2, width=8, timesteps=2, accumulator_width=10),
+    "P4": EngineConfig(lanes=4, width=8, timesteps=4, accumulator_width=12),
+    "P4-T3-events": EngineConfig(lanes=4, width=4, timesteps=3, pixels=False, accumulator_width=6),
+}
+
+
+def make_sum(config, rng, length, spike=None, weight=None):
+    """Make the words and weights of one sum."""
+    words = [[[rng.getrandbits(1) if spike is None else spike for _ in range(config.timesteps)]
+              for _ in range(config.width)] for _ in range(length)]
+    weights = [[[rng.choice((-1, 0, 1)) if weight is None else weight for _ in range(config.width)]
+                for _ in range(config.lanes)] for _ in range(length)]
+    return words, weights
+
+
+def run(config, sums, split, gaps=0, seed=0):
+    """Feed the sums; return the neurons that leave, and the clocks from the last word of each sum to its load."""
+    dut = NeuronArray(config)
+    rng = random.Random(seed)
+    beats = []
+    for words, weights in sums:
+        for index, (word, row) in enumerate(zip(words, weights, strict=True)):
+            beats += [None] * (rng.randrange(3) if gaps else 0)
+            beats.append((word, row, index == 0, index == len(words) - 1))
+    ends = [clock for clock, beat in enumerate(beats) if beat is not None and beat[3]]
+    assert all(later - earlier >= config.cooldown_cycles for earlier, later in itertools.pairwise(ends))
+    neurons, loads = [], []
+
+    async def testbench(ctx):
+        ctx.set(dut.split, split)
+        for clock in range(len(beats) + NeuronArray.latency_of(config) + config.lanes + 1):
+            beat = beats[clock] if clock < len(beats) else None
+            if beat is None:
+                # Noise between the words must not matter.
+                ctx.set(dut.beat, {"valid": 0, "first": rng.getrandbits(1), "last": rng.getrandbits(1)})
+                ctx.set(dut.word.as_value(), rng.getrandbits(config.width * config.timesteps))
+            else:
+                word, row, first, last = beat
+                ctx.set(dut.beat, {"valid": 1, "first": first, "last": last})
+                ctx.set(dut.word, [sum(bit << step for step, bit in enumerate(lane)) for lane in word])
+                for lane, weights in enumerate(row):
+                    ctx.set(dut.weights[lane].as_value(), twins.pack_weights(weights))
+            if loads and clock - loads[-1] <= config.lanes:
+                neurons.append([ctx.get(dut.sums[step]) for step in range(config.timesteps)])
+            if ctx.get(dut.load):
+                loads.append(clock)
+            await ctx.tick()
+
+    streams.run(dut, testbench)
+    return neurons, [load - end for load, end in zip(loads, ends, strict=True)]
+
+
+def check(config, sums, split, **options):
+    neurons, latencies = run(config, sums, split, **options)
+    assert neurons == [neuron for words, weights in sums for neuron in twins.sums(config, words, weights, split)]
+    assert set(latencies) == {NeuronArray.latency_of(config)}
+
+
+@pytest.mark.parametrize("gaps", [0, 1])
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sums_are_the_twins(name, split, gaps):
+    config = CONFIGS[name]
+    if split and config.slices == 1:
+        pytest.skip("one slice")
+    rng = random.Random(2)
+    sums = [make_sum(config, rng, config.cooldown_cycles + rng.randrange(3)) for _ in range(6)]
+    check(config, sums, split, gaps=gaps)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sums_end_as_close_as_the_cooldown(name):
+    config = CONFIGS[name]
+    rng = random.Random(3)
+    check(config, [make_sum(config, rng, config.cooldown_cycles) for _ in range(5)], False)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sums_are_modulo_the_accumulator(name):
+    config = CONFIGS[name]
+    rng = random.Random(4)
+    length = (1 << config.accumulator_width) // config.width if config.accumulator_width < 8 else 20
+    for spike, weight in ((1, 1), (0, -1), (1, -1)):
+        check(config, [make_sum(config, rng, max(length, config.cooldown_cycles), spike, weight)], False)

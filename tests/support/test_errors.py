@@ -1,0 +1,17 @@
+"""What one line may hold."""
+
+import pytest
+
+from support.errors import printable
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("plain", "plain"),
+    ("two\nlines  and   spaces", "two lines and spaces"),
+    ("red \x1b[31m and bell \x07", "red \\x1b[31m and bell \\x07"),
+    ("right to left \u202e", "right to left \\u202e"),
+    ("größe 数", "größe 数"),
+    ("x" * 2003, "x" * 2000 + " ... (3 more characters)"),
+])
+def test_a_line_shows_nothing_that_moves_the_cursor(text, shown):
+    assert printable(text) == shown

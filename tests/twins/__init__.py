@@ -1,0 +1,1 @@
+"""Software twins of the gateware's blocks, which tests compare with ``==``."""

@@ -1,0 +1,1 @@
+"""Training of networks with times to first spike: activation, weights, network."""

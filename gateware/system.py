@@ -77,7 +77,7 @@ class System(wiring.Component):
 
         m.submodules.link        = link        = HostLink(divisor=self.divisor, info=self.info)
         m.submodules.accelerator = accelerator = Accelerator(
-            self.plan.config, image=None if self.empty else self.plan.image, memory_kind=self.memory_kind)
+            self.plan.config, contents=None if self.empty else self.plan.contents, memory_kind=self.memory_kind)
 
         wiring.connect(m, accelerator.o_words, link.i_words)
         # Strobes are as far apart as characters, so a register costs nothing and cuts the path through both blocks.

@@ -81,21 +81,21 @@ class RtlEngine:
         with amaranth_tools():
             source = verilog.convert(System(self.plan, divisor=divisor, empty=True), name="sterna",
                                      strip_internal_attrs=True)
-        image = self.plan.image
-        contents: dict[str, list[int]] = {
+        contents = self.plan.contents
+        memories: dict[str, list[int]] = {
             "link.info": list(info_of(self.plan, clock_hz=CLOCK_HZ).to_bytes()),
-            "accelerator.sequencer.entries": list(image.program),
-            "accelerator.windows.steps": list(image.pixels),
-            "accelerator.constants.neurons": list(image.constants),
+            "accelerator.sequencer.entries": list(contents.program),
+            "accelerator.windows.steps": list(contents.pixels),
+            "accelerator.constants.neurons": list(contents.constants),
         }
-        for lane, rows in enumerate(image.weights):
-            contents[f"accelerator.weights.lane{lane}"] = list(rows)
+        for lane, rows in enumerate(contents.weights):
+            memories[f"accelerator.weights.lane{lane}"] = list(rows)
         self._spikes = "accelerator.spikes.words"
         #: The running simulation; a :class:`sim.verilated.SimulationTransport` makes a board of it.
-        self.simulation = Verilated(source, memories=[*contents, self._spikes], divisor=divisor, **verilated)
-        for name in (*contents, self._spikes):
+        self.simulation = Verilated(source, memories=[*memories, self._spikes], divisor=divisor, **verilated)
+        for name in (*memories, self._spikes):
             self.simulation.fill(name, seed)
-        for name, rows in contents.items():
+        for name, rows in memories.items():
             self.simulation.load(name, rows)
         self.simulation.reset()
         # The spike memory is filled after reset; no image is accepted before.

@@ -87,6 +87,7 @@ def system_verilog(name: str) -> str:
 
 def memory_contents(plan):
     """Assign the contents of a plan's memories to the ends of their names in a design."""
-    image = plan.image
-    return {**{f"weights.lane{lane}": rows for lane, rows in enumerate(image.weights)},
-            "constants.neurons": image.constants, "sequencer.entries": image.program, "windows.steps": image.pixels}
+    contents = plan.contents
+    return {**{f"weights.lane{lane}": rows for lane, rows in enumerate(contents.weights)},
+            "constants.neurons": contents.constants, "sequencer.entries": contents.program,
+            "windows.steps": contents.pixels}

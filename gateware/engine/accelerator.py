@@ -8,14 +8,12 @@
                                                                   +-> Readout -> result words
 """
 
-import dataclasses
-from collections.abc import Sequence
-
 from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.contents import MemoryContents
 from gateware.engine.neuron_array import NeuronArray, beat_layout, word_layout
 from gateware.engine.pif import Current, PifUnit
 from gateware.engine.readout import HEADER_WORDS, Readout, result_layout
@@ -25,24 +23,10 @@ from gateware.engine.spike_memory import MemoryKind, SpikeMemory
 from gateware.engine.weight_store import ConstantStore, WeightStore
 from gateware.engine.window_writer import WindowWriter
 
-__all__ = ["PIXEL_FIFO_DEPTH", "Accelerator", "MemoryImage", "drain_cycles"]
+__all__ = ["PIXEL_FIFO_DEPTH", "Accelerator", "drain_cycles"]
 
 #: Pixels that wait for a free clock of the spike memory; what one block RAM holds.
 PIXEL_FIFO_DEPTH = 512
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class MemoryImage:
-    """Contents of the accelerator's memories: one network, for one :class:`EngineConfig`."""
-
-    #: Weight rows per lane, in the form of :func:`gateware.engine.dot_product.weights_layout`.
-    weights: Sequence[Sequence[int]]
-    #: One entry per neuron, in the form of :func:`gateware.engine.pif.constants_layout`.
-    constants: Sequence[int]
-    #: Layer program (:mod:`gateware.engine.program`).
-    program: Sequence[int]
-    #: Table of the window writer.
-    pixels: Sequence[int]
 
 
 def drain_cycles(config: EngineConfig) -> int:
@@ -72,7 +56,7 @@ class Accelerator(wiring.Component):
     Parameters
     ----------
     config : :class:`EngineConfig`
-    image : :class:`MemoryImage`
+    contents : :class:`gateware.engine.contents.MemoryContents`
         Initial memory contents; None leaves them undefined, for simulations that load them.
     memory_kind : :class:`MemoryKind`
 
@@ -88,10 +72,10 @@ class Accelerator(wiring.Component):
         An inference is running.
     """
 
-    def __init__(self, config: EngineConfig, *, image: MemoryImage | None = None,
+    def __init__(self, config: EngineConfig, *, contents: MemoryContents | None = None,
                  memory_kind: MemoryKind = MemoryKind.BLOCK):
         self.config      = config
-        self.image       = image
+        self.contents    = contents
         self.memory_kind = memory_kind
 
         super().__init__({
@@ -109,18 +93,18 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        config = self.config
-        image  = self.image
+        config   = self.config
+        contents = self.contents
 
         flush = Signal()
         m.submodules.fifo      = pixels    = ResetInserter(flush)(
             fifo.SyncFIFOBuffered(width=8, depth=PIXEL_FIFO_DEPTH))
-        m.submodules.windows   = windows   = WindowWriter(config, init=image.pixels if image else ())
+        m.submodules.windows   = windows   = WindowWriter(config, init=contents.pixels if contents else ())
         m.submodules.sequencer = sequencer = Sequencer(config, drain_cycles=drain_cycles(config),
-                                                       init=image.program if image else ())
+                                                       init=contents.program if contents else ())
         m.submodules.spikes    = spikes    = SpikeMemory(config, kind=self.memory_kind)
-        m.submodules.weights   = weights   = WeightStore(config, init=image.weights if image else None)
-        m.submodules.constants = constants = ConstantStore(config, init=image.constants if image else ())
+        m.submodules.weights   = weights   = WeightStore(config, init=contents.weights if contents else None)
+        m.submodules.constants = constants = ConstantStore(config, init=contents.constants if contents else ())
         m.submodules.array     = array     = NeuronArray(config)
         m.submodules.pif       = pif       = PifUnit(config)
         m.submodules.collector = collector = SpikeCollector(config)

@@ -16,8 +16,8 @@ from amaranth.lib import data
 from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Reset, Shape, shortcut_of
 from arch.widths import layer_widths
 from boards.board import Board
-from gateware.engine.accelerator import MemoryImage
 from gateware.engine.configuration import PLANES, ConfigError, EngineConfig, bits_for
+from gateware.engine.contents import MemoryContents
 from gateware.engine.pif import Current, constants_layout
 from gateware.engine.program import (
     LAYER_ENTRIES,
@@ -106,7 +106,7 @@ class Plan:
     config: EngineConfig
     stages: tuple[Stage, ...]
     schedules: tuple[Schedule, ...]
-    image: MemoryImage
+    contents: MemoryContents
 
     @property
     def weight_rows(self) -> int:
@@ -591,13 +591,13 @@ def map_network(network: Network, config: EngineConfig) -> Plan:
     """
     stages = stages_of(network)
     _check_limits(network, config, stages, schedules := _schedule(config, stages))
-    image = MemoryImage(
+    contents = MemoryContents(
         weights=_weight_rows(config, stages, schedules),
         constants=_constants(config, network, stages, schedules),
         program=_program(config, network, stages, schedules),
         pixels=_pixel_table(config, network, stages[0]),
     )
-    return Plan(network=network, config=config, stages=stages, schedules=schedules, image=image)
+    return Plan(network=network, config=config, stages=stages, schedules=schedules, contents=contents)
 
 
 def plan_for_board(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None) -> Plan:

@@ -23,7 +23,7 @@ class Host:
 
     def __init__(self, plan):
         self.plan = plan
-        self.dut = Accelerator(plan.config, image=plan.image)
+        self.dut = Accelerator(plan.config, contents=plan.contents)
         self.results = []
 
     async def begin(self, ctx):
@@ -219,7 +219,7 @@ def test_pixels_that_pile_up_take_the_memory_and_are_counted():
 
 def test_accept_is_low_until_the_memory_is_filled():
     plan = plan_for(make_busy(), 2, 4, 4)
-    dut = Accelerator(plan.config, image=plan.image)
+    dut = Accelerator(plan.config, contents=plan.contents)
 
     async def testbench(ctx):
         clocks = 0

@@ -31,7 +31,7 @@ def run(plan, buffer, grant):
 
     ``grant(clock, ends)`` decides; ``ends`` are the clocks of the last words so far, as pairs with the stage.
     """
-    dut = Sequencer(plan.config, drain_cycles=drain_cycles(plan.config), init=plan.image.program)
+    dut = Sequencer(plan.config, drain_cycles=drain_cycles(plan.config), init=plan.contents.program)
     issued, ends, measured = [], [], []
 
     async def testbench(ctx):
@@ -152,7 +152,7 @@ def test_a_layer_starts_after_its_documented_clocks(name):
 
 def test_start_is_ignored_while_a_program_runs():
     plan = make_smallest(CONFIGS["P4-W8"])
-    dut = Sequencer(plan.config, drain_cycles=drain_cycles(plan.config), init=plan.image.program)
+    dut = Sequencer(plan.config, drain_cycles=drain_cycles(plan.config), init=plan.contents.program)
     clocks = []
 
     async def testbench(ctx):

@@ -100,7 +100,7 @@ def padding_word(plan):
 def check(plan, *, rate=1.0, gaps=False, images=3):
     """Write images to alternating buffers; all words must be those of the twin, everything else padding."""
     config = plan.config
-    dut = WindowWriter(config, init=plan.image.pixels)
+    dut = WindowWriter(config, init=plan.contents.pixels)
     memory = Memory(dut, config, rate)
     rng = np.random.default_rng(22)
     expected = [padding_word(plan) for _ in range(config.spike_words)]
@@ -189,7 +189,7 @@ def test_withheld_grants_and_slow_pixels_change_nothing(rate, gaps):
 @pytest.mark.parametrize("sent", [1, 7, 19])
 def test_begin_forgets_the_image_under_way(sent):
     plan = make_plan(CONFIGS["pixels-T4"], shape=(1, 5, 4), kernel=3, padding=1)
-    dut = WindowWriter(plan.config, init=plan.image.pixels)
+    dut = WindowWriter(plan.config, init=plan.contents.pixels)
     memory = Memory(dut, plan.config, 1.0)
     rng = np.random.default_rng(23)
     image = make_image(plan, rng)

@@ -39,10 +39,10 @@ def network(*layers, shape=(1, 4, 4), classes=2, timesteps=4, encoding=Encoding.
 def test_what_the_limits_allow_is_mapped():
     plan = map_network(network(conv(3, 1), OrPool(size=2)), CONFIG)
     assert plan.weight_rows == 2 * 5 + 4
-    assert len(plan.image.program) == 2 * LAYER_ENTRIES
-    assert len(plan.image.pixels) == PIXEL_ENTRIES
-    assert [len(lane) for lane in plan.image.weights] == [plan.weight_rows] * 2
-    assert len(plan.image.constants) == (2 + 1) * 2
+    assert len(plan.contents.program) == 2 * LAYER_ENTRIES
+    assert len(plan.contents.pixels) == PIXEL_ENTRIES
+    assert [len(lane) for lane in plan.contents.weights] == [plan.weight_rows] * 2
+    assert len(plan.contents.constants) == (2 + 1) * 2
 
 
 @pytest.mark.parametrize(("net", "options", "message"), [
@@ -160,11 +160,11 @@ def test_maps_stay_apart_or_at_least_from_their_neighbours():
 @pytest.mark.parametrize("name", CIRCUITS)
 def test_memories_are_within_their_depths(name, seed):
     plan, _ = draw(CIRCUITS[name], [31, seed])
-    config, image = plan.config, plan.image
+    config, contents = plan.config, plan.contents
     assert plan.weight_rows <= config.weight_rows
     assert plan.spike_words <= config.spike_words
-    assert len(image.constants) <= config.channel_groups * config.lanes
-    assert all(0 <= row < 1 << 2 * config.width for lane in image.weights for row in lane)
+    assert len(contents.constants) <= config.channel_groups * config.lanes
+    assert all(0 <= row < 1 << 2 * config.width for lane in contents.weights for row in lane)
     read = [issue for issue in issues(plan, 1) if not issue.zero]
     assert max(issue.row for issue in read) < plan.weight_rows
     assert max(issue.address for issue in read) < plan.spike_words
@@ -198,5 +198,5 @@ def test_leak_is_that_of_the_layer_whatever_its_fraction():
     plan = map_network(network(conv(2, 1, fraction=0, leak_shift=3)), CONFIG)
     layout = layer_layouts(CONFIG)["mode"]
     # Shift the scaled membrane, then clear its lowest bits: floor(V / 8) in units of the layer.
-    mode = layout.from_bits(plan.image.program[12] & (1 << layout.size) - 1)
+    mode = layout.from_bits(plan.contents.program[12] & (1 << layout.size) - 1)
     assert (mode.neurons.leak, mode.neurons.scale) == (3, CONFIG.fraction)

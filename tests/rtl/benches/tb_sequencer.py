@@ -13,7 +13,7 @@ PLAN, _ = draw(SMALL, 9, max_side=4, max_channels=5, layers=2)
 
 
 def block():
-    return Sequencer(SMALL, drain_cycles=drain_cycles(SMALL), init=PLAN.image.program)
+    return Sequencer(SMALL, drain_cycles=drain_cycles(SMALL), init=PLAN.contents.program)
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

@@ -14,7 +14,7 @@ PLAN, _ = with_kernel(SMALL, 3, 2, 10)
 
 
 def block():
-    return WindowWriter(SMALL, init=PLAN.image.pixels)
+    return WindowWriter(SMALL, init=PLAN.contents.pixels)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

@@ -1,4 +1,6 @@
-"""Outputs that are whole or not there, and never written over what is not ours.
+"""Files: inputs that anybody may have made, and outputs that are whole or not there.
+
+:func:`read_file` opens what a user names as an input. It waits for nothing and reads no more than it was allowed to.
 
 :func:`check_output` is asked before the work begins; :func:`write_atomically`, :func:`write_all` and :func:`write_with`
 write at its end. A file is written beside its place under a name of its own, flushed to the disk and renamed, so that
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from support.errors import InputError
 
-__all__ = ["check_output", "check_output_folder", "locked", "write_all", "write_atomically", "write_with"]
+__all__ = ["check_output", "check_output_folder", "locked", "read_file", "write_all", "write_atomically", "write_with"]
 
 _Path = str | os.PathLike[str]
 
@@ -29,6 +31,45 @@ def _named(path: _Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
+def read_file(path: _Path, *, limit: int) -> bytes:
+    """Return the content of the file ``path``, which may be anything.
+
+    Parameters
+    ----------
+    path
+        The file.
+    limit
+        Most bytes that it may have; no more are read.
+
+    Raises
+    ------
+    :exc:`InputError`
+        If ``path`` is a folder, a device, a pipe or a socket, or too long.
+    :exc:`OSError`
+        If it is missing or must not be read; with the name ``path``.
+    """
+    name = os.fspath(path)
+    if not name:
+        raise InputError("input must be the name of a file, not ''")
+    # Opening a pipe would wait for a writer, and opening a device may do anything: look first.
+    _check_regular(name, pathlib.Path(name).stat())
+    with _named(path), open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
+        found = os.fstat(file.fileno())
+        _check_regular(name, found)
+        if found.st_size > limit:
+            raise InputError(f"{name}: file must be at most {limit} bytes, not {found.st_size}")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(f"{name}: file must be at most {limit} bytes, and grows")
+    return content
+
+
+def _check_regular(name: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = "folder" if stat.S_ISDIR(found.st_mode) else "device, pipe or socket"
+        raise InputError(f"{name}: input must be a file, not a {kind}")
 
 
 def check_output(path: _Path, *, inputs: Iterable[_Path] = ()) -> None:

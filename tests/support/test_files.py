@@ -8,7 +8,15 @@ import pytest
 
 from support import files
 from support.errors import InputError
-from support.files import check_output, check_output_folder, locked, write_all, write_atomically, write_with
+from support.files import (
+    check_output,
+    check_output_folder,
+    locked,
+    read_file,
+    write_all,
+    write_atomically,
+    write_with,
+)
 
 
 def refused(line, check, *arguments, **options):
@@ -20,6 +28,44 @@ def refused(line, check, *arguments, **options):
 def pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     return tmp_path / "pipe"
+
+
+def test_inputs_are_files_of_limited_size(tmp_path, pipe):
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_file(tmp_path / "link", limit=5) == b"12345"
+    refused(f"{tmp_path}/link: file must be at most 4 bytes, not 5", read_file, tmp_path / "link", limit=4)
+    for path in (pipe, "/dev/zero"):
+        refused(f"{path}: input must be a file, not a device, pipe or socket", read_file, path, limit=9)
+    refused(f"{tmp_path}: input must be a file, not a folder", read_file, tmp_path, limit=9)
+    refused("input must be the name of a file, not ''", read_file, "", limit=9)
+
+
+def test_files_that_change_while_they_are_opened_are_noticed(tmp_path, pipe, monkeypatch):
+    (tmp_path / "file").write_bytes(b"12345")
+    before = (tmp_path / "file").stat()
+    monkeypatch.setattr(files.pathlib.Path, "stat", lambda path: before)
+    refused(f"{pipe}: input must be a file, not a device, pipe or socket", read_file, pipe, limit=9)
+    small = os.stat_result([*before[:6], 1, *before[7:]])
+    monkeypatch.setattr(files.os, "fstat", lambda descriptor: small)
+    refused(f"{tmp_path}/file: file must be at most 4 bytes, and grows", read_file, tmp_path / "file", limit=4)
+
+
+def test_inputs_that_cannot_be_opened_are_named_with_the_reason(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for name, error, reason in (("file/under", NotADirectoryError, "Not a directory"),
+                                ("none", FileNotFoundError, "No such file or directory")):
+        with pytest.raises(error) as caught:
+            read_file(tmp_path / name, limit=9)
+        assert (caught.value.filename, caught.value.strerror) == (str(tmp_path / name), reason)
+
+    def forbid(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files.os, "open", forbid)
+    with pytest.raises(PermissionError) as caught:
+        read_file(tmp_path / "file", limit=9)
+    assert (caught.value.filename, caught.value.strerror) == (str(tmp_path / "file"), "Permission denied")
 
 
 def test_devices_pipes_and_folders_are_no_outputs(tmp_path, pipe):

@@ -1,11 +1,15 @@
-"""How an output was made: the revision of this checkout and the versions of what it used."""
+"""How an output was made: the revision of this project and the versions of what it used."""
 
+import contextlib
 import importlib.metadata
+import json
+import os
 import pathlib
 import platform
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 
 __all__ = ["command_line", "revision", "tool_versions"]
@@ -14,14 +18,33 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def revision() -> str:
-    """Commit of this checkout, with ``-dirty`` if files differ from it; ``unknown`` outside of git."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.strip()
+    """What made an output, in one word.
+
+    In a checkout, the commit, with ``-dirty`` if files differ from it. In an installed package, the commit that pip
+    fetched if it fetched one, else the version, as ``v0.1.0``. In a copy of the sources without git, the version with
+    ``-unknown``: nobody can tell what was changed.
+    """
+    # An environment may lie in somebody's repository, whose commit says nothing about this code.
+    if (_ROOT / ".git").exists():
+        # In a hook, git's variables name the repository that the hook belongs to.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+                capture_output=True, text=True, timeout=10, check=True, env=environment).stdout.strip()
+    project = _ROOT / "pyproject.toml"
+    if project.exists():
+        return f"v{tomllib.loads(project.read_text(encoding='utf-8'))['project']['version']}-unknown"
+    return _installed_revision()
+
+
+def _installed_revision() -> str:
+    """What pip has recorded about the distribution that this module belongs to."""
+    distribution = importlib.metadata.distribution("sterna")
+    # PEP 610: where a distribution was installed from.
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    commit = origin.get("vcs_info", {}).get("commit_id")
+    return commit[:12] if commit else f"v{distribution.version}"
 
 
 def tool_versions(*packages: str) -> dict[str, str]:

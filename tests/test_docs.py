@@ -14,7 +14,6 @@ from arch import network_file
 from arch.link import Command, Frame, FrameReader, Info, InputEncoding, Reply, Result, crc16
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS, BoardError
-from gateware.build.__main__ import DEFAULT_NETWORK
 from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.engine.dot_product import DotProduct
@@ -25,6 +24,7 @@ from gateware.engine.spike_collector import SpikeCollector
 from gateware.mapper.cycles import count_cycles
 from gateware.mapper.mapping import plan_for_board
 from gateware.top import pll_settings
+from models import DEFAULT_NETWORK
 from sim.generate import random_weights
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -232,7 +232,6 @@ def test_the_info_block_on_the_page_is_the_one_that_is_sent():
     assert all(data[offset:offset + len(content)] == content for offset, content in fields.items())
 
 
-@pytest.mark.skipif(not DEFAULT_NETWORK.exists(), reason="no network ships yet")
 def test_the_readme_has_the_clocks_of_the_shipped_network():
     shipped = network_file.load(DEFAULT_NETWORK)
     plan = plan_for_board(shipped, BOARDS["icebreaker"])

@@ -21,18 +21,13 @@ from gateware.mapper.mapping import Plan, plan_for_board, synaptic_operations
 from support.tools import TOOL_PACKAGES, ToolError, ToolMissingError, amaranth_tools, find_tool, run_tool
 from gateware.top import Top, pll_settings
 from gateware.mapper.cycles import Cycles, count_cycles
+from models import DEFAULT_NETWORK, SAMPLES
 
 __all__ = ["BuildError", "build", "create_parser", "main"]
 
 logger = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_INPUT, EXIT_TOOLCHAIN = 0, 1, 3
-
-#: The checkout: shipped networks and samples are found in it, wherever the command runs.
-ROOT = Path(__file__).resolve().parents[2]
-
-#: Network that ships, and is built if none is named.
-DEFAULT_NETWORK = ROOT / "models" / "mnist-conv.safetensors"
 
 #: Seeds of place and route that a build tries, in this order, until one closes timing.
 DEFAULT_SEEDS = 8
@@ -231,13 +226,12 @@ def _samples(network: Network) -> tuple[np.ndarray, np.ndarray] | None:
     """Shipped images and labels of the network's data set, if there are any."""
     from arch.images import load_images, load_labels
 
-    folder = ROOT / "models" / "samples"
     training = network.metadata.get("training")
     dataset = training.get("dataset") if isinstance(training, dict) else None
-    images = folder / f"{dataset}-images.idx.gz"
+    images = SAMPLES / f"{dataset}-images.idx.gz"
     if not isinstance(dataset, str) or not images.exists():
         return None
-    return load_images(images, network), load_labels(folder / f"{dataset}-labels.idx.gz", classes=network.classes)
+    return load_images(images, network), load_labels(SAMPLES / f"{dataset}-labels.idx.gz", classes=network.classes)
 
 
 def _simulate(plan: Plan, expected_cycles: int) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from gateware.engine.accelerator import Accelerator
 from gateware.engine.readout import HEADER_WORDS
 from gateware.engine.spike_memory import MemoryKind
 from gateware.link.host_link import HostLink
-from gateware.mapper.mapping import Plan
+from gateware.mapper.plan import Plan
 
 __all__ = ["System", "info_of"]
 
@@ -40,7 +40,7 @@ class System(wiring.Component):
 
     Parameters
     ----------
-    plan : :class:`gateware.mapper.mapping.Plan`
+    plan : :class:`gateware.mapper.plan.Plan`
         Circuit and network.
     divisor : :class:`int`
         Clocks per bit of the line, at least 4.

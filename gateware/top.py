@@ -8,7 +8,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 
 from boards.board import Board, BoardError
 from gateware.engine.spike_memory import MemoryKind
-from gateware.mapper.mapping import Plan
+from gateware.mapper.plan import Plan
 from gateware.system import System
 
 __all__ = ["PllSettings", "Top", "pll_settings"]
@@ -60,7 +60,7 @@ class Top(Elaboratable):
 
     Parameters
     ----------
-    plan : :class:`gateware.mapper.mapping.Plan`
+    plan : :class:`gateware.mapper.plan.Plan`
     board : :class:`boards.Board`
     clock_hz : :class:`float`
     baud : :class:`int`

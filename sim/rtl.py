@@ -16,7 +16,8 @@ from arch.link import Command, Frame, FrameReader, Reply, Result
 from arch.network import Network, Readout
 from boards import BOARDS
 from gateware.engine.configuration import EngineConfig
-from gateware.mapper.mapping import Plan, map_network, plan_for_board
+from gateware.mapper.choice import map_network, plan_for_board
+from gateware.mapper.plan import Plan
 from gateware.system import System, info_of
 from sim.engines import EngineResult
 from sim.spike_maps import read_map
@@ -170,9 +171,8 @@ class RtlEngine:
     def _read_maps(self) -> list[npt.NDArray[np.bool_]]:
         """Spike maps of the stages, ``bool[T, channels, rows, columns]`` each."""
         maps = []
-        for number, place in enumerate(self.plan.schedules[:-1]):
-            channels, rows, columns = self.plan.stages[number].target
-            count = rows * columns * -(-channels // self.plan.config.width)
-            values = self.simulation.read(self._spikes, place.target, count)
-            maps.append(read_map(self.plan, number, values, place.target))
+        for number, stage in enumerate(self.plan.stages[:-1]):
+            first = stage.placement.target
+            values = self.simulation.read(self._spikes, first, stage.map_words(self.plan.config))
+            maps.append(read_map(self.plan, number, values, first))
         return maps

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gateware.mapper.mapping import Plan
+from gateware.mapper.plan import Plan
 
 __all__ = ["read_map"]
 
@@ -15,10 +15,10 @@ def read_map(plan: Plan, number: int, rows: Sequence[int], first: int = 0) -> np
 
     Returns ``bool[T, channels, height, width]`` for the network's T.
     """
-    config, at = plan.config, plan.schedules[number]
-    channels, height, width = plan.stages[number].target
+    config, stage = plan.config, plan.stages[number]
+    channels, height, width = stage.target
     words = -(-channels // config.width)
-    place = at.target - first
+    place = stage.placement.target - first
     chosen = rows[place:place + height * width * words]
     size = -(-config.width * config.timesteps // 8)
     packed = np.frombuffer(b"".join(int(row).to_bytes(size, "little") for row in chosen), np.uint8)

@@ -7,8 +7,8 @@ from amaranth.back import verilog
 
 from arch.network import Convolution, Encoding, Network, Readout
 from gateware.engine.configuration import ConfigError, EngineConfig
+from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles
-from gateware.mapper.mapping import map_network
 from gateware.system import System
 from sim.generate import random_images, random_network, random_neurons, random_weights
 
@@ -71,9 +71,10 @@ def images_for(plan, rng, count):
 def kept_stages(plan):
     """Stages whose spikes are still in memory at the end: no later map lies over them."""
     spaces = []
-    for stage, at in zip(plan.stages[:-1], plan.schedules[:-1], strict=True):
+    for stage in plan.stages[:-1]:
         channels, height, width = stage.target
-        spaces.append(range(at.target, at.target + -(-channels // plan.config.width) * height * width))
+        first = stage.placement.target
+        spaces.append(range(first, first + -(-channels // plan.config.width) * height * width))
     return [number for number, space in enumerate(spaces)
             if not any(later.start < space.stop and space.start < later.stop for later in spaces[number + 1:])]
 

@@ -21,8 +21,8 @@ from gateware.engine.neuron_array import NeuronArray
 from gateware.engine.pif import PifUnit
 from gateware.engine.sequencer import LAYER_START_CYCLES
 from gateware.engine.spike_collector import SpikeCollector
+from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
-from gateware.mapper.mapping import plan_for_board
 from gateware.top import pll_settings
 from models import DEFAULT_NETWORK
 from sim.generate import random_weights
@@ -260,7 +260,8 @@ def test_the_clock_formula_on_the_page_is_close():
                   convolution(32, 64, 3), OrPool(size=2))
     plan = plan_for_board(net, BOARDS["icebreaker"])
     cycles = count_cycles(plan)
-    for number, (stage, at) in enumerate(zip(plan.stages, plan.schedules, strict=True)):
+    for number, stage in enumerate(plan.stages):
+        at = stage.placement
         sums = stage.computed[1] * stage.computed[2] * at.groups
         writes = 0 if number == len(plan.stages) - 1 else sums // stage.pool**2
         roughly = max(sums * at.sum_words + writes, sums * plan.config.lanes)

@@ -17,7 +17,8 @@ from support.files import write_atomically
 from arch.network import Network, NetworkError
 from support.provenance import revision, tool_versions
 from boards import BOARDS, Board, BoardError
-from gateware.mapper.mapping import Plan, plan_for_board, synaptic_operations
+from gateware.mapper.choice import plan_for_board
+from gateware.mapper.plan import Plan, synaptic_operations
 from support.tools import TOOL_PACKAGES, ToolError, ToolMissingError, amaranth_tools, find_tool, run_tool
 from gateware.top import Top, pll_settings
 from gateware.mapper.cycles import Cycles, count_cycles
@@ -101,12 +102,12 @@ def estimate_block_rams(plan: Plan) -> int:
         # 16 x 256, 8 x 512, 4 x 1024, 2 x 2048.
         return min(-(-width // (16 >> fold)) * -(-depth // (256 << fold)) for fold in range(4))
 
-    from gateware.engine.program import LAYER_ENTRIES, PIXEL_ENTRIES, pixel_layouts, program_width
+    from gateware.engine.program import LAYER_ENTRIES, PIXEL_ENTRIES, pixel_width, program_width
 
     weights = config.lanes * rams(2 * config.width, config.weight_rows)
     constants = rams(3 * config.membrane_width, config.channel_groups * config.lanes)
     program = rams(program_width(config), config.layers * LAYER_ENTRIES)
-    table = rams(max(layout.size for layout in pixel_layouts(config).values()), PIXEL_ENTRIES)
+    table = rams(pixel_width(config), PIXEL_ENTRIES)
     scores = rams(config.score_width, config.classes)
     fifo, info = 1, 1
     return weights + constants + program + table + scores + fifo + info
@@ -133,11 +134,11 @@ def describe(plan: Plan, board: Board, cycles: Cycles, clock_hz: float, baud: in
     line = (image_bytes + FRAME_BYTES) * 10 * divisor
     latency = CRC_BYTES * 10 * divisor + START_CLOCKS + cycles.total
     layers = []
-    for number, (stage, place) in enumerate(zip(plan.stages, plan.schedules, strict=True)):
+    for number, stage in enumerate(plan.stages):
         layers.append({
             "index": stage.index, "kind": stage.layer.kind, "pool": stage.pool,
             "input": list(stage.source), "output": list(stage.target),
-            "weights": int(stage.layer.weights.size), "weight_rows": place.groups * place.sum_words,
+            "weights": int(stage.layer.weights.size), "weight_rows": stage.placement.weight_rows,
             "cycles": cycles.stages[number], "synaptic_operations": operations[number],
             "utilisation": round(operations[number] / (cycles.stages[number] * config.sop_per_cycle), 4),
         })

@@ -1,7 +1,9 @@
-"""The layer program: what the sequencer and the window writer read, entry by entry.
+"""The programs of the engine's two memories of control: what the sequencer and the window writer read, entry by entry.
 
-A layer is :data:`LAYER_ENTRIES` entries of the program memory: one entry per :class:`Step` and then the parameters
-that the sequencer keeps in registers. Entries of different shapes share the memory; each starts at bit 0.
+A layer is :data:`LAYER_ENTRIES` entries of the program memory, named by :class:`LayerEntry`; the window writer has one
+set of :data:`PIXEL_ENTRIES` entries, named by :class:`PixelEntry`. In both, the first entries are steps: what is added
+to the pointers when a loop advances. The others are parameters, which are read once into registers. Entries of
+different shapes share a memory; each starts at bit 0.
 
 Counters are stored as :func:`countdown` numbers: two less than what is counted, signed, so that the sign bit alone says
 "this is the last one".
@@ -16,12 +18,13 @@ from gateware.engine.pif import mode_layout
 __all__ = [
     "LAYER_ENTRIES",
     "PIXEL_ENTRIES",
-    "PixelStep",
-    "Step",
+    "LayerEntry",
+    "PixelEntry",
     "count_shape",
     "countdown",
     "layer_layouts",
     "pixel_layouts",
+    "pixel_width",
     "program_width",
 ]
 
@@ -31,8 +34,12 @@ LAYER_ENTRIES = 16
 PIXEL_ENTRIES = 16
 
 
-class Step(enum.IntEnum, shape=unsigned(4)):
-    """Loop that advances at the end of a kernel row, innermost first, and the number of its entry."""
+class LayerEntry(enum.IntEnum, shape=unsigned(4)):
+    """Entries of a layer in the program memory, by their place.
+
+    The first seven are steps, named for the loop that advances at the end of a kernel row, innermost first; entry 7 and
+    those after the last are not used.
+    """
 
     #: To the next row of the kernel.
     KERNEL  = 0
@@ -48,10 +55,28 @@ class Step(enum.IntEnum, shape=unsigned(4)):
     ROW     = 5
     #: From zero to the first word of the layer.
     START   = 6
+    #: Turns of the inner loops.
+    LOOPS   = 8
+    #: Turns of the outer loops: the (pooled) map.
+    SIZES   = 9
+    #: Extent of the source map, beyond which is padding.
+    SOURCE  = 10
+    #: Where the result goes, and where the constants are.
+    TARGET  = 11
+    #: What the neurons do.
+    MODE    = 12
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the entry is what is added to the pointers, not a parameter."""
+        return self <= LayerEntry.START
 
 
-class PixelStep(enum.IntEnum, shape=unsigned(4)):
-    """Loop of the window writer that advances, innermost first, and the number of its entry."""
+class PixelEntry(enum.IntEnum, shape=unsigned(4)):
+    """Entries of the window writer's memory, by their place.
+
+    The first eight are steps, named for the loop that advances, innermost first; those after the last are not used.
+    """
 
     #: To the next window to the left that shares the pixel.
     ACROSS     = 0
@@ -69,6 +94,19 @@ class PixelStep(enum.IntEnum, shape=unsigned(4)):
     ROW_NEW    = 6
     #: From zero to the first window of the first pixel.
     START      = 7
+    #: Turns of the loops.
+    LOOPS      = 8
+    #: The kernel of the first layer, and the value of padding.
+    KERNEL     = 9
+    #: Number of windows.
+    WINDOWS    = 10
+    #: Lengths of an image and of a result.
+    SIZES      = 11
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the entry is what is added to the pointers, not a parameter."""
+        return self <= PixelEntry.START
 
 
 def countdown(count: int) -> int:
@@ -82,40 +120,36 @@ def count_shape(width: int) -> Shape:
     return signed(width + 1)
 
 
-def layer_layouts(config: EngineConfig) -> dict[str, data.StructLayout]:
-    """Describe the entries of a layer: ``step`` and, by entry number, the parameters."""
+def layer_layouts(config: EngineConfig) -> dict[int, data.StructLayout]:
+    """Describe the entries of a layer, by :class:`LayerEntry`; all steps have one layout."""
+    step = data.StructLayout({
+        "address": config.address_width,
+        "x":       config.x_width,
+        "y":       config.side_width,
+        "row":     config.row_width,
+    })
     return {
-        "step": data.StructLayout({
-            "address": config.address_width,
-            "x":       config.x_width,
-            "y":       config.side_width,
-            "row":     config.row_width,
-        }),
-        # Entry 8
-        "loops": data.StructLayout({
+        **{entry: step for entry in LayerEntry if entry.is_step},
+        LayerEntry.LOOPS: data.StructLayout({
             "run":     count_shape(config.run_width),    # words of a kernel row
             "kernel":  count_shape(3),                   # rows of the kernel
             "pool":    count_shape(3),                   # side of the pooling window
             "groups":  count_shape(config.group_width),  # groups of output channels
         }),
-        # Entry 9
-        "sizes": data.StructLayout({
+        LayerEntry.SIZES: data.StructLayout({
             "columns": count_shape(config.side_width),   # columns of the (pooled) map
             "rows":    count_shape(config.side_width),   # rows of the (pooled) map
         }),
-        # Entry 10
-        "source": data.StructLayout({
+        LayerEntry.SOURCE: data.StructLayout({
             "words":   config.x_width,                   # words of a row of the source map
             "height":  config.side_width,                # rows of the source map
         }),
-        # Entry 11
-        "target": data.StructLayout({
+        LayerEntry.TARGET: data.StructLayout({
             "address": config.address_width,             # first word of the result
             "group":   config.group_width,               # first group of constants
             "windows": count_shape(6),                   # positions of the pooling window
         }),
-        # Entry 12
-        "mode": data.StructLayout({
+        LayerEntry.MODE: data.StructLayout({
             "neurons": mode_layout(config),
             "input":   1,                                # reads the image buffer
             "final":   1,                                # readout: ends the program
@@ -129,39 +163,41 @@ def program_width(config: EngineConfig) -> int:
     return max(layout.size for layout in layer_layouts(config).values())
 
 
-def pixel_layouts(config: EngineConfig) -> dict[str, data.StructLayout]:
-    """Describe the entries of the window writer: ``step`` and, by entry number, the parameters."""
+def pixel_layouts(config: EngineConfig) -> dict[int, data.StructLayout]:
+    """Describe the entries of the window writer's memory, by :class:`PixelEntry`; all steps have one layout."""
     lane_width = config.address_width + (config.slice_width - 1).bit_length()
+    step = data.StructLayout({
+        "lane":     lane_width,                          # word address and lane of a slice
+        "kernel_x": 4,
+        "window_x": config.side_width,
+        "kernel_y": 4,
+        "window_y": config.side_width,
+    })
     return {
-        "step": data.StructLayout({
-            "lane":     lane_width,                      # word address and lane of a slice
-            "kernel_x": 4,
-            "window_x": config.side_width,
-            "kernel_y": 4,
-            "window_y": config.side_width,
-        }),
-        # Entry 8
-        "loops": data.StructLayout({
+        **{entry: step for entry in PixelEntry if entry.is_step},
+        PixelEntry.LOOPS: data.StructLayout({
             "turns":    count_shape(3),                  # windows a side that share a pixel
             "channels": count_shape(6),
             "columns":  count_shape(config.side_width),
             "rows":     count_shape(config.side_width),
         }),
-        # Entry 9
-        "kernel": data.StructLayout({
+        PixelEntry.KERNEL: data.StructLayout({
             "side":     4,                               # of the kernel
             "stride":   3,                               # minus one
             "phase":    3,                               # padding modulo stride
             "zero":     8,                               # value of a padding pixel
         }),
-        # Entry 10
-        "windows": data.StructLayout({
+        PixelEntry.WINDOWS: data.StructLayout({
             "columns":  config.side_width,
             "rows":     config.side_width,
         }),
-        # Entry 11
-        "sizes": data.StructLayout({
+        PixelEntry.SIZES: data.StructLayout({
             "image_bytes": 16,
             "classes":     bits_for(config.classes),
         }),
     }
+
+
+def pixel_width(config: EngineConfig) -> int:
+    """Bits of an entry of the window writer's memory."""
+    return max(layout.size for layout in pixel_layouts(config).values())

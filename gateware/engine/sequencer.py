@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.neuron_array import beat_layout
-from gateware.engine.program import LAYER_ENTRIES, Step, layer_layouts, program_width
+from gateware.engine.program import LAYER_ENTRIES, LayerEntry, layer_layouts, program_width
 
 __all__ = ["LAYER_START_CYCLES", "Sequencer"]
 
@@ -58,9 +58,9 @@ class Sequencer(wiring.Component):
         others to the clock after.
     layer_start : :py:`Out(1)`
         Strobe: the parameters of a layer are complete; no word of it was issued.
-    target : :py:`Out(layer_layouts(config)["target"])`
-    loops : :py:`Out(layer_layouts(config)["loops"])`
-    mode : :py:`Out(layer_layouts(config)["mode"])`
+    target : :py:`Out(layer_layouts(config)[LayerEntry.TARGET])`
+    loops : :py:`Out(layer_layouts(config)[LayerEntry.LOOPS])`
+    mode : :py:`Out(layer_layouts(config)[LayerEntry.MODE])`
         Parameters of the layer, valid from ``layer_start`` until its last spike is written.
     busy, done : :py:`Out(1)`
     """
@@ -81,9 +81,9 @@ class Sequencer(wiring.Component):
             "zero":        Out(1),
             "beat":        Out(beat_layout()),
             "layer_start": Out(1),
-            "target":      Out(layouts["target"]),
-            "loops":       Out(layouts["loops"]),
-            "mode":        Out(layouts["mode"]),
+            "target":      Out(layouts[LayerEntry.TARGET]),
+            "loops":       Out(layouts[LayerEntry.LOOPS]),
+            "mode":        Out(layouts[LayerEntry.MODE]),
             "busy":        Out(1),
             "done":        Out(1),
         })
@@ -98,10 +98,10 @@ class Sequencer(wiring.Component):
         entry    = Signal(range(LAYER_ENTRIES))
         fetched  = Signal(range(LAYER_ENTRIES))
         loops, target, mode = self.loops, self.target, self.mode
-        sizes    = Signal(layouts["sizes"], reset_less=True)
-        source   = Signal(layouts["source"], reset_less=True)
+        sizes    = Signal(layouts[LayerEntry.SIZES], reset_less=True)
+        source   = Signal(layouts[LayerEntry.SOURCE], reset_less=True)
 
-        pointer  = Signal(layouts["step"], reset_less=True)
+        pointer  = Signal(layouts[LayerEntry.START], reset_less=True)
         first    = Signal()
         run      = Signal.like(loops.run, reset_less=True)
         kernel   = Signal.like(loops.kernel, reset_less=True)
@@ -120,10 +120,10 @@ class Sequencer(wiring.Component):
         port = program.read_port()
         m.d.comb += port.addr.eq(Cat(entry, layer))
 
-        def view(name):
-            return data.View(layouts[name], port.data[:layouts[name].size])
+        def view(entry):
+            return data.View(layouts[entry], port.data[:layouts[entry].size])
 
-        step    = view("step")
+        step    = view(LayerEntry.START)
         running = Signal()
         issue   = Signal()
         turn    = Signal()  # issue, and the word ends a kernel row
@@ -149,19 +149,19 @@ class Sequencer(wiring.Component):
 
         # The loop that will advance is known as soon as the counters are, one clock before the pointers can need it:
         # a row of one word is always a whole sum, and sums end at least two clocks apart.
-        advance = Signal(Step)
+        advance = Signal(LayerEntry)
         with m.If(kernel >= 0):
-            m.d.comb += advance.eq(Step.KERNEL)
+            m.d.comb += advance.eq(LayerEntry.KERNEL)
         with m.Elif(across >= 0):
-            m.d.comb += advance.eq(Step.ACROSS)
+            m.d.comb += advance.eq(LayerEntry.ACROSS)
         with m.Elif(down >= 0):
-            m.d.comb += advance.eq(Step.DOWN)
+            m.d.comb += advance.eq(LayerEntry.DOWN)
         with m.Elif(group >= 0):
-            m.d.comb += advance.eq(Step.GROUP)
+            m.d.comb += advance.eq(LayerEntry.GROUP)
         with m.Elif(column >= 0):
-            m.d.comb += advance.eq(Step.COLUMN)
+            m.d.comb += advance.eq(LayerEntry.COLUMN)
         with m.Else():
-            m.d.comb += advance.eq(Step.ROW)
+            m.d.comb += advance.eq(LayerEntry.ROW)
 
         m.d.sync += [
             self.row.eq(pointer.row),
@@ -202,8 +202,8 @@ class Sequencer(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += entry.eq(8)
-                m.d.sync += fetched.eq(8)
+                m.d.comb += entry.eq(LayerEntry.LOOPS)
+                m.d.sync += fetched.eq(LayerEntry.LOOPS)
                 with m.If(self.start):
                     m.next = "FETCH"
             with m.State("FETCH"):
@@ -211,22 +211,22 @@ class Sequencer(wiring.Component):
                 m.d.comb += entry.eq(fetched + 1)
                 m.d.sync += fetched.eq(fetched + 1)
                 with m.Switch(fetched):
-                    with m.Case(8):
-                        m.d.sync += loops.eq(view("loops"))
-                    with m.Case(9):
-                        m.d.sync += sizes.eq(view("sizes"))
-                    with m.Case(10):
-                        m.d.sync += source.eq(view("source"))
-                    with m.Case(11):
-                        m.d.sync += target.eq(view("target"))
-                    with m.Case(12):
-                        m.d.comb += entry.eq(Step.START)
-                        m.d.sync += mode.eq(view("mode"))
+                    with m.Case(LayerEntry.LOOPS):
+                        m.d.sync += loops.eq(view(LayerEntry.LOOPS))
+                    with m.Case(LayerEntry.SIZES):
+                        m.d.sync += sizes.eq(view(LayerEntry.SIZES))
+                    with m.Case(LayerEntry.SOURCE):
+                        m.d.sync += source.eq(view(LayerEntry.SOURCE))
+                    with m.Case(LayerEntry.TARGET):
+                        m.d.sync += target.eq(view(LayerEntry.TARGET))
+                    with m.Case(LayerEntry.MODE):
+                        m.d.comb += entry.eq(LayerEntry.START)
+                        m.d.sync += mode.eq(view(LayerEntry.MODE))
                         m.d.sync += self.layer_start.eq(1)
                         m.next = "START"
             with m.State("START"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(Step.START)
+                m.d.comb += entry.eq(LayerEntry.START)
                 m.d.sync += [
                     pointer.eq(step),
                     first.eq(1),
@@ -255,8 +255,8 @@ class Sequencer(wiring.Component):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(8)
-                m.d.sync += fetched.eq(8)
+                m.d.comb += entry.eq(LayerEntry.LOOPS)
+                m.d.sync += fetched.eq(LayerEntry.LOOPS)
                 m.d.sync += drain.eq(drain - 1)
                 with m.If(drain == 0):
                     with m.If(mode.final):
@@ -268,7 +268,7 @@ class Sequencer(wiring.Component):
                         m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(8)
+                m.d.comb += entry.eq(LayerEntry.LOOPS)
                 m.next = "FETCH"
 
         return m

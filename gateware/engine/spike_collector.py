@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.neuron_array import word_layout
 from gateware.engine.pif import PifUnit
-from gateware.engine.program import layer_layouts
+from gateware.engine.program import LayerEntry, layer_layouts
 
 __all__ = ["SpikeCollector"]
 
@@ -30,7 +30,7 @@ class SpikeCollector(wiring.Component):
     Members
     -------
     layer_start : :py:`In(1)`
-    target : :py:`In(layer_layouts(config)["target"])`
+    target : :py:`In(layer_layouts(config)[LayerEntry.TARGET])`
     groups : :py:`In(...)`
         Groups of the layer, a countdown.
     load : :py:`In(1)`
@@ -56,8 +56,8 @@ class SpikeCollector(wiring.Component):
         layouts = layer_layouts(config)
         super().__init__({
             "layer_start": In(1),
-            "target":      In(layouts["target"]),
-            "groups":      In(layouts["loops"]["groups"].shape),
+            "target":      In(layouts[LayerEntry.TARGET]),
+            "groups":      In(layouts[LayerEntry.LOOPS]["groups"].shape),
             "load":        In(1),
             "group":       Out(config.group_width),
             "lane":        Out(range(config.lanes)),

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.neuron_array import word_layout
-from gateware.engine.program import PIXEL_ENTRIES, PixelStep, pixel_layouts
+from gateware.engine.program import PIXEL_ENTRIES, PixelEntry, pixel_layouts, pixel_width
 
 __all__ = ["WindowWriter"]
 
@@ -44,7 +44,7 @@ class WindowWriter(wiring.Component):
         No pixel is under way.
     ready : :py:`Out(1)`
         The fill after reset is over; ``sizes`` is valid from then on.
-    sizes : :py:`Out(pixel_layouts(config)["sizes"])`
+    sizes : :py:`Out(pixel_layouts(config)[PixelEntry.SIZES])`
         Bytes of an image and number of classes, for the host link.
     write : :py:`Out(1)`
     grant : :py:`In(1)`
@@ -62,7 +62,7 @@ class WindowWriter(wiring.Component):
             "i_pixels":   In(stream.Signature(8)),
             "idle":       Out(1),
             "ready":      Out(1),
-            "sizes":      Out(pixel_layouts(config)["sizes"]),
+            "sizes":      Out(pixel_layouts(config)[PixelEntry.SIZES]),
             "write":      Out(1),
             "grant":      In(1),
             "address":    Out(config.address_width),
@@ -78,23 +78,23 @@ class WindowWriter(wiring.Component):
         lane_bits = (config.slice_width - 1).bit_length()
 
         m.submodules.steps = steps = memory.Memory(
-            shape=unsigned(max(layout.size for layout in layouts.values())), depth=PIXEL_ENTRIES, init=self.init,
+            shape=unsigned(pixel_width(config)), depth=PIXEL_ENTRIES, init=self.init,
             attrs={"ram_style": "block"})
         port  = steps.read_port()
         setup = Signal(range(PIXEL_ENTRIES))  # entry wanted after reset
         entry = Signal(range(PIXEL_ENTRIES))  # ... and from then on
         m.d.comb += port.addr.eq(Mux(self.ready, entry, setup))
 
-        def view(name):
-            return data.View(layouts[name], port.data[:layouts[name].size])
+        def view(entry):
+            return data.View(layouts[entry], port.data[:layouts[entry].size])
 
-        step    = view("step")
-        loops   = Signal(layouts["loops"], reset_less=True)
-        kernel  = Signal(layouts["kernel"], reset_less=True)
-        windows = Signal(layouts["windows"], reset_less=True)
+        step    = view(PixelEntry.START)
+        loops   = Signal(layouts[PixelEntry.LOOPS], reset_less=True)
+        kernel  = Signal(layouts[PixelEntry.KERNEL], reset_less=True)
+        windows = Signal(layouts[PixelEntry.WINDOWS], reset_less=True)
         fetched = Signal(range(PIXEL_ENTRIES))
 
-        pointer  = Signal(layouts["step"], reset_less=True)
+        pointer  = Signal(layouts[PixelEntry.START], reset_less=True)
         across   = Signal.like(loops.turns, reset_less=True)
         down     = Signal.like(loops.turns, reset_less=True)
         channel  = Signal.like(loops.channels, reset_less=True)
@@ -114,22 +114,22 @@ class WindowWriter(wiring.Component):
 
         # What follows the last window of a pixel is decided ahead: it changes with the pixel only, and the next one
         # takes a clock to arrive.
-        advance    = Signal(PixelStep)
-        next_pixel = Signal(PixelStep)
+        advance    = Signal(PixelEntry)
+        next_pixel = Signal(PixelEntry)
         new_x      = Signal()
         new_y      = Signal()
         m.d.comb += new_x.eq(phase_x == kernel.stride)
         m.d.comb += new_y.eq(phase_y == kernel.stride)
         with m.If(channel >= 0):
-            m.d.sync += next_pixel.eq(PixelStep.CHANNEL)
+            m.d.sync += next_pixel.eq(PixelEntry.CHANNEL)
         with m.Elif(column >= 0):
-            m.d.sync += next_pixel.eq(Mux(new_x, PixelStep.COLUMN_NEW, PixelStep.COLUMN))
+            m.d.sync += next_pixel.eq(Mux(new_x, PixelEntry.COLUMN_NEW, PixelEntry.COLUMN))
         with m.Else():
-            m.d.sync += next_pixel.eq(Mux(new_y, PixelStep.ROW_NEW, PixelStep.ROW))
+            m.d.sync += next_pixel.eq(Mux(new_y, PixelEntry.ROW_NEW, PixelEntry.ROW))
         with m.If(across >= 0):
-            m.d.comb += advance.eq(PixelStep.ACROSS)
+            m.d.comb += advance.eq(PixelEntry.ACROSS)
         with m.Elif(down >= 0):
-            m.d.comb += advance.eq(PixelStep.DOWN)
+            m.d.comb += advance.eq(PixelEntry.DOWN)
         with m.Else():
             m.d.comb += advance.eq(next_pixel)
 
@@ -164,7 +164,7 @@ class WindowWriter(wiring.Component):
         def begin():
             """Start over, in whatever state: the image before may have failed half-way."""
             with m.If(self.begin):
-                m.d.comb += entry.eq(PixelStep.START)
+                m.d.comb += entry.eq(PixelEntry.START)
                 m.d.sync += held.eq(0)
                 m.next = "START"
 
@@ -195,21 +195,21 @@ class WindowWriter(wiring.Component):
 
         with m.FSM(name="preparation"):
             with m.State("RESET"):
-                m.d.comb += setup.eq(8)
-                m.d.sync += fetched.eq(8)
+                m.d.comb += setup.eq(PixelEntry.LOOPS)
+                m.d.sync += fetched.eq(PixelEntry.LOOPS)
                 m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += setup.eq(fetched + 1)
                 m.d.sync += fetched.eq(fetched + 1)
                 with m.Switch(fetched):
-                    with m.Case(8):
-                        m.d.sync += loops.eq(view("loops"))
-                    with m.Case(9):
-                        m.d.sync += kernel.eq(view("kernel"))
-                    with m.Case(10):
-                        m.d.sync += windows.eq(view("windows"))
-                    with m.Case(11):
-                        m.d.sync += self.sizes.eq(view("sizes"))
+                    with m.Case(PixelEntry.LOOPS):
+                        m.d.sync += loops.eq(view(PixelEntry.LOOPS))
+                    with m.Case(PixelEntry.KERNEL):
+                        m.d.sync += kernel.eq(view(PixelEntry.KERNEL))
+                    with m.Case(PixelEntry.WINDOWS):
+                        m.d.sync += windows.eq(view(PixelEntry.WINDOWS))
+                    with m.Case(PixelEntry.SIZES):
+                        m.d.sync += self.sizes.eq(view(PixelEntry.SIZES))
                         m.d.sync += target.eq(0)
                         m.next = "FILL"
             with m.State("FILL"):

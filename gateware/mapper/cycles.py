@@ -10,7 +10,7 @@ from collections import deque
 
 from gateware.engine.accelerator import drain_cycles
 from gateware.engine.sequencer import LAYER_START_CYCLES
-from gateware.mapper.mapping import Plan
+from gateware.mapper.plan import Plan
 
 __all__ = ["Cycles", "count_cycles"]
 
@@ -36,7 +36,8 @@ def count_cycles(plan: Plan) -> Cycles:
     begun  = 0
     stages, words = [], []
 
-    for stage, at in zip(plan.stages, plan.schedules, strict=True):
+    for stage in plan.stages:
+        at = stage.placement
         writes: deque[int] = deque()
 
         def after_writes(clock: int, beats: int, writes: deque[int] = writes) -> int:

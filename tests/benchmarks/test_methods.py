@@ -13,8 +13,8 @@ from arch.checkpoint import Checkpoint
 from benchmarks import methods
 from boards import BOARDS
 from export import steps
+from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
-from gateware.mapper.mapping import plan_for_board
 from sim.latency import accuracy_over_time
 from sim.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made

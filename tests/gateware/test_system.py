@@ -9,8 +9,8 @@ from arch import network_file
 from arch.images import image_bytes, load_images, load_labels
 from boards import BOARDS
 from firmware.host import Link
+from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
-from gateware.mapper.mapping import plan_for_board
 from gateware.system import info_of
 from sim.reference import Reference
 from sim.rtl import RtlEngine

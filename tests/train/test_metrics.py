@@ -12,7 +12,8 @@ from arch.checkpoint import Checkpoint
 from arch.images import load_images
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout, shortcut_of
 from boards import BOARDS
-from gateware.mapper.mapping import plan_for_board, synaptic_operations
+from gateware.mapper.choice import plan_for_board
+from gateware.mapper.plan import synaptic_operations
 from sim.generate import random_images, random_network
 from sim.reference import Reference
 from train import metrics

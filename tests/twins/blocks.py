@@ -14,7 +14,7 @@ import numpy.typing as npt
 from arch.images import image_bytes
 from arch.network import Convolution
 from gateware.engine.configuration import EngineConfig
-from gateware.mapper.mapping import Plan
+from gateware.mapper.plan import Plan
 
 __all__ = [
     "Issue", "Write", "constant_words", "count_synapses", "image_clocks", "issues", "pack_weights",
@@ -133,7 +133,8 @@ def window_words(plan: Plan, image: npt.NDArray[Any], buffer: int) -> dict[int, 
 
 def issues(plan: Plan, buffer: int) -> Iterator[Issue]:
     """Iterate over the words that the sequencer asks for, in order."""
-    for number, (stage, at) in enumerate(zip(plan.stages, plan.schedules, strict=True)):
+    for number, stage in enumerate(plan.stages):
+        at = stage.placement
         _, rows, columns = stage.target
         pool = stage.pool
         source = at.source + (buffer * (plan.config.spike_words // 2) if number == 0 else 0)
@@ -147,7 +148,8 @@ def issues(plan: Plan, buffer: int) -> Iterator[Issue]:
 
 def _sum(plan: Plan, number: int, source: int, y: int, x: int, group: int) -> Iterator[Issue]:
     """Iterate over the words of one sum: rows of the kernel, positions of a row, words of a position."""
-    stage, at = plan.stages[number], plan.schedules[number]
+    stage = plan.stages[number]
+    at = stage.placement
     width = at.row_words // at.words
     height = stage.computed[1] if number == 0 else stage.source[1]
     whole = number > 0 and not isinstance(stage.layer, Convolution)

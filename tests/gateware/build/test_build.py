@@ -11,7 +11,7 @@ from arch import network_file
 from arch.network import Convolution, Encoding, Input, Network, Neurons, Readout
 from boards import BOARDS, BoardError
 from gateware.build import __main__ as build
-from gateware.mapper.mapping import plan_for_board
+from gateware.mapper.choice import plan_for_board
 from gateware.top import PllSettings, pll_settings
 from gateware.mapper.cycles import count_cycles
 

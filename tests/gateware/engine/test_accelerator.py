@@ -10,8 +10,8 @@ from arch.images import image_bytes
 from arch.network import Convolution, Encoding, FullyConnected, Input, Network, OrPool, Readout
 from gateware.engine.accelerator import PIXEL_FIFO_DEPTH, Accelerator
 from gateware.engine.configuration import EngineConfig
+from gateware.mapper.choice import choose_config, map_network
 from gateware.mapper.cycles import count_cycles
-from gateware.mapper.mapping import choose_config, map_network
 from sim.generate import random_images, random_network, random_neurons, random_weights
 from sim.reference import Reference
 from tests import streams

@@ -4,12 +4,13 @@ from gateware.engine.configuration import EngineConfig
 from gateware.engine.program import (
     LAYER_ENTRIES,
     PIXEL_ENTRIES,
-    PixelStep,
-    Step,
+    LayerEntry,
+    PixelEntry,
     count_shape,
     countdown,
     layer_layouts,
     pixel_layouts,
+    pixel_width,
     program_width,
 )
 
@@ -30,16 +31,28 @@ def test_counters_hold_their_most_turns(width):
     assert countdown(1 << width) < 1 << shape.width - 1
 
 
-def test_numbers_of_steps_are_those_of_their_entries():
-    assert [step.value for step in Step] == list(range(7))
-    assert [step.value for step in PixelStep] == list(range(8))
-    # Parameters follow from entry 8 on.
-    assert LAYER_ENTRIES == PIXEL_ENTRIES == 16
+@pytest.mark.parametrize(("entries", "parameters"), [
+    (LayerEntry, ["LOOPS", "SIZES", "SOURCE", "TARGET", "MODE"]),
+    (PixelEntry, ["LOOPS", "KERNEL", "WINDOWS", "SIZES"]),
+])
+def test_every_entry_has_the_place_that_images_rely_on(entries, parameters):
+    """Memory contents are kept in flash: a change of places is a change of their format."""
+    steps = [entry for entry in entries if entry.is_step]
+    assert [entry.value for entry in steps] == list(range(len(steps)))
+    assert [(entry.name, entry.value) for entry in entries if not entry.is_step] == [
+        (name, 8 + number) for number, name in enumerate(parameters)]
+    assert len(entries) <= LAYER_ENTRIES == PIXEL_ENTRIES == 16
 
 
 @pytest.mark.parametrize("config", [EngineConfig(), EngineConfig(lanes=1, width=2, timesteps=1, pixels=False)],
                          ids=["UP5K", "smallest"])
-def test_every_entry_fits_its_memory(config):
-    assert all(layout.size <= program_width(config) for layout in layer_layouts(config).values())
-    assert program_width(config) in [layout.size for layout in layer_layouts(config).values()]
-    assert pixel_layouts(config)["step"]["lane"].shape >= config.address_width
+@pytest.mark.parametrize(("entries", "layouts", "width"), [(LayerEntry, layer_layouts, program_width),
+                                                           (PixelEntry, pixel_layouts, pixel_width)])
+def test_every_entry_fits_its_memory(config, entries, layouts, width):
+    assert list(layouts(config)) == list(entries)
+    assert max(layout.size for layout in layouts(config).values()) == width(config)
+    assert {layouts(config)[entry] for entry in entries if entry.is_step} == {layouts(config)[entries.START]}
+
+
+def test_a_lane_is_addressed_in_one_number():
+    assert pixel_layouts(EngineConfig())[PixelEntry.START]["lane"].shape == EngineConfig().address_width + 3

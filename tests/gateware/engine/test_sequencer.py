@@ -9,8 +9,8 @@ from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.program import countdown
 from gateware.engine.sequencer import LAYER_START_CYCLES, Sequencer
+from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles
-from gateware.mapper.mapping import map_network
 from sim.generate import random_neurons, random_weights
 from tests import streams
 from tests.random_networks import draw
@@ -48,7 +48,7 @@ def run(plan, buffer, grant):
             assert ctx.get(dut.busy)
             if ctx.get(dut.layer_start):
                 stage += 1
-                at = plan.schedules[stage]
+                at = plan.stages[stage].placement
                 assert ctx.get(dut.target.address) == at.target
                 assert ctx.get(dut.target.group) == at.group
                 assert ctx.get(dut.target.windows) == countdown(plan.stages[stage].pool ** 2)
@@ -144,9 +144,9 @@ def test_a_layer_starts_after_its_documented_clocks(name):
     config = CONFIGS[name]
     plan = make_smallest(config)
     issued, ends, clocks = run(plan, 0, lambda clock, ends: 1)
-    assert [issue.stage for issue in issued].count(0) == plan.schedules[0].sum_words
+    assert [issue.stage for issue in issued].count(0) == plan.stages[0].placement.sum_words
     # The first word is issued when LAYER_START_CYCLES have passed, the strobe's clock included.
-    assert ends[0][0] == LAYER_START_CYCLES - 1 + plan.schedules[0].sum_words
+    assert ends[0][0] == LAYER_START_CYCLES - 1 + plan.stages[0].placement.sum_words
     assert clocks == ends[-1][0] + drain_cycles(config)
 
 

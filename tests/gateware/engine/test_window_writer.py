@@ -9,7 +9,7 @@ from arch.images import image_bytes
 from arch.network import Convolution, Encoding, FullyConnected, Input, Network, OrPool, Readout
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.window_writer import WindowWriter
-from gateware.mapper.mapping import map_network
+from gateware.mapper.choice import map_network
 from sim.generate import random_neurons, random_weights
 from tests import streams
 from tests.twins.blocks import image_clocks, window_words

@@ -9,8 +9,8 @@ from arch import network_file
 from arch.images import image_bytes, load_images
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from boards import BOARDS
+from gateware.mapper.choice import choose_config, map_network
 from gateware.mapper.cycles import count_cycles
-from gateware.mapper.mapping import choose_config, map_network
 from gateware.system import System
 from sim.reference import Reference
 from tests.rtl.benches.clocking import PERIOD, start

@@ -5,7 +5,7 @@ from cocotb.triggers import FallingEdge
 
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.pif import PifUnit
-from gateware.engine.program import countdown, layer_layouts
+from gateware.engine.program import LayerEntry, countdown, layer_layouts
 from gateware.engine.spike_collector import SpikeCollector
 from tests.rtl.benches.clocking import start
 from tests.twins.blocks import Write, writes
@@ -23,7 +23,7 @@ async def writes_are_the_twins(dut, groups, windows):
     await start(dut, layer_start=0, target=0, groups=0, load=0, spikes=0, score_mode=0)
     rng = random.Random(8)
     spikes = [[rng.getrandbits(4) & rng.getrandbits(4) for _ in range(2)] for _ in range(3 * groups * windows)]
-    dut.target.value = layer_layouts(CONFIG)["target"].const(
+    dut.target.value = layer_layouts(CONFIG)[LayerEntry.TARGET].const(
         {"address": 5, "group": 3, "windows": countdown(windows)}).as_value().value
     dut.groups.value = countdown(groups) % (1 << len(dut.groups))
     dut.layer_start.value = 1

@@ -1,0 +1,110 @@
+"""A network as the engine runs it: stages, each a layer with weights and the OR-pool behind it."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Shape, shortcut_of
+from gateware.engine.configuration import ConfigError, EngineConfig
+
+__all__ = ["Field", "Stage", "stages_of"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """What a neuron sees of the source map, and how far the next neuron's view is, in positions."""
+
+    #: Rows and columns of the receptive field.
+    rows: int
+    columns: int
+    #: Step between receptive fields.
+    stride: int
+    #: Positions around the map that read as zero, on each side.
+    padding: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One pass of the engine: a layer with weights and the OR-pool behind it, if any."""
+
+    #: Index of the layer with the weights, in ``network.layers``.
+    index: int
+    #: The layer with the weights.
+    layer: Convolution | FullyConnected | Readout
+    #: Side of the OR-pool behind it; 1 without.
+    pool: int
+    #: Shape of the source map.
+    source: Shape
+    #: Shape before the pool; positions that the pool drops are not computed.
+    computed: Shape
+    #: Shape of the result.
+    target: Shape
+
+    @property
+    def last_index(self) -> int:
+        """Index of the layer whose output this stage writes."""
+        return self.index + (self.pool > 1)
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return f"layer {self.index} ({self.layer.kind})"
+
+    @property
+    def field(self) -> Field:
+        """Receptive field; a fully connected layer sees the map at once."""
+        if isinstance(self.layer, Convolution):
+            kernel = self.layer.kernel
+            return Field(rows=kernel, columns=kernel, stride=self.layer.stride, padding=self.layer.padding)
+        return Field(rows=self.source[1], columns=self.source[2], stride=1, padding=0)
+
+    @property
+    def weights(self) -> npt.NDArray[np.int8]:
+        """Weights as ``[out, kernel row, kernel column, in]``."""
+        weights, field = self.layer.weights, self.field
+        return weights.reshape(len(weights), self.source[0], field.rows, field.columns).transpose(0, 2, 3, 1)
+
+    def map_words(self, config: EngineConfig) -> int:
+        """Words of spike memory that the result takes."""
+        return -(-self.target[0] // config.width) * self.target[1] * self.target[2]
+
+    def window_length(self, config: EngineConfig) -> int:
+        """Words of one packed window, if the stage is the first."""
+        return -(-self.field.rows * self.field.columns * self.source[0] // config.slice_width)
+
+    def window_words(self, config: EngineConfig) -> int:
+        """Words of all packed windows, one for each position computed, if the stage is the first."""
+        return self.computed[1] * self.computed[2] * self.window_length(config)
+
+
+def stages_of(network: Network) -> tuple[Stage, ...]:
+    """Join every layer with the OR-pool behind it.
+
+    Raises
+    ------
+    :exc:`ConfigError`
+        If an OR-pool does not follow a layer with weights, the readout comes first, or a layer sums what the array
+        does not: spikes of two maps, or currents of windows.
+    """
+    stages: list[Stage] = []
+    for index, (layer, source, target) in enumerate(network.shapes()):
+        name = f"layer {index} ({layer.kind})"
+        if shortcut_of(layer) is not None:
+            raise ConfigError(f"{name}: adds the spikes of layer {shortcut_of(layer)}: summed spikes do not run on the "
+                              f"array, only on the reference: train it without the shortcut")
+        if isinstance(layer, Convolution) and layer.pool > 1:
+            raise ConfigError(f"{name}: sums the currents of {layer.pool} x {layer.pool} windows: pooled currents do "
+                              f"not run on the array, only on the reference: train it with an or-pool instead")
+        if isinstance(layer, OrPool):
+            before = stages[-1]
+            if before.pool > 1:
+                raise ConfigError(f"layer {index} (or-pool) must follow a layer with weights, not another or-pool")
+            channels, rows, columns = target
+            stages[-1] = dataclasses.replace(
+                before, pool=layer.size, target=target, computed=(channels, rows * layer.size, columns * layer.size))
+        else:
+            stages.append(Stage(index=index, layer=layer, pool=1, source=source, computed=target, target=target))
+    if isinstance(stages[0].layer, Readout) and network.input.encoding is Encoding.PIXELS:
+        raise ConfigError("layer 0 (readout) must follow a layer with neurons: it cannot read pixels")
+    return tuple(stages)

@@ -1,0 +1,77 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from arch.network import Encoding, OrPool, Reset
+from gateware.engine.configuration import ConfigError
+from gateware.engine.program import LAYER_ENTRIES, PIXEL_ENTRIES
+from gateware.mapper.choice import choose_config, map_network
+from tests.gateware.mapper.networks import CONFIG, conv, network
+from tests.random_networks import CIRCUITS, draw
+
+
+def test_what_the_limits_allow_is_mapped():
+    plan = map_network(network(conv(3, 1), OrPool(size=2)), CONFIG)
+    assert plan.weight_rows == 2 * 5 + 4
+    assert len(plan.contents.program) == 2 * LAYER_ENTRIES
+    assert len(plan.contents.pixels) == PIXEL_ENTRIES
+    assert [len(lane) for lane in plan.contents.weights] == [plan.weight_rows] * 2
+    assert len(plan.contents.constants) == (2 + 1) * 2
+
+
+@pytest.mark.parametrize(("net", "options", "message"), [
+    (network(conv(2, 1), encoding=Encoding.EVENTS), {},
+     r"^network: its input must be pixels for this circuit, not events$"),
+    (network(conv(2, 1)), {"pixels": False}, r"^network: its input must be events for this circuit, not pixels$"),
+    (network(conv(2, 1), timesteps=5), {},
+     r"^network: timesteps must be at most 4, not 5: choose a circuit with more timesteps$"),
+    (network(conv(2, 1), conv(2, 2), conv(2, 2)), {},
+     r"^network: layers with weights must be at most 3, not 4: choose a circuit with a longer program$"),
+    (network(conv(2, 1), classes=5), {},
+     r"^network: classes must be at most 4, not 5: choose a circuit with more classes$"),
+    (network(conv(8, 1), conv(3, 8)), {},
+     r"^network: weight rows of 2 x 4 must be at most 64, not 72: use fewer or smaller layers$"),
+    (network(conv(16, 1, 1, padding=0), OrPool(size=2)), {},
+     r"^network: groups of 2 channels must be at most 8, not 9: use fewer channels in all layers together$"),
+    (network(conv(1, 3, 7, padding=3), shape=(3, 2, 4)),
+     {"spike_words": 2048, "weight_rows": 256},
+     (r"^layer 0 \(convolution\): words of a kernel row must be at most 16, not 74: "
+      r"use a smaller map or fewer channels$")),
+    (network(conv(2, 1, 5, padding=4), shape=(1, 1, 9)), {"spike_words": 2048, "weight_rows": 256},
+     (r"^layer 0 \(convolution\): words of a map row must be at most 64, not 169: "
+      r"use a narrower map or fewer channels$")),
+    (network(conv(2, 1, 1, padding=0), OrPool(size=5), shape=(1, 17, 5)), {},
+     r"^layer 0 \(convolution\): side of its maps must be at most 16, not 17: use a smaller map$"),
+    (network(conv(2, 1, fraction=3)), {},
+     r"^layer 0 \(convolution\): fractional bits must be at most 2, not 3: export it with fewer$"),
+    (network(conv(2, 1, reset=Reset.ZERO)), {"hard_reset": False},
+     r"^layer 0 \(convolution\): this circuit has no hard reset$"),
+    (network(conv(2, 1, leak_shift=2)), {"leak": False}, r"^layer 0 \(convolution\): this circuit has no leak$"),
+    (network(conv(2, 1, threshold=np.array([5, 200000]))), {},
+     r"^layer 0 \(convolution\): membrane bits must be at most 20, not 21: choose a circuit with a wider membrane$"),
+    (network(conv(2, 1)), {"spike_words": 64},
+     (r"^layer 0 \(convolution\): words of packed windows must be at most 32, not 80: "
+      r"use a smaller image, a larger stride or a smaller kernel$")),
+    (network(conv(5, 1), conv(5, 5)), {"spike_words": 200},
+     (r"^layer 0 \(convolution\): its spikes take 32 words of spike memory and those of the layer before must stay: "
+      r"20 words are not enough$")),
+])
+def test_what_does_not_fit_is_refused_in_one_line(net, options, message):
+    with pytest.raises(ConfigError, match=message):
+        map_network(net, dataclasses.replace(CONFIG, **options))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_chosen_circuit_runs_the_network_and_no_smaller_one_does(seed):
+    plan, _ = draw(CIRCUITS["P2-W4-T4"], [32, seed])
+    config = choose_config(plan.network, lanes=2, width=4, timesteps=4, spike_words=16384, weight_rows=16384)
+    assert map_network(plan.network, config).config == config
+    for name in ("channel_groups", "layers", "max_run", "max_row_words", "classes", "membrane_width", "fraction"):
+        least = {"channel_groups": 2, "layers": 2, "membrane_width": config.fraction + 2, "fraction": 0}.get(name, 1)
+        value = getattr(config, name)
+        # The widest sum or score of the readout may be what asks for the membrane.
+        if value == least or name == "membrane_width":
+            continue
+        with pytest.raises(ConfigError):
+            map_network(plan.network, dataclasses.replace(config, **{name: value - 1}))

@@ -8,7 +8,9 @@ from amaranth.lib.cdc import ResetSynchronizer
 
 from boards.board import Board, BoardError
 from gateware.engine.spike_memory import MemoryKind
+from gateware.mapper.info import info_of
 from gateware.mapper.plan import Plan
+from gateware.source import Baked
 from gateware.system import System
 
 __all__ = ["PllSettings", "Top", "pll_settings"]
@@ -120,7 +122,8 @@ class Top(Elaboratable):
             m.d.start += wait.eq(wait + 1)
 
         m.submodules.system = system = System(
-            self.plan, divisor=self.divisor, clock_hz=self.clock_hz,
+            self.plan.config, Baked(contents=self.plan.contents, info=info_of(self.plan, clock_hz=self.clock_hz)),
+            divisor=self.divisor,
             memory_kind=MemoryKind.SPRAM if self.board.sprams else MemoryKind.BLOCK)
         m.d.comb += [
             system.rx.eq(rx.i),

@@ -17,8 +17,10 @@ from arch.network import Network, Readout
 from boards import BOARDS
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.choice import map_network, plan_for_board
+from gateware.mapper.info import info_of
 from gateware.mapper.plan import Plan
-from gateware.system import System, info_of
+from gateware.source import Loaded
+from gateware.system import System
 from sim.engines import EngineResult
 from sim.spike_maps import read_map
 from sim.verilated import Verilated
@@ -80,7 +82,7 @@ class RtlEngine:
         else:
             self.plan = map_network(network, config)
         with amaranth_tools():
-            source = verilog.convert(System(self.plan, divisor=divisor, empty=True), name="sterna",
+            source = verilog.convert(System(self.plan.config, Loaded(), divisor=divisor), name="sterna",
                                      strip_internal_attrs=True)
         contents = self.plan.contents
         memories: dict[str, list[int]] = {

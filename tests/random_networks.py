@@ -9,6 +9,7 @@ from arch.network import Convolution, Encoding, Network, Readout
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles
+from gateware.source import Loaded
 from gateware.system import System
 from sim.generate import random_images, random_network, random_neurons, random_weights
 
@@ -82,8 +83,7 @@ def kept_stages(plan):
 @functools.cache
 def system_verilog(name: str) -> str:
     """Convert a :class:`gateware.system.System` of the circuit ``name``, at 4 clocks per bit, its memories empty."""
-    plan, _ = draw(CIRCUITS[name], 0)
-    return verilog.convert(System(plan, divisor=4, empty=True), name="system")
+    return verilog.convert(System(CIRCUITS[name], Loaded(), divisor=4), name="system")
 
 
 def memory_contents(plan):

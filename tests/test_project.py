@@ -32,6 +32,8 @@ ALLOWED = {
     "gateware.engine": {"arch", "support"},
     "gateware.link": {"arch", "gateware.engine", "support"},
     "gateware.mapper": {"arch", "boards", "gateware.engine", "support"},
+    "gateware.source": {"arch", "gateware.engine", "support"},
+    "gateware.system": {"arch", "gateware.engine", "gateware.link", "gateware.source", "support"},
     "gateware.build": {"arch", "boards", "gateware", "models", "sim", "support"},
     "sim": {"arch", "boards", "firmware", "gateware", "support"},
     "sim.ttfs": {"arch", "sim", "support"},

@@ -11,7 +11,7 @@ from boards import BOARDS
 from firmware.host import Link
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
-from gateware.system import info_of
+from gateware.mapper.info import info_of
 from sim.reference import Reference
 from sim.rtl import RtlEngine
 from sim.verilated import SimulationTransport

@@ -11,6 +11,8 @@ from arch.link import Command, Frame, FrameReader, Reply, Result
 from boards import BOARDS
 from gateware.mapper.choice import choose_config, map_network
 from gateware.mapper.cycles import count_cycles
+from gateware.mapper.info import info_of
+from gateware.source import Baked
 from gateware.system import System
 from sim.reference import Reference
 from tests.rtl.benches.clocking import PERIOD, start
@@ -28,7 +30,9 @@ def plan():
 
 
 def block():
-    return System(plan(), divisor=DIVISOR, clock_hz=48e6)
+    layout = plan()
+    source = Baked(contents=layout.contents, info=info_of(layout, clock_hz=48e6))
+    return System(layout.config, source, divisor=DIVISOR)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

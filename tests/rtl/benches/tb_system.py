@@ -11,6 +11,7 @@ from cocotb.utils import get_sim_time
 from arch.images import image_bytes
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from gateware.mapper.cycles import count_cycles
+from gateware.source import Loaded
 from gateware.system import System
 from sim.reference import Reference
 from sim.spike_maps import read_map
@@ -30,7 +31,7 @@ def draw_small(seed):
 
 
 def block():
-    return System(draw_small(0)[0], divisor=DIVISOR, empty=True)
+    return System(SMALL, Loaded(), divisor=DIVISOR)
 
 
 def memory(dut, name):

@@ -1,0 +1,29 @@
+"""Describes a network on its circuit for the host."""
+
+from arch import network_file
+from arch.link import Info, InputEncoding
+from arch.network import Encoding
+from gateware.mapper.plan import Plan
+
+__all__ = ["info_of"]
+
+
+def info_of(plan: Plan, *, clock_hz: float) -> Info:
+    """Make the info block of a plan.
+
+    Parameters
+    ----------
+    plan : :class:`gateware.mapper.plan.Plan`
+    clock_hz : :class:`float`
+        Clock of the circuit, in Hz; the host is told it in kHz.
+    """
+    network, config = plan.network, plan.config
+    if network.input.encoding is Encoding.EVENTS:
+        encoding = InputEncoding.EVENTS
+    else:
+        encoding = InputEncoding.OFFSET if network.input.zero_point else InputEncoding.UNSIGNED
+    return Info(
+        lanes=config.lanes, width=config.width, timesteps=config.timesteps, encoding=encoding,
+        channels=network.input.channels, image_height=network.input.height, image_width=network.input.width,
+        classes=network.classes, clock_khz=round(clock_hz / 1000),
+        digest=bytes.fromhex(network_file.digest(network))[:8])

@@ -1,4 +1,4 @@
-"""Boards: one file each, with pins, clocks, memories and limits."""
+"""Boards: one file each, with pins, oscillator and FPGA; families of FPGAs are in ``families/``."""
 
 from boards.board import Board, BoardError
 from boards.icebreaker import ICEBREAKER
@@ -6,4 +6,6 @@ from boards.icebreaker import ICEBREAKER
 __all__ = ["BOARDS", "Board", "BoardError"]
 
 #: Boards by the name on the command line.
-BOARDS = {board.name: board for board in (ICEBREAKER,)}
+BOARDS = {board.name: board for board in (
+    ICEBREAKER,
+)}

@@ -1,51 +1,62 @@
-"""What the mapper and the build need to know of a board."""
+"""What the mapper and the build need to know of a board: pins, oscillator, FPGA, and what writes its flash."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 from arch.link import BAUD_RATES
-from support.errors import InputError
+from boards.families.family import BoardError, Family, Programmer
 
 __all__ = ["Board", "BoardError"]
 
 
-class BoardError(InputError):
-    """A board cannot do what is asked of it."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Board:
-    """One board, with the limits of its FPGA."""
+    """One board; pins are resources of its Amaranth platform."""
 
     #: Name on the command line.
     name: str
     #: Name for people.
     title: str
-    #: FPGA, as the vendor writes it.
-    device: str
-    #: Makes the Amaranth platform.
+    #: The FPGA: a device of a family.
+    fpga: Family
+    #: Makes the Amaranth platform. It must have ``uart`` 0, and the resources named here.
     platform: Callable[[], Any]
     #: Frequency of the oscillator, in Hz.
     oscillator_hz: float
-    #: Logic cells (LUT4 with carry and flip-flop).
-    logic_cells: int
-    #: Block RAMs of 4,096 bits.
-    block_rams: int
-    #: Single-port RAMs of 16,384 x 16 bits.
-    sprams: int
-    #: Multipliers.
-    dsps: int
-    #: Geometries of the array that the mapper tries, largest first: output channels and synapses per clock.
-    geometries: tuple[tuple[int, int], ...]
-    #: Timesteps computed side by side.
-    timesteps: int
-    #: Words of the spike memory for words of ``width * timesteps`` bits.
-    spike_words: int
-    #: Rows of the weight memory.
-    weight_rows: int
+    #: Resource of the pin with the oscillator.
+    oscillator: str = "clk12"
+    #: Resource of the LED that is on while an inference runs.
+    led: str
+    #: Resources of outputs that are held inactive, such as the chip select of a memory that shares pins.
+    inactive: tuple[str, ...] = ()
+    #: Fastest rate that what is between USB and the FPGA takes, in baud.
+    fastest_baud: int = max(BAUD_RATES)
+    #: Writes the flash.
+    programmer: Programmer
     #: System clock, in Hz, if none is asked for: eight of eight place-and-route seeds close it for the shipped network.
     default_clock_hz: float
+
+    @property
+    def geometries(self) -> tuple[tuple[int, int], ...]:
+        """Geometries of the array that the mapper tries; see :class:`Family`."""
+        return self.fpga.geometries
+
+    @property
+    def timesteps(self) -> int:
+        """Timesteps computed side by side."""
+        return self.fpga.timesteps
+
+    @property
+    def spike_words(self) -> int:
+        """Words of the spike memory."""
+        return self.fpga.spike_words
+
+    @property
+    def weight_rows(self) -> int:
+        """Rows of the weight memory."""
+        return self.fpga.weight_rows
 
     def divisor(self, clock_hz: float, baud: int) -> int:
         """Clocks per bit of the host link.
@@ -53,10 +64,12 @@ class Board:
         Raises
         ------
         :exc:`BoardError`
-            If the clock does not divide into at least four clocks per bit.
+            If the clock does not divide into at least four clocks per bit, or the board's USB side is slower.
         """
         if baud not in BAUD_RATES:
             raise BoardError(f"baud must be one of {', '.join(map(str, BAUD_RATES))}, not {baud}")
+        if baud > self.fastest_baud:
+            raise BoardError(f"baud must be at most {self.fastest_baud} on the {self.title}, not {baud}")
         divisor = clock_hz / baud
         if divisor != int(divisor) or divisor < 4:
             raise BoardError(f"baud {baud} must divide the clock of {clock_hz / 1e6:g} MHz at least four times")
@@ -74,8 +87,30 @@ class Board:
             If there is none.
         """
         for baud in sorted(BAUD_RATES, reverse=True):
-            if clock_hz % baud == 0 and clock_hz / baud >= 8:
+            if baud <= self.fastest_baud and clock_hz % baud == 0 and clock_hz / baud >= 8:
                 return baud
         rates = ", ".join(map(str, BAUD_RATES))
         raise BoardError(f"clock must be a multiple of one of {rates} Hz with eight clocks a bit, "
                          f"not {clock_hz / 1e6:g} MHz: use --clock with another, or --baud")
+
+    def check_clock(self, clock_hz: float) -> None:
+        """Check that the FPGA makes this clock of the board's oscillator.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If it does not; the message names the nearest one that the host link can use as well.
+        """
+        if not math.isfinite(clock_hz) or clock_hz <= 0:
+            raise BoardError(f"clock must be a positive number of MHz, not {clock_hz / 1e6:g}")
+        self.fpga.check_clock(self.oscillator_hz, clock_hz)
+
+    def clock_below(self, limit_hz: float) -> float | None:
+        """Fastest clock of at most ``limit_hz`` that the FPGA makes and the host link divides, in Hz; None without."""
+        found = None
+        for clock_hz in self.fpga.clocks(self.oscillator_hz):
+            if clock_hz > limit_hz:
+                break
+            if any(baud <= self.fastest_baud and clock_hz % baud == 0 and clock_hz / baud >= 8 for baud in BAUD_RATES):
+                found = clock_hz
+        return found

@@ -3,11 +3,13 @@
 from typing import Any
 
 from boards.board import Board
+from boards.families.ice40 import ICE40UP5K_SG48, ICEPROG
 
 __all__ = ["ICEBREAKER"]
 
 
 def _platform() -> Any:
+    # Amaranth's platforms are imported when one is asked for: the list of boards is imported by every command.
     from amaranth_boards.icebreaker import ICEBreakerPlatform
 
     return ICEBreakerPlatform()
@@ -16,16 +18,10 @@ def _platform() -> Any:
 ICEBREAKER = Board(
     name             = "icebreaker",
     title            = "iCEBreaker",
-    device           = "iCE40UP5K-SG48",
+    fpga             = ICE40UP5K_SG48,
     platform         = _platform,
     oscillator_hz    = 12e6,
-    logic_cells      = 5280,
-    block_rams       = 30,
-    sprams           = 4,
-    dsps             = 8,
-    geometries       = ((8, 16), (4, 16), (2, 16), (1, 16)),
-    timesteps        = 4,
-    spike_words      = 16384,
-    weight_rows      = 256,
+    led              = "led_g",
+    programmer       = ICEPROG,
     default_clock_hz = 48e6,
 )

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from gateware.engine.accelerator import Accelerator
 from gateware.engine.configuration import EngineConfig
-from gateware.engine.spike_memory import MemoryKind
+from gateware.engine.spike_memory import RamFactory
 from gateware.link.host_link import HostLink
 from gateware.source import NetworkSource
 
@@ -28,8 +28,8 @@ class System(wiring.Component):
         Where the network comes from.
     divisor : :class:`int`
         Clocks per bit of the line, at least 4.
-    memory_kind : :class:`MemoryKind`
-        What the spike memory is made of.
+    large_ram : :class:`gateware.engine.spike_memory.RamFactory`, optional
+        Makes the spike memory; None lets the tools infer block RAM, as in every simulation.
 
     Members
     -------
@@ -40,11 +40,11 @@ class System(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, source: NetworkSource, *, divisor: int,
-                 memory_kind: MemoryKind = MemoryKind.BLOCK):
-        self.config      = config
-        self.source      = source
-        self.divisor     = divisor
-        self.memory_kind = memory_kind
+                 large_ram: RamFactory | None = None):
+        self.config    = config
+        self.source    = source
+        self.divisor   = divisor
+        self.large_ram = large_ram
 
         super().__init__({
             "rx":   In(1, init=1),
@@ -59,7 +59,7 @@ class System(wiring.Component):
 
         m.submodules.link        = link        = HostLink(divisor=self.divisor, info=source.info_block)
         m.submodules.accelerator = accelerator = Accelerator(
-            self.config, contents=source.contents, memory_kind=self.memory_kind)
+            self.config, contents=source.contents, large_ram=self.large_ram)
 
         wiring.connect(m, accelerator.o_words, link.i_words)
         m.d.comb += [

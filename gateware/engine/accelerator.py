@@ -19,7 +19,7 @@ from gateware.engine.pif import Current, PifUnit
 from gateware.engine.readout import HEADER_WORDS, Readout, result_layout
 from gateware.engine.sequencer import Sequencer
 from gateware.engine.spike_collector import SpikeCollector
-from gateware.engine.spike_memory import MemoryKind, SpikeMemory
+from gateware.engine.spike_memory import RamFactory, SpikeMemory
 from gateware.engine.weight_store import ConstantStore, WeightStore
 from gateware.engine.window_writer import WindowWriter
 
@@ -58,7 +58,8 @@ class Accelerator(wiring.Component):
     config : :class:`EngineConfig`
     contents : :class:`gateware.engine.contents.MemoryContents`
         Initial memory contents; None leaves them undefined, for simulations that load them.
-    memory_kind : :class:`MemoryKind`
+    large_ram : :class:`gateware.engine.spike_memory.RamFactory`, optional
+        Makes the spike memory; None lets the tools infer block RAM, as in every simulation.
 
     Members
     -------
@@ -73,10 +74,10 @@ class Accelerator(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, *, contents: MemoryContents | None = None,
-                 memory_kind: MemoryKind = MemoryKind.BLOCK):
+                 large_ram: RamFactory | None = None):
         self.config      = config
         self.contents    = contents
-        self.memory_kind = memory_kind
+        self.large_ram   = large_ram
 
         super().__init__({
             "begin":        In(1),
@@ -102,7 +103,7 @@ class Accelerator(wiring.Component):
         m.submodules.windows   = windows   = WindowWriter(config, init=contents.pixels if contents else ())
         m.submodules.sequencer = sequencer = Sequencer(config, drain_cycles=drain_cycles(config),
                                                        init=contents.program if contents else ())
-        m.submodules.spikes    = spikes    = SpikeMemory(config, kind=self.memory_kind)
+        m.submodules.spikes    = spikes    = SpikeMemory(config, large_ram=self.large_ram)
         m.submodules.weights   = weights   = WeightStore(config, init=contents.weights if contents else None)
         m.submodules.constants = constants = ConstantStore(config, init=contents.constants if contents else ())
         m.submodules.array     = array     = NeuronArray(config)

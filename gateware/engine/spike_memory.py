@@ -1,26 +1,26 @@
 """Memory of spike maps: one word per clock, written lane by lane."""
 
+from typing import Any, Protocol
+
 from amaranth import *
-from amaranth.lib import enum, memory, wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from gateware.engine.configuration import ConfigError, EngineConfig
+from gateware.engine.configuration import EngineConfig
 from gateware.engine.neuron_array import word_layout
 
-__all__ = ["MemoryKind", "SpikeMemory"]
-
-SPRAM_WORDS = 16384
-SPRAM_WIDTH = 16
-SPRAM_GRAIN = 4  # bits that one bit of the write mask covers
+__all__ = ["RamFactory", "SpikeMemory"]
 
 
-class MemoryKind(enum.Enum):
-    """What a spike memory is made of."""
+class RamFactory(Protocol):
+    """Makes a memory with one port out of what an FPGA has for large memories; families of FPGAs bring theirs."""
 
-    #: Block RAM, in whatever form the toolchain infers. Also what every simulation uses.
-    BLOCK = "block"
-    #: Single-port RAM of the iCE40 UltraPlus (FPGA-TN-02022), 16,384 x 16 bits each.
-    SPRAM = "spram"
+    def __call__(self, *, width: int, depth: int, grain: int) -> Any:
+        """Make a memory of ``depth`` words of ``width`` bits, of which ``grain`` are written together.
+
+        Returns a component with the members of :class:`SpikeMemory`: ``mask`` has a bit per ``grain`` bits, data are
+        plain bits. Raises :exc:`support.errors.InputError` if the FPGA has no such memory.
+        """
 
 
 class SpikeMemory(wiring.Component):
@@ -28,12 +28,13 @@ class SpikeMemory(wiring.Component):
 
     A clock reads one word, or writes the lanes selected by ``mask``, or does nothing. Data follow the address by one
     clock and stay until the next read, except that a write leaves them undefined. Contents are undefined after
-    configuration. Cost on the UP5K: ``width * timesteps / 16`` SPRAMs per 16,384 words.
+    configuration. Cost: ``spike_words * width * timesteps`` bits of memory, and nothing else.
 
     Parameters
     ----------
     config : :class:`EngineConfig`
-    kind : :class:`MemoryKind`
+    large_ram : :class:`RamFactory`, optional
+        Makes the memory; None lets the tools infer block RAM, as in every simulation.
 
     Members
     -------
@@ -45,21 +46,11 @@ class SpikeMemory(wiring.Component):
         Lanes to write.
     write_data : :py:`In(word_layout(config))`
     read_data : :py:`Out(word_layout(config))`
-
-    Raises
-    ------
-    :exc:`ConfigError`
-        If ``kind`` is SPRAM and a lane is no multiple of 4 bits, or there are more words than a bank has.
     """
 
-    def __init__(self, config: EngineConfig, *, kind: MemoryKind = MemoryKind.BLOCK):
-        if kind is MemoryKind.SPRAM:
-            if config.timesteps % SPRAM_GRAIN:
-                raise ConfigError(f"timesteps must be a multiple of {SPRAM_GRAIN} for SPRAM, not {config.timesteps}")
-            if config.spike_words > SPRAM_WORDS:
-                raise ConfigError(f"spike words must be at most {SPRAM_WORDS} for SPRAM, not {config.spike_words}")
-        self.config = config
-        self.kind   = kind
+    def __init__(self, config: EngineConfig, *, large_ram: RamFactory | None = None):
+        self.config    = config
+        self.large_ram = large_ram
 
         super().__init__({
             "address":    In(config.address_width),
@@ -76,23 +67,16 @@ class SpikeMemory(wiring.Component):
         config = self.config
         bits   = config.width * config.timesteps
 
-        if self.kind is MemoryKind.SPRAM:
-            lanes = Cat(lane.replicate(config.timesteps // SPRAM_GRAIN) for lane in self.mask)
-            data  = Cat(self.write_data.as_value(), C(0, -bits % SPRAM_WIDTH))
-            read  = []
-            for bank in range(-(-bits // SPRAM_WIDTH)):
-                out = Signal(SPRAM_WIDTH, name=f"bank{bank}_out")
-                m.submodules[f"bank{bank}"] = Instance("SB_SPRAM256KA",
-                    i_CLOCK=ClockSignal(),
-                    i_ADDRESS=Cat(self.address, C(0, 14 - config.address_width)),
-                    i_DATAIN=data.word_select(bank, SPRAM_WIDTH),
-                    i_MASKWREN=lanes.word_select(bank, SPRAM_WIDTH // SPRAM_GRAIN),
-                    i_WREN=self.write,
-                    i_CHIPSELECT=self.enable,
-                    i_STANDBY=0, i_SLEEP=0, i_POWEROFF=1,
-                    o_DATAOUT=out)
-                read.append(out)
-            m.d.comb += self.read_data.eq(Cat(read)[:bits])
+        if self.large_ram is not None:
+            m.submodules.ram = ram = self.large_ram(width=bits, depth=config.spike_words, grain=config.timesteps)
+            m.d.comb += [
+                ram.address.eq(self.address),
+                ram.enable.eq(self.enable),
+                ram.write.eq(self.write),
+                ram.mask.eq(self.mask),
+                ram.write_data.eq(self.write_data),
+                self.read_data.eq(ram.read_data),
+            ]
         else:
             m.submodules.words = words = memory.Memory(
                 shape=unsigned(bits), depth=config.spike_words, init=[])

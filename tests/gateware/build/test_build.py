@@ -9,10 +9,9 @@ import pytest
 
 from arch import network_file
 from arch.network import Convolution, Encoding, Input, Network, Neurons, Readout
-from boards import BOARDS, BoardError
+from boards import BOARDS
 from gateware.build import __main__ as build
 from gateware.mapper.choice import plan_for_board
-from gateware.top import PllSettings, pll_settings
 from gateware.mapper.cycles import count_cycles
 
 MNIST = build.DEFAULT_NETWORK
@@ -106,31 +105,6 @@ def test_report_has_the_keys_that_users_rely_on():
         "board", "network_sha256", "tool_versions", "lc_total", "clock_mhz", "lanes", "width", "timesteps",
         "sop_per_cycle", "peak_gsops", "effective_gsops", "cycles_per_inference", "latency_ms",
         "images_per_second_link", "array_utilisation", "layers", "exact", "accuracy", "accuracy_images"}
-
-
-@pytest.mark.parametrize(("clock", "settings"), [
-    (12e6, None),
-    (48e6, PllSettings(divr=0, divf=63, divq=4, filter_range=1)),
-    (36e6, PllSettings(divr=0, divf=47, divq=4, filter_range=1)),
-])
-def test_pll_makes_the_clock_within_its_limits(clock, settings):
-    found = pll_settings(12e6, clock)
-    assert found == settings
-    if found is not None:
-        assert 12e6 * (found.divf + 1) / (2 ** found.divq * (found.divr + 1)) == clock
-        assert 533e6 <= 12e6 * (found.divf + 1) / (found.divr + 1) <= 1066e6
-
-
-def test_pll_refuses_what_it_cannot_make():
-    with pytest.raises(BoardError, match=r"^clock must be one that the PLL makes of 12 MHz, not 48.1 MHz$"):
-        pll_settings(12e6, 48.1e6)
-
-
-@pytest.mark.parametrize("board", sorted(BOARDS))
-def test_default_clock_of_a_board_can_be_made_and_divided(board):
-    board = BOARDS[board]
-    pll_settings(board.oscillator_hz, board.default_clock_hz)
-    assert board.divisor(board.default_clock_hz, board.default_baud(board.default_clock_hz)) >= 8
 
 
 @pytest.mark.synth

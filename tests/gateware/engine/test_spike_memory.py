@@ -2,9 +2,13 @@
 import random
 
 import pytest
+from amaranth import *
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
-from gateware.engine.configuration import ConfigError, EngineConfig
-from gateware.engine.spike_memory import MemoryKind, SpikeMemory
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.spike_memory import SpikeMemory
 from tests import streams
 
 CONFIGS = {
@@ -17,8 +21,11 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_is_a_memory_with_masked_lanes(name):
-    config = CONFIGS[name]
-    dut = SpikeMemory(config)
+    run_as_memory(SpikeMemory(CONFIGS[name]))
+
+
+def run_as_memory(dut):
+    config = dut.config
     rng = random.Random(9)
     full = (1 << config.width) - 1
 
@@ -54,11 +61,31 @@ def test_is_a_memory_with_masked_lanes(name):
     streams.run(dut, testbench)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"timesteps": 2, "width": 8}, r"^timesteps must be a multiple of 4 for SPRAM, not 2$"),
-    ({"spike_words": 16385}, r"^spike words must be at most 16384 for SPRAM, not 16385$"),
-])
-def test_spram_refuses_what_it_cannot_be(options, message):
-    config = EngineConfig(**options)
-    with pytest.raises(ConfigError, match=message):
-        SpikeMemory(config, kind=MemoryKind.SPRAM)
+class Model(wiring.Component):
+    """A large memory as families of FPGAs bring it, of Amaranth's memory."""
+
+    def __init__(self, *, width, depth, grain):
+        self.size = width, depth, grain
+        super().__init__({"address": In(ceil_log2(depth)), "enable": In(1), "write": In(1), "mask": In(width // grain),
+                          "write_data": In(width), "read_data": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        width, depth, grain = self.size
+        m.submodules.words = words = memory.Memory(shape=width, depth=depth, init=[])
+        write, read = words.write_port(granularity=grain), words.read_port()
+        m.d.comb += [write.addr.eq(self.address), write.data.eq(self.write_data), read.addr.eq(self.address),
+                     write.en.eq(Mux(self.enable & self.write, self.mask, 0)), read.en.eq(self.enable & ~self.write),
+                     self.read_data.eq(read.data)]
+        return m
+
+
+def test_large_memory_of_a_family_is_asked_for_whole_words():
+    sizes = []
+
+    def large_ram(**size):
+        sizes.append(size)
+        return Model(**size)
+
+    run_as_memory(SpikeMemory(CONFIGS["W4-T4"], large_ram=large_ram))
+    assert sizes == [{"width": 16, "depth": 16, "grain": 4}]

@@ -1,0 +1,205 @@
+"""What the mapper, the top level and the flow ask of a family of FPGAs.
+
+A family is a subclass of :class:`Family` in a file of its own beside this one; an instance is one device of it, with
+its size and package. Nothing outside that file knows the family's primitives, tools, options or messages: a further
+family is a further file.
+"""
+
+import abc
+import dataclasses
+import enum
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from support.errors import InputError
+from support.tools import Tool
+
+__all__ = ["ArraySize", "BoardError", "Family", "Invocation", "Placed", "Programmer", "Refusal", "Resources"]
+
+
+class BoardError(InputError):
+    """A board, or the FPGA on it, cannot do what is asked of it."""
+
+
+class Refusal(enum.Enum):
+    """Why place and route ended without a layout."""
+
+    #: The design needs more cells of a kind than the device has, whatever the seed.
+    TOO_LARGE = "too large"
+    #: The placer did not find a legal place for every cell; another seed may.
+    NO_PLACEMENT = "no legal placement"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """Cells of a device, or those of them that a design takes."""
+
+    #: Logic cells: a look-up table of 4 inputs with its flip-flop and carry.
+    logic_cells: int
+    #: Block RAMs.
+    block_rams: int
+    #: Large memories with a single port; 0 in families without.
+    single_port_rams: int
+    #: Multipliers.
+    multipliers: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Invocation:
+    """One run of a tool, in the folder that has its inputs."""
+
+    tool: Tool
+    #: Arguments; files by their names in the folder.
+    arguments: tuple[str, ...]
+    #: Files that it reads and writes, by name in the folder.
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    #: File of the folder that grows while the tool works; None if only what it prints does.
+    log: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """What the report of place and route says."""
+
+    #: The clock that the slowest path allows, in Hz.
+    fmax_hz: float
+    #: Cells in use.
+    used: Resources
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Programmer:
+    """What writes a bitstream to the flash of a board."""
+
+    tool: Tool
+    #: Arguments before the name of the bitstream.
+    arguments: tuple[str, ...] = ()
+
+
+class ArraySize(Protocol):
+    """Numbers of a circuit that an estimate of its logic depends on, named as in the engine's configuration."""
+
+    @property
+    def lanes(self) -> int:
+        """Output channels at a time, P."""
+
+    @property
+    def width(self) -> int:
+        """Synapses per clock, W."""
+
+    @property
+    def timesteps(self) -> int:
+        """Timesteps side by side, T."""
+
+    @property
+    def accumulator_width(self) -> int:
+        """Bits of a sum."""
+
+    @property
+    def membrane_width(self) -> int:
+        """Bits of a membrane."""
+
+    @property
+    def leak(self) -> bool:
+        """Whether membranes can leak."""
+
+
+class Family(abc.ABC):
+    """One device of a family of FPGAs."""
+
+    #: The device, as its vendor writes it, with the package.
+    device: str
+    #: What the device has.
+    resources: Resources
+    #: Python packages whose versions decide what comes out, for the record of how it was made.
+    packages: tuple[str, ...]
+    #: Geometries of the array that the mapper tries, largest first: output channels and synapses per clock.
+    geometries: tuple[tuple[int, int], ...]
+    #: Timesteps that the array computes side by side.
+    timesteps: int
+    #: Words of the spike memory, each of ``width * timesteps`` bits.
+    spike_words: int
+    #: Rows of the weight memory.
+    weight_rows: int
+    #: Makes the spike memory of the family's large memories: a :class:`gateware.engine.spike_memory.RamFactory`. None
+    #: where the tools make it of block RAM.
+    large_ram: Callable[..., Any] | None
+
+    # ---- clock
+
+    @abc.abstractmethod
+    def clocks(self, oscillator_hz: float) -> Iterator[float]:
+        """Yield every clock that can be made of an oscillator exactly, in Hz, rising, each once."""
+
+    @abc.abstractmethod
+    def add_clock(self, m: Any, platform: Any, *, oscillator: str, oscillator_hz: float, clock_hz: float) -> None:
+        """Add the domain ``sync`` to a module.
+
+        Its reset is held until the clock is stable and every memory of the device can be read.
+
+        Parameters
+        ----------
+        m : :class:`amaranth.hdl.Module`
+        platform
+            Gives the pin of the oscillator.
+        oscillator : :class:`str`
+            Name of the pin's resource.
+        oscillator_hz, clock_hz : :class:`float`
+            Frequency at the pin, and that of the domain.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If ``clock_hz`` is not one of :meth:`clocks`.
+        """
+
+    def check_clock(self, oscillator_hz: float, clock_hz: float) -> None:
+        """Raise :exc:`BoardError` unless ``clock_hz`` is one of :meth:`clocks`."""
+        if not math.isfinite(clock_hz) or clock_hz not in self.clocks(oscillator_hz):
+            raise BoardError(f"clock must be one that the PLL makes of {oscillator_hz / 1e6:g} MHz, "
+                             f"not {clock_hz / 1e6:g} MHz")
+
+    # ---- what a circuit takes, before synthesis
+
+    @abc.abstractmethod
+    def block_rams(self, width: int, depth: int) -> int:
+        """Count the block RAMs of a memory of ``depth`` words of ``width`` bits."""
+
+    @abc.abstractmethod
+    def logic_cells(self, circuit: ArraySize) -> int:
+        """Estimate the logic cells of a circuit; the docstring says how well."""
+
+    # ---- from a design to a bitstream, all in one folder
+
+    @abc.abstractmethod
+    def design_files(self, platform: Any, design: Any) -> Mapping[str, bytes]:
+        """Elaborate a design; returns the files that :meth:`synthesise` and :meth:`place` read, by name."""
+
+    @abc.abstractmethod
+    def synthesise(self) -> Invocation:
+        """How the netlist is made of the files of a design."""
+
+    @abc.abstractmethod
+    def place(self, *, seed: int, clock_hz: float) -> Invocation:
+        """How the netlist is placed and routed."""
+
+    @abc.abstractmethod
+    def read_placed(self, files: Callable[[str], bytes]) -> Placed | None:
+        """Read what :meth:`place` reports; ``files`` reads a file of the folder by name.
+
+        None if there is no report. A design that misses its clock has one.
+        """
+
+    @abc.abstractmethod
+    def refusal(self, log: str) -> Refusal | None:
+        """Say why place and route refused the design, by what it printed; None if it is no question of size."""
+
+    @abc.abstractmethod
+    def pack(self) -> Invocation:
+        """How the bitstream is made of the routed design; its only output is the bitstream."""
+
+    @abc.abstractmethod
+    def progress(self, line: str) -> str | None:
+        """Say in a few words what a line of a tool's log means for somebody who waits; None if nothing."""

@@ -1,0 +1,199 @@
+# amaranth: UnusedElaboratable=no
+"""The iCE40: PLL, memories, what is written for its tools, and what their reports and messages mean."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from amaranth import *
+from amaranth.back import verilog
+from amaranth.build import Clock, Pins, Resource
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from boards.families.family import BoardError, Placed, Refusal, Resources
+from boards.families.ice40 import ICE40UP5K_SG48, PllSettings, SinglePortRam, pll_settings
+
+FPGA = ICE40UP5K_SG48
+
+
+@pytest.mark.parametrize(("clock", "settings"), [
+    (12e6, None),
+    (48e6, PllSettings(divr=0, divf=63, divq=4, filter_range=1)),
+    (36e6, PllSettings(divr=0, divf=47, divq=4, filter_range=1)),
+])
+def test_pll_makes_the_clock_within_its_limits(clock, settings):
+    found = pll_settings(12e6, clock)
+    assert found == settings
+    if found is not None:
+        assert 12e6 * (found.divf + 1) / (2 ** found.divq * (found.divr + 1)) == clock
+        assert 533e6 <= 12e6 * (found.divf + 1) / (found.divr + 1) <= 1066e6
+
+
+def test_clocks_rise_and_each_can_be_made():
+    clocks = list(FPGA.clocks(12e6))
+    assert clocks == sorted(set(clocks))
+    assert {12e6, 24e6, 36e6, 39e6, 45e6, 48e6, 51e6} <= set(clocks)
+    assert clocks[0] == 12e6
+    assert all(16e6 <= clock <= 275e6 for clock in clocks[1:])
+    for clock in clocks:
+        FPGA.check_clock(12e6, clock)
+        pll_settings(12e6, clock)
+    with pytest.raises(BoardError, match=r"^clock must be one that the PLL makes of 12 MHz, not 40 MHz$"):
+        FPGA.check_clock(12e6, 40e6)
+
+
+class Clocked(Elaboratable):
+    """A counter in the domain of the family's clock."""
+
+    def __init__(self, oscillator, clock_hz):
+        self.oscillator, self.clock_hz = oscillator, clock_hz
+
+    def elaborate(self, platform):
+        m = Module()
+        FPGA.add_clock(m, platform, oscillator=self.oscillator, oscillator_hz=12e6, clock_hz=self.clock_hz)
+        count = Signal(4, name="count")
+        m.d.sync += count.eq(count + 1)
+        return m
+
+
+def design(oscillator, clock_hz):
+    platform = ICEBreakerPlatform()
+    platform.add_resources([Resource("elsewhere", 0, Pins("20", dir="i"), Clock(12e6))])
+    return FPGA.design_files(platform, Clocked(oscillator, clock_hz))["sterna.il"].decode()
+
+
+@pytest.mark.parametrize(("oscillator", "clock_hz", "primitive", "port"), [
+    ("clk12", 48e6, "SB_PLL40_PAD", "PACKAGEPIN"),
+    ("elsewhere", 48e6, "SB_PLL40_CORE", "REFERENCECLK"),
+    ("clk12", 12e6, None, None),
+])
+def test_pll_is_fed_by_its_pin_or_through_the_fabric(oscillator, clock_hz, primitive, port):
+    text = design(oscillator, clock_hz)
+    assert ("SB_PLL40" in text) == (primitive is not None)
+    if primitive is not None:
+        assert f"cell \\{primitive} " in text
+        assert f"connect \\{port} " in text
+
+
+def test_reset_is_held_for_15_microseconds():
+    # 720 clocks at 48 MHz and the one in which the counter stands: 10 bits.
+    text = design("clk12", 48e6)
+    assert "wire width 10 \\wait" in text
+    assert "10'1011010001" in text
+
+
+def test_only_the_files_for_the_tools_are_written():
+    files = FPGA.design_files(ICEBreakerPlatform(), Clocked("clk12", 48e6))
+    assert set(files) == {"sterna.il", "sterna.ys", "sterna.pcf"}
+    assert b"synth_ice40 -dsp -device u -dffe_min_ce_use 12 -top sterna" in files["sterna.ys"]
+    assert b"set_io clk12_0__io 35" in files["sterna.pcf"]
+
+
+@pytest.mark.parametrize(("size", "message"), [
+    ({"width": 16, "depth": 16, "grain": 2}, r"^grain must be a multiple of 4 bits for SPRAM, not 2$"),
+    ({"width": 64, "depth": 16385, "grain": 4}, r"^depth must be at most 16384 words for SPRAM, not 16385$"),
+])
+def test_single_port_ram_refuses_what_it_cannot_be(size, message):
+    with pytest.raises(BoardError, match=message):
+        SinglePortRam(**size)
+
+
+#: What the data sheet says of SB_SPRAM256KA (FPGA-TN-02022), as far as it is used.
+MODEL = """
+module SB_SPRAM256KA(input [13:0] ADDRESS, input [15:0] DATAIN, input [3:0] MASKWREN,
+    input WREN, CHIPSELECT, CLOCK, STANDBY, SLEEP, POWEROFF, output reg [15:0] DATAOUT);
+  reg [15:0] words [0:16383];
+  integer nibble;
+  always @(posedge CLOCK) if (CHIPSELECT && POWEROFF && !SLEEP && !STANDBY) begin
+    if (WREN) begin
+      for (nibble = 0; nibble < 4; nibble = nibble + 1)
+        if (MASKWREN[nibble]) words[ADDRESS][4 * nibble +: 4] <= DATAIN[4 * nibble +: 4];
+      DATAOUT <= 16'hxxxx;
+    end else DATAOUT <= words[ADDRESS];
+  end
+endmodule
+"""
+
+#: Writes each word whole and once more in part, and reads all of them back.
+BENCH = """
+module bench;
+  parameter WIDTH = 40, GRAIN = 8, MASKS = 5;
+  reg clk = 0, enable = 0, write = 0;
+  reg [4:0] address = 0; reg [MASKS - 1:0] mask = 0; reg [WIDTH - 1:0] write_data = 0;
+  wire [WIDTH - 1:0] read_data;
+  reg [WIDTH - 1:0] expected [0:31];
+  integer word, turn, place, wrong = 0;
+  always #5 clk = !clk;
+  dut dut(.clk(clk), .rst(1'b0), .enable(enable), .write(write), .address(address), .mask(mask),
+          .write_data(write_data), .read_data(read_data));
+  initial begin
+    for (turn = 0; turn < 3; turn = turn + 1)
+      for (word = 0; word < 32; word = word + 1) begin
+        @(negedge clk); address = word; write = 1; enable = turn < 2;
+        mask = turn ? $random : {MASKS{1'b1}}; write_data = {$random, $random};
+        for (place = 0; place < MASKS; place = place + 1)
+          if (enable && mask[place]) expected[word][GRAIN * place +: GRAIN] = write_data[GRAIN * place +: GRAIN];
+      end
+    for (word = 0; word < 32; word = word + 1) begin
+      @(negedge clk); address = word; write = 0; enable = 1;
+      @(negedge clk); if (read_data !== expected[word]) wrong = wrong + 1;
+      address = ~word; enable = 0;
+      @(negedge clk); if (read_data !== expected[word]) wrong = wrong + 1;
+    end
+    $display("wrong %0d", wrong); $finish;
+  end
+endmodule
+"""
+
+
+@pytest.mark.rtl
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_single_port_ram_is_a_memory_with_a_mask(tmp_path):
+    text = verilog.convert(SinglePortRam(width=40, depth=32, grain=8), name="dut", emit_src=False)
+    (tmp_path / "bench.v").write_text(text + MODEL + BENCH)
+    subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "wrong 0"
+
+
+@pytest.mark.parametrize(("width", "depth", "rams"), [
+    (32, 256, 2), (33, 256, 3), (8, 512, 1), (2, 2048, 1), (2, 2049, 2), (57, 144, 4), (1, 1, 1)])
+def test_block_rams_of_a_memory(width, depth, rams):
+    assert FPGA.block_rams(width, depth) == rams
+
+
+def test_report_of_place_and_route_is_read():
+    content = {"fmax": {"clk": {"achieved": 50.25, "constraint": 48.0}, "slow": {"achieved": 60.0, "constraint": 12.0}},
+               "utilization": {"ICESTORM_LC": {"used": 4676, "available": 5280}, "ICESTORM_RAM": {"used": 29},
+                               "ICESTORM_SPRAM": {"used": 4}, "SB_IO": {"used": 4}}}
+    files = {"timing.json": json.dumps(content).encode()}
+    used = Resources(logic_cells=4676, block_rams=29, single_port_rams=4, multipliers=0)
+    assert FPGA.read_placed(files.__getitem__) == Placed(fmax_hz=50.25e6, used=used)
+
+
+def test_no_report_of_place_and_route_is_none(tmp_path):
+    assert FPGA.read_placed(lambda name: (tmp_path / name).read_bytes()) is None
+
+
+@pytest.mark.parametrize(("log", "refusal"), [
+    ("ERROR: Unable to place cell 'ram_34_RAM', no BELs remaining to implement cell type 'ICESTORM_RAM'\n",
+     Refusal.TOO_LARGE),
+    ("ERROR: Unable to find legal placement for all cells, design is probably at utilisation limit.\n",
+     Refusal.NO_PLACEMENT),
+    ("ERROR: Max frequency for clock 'clk': 46.10 MHz (FAIL at 48.00 MHz)\n", None),
+    ("ERROR: Failed to open 'sterna.pcf'\n", None),
+])
+def test_messages_of_place_and_route(log, refusal):
+    assert FPGA.refusal(log) is refusal
+
+
+def test_invocations_read_what_was_written():
+    there = set(FPGA.design_files(ICEBreakerPlatform(), Clocked("clk12", 48e6)))
+    for step in (FPGA.synthesise(), FPGA.place(seed=3, clock_hz=48e6), FPGA.pack()):
+        assert set(step.inputs) <= there
+        there |= set(step.outputs)
+    place = FPGA.place(seed=3, clock_hz=48e6).arguments
+    assert place[place.index("--seed") + 1] == "3"
+    assert place[place.index("--freq") + 1] == "48"
+    assert FPGA.pack().outputs == ("sterna.bin",)

@@ -1,0 +1,61 @@
+"""Boards: clocks and rates that they promise, and what they say about those that they cannot have."""
+
+import dataclasses
+
+import pytest
+
+from boards import BOARDS, BoardError
+
+ICEBREAKER = BOARDS["icebreaker"]
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_default_clock_can_be_made_and_divided(board):
+    board.check_clock(board.default_clock_hz)
+    baud = board.default_baud(board.default_clock_hz)
+    assert baud <= board.fastest_baud
+    assert board.divisor(board.default_clock_hz, baud) >= 8
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_platform_has_the_pins(board):
+    platform = board.platform()
+    assert {field.name for field in platform.lookup("uart", 0).ios} >= {"rx", "tx"}
+    assert platform.lookup(board.oscillator, 0).clock.frequency == board.oscillator_hz
+    for name in (board.led, *board.inactive):
+        (pins,) = platform.lookup(name, 0).ios
+        assert (len(pins.names), pins.dir) == (1, "o")
+    assert f"{platform.device}-{platform.package}" == board.fpga.device
+
+
+def test_names_are_those_of_the_list():
+    assert all(board.name == name for name, board in BOARDS.items())
+
+
+@pytest.mark.parametrize(("clock_hz", "message"), [
+    (float("nan"), r"^clock must be a positive number of MHz, not nan$"),
+    (float("inf"), r"^clock must be a positive number of MHz, not inf$"),
+    (-12e6, r"^clock must be a positive number of MHz, not -12$"),
+    (0.0, r"^clock must be a positive number of MHz, not 0$"),
+    (48.1e6, r"^clock must be one that the PLL makes of 12 MHz, not 48.1 MHz$"),
+])
+def test_a_clock_that_cannot_be_made_is_refused(clock_hz, message):
+    with pytest.raises(BoardError, match=message):
+        ICEBREAKER.check_clock(clock_hz)
+
+
+def test_a_rate_above_that_of_the_usb_side_is_refused():
+    board = dataclasses.replace(ICEBREAKER, fastest_baud=1_000_000)
+    assert board.default_baud(48e6) == 1_000_000
+    with pytest.raises(BoardError, match=r"^baud must be at most 1000000 on the iCEBreaker, not 3000000$"):
+        board.divisor(48e6, 3_000_000)
+
+
+@pytest.mark.parametrize(("limit_mhz", "found_mhz"), [
+    (48, 48), (47.99, 45), (50.86, 48), (51, 51), (24.5, 24), (12, 12), (11.9, None)])
+def test_clock_below_can_be_made_and_divided(limit_mhz, found_mhz):
+    found = ICEBREAKER.clock_below(limit_mhz * 1e6)
+    assert found == (None if found_mhz is None else found_mhz * 1e6)
+    if found is not None:
+        ICEBREAKER.check_clock(found)
+        assert ICEBREAKER.default_baud(found)

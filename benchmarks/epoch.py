@@ -17,9 +17,10 @@ import torch
 from train.__main__ import keep_freed_memory
 from train.augmentation import augment
 from train.datasets import Split
+from train.folder import TrainingError
 from train.methods.method import MethodError
 from train.recipe import RecipeError, load_recipe
-from train.training import Training, TrainingError
+from train.training import Training
 
 __all__ = ["create_parser", "main", "time_steps"]
 

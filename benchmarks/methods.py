@@ -35,10 +35,10 @@ from support.errors import InputError
 from support.files import write_atomically
 from support.provenance import revision
 from train import datasets, exact, metrics
+from train.folder import TrainingError, load_trained, load_trained_recipe
 from train.methods.conversion_aware import ConversionAware
 from train.methods.method import MethodError
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
-from train.training import TrainingError, load_trained, load_trained_recipe
 from train.ttfs.network import CatNetwork
 
 __all__ = ["BenchmarkError", "create_parser", "main", "measure", "table"]

@@ -116,6 +116,36 @@ def test_imports_point_one_way(path):
             assert package in HEAVY[top], f"{where}: {package} must not import {top}"
 
 
+def circle_of(arrows):
+    """Modules of a circle in the order of their imports, the first one again at its end; None if there is none."""
+    done, path = set(), []
+
+    def follow(name):
+        if name in path:
+            return [*path[path.index(name):], name]
+        if name in done:
+            return None
+        path.append(name)
+        found = next(filter(None, map(follow, sorted(arrows.get(name, ())))), None)
+        path.pop()
+        done.add(name)
+        return found
+
+    return next(filter(None, map(follow, sorted(arrows))), None)
+
+
+def test_circles_are_found():
+    assert circle_of({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+    assert circle_of({"a": {"b"}, "b": {"c", "d"}, "d": {"b"}}) == ["b", "d", "b"]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """All imports count: those inside functions and those for type checkers too."""
+    arrows = {module_of(path): {name for name, _ in imported(path) if name in EVERY_MODULE} for path in SOURCES}
+    circle = circle_of(arrows)
+    assert circle is None, " imports ".join(circle)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_every_exported_name_exists(name):
     module = importlib.import_module(name)

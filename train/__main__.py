@@ -15,9 +15,11 @@ import torch
 
 from arch.checkpoint import CheckpointError
 from train import datasets, distributed
+from train.curves import draw_curves
+from train.folder import TrainingError
 from train.methods.method import MethodError
 from train.recipe import Recipe, RecipeError, load_recipe, shipped_recipes
-from train.training import Training, TrainingError
+from train.training import Training
 
 __all__ = ["create_parser", "keep_freed_memory", "main", "train"]
 
@@ -121,7 +123,7 @@ def train(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
                     "validation_images": len(validation), "test_images": len(test)}
         result = training.finish(test)
     try:
-        training.draw_curves()
+        draw_curves(training.history, recipe.architecture["layers"], recipe.name, training.files.curves)
     except ImportError:
         logging.getLogger(__name__).warning("no curves: matplotlib is not installed")
     return {**result, "output": str(folder)}

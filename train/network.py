@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes, shortcut_sources
 from arch.network import Encoding, Input, Reset
 from train import layers, neurons
+from train.trainable import TrainableNetwork
 
 __all__ = ["Layer", "SpikingNetwork", "build", "from_checkpoint"]
 
@@ -28,7 +29,7 @@ def _shortcut(layer: Layer) -> int | None:
     return layer.shortcut if isinstance(layer, layers.Convolution | layers.FullyConnected) else None
 
 
-class SpikingNetwork(nn.Module):
+class SpikingNetwork(TrainableNetwork):
     """Ternary spiking network: a chain of layers that ends in a readout; a layer may add the spikes of an earlier one.
 
     Parameters

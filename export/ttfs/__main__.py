@@ -12,7 +12,7 @@ from arch.ttfs import network_file
 from export.certificate import RealValueError
 from export.ttfs.conversion import convert, verify
 from support import provenance
-from train.training import TrainingError, load_trained
+from train.folder import TrainingError, load_trained
 from train.ttfs.network import CatNetwork
 
 __all__ = ["create_parser", "main"]

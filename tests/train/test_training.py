@@ -9,9 +9,11 @@ import torch
 from arch.checkpoint import Checkpoint
 from train import exact
 from train.augmentation import Augmentation
+from train.curves import draw_curves
 from train.datasets import Split
+from train.folder import TrainingError, load_trained
 from train.recipe import Recipe, load_recipe, shipped_recipes
-from train.training import Training, TrainingError, load_trained, write_atomically
+from train.training import Training
 
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
 ARCHITECTURE = {
@@ -47,7 +49,7 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path):
     whole.run()
     for _ in range(4):
         part = training(tmp_path / "parts")
-        assert part.resume() == (part.state_path.exists())
+        assert part.resume() == (part.files.state.exists())
         part.run_epoch()
     states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts")]
     for name, value in states[0]["network"].items():
@@ -79,19 +81,20 @@ def test_training_learns_and_reports_what_the_exact_forward_measures(tmp_path):
     run.run()
     test = made(60, 3)
     result = run.finish(test)
-    checkpoint = Checkpoint.load(run.best_path)
+    checkpoint = Checkpoint.load(run.files.checkpoint)
     assert result["test_accuracy"] == checkpoint.provenance["test_accuracy"]
-    assert json.loads(run.result_path.read_text()) == result
+    assert json.loads(run.files.result.read_text()) == result
     assert checkpoint.provenance["test_accuracy"] == exact.accuracy(checkpoint, test.images, test.labels)
     assert checkpoint.provenance["test_accuracy"] > 0.9
     assert checkpoint.provenance["validation_accuracy"] >= max(e["validation_accuracy"] for e in run.history)
     assert checkpoint.provenance["command"] == "none"
     assert run.history[-1]["loss"] < run.history[0]["loss"]
     assert all(0 < rate < 1 for rate in run.history[-1]["firing_rates"])
-    assert run.draw_curves().read_bytes().startswith(b"\x89PNG")
+    draw_curves(run.history, ARCHITECTURE["layers"], "tiny", run.files.curves)
+    assert run.files.curves.read_bytes().startswith(b"\x89PNG")
     # The test set is measured once: a second call does not look at it.
     assert run.finish(made(7, 4)) == result
-    assert Checkpoint.load(run.best_path).provenance == checkpoint.provenance
+    assert Checkpoint.load(run.files.checkpoint).provenance == checkpoint.provenance
 
 
 def finished(folder, **changes):
@@ -154,13 +157,13 @@ def test_float_training_has_no_checkpoint_and_is_where_others_start(tmp_path):
     test = made(60, 3)
     result = teacher.finish(test)
     assert "checkpoint" not in result
-    assert not teacher.best_path.exists()
+    assert not teacher.files.checkpoint.exists()
     loaded = load_trained(tmp_path / "teacher")
     with torch.no_grad():
         right = float((loaded(test.images).argmax(1) == test.labels).float().mean())
     assert right == pytest.approx(result["float_test_accuracy"], abs=1e-6)
     student = training(tmp_path / "student", start="teacher", epochs=1)
-    best = torch.load(teacher.trained_path, weights_only=True)["network"]
+    best = torch.load(teacher.files.best, weights_only=True)["network"]
     for name, value in student.network.state_dict().items():
         assert torch.equal(value, best[name]), name
     student.run()
@@ -251,8 +254,8 @@ def test_folder_of_another_recipe_is_refused(tmp_path):
 
 def test_broken_state_is_named(tmp_path):
     run = training(tmp_path)
-    run.state_path.write_bytes(b"nonsense")
-    with pytest.raises(TrainingError, match=f"^{run.state_path}: state cannot be read: "):
+    run.files.state.write_bytes(b"nonsense")
+    with pytest.raises(TrainingError, match=f"^{run.files.state}: state cannot be read: "):
         run.resume()
 
 
@@ -261,12 +264,12 @@ def test_broken_state_is_named(tmp_path):
 def test_state_that_lacks_something_is_named(tmp_path, key, value):
     run = training(tmp_path)
     run.run_epoch()
-    state = torch.load(run.state_path, weights_only=True)
+    state = torch.load(run.files.state, weights_only=True)
     state[key] = value
     if value is None:
         del state[key]
-    torch.save(state, run.state_path)
-    with pytest.raises(TrainingError, match=f"^{run.state_path}: state cannot be read: .*: give another folder with "
+    torch.save(state, run.files.state)
+    with pytest.raises(TrainingError, match=f"^{run.files.state}: state cannot be read: .*: give another folder with "
                                             f"-o$") as error:
         training(tmp_path).resume()
     assert "\n" not in str(error.value)
@@ -286,7 +289,7 @@ def test_folder_of_a_training_on_other_data_is_refused(tmp_path, split, part):
 
 
 def test_result_without_its_state_is_not_taken_for_one_of_a_new_training(tmp_path):
-    finished(tmp_path, epochs=1).state_path.unlink()
+    finished(tmp_path, epochs=1).files.state.unlink()
     text = f"^{tmp_path}: holds the result of a training without its state.pt: give another folder with -o$"
     with pytest.raises(TrainingError, match=text):
         training(tmp_path, epochs=1).resume()
@@ -296,16 +299,16 @@ def test_result_without_its_state_is_not_taken_for_one_of_a_new_training(tmp_pat
                                      '{"epoch": 1, "epochs": 1, "test_images": 20, "test_accuracy": 1}'])
 def test_broken_result_is_named_and_measured_again(tmp_path, content):
     run = finished(tmp_path, epochs=1)
-    result = json.loads(run.result_path.read_text())
-    run.result_path.write_text(content)
-    with pytest.raises(TrainingError, match=f"^{run.result_path}: result cannot be read: .*: remove it, and the same "):
+    result = json.loads(run.files.result.read_text())
+    run.files.result.write_text(content)
+    with pytest.raises(TrainingError, match=f"^{run.files.result}: result cannot be read: .*: remove it, and "):
         run.finish(made(20, 3))
-    run.result_path.unlink()
+    run.files.result.unlink()
     assert run.finish(made(20, 3)) == result
 
 
 def test_finished_training_that_lost_its_checkpoint_is_named(tmp_path):
-    finished(tmp_path, epochs=1).best_path.unlink()
+    finished(tmp_path, epochs=1).files.checkpoint.unlink()
     run = training(tmp_path, epochs=1)
     run.resume()
     text = f"^{tmp_path}/tiny.safetensors: is missing beside result.json: give another folder with -o$"
@@ -314,7 +317,7 @@ def test_finished_training_that_lost_its_checkpoint_is_named(tmp_path):
 
 
 def test_finished_training_that_lost_its_best_network_starts_no_other(tmp_path):
-    finished(tmp_path, epochs=1).trained_path.unlink()
+    finished(tmp_path, epochs=1).files.best.unlink()
     run = training(tmp_path, epochs=1)
     run.resume()
     # What the result says is still true.
@@ -384,7 +387,7 @@ def test_membranes_start_where_the_recipe_says(tmp_path):
     for run, initial in ((plain, 0.5), (other, 0.25)):
         assert {part.initial for part in run.network.modules() if hasattr(part, "initial")} == {initial}
     run = finished(tmp_path / "other", epochs=1, initial_membrane=0.25)
-    checkpoint = Checkpoint.load(run.best_path)
+    checkpoint = Checkpoint.load(run.files.checkpoint)
     assert checkpoint.tensors["fc1.initial"] == pytest.approx(0.25 * checkpoint.tensors["fc1.theta"], rel=1e-6)
     assert {part.initial for part in load_trained(tmp_path / "other").modules() if hasattr(part, "initial")} == {0.25}
 
@@ -393,7 +396,7 @@ def test_folder_is_made_by_the_first_epoch(tmp_path):
     run = training(tmp_path / "deep" / "run")
     assert not (tmp_path / "deep").exists()
     run.run_epoch()
-    assert run.state_path.exists()
+    assert run.files.state.exists()
 
 
 def test_too_few_images_are_named(tmp_path):
@@ -406,17 +409,3 @@ def test_exploding_loss_stops_the_training(tmp_path):
     run.network.chain[-1].synapses.weight.data.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"^loss became nan in step 1 of epoch 1: lower the learning rate$"):
         run.run_epoch()
-
-
-def test_interrupted_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fail(temporary):
-        temporary.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match=r"^disk full$"):
-        write_atomically(path, fail)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-    assert path.read_text() == "old"

@@ -7,12 +7,13 @@ Around the medians between two levels there is a window, at first wide, in which
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from train import layers, neurons, quantisers
+from train.methods.context import TrainingContext
 from train.methods.conversion import balance_network
 from train.methods.method import (
     Batch,
@@ -24,9 +25,6 @@ from train.methods.method import (
     check_number,
     check_trained,
 )
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["ConstrainedBackpropagation", "constraint", "next_granularity", "sawtooth"]
 
@@ -128,7 +126,7 @@ class ConstrainedBackpropagation(Method):
     multiplier_rate: float = 1e-3
     #: Epochs after which ``g`` and the multipliers are updated at the latest, from 1 (the papers: 20).
     patience: int = 20
-    _training: "Training" = dataclasses.field(init=False, repr=False)
+    _training: TrainingContext = dataclasses.field(init=False, repr=False)
     _parts: list[layers.TernaryConv2d | layers.TernaryLinear] = dataclasses.field(init=False, repr=False)
     _scales: list[float] = dataclasses.field(init=False, repr=False)
     _multipliers: list[Tensor] = dataclasses.field(init=False, repr=False)
@@ -154,15 +152,13 @@ class ConstrainedBackpropagation(Method):
         """No: the levels are those of the pre-trained layers."""
         return False
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Load the float weights, fix the levels, and raise the multipliers for the first time."""
-        from train.training import load_weights  # which imports the methods
-
-        folder = training.folder.parent / self.start
-        form = load_weights(training.network, folder)
+        form = training.load_weights(self.start)
         if (neurons.Mode.RELU.value in form.split()) != (self.percentile is not None):
-            raise MethodError(f"{folder}: {self.kind} percentile must {'' if self.percentile is None else 'not '}be "
-                              f"given to start from a network with {form.split()[0]}: it converts ReLU")
+            raise MethodError(f"{training.folder_of(self.start)}: {self.kind} percentile must "
+                              f"{'' if self.percentile is None else 'not '}be given to start from a network with "
+                              f"{form.split()[0]}: it converts ReLU")
         if self.percentile is not None:
             check_calibration(self.kind, self.calibration_images, training)
             # The ANN's activations are those of its float weights, whatever the recipe's are.

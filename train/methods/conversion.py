@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,12 +21,10 @@ from arch.checkpoint import Checkpoint
 from arch.network import MAX_TIMESTEPS
 from train import exact, layers, neurons
 from train.datasets import Split
+from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_calibration, check_choice, check_integer, check_number
 from train.network import SpikingNetwork
 from train.quantisers import make_quantiser
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["LEAST_ERROR", "PERCENTILES", "Conversion", "PercentileSweep", "activation_percentiles", "ann_accuracy",
            "balance", "balance_network", "convert_network", "least_error_maxima", "sweep_percentiles"]
@@ -440,7 +438,7 @@ class Conversion(Method):
         """Only if the recipe names the same for all layers."""
         return self.weights == weights and self.outer_weights in (None, weights)
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Turn the network into an ANN with weights of this method."""
         check_calibration(self.kind, self.calibration_images, training)
         architecture = training.recipe.architecture
@@ -468,7 +466,7 @@ class Conversion(Method):
             if self.clamp:
                 part.weight.clamp_(-1, 1)
 
-    def export(self, training: "Training") -> Checkpoint | None:
+    def export(self, training: TrainingContext) -> Checkpoint | None:
         """Convert the best network; None if its weights are float."""
         if self.weights == "float":
             return None
@@ -485,6 +483,6 @@ class Conversion(Method):
                        "accuracies": {str(key): value for key, value in sweep.accuracies.items()}}
         return sweep.checkpoint
 
-    def measure(self, training: "Training", test: Split) -> dict[str, Any]:
+    def measure(self, training: TrainingContext, test: Split) -> dict[str, Any]:
         """Return what the percentiles gave on validation images, where several were compared."""
         return {} if self._sweep is None else {"threshold_sweep": self._sweep}

@@ -6,17 +6,15 @@ The schedule is a reconstruction (``ALGORITHMS.md`` 3.3): ReLU, then its clipped
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from arch.checkpoint import CheckpointError
+from train.datasets import Split
+from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_integer
 from train.neurons import INITIAL_MEMBRANE
 from train.ttfs import network as cat_network
 from train.ttfs.network import CatNetwork, build_cat_network
-
-if TYPE_CHECKING:
-    from train.datasets import Split
-    from train.training import Training
 
 __all__ = ["ConversionAware"]
 
@@ -78,7 +76,7 @@ class ConversionAware(Method):
         except ValueError as error:
             raise MethodError(f"conversion-aware: {error}") from None
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Compare with the recipe."""
         if self.relu_epochs + self.clip_epochs >= training.recipe.epochs:
             raise MethodError(f"relu_epochs and clip_epochs of conversion-aware must be below the recipe's "
@@ -94,7 +92,7 @@ class ConversionAware(Method):
                 else "clip" if epoch < self.relu_epochs + self.clip_epochs else "ttfs")
         self._network.use_form(mode)
 
-    def measure(self, training: "Training", test: "Split") -> dict[str, Any]:
+    def measure(self, training: TrainingContext, test: Split) -> dict[str, Any]:
         """Accuracies of the exact forward, which the integer network repeats; nothing for float weights."""
         network = training.network
         assert isinstance(network, CatNetwork)

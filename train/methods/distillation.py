@@ -6,18 +6,15 @@ train one with a recipe of ``"weights": "float"`` and name its folder here.
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from train.methods.context import TrainingContext
 from train.methods.method import Batch, Method, MethodError, check_number, check_trained
-
-if TYPE_CHECKING:
-    from train.network import SpikingNetwork
-    from train.training import Training
-    from train.ttfs.network import CatNetwork
+from train.trainable import TrainableNetwork
 
 __all__ = ["Distillation", "divergence"]
 
@@ -76,20 +73,16 @@ class Distillation(Method):
         if not isinstance(self.by_step, bool):
             raise MethodError(f"by_step of distillation must be true or false, not {self.by_step!r}")
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Load the teacher."""
-        # train.training imports the methods.
-        from train.training import load_trained
-
-        folder = training.folder.parent / self.teacher
-        network = load_trained(folder)
-        self._check(folder, network, training.network)
+        network = training.load_trained(self.teacher)
+        self._check(training.folder_of(self.teacher), network, training.network)
         network.use_compiled(training.recipe.compiled)
         self._network = network.to(training.device).eval()
         self._smoothing = training.recipe.label_smoothing
 
     @staticmethod
-    def _check(folder: pathlib.Path, teacher: "SpikingNetwork | CatNetwork", student: "SpikingNetwork") -> None:
+    def _check(folder: pathlib.Path, teacher: TrainableNetwork, student: TrainableNetwork) -> None:
         ours, theirs = student.architecture, teacher.architecture
         # Zero point and scale may differ: each network gets the pixels.
         for side in ("encoding", "channels", "height", "width"):

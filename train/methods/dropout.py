@@ -1,17 +1,15 @@
 """Dropout before the classifier, as TSNN's networks for CIFAR have it (``ALGORITHMS.md`` 1.4)."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from train import distributed, layers
+from train.methods.context import TrainingContext
 from train.methods.method import Method, check_number
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["Dropout"]
 
@@ -43,7 +41,7 @@ class Dropout(Method):
     def __post_init__(self) -> None:
         check_number("share of dropout", self.share, 0, 0.99)
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Hook into the layer."""
         self._seed = training.recipe.seed
         self._generator = torch.Generator(training.device)

@@ -1,14 +1,12 @@
 """Training with time folded into one step of rates, then with spikes (QCFS, Bu et al., arXiv 2303.04347)."""
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from arch.checkpoint import Checkpoint
+from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_integer
 from train.neurons import Mode
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["FoldedTime"]
 
@@ -53,7 +51,7 @@ class FoldedTime(Method):
             raise MethodError(f"largest of folded-time must be at most its {self.epochs} epochs, not {self.largest}: "
                               f"-1 takes all")
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Compare with the recipe."""
         if self.epochs > training.recipe.epochs:
             raise MethodError(f"epochs of folded-time must be at most the recipe's {training.recipe.epochs}, "
@@ -75,7 +73,7 @@ class FoldedTime(Method):
         self._network.use_mode(Mode.RATES if folded else Mode.SPIKES)
         self._network.use_independent_rates(self.largest != -1 and epoch >= self.largest)
 
-    def export(self, training: "Training") -> Checkpoint | None:
+    def export(self, training: TrainingContext) -> Checkpoint | None:
         """Return the trained network with spikes in place of rates; None if its weights are float."""
         training.network.use_mode(Mode.SPIKES)
         return training.network.checkpoint() if training.network.exportable else None

@@ -5,16 +5,14 @@ The alternative to direct quantisation in the fourth source paper (Ternary quant
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from train import layers, quantisers
+from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_integer, check_number
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["Indirect", "projected"]
 
@@ -70,7 +68,7 @@ class Indirect(Method):
         check_integer("final_epochs of indirect", self.final_epochs, 1)
         check_number("shrink of indirect", self.shrink, 0, 1)
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Set the quantisers aside."""
         total = training.recipe.epochs
         if self.final_epochs >= total:

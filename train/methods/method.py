@@ -11,17 +11,15 @@ import math
 import pathlib
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from arch.checkpoint import Checkpoint
 from support.errors import InputError
-
-if TYPE_CHECKING:
-    from train.datasets import Split
-    from train.training import Training
-    from train.ttfs.network import CatNetwork
+from train.datasets import Split
+from train.methods.context import TrainingContext
+from train.trainable import TrainableNetwork
 
 __all__ = ["Batch", "Method", "MethodError", "check_calibration", "check_choice", "check_integer",
            "check_number", "check_trained"]
@@ -61,7 +59,7 @@ def check_choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
         raise MethodError(f"{where} must be {' or '.join(choices)}, not {value!r}")
 
 
-def check_calibration(kind: str, count: int, training: "Training") -> None:
+def check_calibration(kind: str, count: int, training: TrainingContext) -> None:
     """Raise :exc:`MethodError` if ``calibration_images`` of a method are more than there are to train with."""
     if count > len(training.train):
         raise MethodError(f"{kind} calibration_images must be at most {len(training.train)}, the training images, "
@@ -95,7 +93,7 @@ class Method:
     #: What of a training only one method can decide, in words: a recipe has at most one for each.
     decides: ClassVar[frozenset[str]] = frozenset()
 
-    def make_network(self, architecture: Mapping[str, Any], weights: str) -> "CatNetwork | None":
+    def make_network(self, architecture: Mapping[str, Any], weights: str) -> TrainableNetwork | None:
         """Return another network than :func:`train.network.build` makes, or None; ``weights`` as in the recipe.
 
         Raises :exc:`MethodError`, :exc:`arch.checkpoint.CheckpointError`.
@@ -106,7 +104,7 @@ class Method:
         """Whether the finished network quantises its weights as a recipe with these ``weights`` says."""
         return True
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Prepare the network, before the optimiser is made. Raises :exc:`MethodError`."""
 
     def begin_epoch(self, epoch: int) -> None:
@@ -136,7 +134,7 @@ class Method:
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """Take the epoch's metrics (``loss`` is the mean of the total loss); may add entries of its own."""
 
-    def export(self, training: "Training") -> Checkpoint | None:
+    def export(self, training: TrainingContext) -> Checkpoint | None:
         """Return the spiking network that a trained network without spikes becomes, or None.
 
         Called once, after the last epoch, with the best network in ``training.network``, and only if that is not
@@ -144,7 +142,7 @@ class Method:
         """
         return None
 
-    def measure(self, training: "Training", test: "Split") -> dict[str, Any]:
+    def measure(self, training: TrainingContext, test: Split) -> dict[str, Any]:
         """Return more entries for the result; called once, at the end, with the best network in ``training.network``.
 
         Only for networks that are never :attr:`train.network.SpikingNetwork.exportable`.

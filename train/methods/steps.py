@@ -4,12 +4,10 @@ import bisect
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_integer, check_number
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["StepDecay"]
 
@@ -45,7 +43,7 @@ class StepDecay(Method):
             check_integer(f"after[{index}] of step-decay", count, self.after[index - 1] + 1 if index else 1)
         check_number("factor of step-decay", self.factor, 0, 1)
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Compare with the recipe."""
         if self.after[-1] >= training.recipe.epochs:
             raise MethodError(f"after of step-decay must be below the recipe's {training.recipe.epochs} epochs, "

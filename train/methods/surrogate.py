@@ -1,13 +1,11 @@
 """Another stand-in for the derivative of the spike."""
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from train.methods.context import TrainingContext
 from train.methods.method import Method, check_choice
 from train.neurons import SURROGATES
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["Surrogate"]
 
@@ -36,6 +34,6 @@ class Surrogate(Method):
     def __post_init__(self) -> None:
         check_choice("shape of surrogate", self.shape, SURROGATES)
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Choose the surrogate."""
         training.network.use_surrogate(self.shape)

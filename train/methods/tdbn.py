@@ -1,16 +1,14 @@
 """Threshold-dependent BatchNorm (tdBN, Zheng et al., arXiv 2011.05280)."""
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
 
+from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_number
 from train.neurons import PIF
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["ThresholdNorm"]
 
@@ -45,7 +43,7 @@ class ThresholdNorm(Method):
         check_number("alpha of threshold-norm", self.alpha, 0.001, 1000)
 
     @torch.no_grad()
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Set the gains."""
         if training.recipe.start is not None:
             raise MethodError(f"threshold-norm must begin with a new network, not with the gains of "

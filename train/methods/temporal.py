@@ -1,15 +1,13 @@
 """A loss of every timestep: temporal efficient training (TET, Deng et al., arXiv 2202.11946)."""
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional
 
+from train.methods.context import TrainingContext
 from train.methods.method import Batch, Method, check_number
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["TemporalLoss"]
 
@@ -46,7 +44,7 @@ class TemporalLoss(Method):
         check_number("lamb of temporal-loss", self.lamb, 0, 1)
         check_number("target of temporal-loss", self.target, -1000, 1000)
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Take the recipe's label smoothing."""
         self._smoothing = training.recipe.label_smoothing
 

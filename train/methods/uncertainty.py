@@ -8,15 +8,13 @@ literature on calibration. All but the rates look at ``p``, the mean over time o
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from train.methods.context import TrainingContext
 from train.methods.method import Batch, Method, MethodError, check_choice, check_number
-
-if TYPE_CHECKING:
-    from train.training import Training
 
 __all__ = ["TERMS", "Uncertainty", "confidence_gap", "predictive_entropy", "rate_distance", "spread_over_time"]
 
@@ -104,7 +102,7 @@ class Uncertainty(Method):
         check_number(f"weight of uncertainty ({self.of})", self.weight,
                      -1000 if self.of in ("entropy", "variance") else 0, 1000)
 
-    def begin(self, training: "Training") -> None:
+    def begin(self, training: TrainingContext) -> None:
         """Find the layers whose rates count."""
         described = training.network.architecture["layers"]
         # Pooled maps repeat the spikes of the layer before.

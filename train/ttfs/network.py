@@ -18,6 +18,7 @@ from torch.nn import functional
 from arch.checkpoint import CheckpointError, layer_shapes
 from arch.ttfs.network import TimeCode, membrane_range
 from train.quantisers import Float, Quantiser, Ternary
+from train.trainable import TrainableNetwork
 from train.ttfs.neurons import LogQuantiser, TtfsActivation
 
 __all__ = ["WEIGHTS", "CatLayer", "CatNetwork", "accuracy", "build_cat_network", "exact_forward", "mismatches",
@@ -99,7 +100,7 @@ class CatLayer(nn.Module):
         return theta0 * scale.double() * slope, self.norm.bias.double() - slope * self.norm.running_mean.double()
 
 
-class CatNetwork(nn.Module):
+class CatNetwork(TrainableNetwork):
     """A chain of :class:`CatLayer` and :class:`torch.nn.MaxPool2d`; see :func:`build_cat_network`."""
 
     def __init__(self, architecture: Mapping[str, Any], chain: list[nn.Module], encoder: TtfsActivation, *,

@@ -17,7 +17,7 @@ from export.ttfs import __main__ as command
 from export.ttfs import conversion as ttfs
 from sim.ttfs.reference import Reference
 from tests.train.test_training import finished
-from train.training import load_trained
+from train.folder import load_trained
 from train.ttfs import network as cat_network
 from train.ttfs.network import CatLayer, build_cat_network, exact_forward
 

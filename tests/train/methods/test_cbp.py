@@ -2,7 +2,6 @@ import dataclasses
 import itertools
 import json
 import math
-import pathlib
 import re
 
 import numpy as np
@@ -131,27 +130,25 @@ class Plain:
 
     def __init__(self):
         self.network = build(ARCHITECTURE)
-        self.folder = pathlib.Path("runs/student")
         self.factors = []
+
+    def load_weights(self, name):
+        assert name == "teacher"
+        with torch.no_grad():
+            for part in self.network.synapses():
+                part.weight.fill_(0.25)
+                part.weight.view(-1)[:2] = torch.tensor([0.5, 0.0])
+        return "spikes float"
 
     def scale_learning_rate(self, factor):
         self.factors.append(factor)
 
 
 @pytest.fixture
-def begun(monkeypatch):
+def begun():
     """A method after its beginning, on a network whose weights are 1/4 but for some that are 1/2 and 0."""
 
     def make(**options):
-        def load(network, folder):
-            assert folder == pathlib.Path("runs/teacher")
-            with torch.no_grad():
-                for part in network.synapses():
-                    part.weight.fill_(0.25)
-                    part.weight.view(-1)[:2] = torch.tensor([0.5, 0.0])
-            return "spikes float"
-
-        monkeypatch.setattr(training, "load_weights", load)
         plain = Plain()
         method = ConstrainedBackpropagation(start="teacher", **options)
         method.begin(plain)
@@ -271,7 +268,7 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path, known):
     whole.run()
     for _ in range(5):
         part = trained(tmp_path, "part", **options)
-        assert part.resume() == part.state_path.exists()
+        assert part.resume() == part.files.state.exists()
         part.run_epoch()
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, part.network.state_dict()[name]), name
@@ -297,7 +294,7 @@ def test_constraint_is_met_in_the_end_and_the_network_exports(tmp_path, known, l
     failures = [entry["constraint_failure"] for entry in run.history]
     assert failures[-1] < 0.5 * failures[0]
     assert run.finish(made(60, 3))["test_accuracy"] > 0.9
-    checkpoint = Checkpoint.load(run.best_path)
+    checkpoint = Checkpoint.load(run.files.checkpoint)
     allowed = {-1, 0, 1} if levels == "ternary" else {-1, 1}
     for name in ("conv1", "fc1", "readout"):
         assert set(np.unique(checkpoint.tensors[f"{name}.ternary"])) <= allowed
@@ -353,15 +350,15 @@ def test_percentile_is_for_starts_with_relu(tmp_path, known, given, methods, tex
         trained(tmp_path, "student", methods=({"kind": "cbp", "start": "first", "percentile": given},))
 
 
-def test_layer_without_reachable_levels_is_refused(begun, monkeypatch):
-    def load(network, folder):
-        nn.init.constant_(next(network.synapses()).weight, 1.5)
-        return "spikes float"
+def test_layer_without_reachable_levels_is_refused():
+    class Large(Plain):
+        def load_weights(self, name):
+            nn.init.constant_(next(self.network.synapses()).weight, 1.5)
+            return "spikes float"
 
-    monkeypatch.setattr(training, "load_weights", load)
     message = ("cbp needs weighted layers of a mean magnitude above 0 and up to 1, not 1.5 (layer 0 of teacher)")
     with pytest.raises(MethodError, match=f"^{re.escape(message)}$"):
-        ConstrainedBackpropagation(start="teacher").begin(Plain())
+        ConstrainedBackpropagation(start="teacher").begin(Large())
 
 
 @pytest.mark.parametrize(("options", "message"), [

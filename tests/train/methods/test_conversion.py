@@ -305,7 +305,7 @@ def test_training_reports_the_accuracies_of_both_networks(trained):
     best = max(entry["validation_accuracy"] for entry in trained.history)
     assert result["float_validation_accuracy"] == best
     assert result["float_test_accuracy"] == ann_accuracy(trained.network, test.images, test.labels) > 0.9
-    checkpoint = Checkpoint.load(trained.best_path)
+    checkpoint = Checkpoint.load(trained.files.checkpoint)
     assert result["test_accuracy"] == exact.accuracy(checkpoint, test.images, test.labels) > 0.9
     assert set(np.unique(checkpoint.tensors["conv1.ternary"])) == {-1, 1}
     images = trained.train.images[:60]
@@ -315,7 +315,7 @@ def test_training_reports_the_accuracies_of_both_networks(trained):
 
 def test_accuracy_grows_over_time_to_that_of_the_whole_network(trained):
     trained.finish(made(80, 3))
-    checkpoint, test = Checkpoint.load(trained.best_path), made(80, 4)
+    checkpoint, test = Checkpoint.load(trained.files.checkpoint), made(80, 4)
     integer = steps.assemble(checkpoint, steps.certify(checkpoint, fold(checkpoint), max_fraction=16), {})
     shares = accuracy_over_time(integer, test.images.numpy(), test.labels.numpy())
     assert len(shares) == 16
@@ -344,7 +344,7 @@ def test_percentile_is_chosen_if_none_is_given(tmp_path, compared):
     result = training.finish(made(80, 3))
     split = Split(images=training.validation.images[:compared], labels=training.validation.labels[:compared])
     wanted = sweep_percentiles(training.network, training.train.images[:60], split, timesteps=6)
-    checkpoint = Checkpoint.load(training.best_path)
+    checkpoint = Checkpoint.load(training.files.checkpoint)
     assert checkpoint.architecture["timesteps"] == 6
     assert result["threshold_sweep"] == {
         "images": len(split), "ann_accuracy": wanted.ann_accuracy,

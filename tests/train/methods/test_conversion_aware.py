@@ -10,9 +10,9 @@ from export.ttfs import conversion as ttfs
 from sim.ttfs.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made, training
 from train import distributed
+from train.folder import TrainingError, load_trained
 from train.methods.conversion_aware import ConversionAware
 from train.methods.method import MethodError
-from train.training import TrainingError, load_trained
 
 METHOD = {"kind": "conversion-aware", "timesteps": 8, "tau": 2, "relu_epochs": 1, "clip_epochs": 1}
 

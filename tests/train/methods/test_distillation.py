@@ -6,11 +6,11 @@ import torch
 
 from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_finished, made_training
 from train import training as trainings
+from train.folder import TrainingError
 from train.methods.distillation import Distillation, divergence
 from train.methods.method import Batch, MethodError
 from train.network import build
 from train.neurons import Mode
-from train.training import TrainingError
 
 SEED = 5
 

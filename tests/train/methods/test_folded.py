@@ -5,10 +5,10 @@ import torch
 from arch.checkpoint import Checkpoint
 from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_training
 from train import exact
+from train.folder import load_trained
 from train.methods.folded import FoldedTime
 from train.methods.method import MethodError
 from train.neurons import PIF, Mode
-from train.training import load_trained
 
 
 def modes_of(network):
@@ -99,10 +99,10 @@ def test_network_of_rates_is_exported_with_spikes(tmp_path):
     training = made_training(tmp_path, epochs=2, methods=({"kind": "folded-time", "epochs": -1},))
     training.run()
     assert modes_of(training.network) == {Mode.RATES}
-    assert not training.best_path.exists()
+    assert not training.files.checkpoint.exists()
     result = training.finish(training.validation)
-    checkpoint = Checkpoint.load(training.best_path)
-    assert result["checkpoint"] == training.best_path.name
+    checkpoint = Checkpoint.load(training.files.checkpoint)
+    assert result["checkpoint"] == training.files.checkpoint.name
     assert result["test_accuracy"] == exact.accuracy(checkpoint, training.validation.images,
                                                      training.validation.labels)
     trained = load_trained(tmp_path)
@@ -125,7 +125,7 @@ def test_trained_network_comes_back_with_its_pools(tmp_path, largest, form):
     training = made_training(tmp_path, epochs=2, weights="float", methods=(folded,))
     training.run()
     # Not finish(): it would let the network pass on spikes.
-    training.result_path.write_text("{}")
+    training.files.result.write_text("{}")
     assert [entry["form"] for entry in training.history] == ["rates largest float", form]
     trained = load_trained(tmp_path)
     assert trained.form == form

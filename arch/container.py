@@ -22,14 +22,17 @@ import dataclasses
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from arch import foreign, strict_json
 from arch.network import NetworkError
+from arch.strict_json import canonical, short
+from support.errors import InputError
+from support.files import read_file
 
 __all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "Format", "Reader", "Tensor", "build_layers", "canonical",
            "check_canonical", "check_keys", "check_kind", "check_list", "check_shape", "digest", "dumps", "load",
@@ -58,22 +61,13 @@ class Format:
     version: int
     #: Error for a file whose ``__metadata__`` has no such key, one line.
     stranger: str
+    #: What to say instead about files of known other kinds, one line each that says what to do.
+    hints: Mapping[foreign.Kind, str] = dataclasses.field(default_factory=dict)
 
     @property
     def metadata_keys(self) -> tuple[str, ...]:
         """Keys of ``__metadata__``."""
         return self.key, "network", "content_sha256", "metadata", "metadata_sha256"
-
-
-def canonical(value: Any) -> str:
-    """Text of the JSON ``value`` in canonical form: sorted keys, no spaces, ASCII.
-
-    Raises
-    ------
-    :exc:`TypeError`, :exc:`ValueError`, :exc:`RecursionError`
-        If ``value`` is not JSON, or holds a number that is not finite.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _content_digest(description: str, data: bytes) -> str:
@@ -142,22 +136,23 @@ def dumps(form: Format, description: str, tensors: Iterable[Tensor], metadata: M
 
 
 def load(path: str | os.PathLike[str], read: Callable[[bytes], _Built], *, max_file_bytes: int) -> _Built:
-    """Return what ``read`` makes of the content of ``path``, of which no more than ``max_file_bytes`` + 1 are read.
+    """Return what ``read`` makes of the content of ``path``.
 
     Raises
     ------
     :exc:`NetworkError`
-        That of ``read``; the line begins with the path.
+        If ``path`` is no file of at most ``max_file_bytes``, or that of ``read``; the line begins with the path.
     :exc:`OSError`
         If the file cannot be read.
     """
-    path = pathlib.Path(path)
-    with path.open("rb") as file:
-        content = file.read(max_file_bytes + 1)
+    try:
+        content = read_file(path, limit=max_file_bytes)
+    except InputError as error:
+        raise NetworkError(str(error)) from None
     try:
         return read(content)
     except NetworkError as error:
-        raise NetworkError(f"{path}: {error}") from None
+        raise NetworkError(f"{os.fspath(path)}: {error}") from None
 
 
 def loads(form: Format, content: bytes, *, max_file_bytes: int,
@@ -192,6 +187,16 @@ def loads(form: Format, content: bytes, *, max_file_bytes: int,
     """
     if len(content) > max_file_bytes:
         raise NetworkError(f"file must be at most {max_file_bytes} bytes")
+    try:
+        return _loads(form, content, max_header_bytes)
+    except NetworkError:
+        kind = foreign.kind_of(content)
+        if kind is None or kind not in form.hints:
+            raise
+        raise NetworkError(form.hints[kind]) from None
+
+
+def _loads(form: Format, content: bytes, max_header_bytes: int) -> tuple[dict[str, Any], dict[str, Any], "Reader"]:
     if len(content) < 8:
         raise NetworkError(f"file is truncated: {len(content)} bytes, and the first 8 are the header's length")
     length = int.from_bytes(content[:8], "little")
@@ -215,28 +220,10 @@ def check_canonical(content: bytes, written: bytes) -> None:
         raise NetworkError("header is not in canonical form: the file was altered, or written by another program")
 
 
-def short(value: Any) -> str:
-    """Text of ``value`` for an error message, at most 40 characters."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key appears twice")
-    return found
-
-
 def _json(where: str, text: bytes | str) -> dict[str, Any]:
     try:
-        decoded = text.decode() if isinstance(text, bytes) else text
-        value = json.loads(decoded, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        value = strict_json.parse(text)
+    except ValueError:
         raise NetworkError(f"{where} must be a JSON object: not a network file, or altered") from None
     if not isinstance(value, dict):
         raise NetworkError(f"{where} must be a JSON object, not {short(value)}")

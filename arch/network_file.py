@@ -24,6 +24,7 @@ import numpy as np
 
 from arch import container, ternary
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
+from arch.foreign import Kind
 from arch.network import (
     Convolution,
     Encoding,
@@ -45,8 +46,18 @@ __all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "
 #: Version of the format; a file of another version is refused.
 VERSION = 1
 
-_FORMAT = container.Format(key="sterna_network", version=VERSION,
-                           stranger="not a network that python -m export writes: the header names no version of one")
+_EXPORT = "bring the network into a checkpoint as docs/your-network.md shows, and export that"
+_FORMAT = container.Format(
+    key="sterna_network", version=VERSION,
+    stranger="not a network that python -m export writes: the header names no version of one",
+    hints={
+        Kind.CHECKPOINT: "not a network but a checkpoint: export it first, python -m export CHECKPOINT -o NETWORK",
+        Kind.TTFS_NETWORK: "not a network of rates but one with times to first spike: docs/ttfs.md says what runs it",
+        Kind.TENSORS: f"not a network but a safetensors file of another program: {_EXPORT}",
+        Kind.TORCH: f"not a network but a file of torch.save: {_EXPORT}",
+        Kind.HDF5: f"not a network but an HDF5 file, as NIR graphs are: {_EXPORT}",
+        Kind.DATA: "not a network but images or arrays: give the network that python -m export wrote",
+    })
 _INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point")
 _NEURON_KEYS = ("fraction", "reset", "leak_shift")
 #: Keys that are written only where a layer has them: files of plain chains stay as they are, byte for byte.

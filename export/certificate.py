@@ -277,9 +277,20 @@ def certify(neurons: list[RealNeuron], lows: npt.NDArray[np.int64], highs: npt.N
     neurons : with the smallest F for which all channels are exact; else the F with the fewest inexact channels, the
         largest of them, and rounded constants in those channels
     inexact : indices of the channels that are not exact, ascending
+
+    Raises
+    ------
+    :exc:`RealValueError`
+        If a bound of a channel depends on more than :data:`BITS` bits of the square root; the line names the channel.
     """
-    bounds = [real_bounds(neuron, low=int(low), high=int(high), timesteps=timesteps, reset=reset, constant=constant)
-              for neuron, low, high in zip(neurons, lows, highs, strict=True)]
+    bounds = []
+    for channel, (neuron, low, high) in enumerate(zip(neurons, lows, highs, strict=True)):
+        try:
+            bounds.append(real_bounds(neuron, low=int(low), high=int(high), timesteps=timesteps, reset=reset,
+                                      constant=constant))
+        except RealValueError as error:
+            raise RealValueError(f"channel {channel}: {error}: change the variance or the threshold of the channel "
+                                 f"slightly") from None
     free = [not neuron.sign or low == high == 0 for neuron, low, high in zip(neurons, lows, highs, strict=True)]
     fixed = [_solve_fixed(neuron, of) if is_free else None
              for neuron, of, is_free in zip(neurons, bounds, free, strict=True)]

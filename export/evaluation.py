@@ -54,9 +54,13 @@ def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any]) -> 
         values = np.asarray(tensors.get(f"{name}.{part}", np.zeros(())), dtype=np.float64)
         return values.reshape(-1, 1, 1) if values.ndim else values
 
-    slope = get("gamma") / np.sqrt(get("variance") + layer["epsilon"])
+    if layer["epsilon"] is None:
+        slope, offset = np.ones(()), get("bias")
+    else:
+        gamma = get("gamma") if f"{name}.gamma" in tensors else np.ones(())
+        slope = gamma / np.sqrt(get("variance") + layer["epsilon"])
+        offset = get("beta") + slope * (get("bias") - get("mean"))
     gain = (architecture["input"]["scale"] if index == 0 else 1.0) * get("alpha") * slope
-    offset = get("beta") + slope * (get("bias") - get("mean"))
     keep = 1.0 if layer["leak_shift"] is None else 1 - 2.0**-layer["leak_shift"]
     currents, area = layer_currents(tensors[f"{name}.ternary"], layer, maps), layer.get("pool", 1) ** 2
     theta, u = get("theta"), np.broadcast_to(get("initial"), currents[:, 0].shape)

@@ -39,6 +39,10 @@ def fold_input(checkpoint: Checkpoint) -> Input:
     return Input(**(source | {"encoding": Encoding(source["encoding"])}))
 
 
+#: What stands for a tensor that a layer does not have.
+_ABSENT = {"gamma": 1.0, "beta": 0.0, "bias": 0.0, "mean": 0.0, "variance": 0.0}
+
+
 def _rationals(array: npt.NDArray[Any], channels: int) -> list[Fraction]:
     return [Fraction(float(value)) for value in np.broadcast_to(array, channels)]
 
@@ -47,12 +51,13 @@ def real_neurons(checkpoint: Checkpoint, layer: Mapping[str, Any], *, first: boo
     """Return the neurons of a layer exactly as the checkpoint holds them; ``first``: the input's scale counts."""
     tensors, name = checkpoint.tensors, layer["name"]
     channels = len(tensors[f"{name}.ternary"])
-    columns = {part: _rationals(tensors.get(f"{name}.{part}", np.zeros(())), channels)
+    columns = {part: _rationals(tensors.get(f"{name}.{part}", np.array(_ABSENT.get(part, 0.0))), channels)
                for part in ("alpha", "gamma", "beta", "bias", "mean", "variance", "theta", "initial")}
     scale = Fraction(checkpoint.architecture["input"]["scale"]) if first else Fraction(1)
     # The integer neurons see the sum of a window of currents, the real-valued ones its mean.
     scale /= layer.get("pool", 1) ** 2
-    epsilon = Fraction(layer["epsilon"])
+    # Without BatchNorm nothing is divided: the root is that of 1, which is rational.
+    epsilon = Fraction(1) if layer["epsilon"] is None else Fraction(layer["epsilon"])
     return [RealNeuron(scale=scale * alpha, gamma=gamma, beta=beta, centre=bias - mean,
                        variance_epsilon=variance + epsilon, theta=theta, initial=initial)
             for alpha, gamma, beta, bias, mean, variance, theta, initial in zip(*columns.values(), strict=True)]

@@ -11,19 +11,17 @@ weights in words of a chosen width, the first weight in the least significant bi
 constants in words of 48 bits. ``.mem`` begins with a comment and the address ``@0``.
 """
 
-import os
-import pathlib
-
 import numpy as np
 
 from arch import ternary
 from arch.network import Network, OrPool, Readout
-from support.files import write_atomically
 
-__all__ = ["CONSTANT_BYTES", "memory_images", "write_memories"]
+__all__ = ["CONSTANT_BYTES", "MAX_WORD_BITS", "memory_images"]
 
 #: Bytes of a constant: the network bounds them to 48 bits.
 CONSTANT_BYTES = 6
+#: Widest words of weights, in bits: those of the widest array with room to spare.
+MAX_WORD_BITS = 1024
 
 
 def _words(content: bytes, word_bytes: int) -> list[str]:
@@ -37,15 +35,15 @@ def memory_images(network: Network, *, word_bytes: int = 4) -> dict[str, bytes]:
     Parameters
     ----------
     network : the network
-    word_bytes : width of the words of weights in ``.hex`` and ``.mem``, 1 or more bytes
+    word_bytes : width of the words of weights in ``.hex`` and ``.mem``, in bytes, up to :data:`MAX_WORD_BITS`
 
     Raises
     ------
     :exc:`ValueError`
-        If ``word_bytes`` is not positive.
+        If ``word_bytes`` is not in that range.
     """
-    if word_bytes < 1:
-        raise ValueError(f"word width must be 1 byte or more, not {word_bytes!r}")
+    if not 1 <= word_bytes <= MAX_WORD_BITS // 8:
+        raise ValueError(f"word width must be 1 to {MAX_WORD_BITS // 8} bytes, not {word_bytes!r}")
     images: dict[str, bytes] = {}
     for index, layer in enumerate(network.layers):
         if isinstance(layer, OrPool):
@@ -64,13 +62,3 @@ def memory_images(network: Network, *, word_bytes: int = 4) -> dict[str, bytes]:
             head = f"// {name}: {layer.kind}, weights {shape}, {len(words)} words of {8 * size} bits\n@0\n"
             images |= {f"{name}.bin": content, f"{name}.hex": text.encode(), f"{name}.mem": (head + text).encode()}
     return images
-
-
-def write_memories(network: Network, directory: str | os.PathLike[str], *, word_bytes: int = 4) -> list[str]:
-    """Write all files to ``directory``, which is made if need be, and return their names."""
-    images = memory_images(network, word_bytes=word_bytes)
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in images.items():
-        write_atomically(directory / name, content)
-    return list(images)

@@ -1,14 +1,15 @@
 """The named steps from a checkpoint to a network file: load, ternarise, fold, certify, size, pack, verify."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from arch import network_file, widths
-from arch.checkpoint import Checkpoint, shortcut_sources
+from arch.architecture import shortcut_sources, weighted_layers
+from arch.checkpoint import Checkpoint
 from arch.network import (
     Convolution,
     Encoding,
@@ -19,15 +20,15 @@ from arch.network import (
     Readout,
     Reset,
 )
+from export.certificate import RealValueError, round_leaky
 from export.certificate import certify as certify_layer
-from export.certificate import round_leaky
 from export.evaluation import layer_spikes
 from export.folding import FoldedLayer, fold_input
 from sim.reference import Reference
 from support.errors import InputError
 
 __all__ = ["CertifiedLayer", "ExportError", "LayerReport", "Verification", "accuracy", "assemble", "certify",
-           "pack", "size", "ternarise", "verify"]
+           "check_verification", "pack", "size", "ternarise", "verify"]
 
 #: Images that are verified at once.
 _BATCH = 100
@@ -51,6 +52,11 @@ class CertifiedLayer:
     #: Channels in which they may differ.
     inexact: tuple[int, ...] = ()
 
+    @property
+    def leaky(self) -> bool:
+        """Whether its neurons leak, so that their integers are the definition."""
+        return isinstance(self.layer, Convolution | FullyConnected) and self.layer.neurons.leak_shift is not None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class LayerReport:
@@ -70,6 +76,7 @@ class LayerReport:
     membrane_bits: int | None = None
     exact: bool | None = None
     inexact: tuple[int, ...] = ()
+    leaky: bool = False
     #: Bytes in the network file: packed weights and 64-bit constants.
     bytes: int | None = None
     #: Bytes of weights, gain, offset and threshold in float32, divided by :attr:`bytes`.
@@ -80,13 +87,29 @@ class LayerReport:
 
 
 def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
-    """Take the frozen codes, and return each layer's share of zeros; raises :exc:`ExportError` if all are zero."""
+    """Take the frozen codes, and return each layer's share of zeros.
+
+    Raises
+    ------
+    :exc:`ExportError`
+        If no weight of a layer counts, because codes, scales or gains of BatchNorm are zero: such a layer hides every
+        image from the layers behind it.
+    """
     shares = {}
-    for name, codes in ((key.removesuffix(".ternary"), value) for key, value in checkpoint.tensors.items()
-                        if key.endswith(".ternary")):
+    for name, (layer, _) in weighted_layers(checkpoint.architecture).items():
+        codes = checkpoint.tensors[f"{name}.ternary"]
         shares[name] = float(np.mean(codes == 0))
         if shares[name] == 1:
             raise ExportError(f"layer {name} must have a weight that is not zero")
+        alpha = checkpoint.tensors[f"{name}.alpha"]
+        if layer["kind"] == "readout":
+            if not alpha:
+                raise ExportError(f"layer {name} must have a scale that is not zero: every score would be 0")
+            continue
+        gain = alpha * checkpoint.tensors.get(f"{name}.gamma", np.ones(()))
+        if not (gain * codes.reshape(len(codes), -1).any(axis=1)).any():
+            raise ExportError(f"layer {name} must have a channel whose scale and gain are not zero: its spikes would "
+                              f"not depend on the image")
     return shares
 
 
@@ -111,9 +134,12 @@ def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: 
         exact: bool | None = None
         inexact: list[int] = []
         if layer["leak_shift"] is None:
-            neurons, inexact = certify_layer(
-                entry.neurons, currents.low, currents.high, timesteps=timesteps, reset=Reset(layer["reset"]),
-                constant=constant, max_fraction=max_fraction)
+            try:
+                neurons, inexact = certify_layer(
+                    entry.neurons, currents.low, currents.high, timesteps=timesteps, reset=Reset(layer["reset"]),
+                    constant=constant, max_fraction=max_fraction)
+            except RealValueError as error:
+                raise RealValueError(f"layer {layer['name']}, {error}") from None
             exact = not inexact
         else:
             neurons = round_leaky(entry.neurons, fraction=max_fraction, reset=Reset(layer["reset"]),
@@ -134,7 +160,9 @@ def assemble(checkpoint: Checkpoint, certified: list[CertifiedLayer], metadata: 
     layers = [{"layer": index, "name": entry.name, "exact": entry.exact, "inexact_channels": list(entry.inexact),
                "fraction": entry.layer.neurons.fraction}
               for index, entry in enumerate(certified) if isinstance(entry.layer, Convolution | FullyConnected)]
-    exact = all(layer["exact"] is True for layer in layers)
+    # Leaky layers are not certified: the network is neither exact nor known to differ.
+    states = {layer["exact"] for layer in layers}
+    exact = False if False in states else None if None in states else True
     return Network(input=fold_input(checkpoint), layers=tuple(entry.layer for entry in certified),
                    timesteps=checkpoint.architecture["timesteps"],
                    metadata={**metadata, "exact": exact, "certificate": {"layers": layers}})
@@ -155,7 +183,7 @@ def size(network: Network, certified: list[CertifiedLayer]) -> list[LayerReport]
             sparsity=float(np.mean(layer.weights == 0)), fraction=None if neurons is None else neurons.fraction,
             current_bits=of.score.bits if of.score else of.current.bits,
             membrane_bits=of.membrane.bits if of.membrane else None,
-            exact=entry.exact, inexact=entry.inexact, bytes=packed, compression=floats / packed))
+            exact=entry.exact, inexact=entry.inexact, leaky=entry.leaky, bytes=packed, compression=floats / packed))
     return rows
 
 
@@ -175,6 +203,8 @@ class Verification:
     compared: tuple[int, ...]
     #: Neurons times timesteps times images, per layer.
     places: tuple[int, ...]
+    #: Channels in which a spike differs, per layer, ascending.
+    channels: tuple[tuple[int, ...], ...]
 
 
 def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> Verification:
@@ -189,6 +219,7 @@ def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> 
     sources = shortcut_sources(checkpoint.architecture)
     count = len(network.layers) - 1
     spikes, mismatches, compared, places = ([0] * count for _ in range(4))
+    channels: list[set[int]] = [set() for _ in range(count)]
     for start in range(0, len(images), _BATCH):
         batch = images[start:start + _BATCH]
         kept = reference.run(batch, spikes=True).spikes
@@ -200,11 +231,28 @@ def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> 
             spikes[index] += int(np.count_nonzero(result))
             places[index] += result.size
             if not isinstance(layer, OrPool):
-                mismatches[index] += int(np.count_nonzero(layer_spikes(checkpoint, index, maps) != result))
+                wrong = layer_spikes(checkpoint, index, maps) != result
+                mismatches[index] += int(np.count_nonzero(wrong))
+                channels[index] |= set(np.flatnonzero(wrong.any(axis=(0, 1, 3, 4))).tolist())
                 compared[index] += result.size
             maps = result
     return Verification(spikes=tuple(spikes), mismatches=tuple(mismatches), compared=tuple(compared),
-                        places=tuple(places))
+                        places=tuple(places), channels=tuple(tuple(sorted(found)) for found in channels))
+
+
+def check_verification(rows: Sequence[LayerReport], verification: Verification) -> None:
+    """Check that no spike of a certified layer differs; raises :exc:`ExportError`.
+
+    The certificate is computed with rationals and the real-valued layer in float64. They disagree where the parameters
+    put a current so close to the threshold that float64 cannot tell the two apart.
+    """
+    for index, row in enumerate(rows[:-1]):
+        if row.exact and verification.mismatches[index]:
+            raise ExportError(
+                f"layer {row.name}, channel {verification.channels[index][0]}: spikes must equal those of the "
+                f"real-valued layer, which they are certified to, but {verification.mismatches[index]} of "
+                f"{verification.compared[index]} differ: float64 rounds at a threshold. Give the layer no BatchNorm "
+                f"(epsilon null) or a larger epsilon, or change the threshold of the channel slightly")
 
 
 def accuracy(network: Network, images: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> float:

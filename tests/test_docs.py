@@ -29,7 +29,7 @@ from sim.generate import random_weights
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Modules that a page may tell to run, with the one that has their parser.
-MODULES = {"train": "train.__main__", "export": "export.__main__", "sim": "sim.__main__",
+MODULES = {"train": "train.__main__", "export": "export.command", "sim": "sim.__main__",
            "gateware.build": "gateware.build.__main__", "firmware.host": "firmware.host",
            "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch",
            "export.ttfs": "export.ttfs.__main__"}

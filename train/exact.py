@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from arch.checkpoint import Checkpoint, shortcut_sources, weighted_layers
+from arch.architecture import shortcut_sources, weighted_layers
+from arch.checkpoint import Checkpoint
 from train import quantisers
 from train.network import from_checkpoint
 
@@ -58,15 +59,22 @@ def _sums(checkpoint: Checkpoint, layer: dict[str, Any], maps: Tensor, largest: 
 
 
 def _gain_and_offset(checkpoint: Checkpoint, layer: dict[str, Any], first: bool) -> tuple[Tensor, Tensor]:
-    """Return ``g`` and ``d`` of DESIGN.md 2.5, float64 ``[out]``, before any sign is moved into the weights.
+    """Return ``g`` and ``d`` of :mod:`arch.checkpoint`, float64 ``[out]``, before any sign is moved into the weights.
 
     The mean over a window of pooled currents is not in ``g`` yet.
     """
-    get = _parameters(checkpoint, layer["name"])
-    slope = get("gamma").double() / (get("variance").double() + layer["epsilon"]).sqrt()
-    scale = checkpoint.architecture["input"]["scale"] if first else 1.0
-    bias = get("bias").double() if f"{layer['name']}.bias" in checkpoint.tensors else 0.0
-    return scale * get("alpha").double() * slope, get("beta").double() + slope * (bias - get("mean").double())
+    name = layer["name"]
+    get = _parameters(checkpoint, name)
+    gain = (checkpoint.architecture["input"]["scale"] if first else 1.0) * get("alpha").double()
+
+    def or_else(part: str, absent: float) -> Tensor:
+        return get(part).double() if f"{name}.{part}" in checkpoint.tensors else torch.full_like(gain, absent)
+
+    bias = or_else("bias", 0)
+    if layer["epsilon"] is None:
+        return gain, bias
+    slope = or_else("gamma", 1) / (get("variance").double() + layer["epsilon"]).sqrt()
+    return gain * slope, or_else("beta", 0) + slope * (bias - get("mean").double())
 
 
 def _fire(checkpoint: Checkpoint, layer: dict[str, Any], sums: Tensor, first: bool) -> Tensor:
@@ -205,12 +213,16 @@ def mismatches(checkpoint: Checkpoint, images: Tensor) -> tuple[int, int]:
 def recalibrate(checkpoint: Checkpoint, images: Tensor, *, over_mean: bool = False) -> Checkpoint:
     """Return the checkpoint with BatchNorm's statistics measured in the exact forward on ``images``, layer by layer.
 
+    Layers without BatchNorm stay as they are.
+
     ``over_mean``: the statistics are those of currents' mean over time, not of all timesteps.
     """
     tensors = dict(checkpoint.tensors)
     layers = {name: layer for name, (layer, _) in weighted_layers(checkpoint.architecture).items()}
     names = list(layers)[:-1]
     for name in names:
+        if layers[name]["epsilon"] is None:
+            continue
         current = dataclasses.replace(checkpoint, tensors=tensors)
         total = count = squares = torch.zeros((), dtype=torch.float64)
         for batch in _batches(checkpoint, images):

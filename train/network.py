@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes, shortcut_sources
+from arch.architecture import layer_shapes, shortcut_sources
+from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Encoding, Input, Reset
 from train import layers, neurons
 from train.trainable import TrainableNetwork

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from arch.checkpoint import CheckpointError, layer_shapes
+from arch.architecture import CheckpointError, layer_shapes
 from support.errors import InputError
 from train.augmentation import Augmentation
 from train.datasets import DATASETS, Framing, Slicing

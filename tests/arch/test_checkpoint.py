@@ -1,14 +1,19 @@
 import copy
+import errno
+import io
 import json
+import os
 import pathlib
 import re
+import zipfile
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from arch import checkpoint
-from arch.checkpoint import Checkpoint, CheckpointError, layer_shapes, shortcut_sources, weighted_layers
+from arch.architecture import layer_shapes, shortcut_sources, weighted_layers
+from arch.checkpoint import Checkpoint, CheckpointError
 
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
 ARCHITECTURE = {
@@ -54,9 +59,11 @@ def changed(path, value):
 def saved(tmp_path, **metadata):
     """Write a file with the metadata changed, past all checks; return its path."""
     path = tmp_path / "made.safetensors"
+    # Version 1, which has no hashes.
     header = {"sterna_checkpoint": "1", "architecture": json.dumps(ARCHITECTURE), "provenance": "{}", **metadata}
-    header = {key: value for key, value in header.items() if value is not None}
-    safetensors.numpy.save_file(made_tensors(), path, header)
+    header = {key: header[key] for key in sorted(header) if header[key] is not None}
+    content = safetensors.numpy.save(made_tensors(), header)
+    path.write_bytes(checkpoint._canonical(content))
     return path
 
 
@@ -124,6 +131,14 @@ def test_shipped_checkpoints_keep_their_bytes(name, tmp_path):
     (("layers",), REMOVE, "architecture must have the keys input, timesteps, layers, not input, timesteps"),
     (("input",), 5, "input must be an object, not int"),
     (("input", "encoding"), "sound", "input encoding must be pixels or events, not 'sound'"),
+    (("input", "zero_point"), 128.0, "input zero point must be 0 or 128 for pixels, not 128.0"),
+    (("input", "zero_point"), False, "input zero point must be 0 or 128 for pixels, not False"),
+    (("input", "scale"), 10**400,
+     "input scale must be a positive number, not 1000000000000000000000000000000000000..."),
+    (("layers", 0, "epsilon"), 10**400,
+     "layer 0 epsilon must be a positive number, not 1000000000000000000000000000000000000..."),
+    (("layers", 0, "epsilon"), True, "layer 0 epsilon must be a positive number, not True"),
+    (("layers", 0, "channels"), 2.0, "layer 0 channels must be an integer from 1 to 65536, not 2.0"),
     (("input", "zero_point"), 7, "input zero point must be 0 or 128 for pixels, not 7"),
     (("input", "scale"), 0, "input scale must be a positive number, not 0"),
     (("input", "channels"), 65, "input channels must be an integer from 1 to 64, not 65"),
@@ -202,10 +217,25 @@ def test_wrong_provenance_is_named(provenance, text):
 
 
 @pytest.mark.parametrize(("metadata", "text"), [
-    ({"sterna_checkpoint": None}, "not a Sterna checkpoint: the metadata names no version"),
-    ({"sterna_checkpoint": "2"}, "version must be 1, not '2'"),
+    ({"sterna_checkpoint": None}, ("not a Sterna checkpoint: its metadata name no version of a checkpoint: "
+                                  "docs/your-network.md shows how to bring a network into a checkpoint")),
+    ({"sterna_checkpoint": "3"}, "version must be 1 or 2, not '3'"),
+    ({"sterna_checkpoint": "2"}, ("metadata must have the keys sterna_checkpoint, architecture, provenance, "
+                                 "content_sha256, provenance_sha256, not architecture, provenance, sterna_checkpoint")),
+    ({"content_sha256": "0"}, ("metadata must have the keys sterna_checkpoint, architecture, provenance, "
+                              "not architecture, content_sha256, provenance, sterna_checkpoint")),
     ({"architecture": "{"}, "metadata must hold architecture and provenance as JSON"),
-    ({"provenance": None}, "metadata must hold architecture and provenance as JSON"),
+    ({"provenance": None}, ("metadata must have the keys sterna_checkpoint, architecture, provenance, "
+                           "not architecture, sterna_checkpoint")),
+    ({"provenance": '{"a": 1, "a": 2}'}, "metadata must hold architecture and provenance as JSON"),
+    ({"provenance": '{"a": NaN}'}, "metadata must hold architecture and provenance as JSON"),
+    ({"provenance": '{"a": 1e400}'}, "provenance must hold only finite JSON values"),
+    ({"provenance": '{"a": ' + "9" * 5000 + "}"}, "metadata must hold architecture and provenance as JSON"),
+    ({"architecture": json.dumps({f"k{number}": 0 for number in range(20000)})},
+     ("architecture must have the keys input, timesteps, layers, not k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11 "
+     "and 19,988 more")),
+    ({"architecture": json.dumps({"\x1b[2J": 0})},
+     "architecture must have the keys input, timesteps, layers, not '\\x1b[2J'"),
     ({"architecture": "[" * 100000}, "metadata must hold architecture and provenance as JSON"),
     ({"architecture": "[]"}, "architecture must be an object, not list"),
 ])
@@ -216,14 +246,153 @@ def test_files_with_wrong_metadata_are_named(tmp_path, metadata, text):
     assert str(caught.value) == f"{path}: {text}"
 
 
-def test_truncated_and_foreign_files_are_named(tmp_path):
+@pytest.mark.parametrize(("cut", "reason"), [
+    (lambda content: content[:-1], r"\d+ bytes of tensors, and tensor \w+\.\w+ ends at \d+"),
+    (lambda content: content[:100], r"100 bytes, and the header ends at \d+"),
+    (lambda content: b"", "0 bytes, and the first 8 are the header's length"),
+    (lambda content: b"hello", "5 bytes, and the first 8 are the header's length"),
+    (lambda content: bytes(1000), "header must be a JSON object"),
+    (lambda content: b"\xff" * 100, r"header must be at most 16777216 bytes, not \d+"),
+    (lambda content: content + b"x", r"data must end after \d+ bytes of tensors, not \d+"),
+])
+def test_truncated_files_are_named(tmp_path, cut, reason):
+    path = saved(tmp_path)
+    path.write_bytes(cut(path.read_bytes()))
+    with pytest.raises(CheckpointError,
+                       match=f"^{re.escape(str(path))}: (not a safetensors file, or truncated: )?{reason}$"):
+        Checkpoint.load(path)
+
+
+def test_other_kinds_of_file_get_the_hint_that_helps(tmp_path):
+    bring = "docs/your-network.md shows how to bring a network into a checkpoint"
+    models = pathlib.Path(__file__).parents[2] / "models"
+    torch_zip = io.BytesIO()
+    with zipfile.ZipFile(torch_zip, "w") as file:
+        file.writestr("archive/data.pkl", b"")
+    arrays = io.BytesIO()
+    np.savez(arrays, images=np.zeros(3))
+    for content, hint in (
+            ((models / "mnist-conv.safetensors").read_bytes(),
+             "it is a network that was exported already: give it to python -m sim or python -m gateware.build"),
+            (safetensors.numpy.save({"x": np.zeros(2, np.float32)}),
+             f"its metadata name no version of a checkpoint: {bring}"),
+            (torch_zip.getvalue(), f"it is a file of torch.save, which may run code when it is read: {bring}"),
+            (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+             f"it is a file of torch.save, which may run code when it is read: {bring}"),
+            (b"\x89HDF\r\n\x1a\n" + bytes(100), f"it is an HDF5 file, as NIR graphs are: {bring}"),
+            (arrays.getvalue(), "it holds images or arrays: give the NAME.safetensors that a training leaves")):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(CheckpointError) as caught:
+            Checkpoint.load(tmp_path / "file")
+        assert str(caught.value) == f"{tmp_path / 'file'}: not a Sterna checkpoint: {hint}"
+
+
+def made_file(tmp_path, change):
+    """Write a checkpoint of version 1 whose header went through ``change``; return its path."""
     path = saved(tmp_path)
     content = path.read_bytes()
-    for wrong in (content[:-1], content[:100], b"", b"hello", bytes(1000)):
-        path.write_bytes(wrong)
-        with pytest.raises(CheckpointError,
-                           match=f"^{re.escape(str(path))}: not a safetensors file, or truncated: [^\n]*$"):
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:8 + size])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size:])
+    return path
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    (lambda header: header["conv1.alpha"].update(dtype="F8_E4M3"),
+     "tensors must be float32 or int8, not F8_E4M3 as tensor conv1.alpha is"),
+    (lambda header: header["conv1.alpha"].update(dtype=["F32"]),
+     "tensors must be float32 or int8, not ['F32'] as tensor conv1.alpha is"),
+    (lambda header: header["conv1.alpha"].update(shape=[True, 2]),
+     "tensor conv1.alpha shape must be a list of sizes, not [True, 2]"),
+    (lambda header: header["conv1.alpha"].update(shape=[10**300, 2]),
+     "tensor conv1.alpha of shape [100000000000000000000000000000000000... must have 4 bytes for each element, not "),
+    (lambda header: header["conv1.alpha"].update(data_offsets=[0, 8, 8]),
+     "tensor conv1.alpha of shape [2] must have 4 bytes for each element, not be at [0, 8, 8]"),
+    (lambda header: header["conv1.alpha"].update(more=1),
+     "tensor conv1.alpha must be an object of dtype, shape and data_offsets, not "),
+    (lambda header: header.update({"\x1b[31m": header.pop("conv1.alpha")}), "tensor conv1.alpha is missing"),
+    (lambda header: header.update({"\x1b[31m": {"dtype": "I8", "shape": [0], "data_offsets": [0, 0]}}),
+     "tensor '\\x1b[31m' belongs to no layer"),
+    (lambda header: header["conv1.alpha"].update(data_offsets=header["conv1.beta"]["data_offsets"]),
+     "must begin at byte "),
+    (lambda header: header["__metadata__"].update(more=5), "__metadata__ must hold strings, not "),
+])
+def test_malformed_headers_are_named(tmp_path, change, text):
+    path = made_file(tmp_path, change)
+    with pytest.raises(CheckpointError) as caught:
+        Checkpoint.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert text in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 200
+
+
+def test_every_damaged_byte_of_tensors_architecture_or_provenance_is_noticed(tmp_path):
+    path = tmp_path / "made.safetensors"
+    made = Checkpoint(architecture=ARCHITECTURE, tensors=made_tensors(), provenance={"seed": 3})
+    made.save(path)
+    assert Checkpoint.load(path).protected
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    end = "the file was damaged or altered, copy it again"
+    offset = json.loads(content[8:8 + size])["fc1.ternary"]["data_offsets"][0]
+    code = 8 + size + offset
+    for place, value, text in (
+            (code, {0: 1, 1: 0, 255: 0}[content[code]], f"architecture and tensors do not match content_sha256: {end}"),
+            (content.index(rb'\"stride\": 1') + 12, ord("2"),
+             "tensor fc1.ternary must have shape (3, 2), not (3, 8)"),
+            (content.index(rb'\"seed\": 3') + 10, ord("4"), f"provenance does not match provenance_sha256: {end}"),
+            (content.index(b'sterna_checkpoint":"2') + 20, ord("1"),
+             ("metadata must have the keys sterna_checkpoint, architecture, provenance, not architecture, "
+             "content_sha256, provenance, provenance_sha256, sterna_checkpoint"))):
+        damaged = bytearray(content)
+        assert damaged[place] != value
+        damaged[place] = value
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError) as caught:
             Checkpoint.load(path)
+        assert str(caught.value) == f"{path}: {text}"
+    # Tensors that trade their names have the same data.
+    gamma, beta = (made.tensors[f"conv1.{part}"] for part in ("gamma", "beta"))
+    swapped = Checkpoint(architecture=ARCHITECTURE,
+                         tensors=dict(made.tensors) | {"conv1.gamma": beta, "conv1.beta": gamma})
+    assert swapped.digest() != made.digest()
+
+
+def test_files_of_version_1_are_read_without_protection_and_saved_with(tmp_path):
+    path = saved(tmp_path)
+    old = Checkpoint.load(path)
+    assert not old.protected
+    old.save(tmp_path / "new")
+    new = Checkpoint.load(tmp_path / "new")
+    assert new.protected
+    assert new.digest() == old.digest()
+
+
+def test_files_of_version_1_have_batchnorm_in_every_layer(tmp_path):
+    architecture = changed(("layers", 0, "epsilon"), None)
+    with pytest.raises(CheckpointError, match=r": tensor conv1\.\w+ belongs to no layer: conv1 has no BatchNorm, as "
+                                              r"its epsilon is null$"):
+        Checkpoint.load(saved(tmp_path, architecture=json.dumps(architecture)))
+    with pytest.raises(CheckpointError, match=r": tensor conv1\.gamma is missing$"):
+        Checkpoint.load(made_file(tmp_path, lambda header: header.update(
+            {"conv1.bias": header.pop("conv1.gamma")})))
+
+
+def test_layers_may_lack_batchnorm_or_its_scale_and_shift(tmp_path):
+    tensors = {name: array for name, array in made_tensors().items()
+               if name not in ("conv1.gamma", "conv1.beta", "fc1.gamma", "fc1.beta", "fc1.mean", "fc1.variance")}
+    architecture = changed(("layers", 2, "epsilon"), None)
+    Checkpoint(architecture=architecture, tensors=tensors).save(tmp_path / "made")
+    loaded = Checkpoint.load(tmp_path / "made")
+    assert set(loaded.tensors) == set(tensors)
+    assert loaded.architecture["layers"][2]["epsilon"] is None
+    with pytest.raises(CheckpointError, match=r"^tensor fc1\.mean is missing$"):
+        Checkpoint(architecture=ARCHITECTURE, tensors=tensors)
+    with pytest.raises(CheckpointError, match=r"^tensor fc1\.mean belongs to no layer: fc1 has no BatchNorm, as its "
+                                              r"epsilon is null$"):
+        Checkpoint(architecture=architecture, tensors=tensors | {"fc1.mean": np.zeros(3, np.float32)})
 
 
 def test_missing_file_is_an_os_error(tmp_path):
@@ -231,10 +400,11 @@ def test_missing_file_is_an_os_error(tmp_path):
         Checkpoint.load(tmp_path / "none.safetensors")
 
 
-def test_folder_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=f"^{re.escape(str(tmp_path))}: must be a file, as the NAME.safetensors "
-                                              f"that a training leaves$"):
-        Checkpoint.load(tmp_path)
+def test_what_is_no_file_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path, "folder"), (tmp_path / "pipe", "device, pipe or socket")):
+        with pytest.raises(CheckpointError, match=f"^{re.escape(str(path))}: input must be a file, not a {kind}$"):
+            Checkpoint.load(path)
 
 
 def test_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
@@ -250,10 +420,10 @@ def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     content = path.read_bytes()
 
     def fail(handle):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(checkpoint.os, "fsync", fail)
-    with pytest.raises(OSError, match=r"^disk full$"):
+    with pytest.raises(OSError, match=rf"^\[Errno {errno.ENOSPC}\] disk full: '{re.escape(str(path))}'$"):
         Checkpoint(architecture=ARCHITECTURE, tensors=made_tensors()).save(path)
     assert path.read_bytes() == content
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -77,13 +77,15 @@ def test_limits_are_those_of_the_caller():
 def test_load_reads_no_more_than_it_must(tmp_path):
     path = tmp_path / "long"
     path.write_bytes(bytes(100))
-    assert container.load(path, len, max_file_bytes=9) == 10
+    assert container.load(path, len, max_file_bytes=100) == 100
+    with pytest.raises(NetworkError, match=f"^{path}: file must be at most 99 bytes, not 100$"):
+        container.load(path, len, max_file_bytes=99)
 
     def refuse(content):
         raise NetworkError("not a network")
 
     with pytest.raises(NetworkError) as caught:
-        container.load(path, refuse, max_file_bytes=9)
+        container.load(path, refuse, max_file_bytes=100)
     assert str(caught.value) == f"{path}: not a network"
 
 

@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -136,10 +138,10 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path.write_bytes(b"old")
 
     def fail(*_):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(pathlib.Path, "replace", fail)
-    with pytest.raises(OSError, match=r"^disk full$"):
+    with pytest.raises(OSError, match=rf"^\[Errno {errno.ENOSPC}\] disk full: '{re.escape(str(path))}'$"):
         network_file.save(make_network(), path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["network.safetensors"]

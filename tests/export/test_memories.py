@@ -3,7 +3,7 @@ import pytest
 
 from arch import ternary
 from arch.network import OrPool, Readout
-from export.memories import memory_images, write_memories
+from export.memories import memory_images
 from sim.generate import random_network
 
 
@@ -48,13 +48,7 @@ def test_mem_begins_with_a_comment_and_an_address():
     assert address == "@0"
 
 
-def test_files_are_written(tmp_path):
-    network = random_network(np.random.default_rng(1))
-    names = write_memories(network, tmp_path / "new")
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
-    assert {name: (tmp_path / "new" / name).read_bytes() for name in names} == memory_images(network)
-
-
 def test_word_width_is_checked():
-    with pytest.raises(ValueError, match=r"^word width must be 1 byte or more, not 0$"):
-        memory_images(random_network(np.random.default_rng(1)), word_bytes=0)
+    for wrong in (0, 129):
+        with pytest.raises(ValueError, match=f"^word width must be 1 to 128 bytes, not {wrong}$"):
+            memory_images(random_network(np.random.default_rng(1)), word_bytes=wrong)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from arch.checkpoint import layer_shapes, weighted_layers
+from arch.architecture import layer_shapes, weighted_layers
 from train.augmentation import Augmentation
 from train.datasets import DATASETS
 from train.methods import METHODS

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from arch.checkpoint import CheckpointError, layer_shapes
+from arch.architecture import CheckpointError, layer_shapes
 from arch.ttfs.network import TimeCode, membrane_range
 from train.quantisers import Float, Quantiser, Ternary
 from train.trainable import TrainableNetwork

@@ -208,7 +208,7 @@ def test_malformed_files_have_one_line_errors(tmp_path, content, message):
 
 
 def test_files_of_the_two_kinds_of_network_are_told_apart():
-    text = r"^not a network that python -m export writes: the header names no version of one$"
+    text = r"^not a network of rates but one with times to first spike: docs/ttfs\.md says what runs it$"
     with pytest.raises(NetworkError, match=text):
         rate_network_file.loads(network_file.dumps(make_network()))
 

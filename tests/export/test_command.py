@@ -1,6 +1,9 @@
+import copy
 import dataclasses
+import errno
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -9,10 +12,11 @@ from arch import network_file
 from arch.checkpoint import Checkpoint
 from arch.images import load_images, load_labels
 from arch.network import Convolution, Reset, shortcut_of
-from export import steps
-from export.__main__ import main
+from export import certificate, steps
+from export.command import main
 from export.evaluation import layer_currents, layer_spikes
 from export.folding import fold, real_neurons
+from export.memories import memory_images
 from sim.reference import Reference
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
@@ -297,7 +301,9 @@ def test_inexact_channels_are_named(checkpoint, tmp_path, capsys):
     inexact = [entry for entry in network.metadata["certificate"]["layers"] if not entry["exact"]]
     assert inexact
     assert all(entry["inexact_channels"] for entry in inexact)
-    assert "exact: NO\n" in captured.out
+    channels = inexact[0]["inexact_channels"]
+    few = ", ".join(map(str, channels[:8]))
+    assert f"exact: NO, {inexact[0]['name']} may differ in {len(channels)} channels: {few}" in captured.out
     first = inexact[0]
     assert f"certify: {first['name']} NOT exact in {len(first['inexact_channels'])} channels: " in captured.err
 
@@ -308,7 +314,7 @@ def test_leaky_layers_are_defined_by_their_integers(tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     network = network_file.load(tmp_path / "net")
     assert [entry["exact"] for entry in network.metadata["certificate"]["layers"]] == [None] * 3
-    assert network.metadata["exact"] is False
+    assert network.metadata["exact"] is None
     assert {layer.neurons.leak_shift for layer in network.layers if isinstance(layer, Convolution)} == {3}
     assert {layer.neurons.reset for layer in network.layers if isinstance(layer, Convolution)} == {Reset.SUBTRACT}
     # The integer leak rounds, so a few spikes differ from the float one: counted, and no error.
@@ -320,21 +326,34 @@ def test_a_certified_layer_that_differs_is_an_error(checkpoint, tmp_path, capsys
     monkeypatch.setattr(steps, "layer_spikes", lambda *arguments: ~layer_spikes(*arguments))
     assert main([checkpoint, "-o", str(tmp_path / "net"), "-q"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("ERROR: layer conv1 must equal the real-valued one, which it is certified to, but ")
+    assert error.startswith("ERROR: layer conv1, channel 0: spikes must equal those of the real-valued layer, which "
+                            "they are certified to, but ")
     assert not (tmp_path / "net").exists()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--max-fraction", "17"], "--max-fraction must be 0 to 16, not 17"),
-    (["--calibration-images", "0"], "--calibration-images must be 1 or more, not 0"),
-    (["--memory-width", "12"], "--memory-width must be a positive multiple of 8, not 12"),
+    (["--calibration", IMAGES, "--calibration-images", "0"], "--calibration-images must be 1 or more, not 0"),
+    (["--calibration-images", "5"], "--calibration-images must be given with --calibration: it has no effect alone"),
+    (["--memory-width", "32"], "--memory-width must be given with --memories: it has no effect alone"),
+    (["--memories", "m", "--memory-width", "12"], "--memory-width must be a multiple of 8 from 8 to 1024, not 12"),
+    (["--memories", "m", "--memory-width", "1032"], "--memory-width must be a multiple of 8 from 8 to 1024, not 1032"),
+    (["--memories", "m", "--memory-width", "0"], "--memory-width must be a multiple of 8 from 8 to 1024, not 0"),
+    (["--memories", ""], "--memories must be the name of a folder, not ''"),
+    (["--memories", IMAGES], f"{IMAGES}: output must be a folder, not a file"),
+    (["--name", ""], "--name must be one line of printable text, not ''"),
+    (["--name", "a\x1b[2J"], "--name must be one line of printable text, not 'a\\x1b[2J'"),
+    (["-o", "a\nb.safetensors"],
+     "--name must be one line of printable text, not 'a\\nb': give one, as that of the output is none"),
+    (["-o", "/dev/null", "--name", "x"], "/dev/null: output must be a file, not a device, pipe or socket"),
+    (["--test-labels", LABELS], "--test-images and --test-labels must be given together"),
     (["--test-images", IMAGES], "--test-images and --test-labels must be given together"),
     (["--calibration", "nowhere"], "nowhere: No such file or directory"),
     (["--test-images", IMAGES, "--test-labels", IMAGES],
      f"{IMAGES}: labels must be integers of shape (n), not uint8 of shape (100, 28, 28)"),
     (["-o", "/nowhere/net"], "/nowhere/net: folder /nowhere must exist"),
     (["-o", "/tmp"], "/tmp: output must be a file, not a folder"),
-    (["-o", ""], "-o: output must be a file, not a folder"),
+    (["-o", "", "--name", "x"], "output must be the name of a file, not ''"),
 ])
 def test_bad_input_is_one_line_and_writes_nothing(checkpoint, tmp_path, capsys, arguments, message):
     output = tmp_path / "net"
@@ -358,3 +377,168 @@ def test_empty_layers_are_refused(tmp_path, capsys):
     Checkpoint(architecture=checkpoint.architecture, tensors=empty).save(tmp_path / "empty")
     assert main([str(tmp_path / "empty"), "-q", "-o", str(tmp_path / "net")]) == 1
     assert capsys.readouterr().err == "ERROR: layer fc must have a weight that is not zero\n"
+
+
+@pytest.mark.parametrize("option", [None, "--calibration", "--test-images", "--test-labels"])
+def test_no_output_is_written_over_an_input(checkpoint, tmp_path, capsys, option):
+    output = pathlib.Path(checkpoint)
+    arguments = []
+    if option is not None:
+        output = tmp_path / "precious"
+        output.write_bytes(pathlib.Path(LABELS if option == "--test-labels" else IMAGES).read_bytes())
+        arguments = [option, str(output)]
+        if option.startswith("--test"):
+            other = {"--test-images": ("--test-labels", LABELS), "--test-labels": ("--test-images", IMAGES)}[option]
+            arguments += other
+    before = output.read_bytes()
+    (tmp_path / "link").symlink_to(output)
+    for name in (output, tmp_path / "link"):
+        assert main([checkpoint, "-o", str(name), *arguments, "-q"]) == 1
+        assert capsys.readouterr().err == (
+            f"ERROR: {name}: output must not be the input {output}: give another name\n")
+    assert output.read_bytes() == before
+    # A memory image is an output as well.
+    (tmp_path / "memories").mkdir()
+    (tmp_path / "memories" / "layer0-weights.bin").symlink_to(output)
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "--memories", str(tmp_path / "memories"), *arguments,
+                 "-q"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {tmp_path}/memories/layer0-weights.bin: output must not be the input "
+                                       f"{output}: give another name\n")
+    assert output.read_bytes() == before
+    assert not (tmp_path / "net").exists()
+
+
+def test_network_and_memories_are_written_all_or_none(checkpoint, tmp_path, capsys, monkeypatch):
+    (tmp_path / "net").write_bytes(b"old")
+    arguments = [checkpoint, "-o", str(tmp_path / "net"), "--memories", str(tmp_path / "new" / "memories"), "-q"]
+    before = sorted(tmp_path.iterdir())
+    replace = pathlib.Path.replace
+
+    def fail(path, target):
+        if target.name == "layer2-constants.mem":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", fail)
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == (f"ERROR: {tmp_path}/new/memories/layer2-constants.mem: "
+                                       f"No space left on device\n")
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "net").read_bytes() == b"old"
+    monkeypatch.undo()
+    assert main(arguments) == 0
+    network = network_file.load(tmp_path / "net")
+    images = memory_images(network)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new" / "memories").iterdir()} == images
+    assert f"written: {tmp_path / 'net'} and {len(images)} memory images\n" in capsys.readouterr().out
+
+
+def test_a_folder_where_a_memory_belongs_leaves_nothing_behind(checkpoint, tmp_path, capsys):
+    (tmp_path / "memories" / "layer3-weights.hex").mkdir(parents=True)
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "--memories", str(tmp_path / "memories"), "-q"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {tmp_path}/memories/layer3-weights.hex: output must be a file, "
+                                       f"not a folder\n")
+    assert not (tmp_path / "net").exists()
+
+
+def test_links_are_followed(checkpoint, tmp_path, capsys):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert main([checkpoint, "-o", str(tmp_path / "link"), "-q"]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert network_file.load(tmp_path / "target").metadata["name"] == "link"
+
+
+def test_leaky_layers_are_called_leaky(tmp_path, capsys):
+    made = make_checkpoint(leak_shift=3)
+    made.save(tmp_path / "leaky")
+    assert main([str(tmp_path / "leaky"), "-o", str(tmp_path / "net")]) == 0
+    captured = capsys.readouterr()
+    assert "exact: not certified (leaky): conv1, conv2, fc\n" in captured.out
+    assert "certify: conv1 not certified (leaky)\n" in captured.err
+    rows = {line.split()[0]: line.split() for line in captured.out.splitlines()[1:6]}
+    assert all("leaky" in rows[name] for name in ("conv1", "conv2", "fc"))
+    layers = copy.deepcopy(made.architecture["layers"])
+    layers[0]["leak_shift"] = layers[2]["leak_shift"] = None
+    Checkpoint(architecture={**made.architecture, "layers": layers}, tensors=made.tensors).save(tmp_path / "mixed")
+    assert main([str(tmp_path / "mixed"), "-o", str(tmp_path / "net"), "-q"]) == 0
+    assert "exact: not certified (leaky): fc\n" in capsys.readouterr().out
+    assert network_file.load(tmp_path / "net").metadata["exact"] is None
+    assert main([str(tmp_path / "mixed"), "-o", str(tmp_path / "net"), "-q", "--max-fraction", "0"]) == 0
+    assert re.search(r"^exact: NO, .*; not certified \(leaky\): fc$", capsys.readouterr().out, re.MULTILINE)
+    assert network_file.load(tmp_path / "net").metadata["exact"] is False
+
+
+def test_a_checkpoint_of_version_1_is_exported_with_a_warning(checkpoint, tmp_path, capsys):
+    content = pathlib.Path(checkpoint).read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:8 + size])
+    metadata = header["__metadata__"]
+    kept = {key: metadata[key] for key in ("architecture", "provenance")}
+    header["__metadata__"] = {"sterna_checkpoint": "1", **kept}
+    text = json.dumps(header).encode()
+    (tmp_path / "old").write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size:])
+    warning = ("WARNING: the checkpoint is of version 1 and not protected against damage: save it again, as "
+               "docs/formats.md says\n")
+    assert main([str(tmp_path / "old"), "-o", str(tmp_path / "net"), "-q"]) == 0
+    assert warning in capsys.readouterr().out
+    assert main([checkpoint, "-o", str(tmp_path / "again"), "-q"]) == 0
+    assert warning not in capsys.readouterr().out
+    assert network_file.digest(network_file.load(tmp_path / "net")) == network_file.digest(
+        network_file.load(tmp_path / "again"))
+    assert main([str(tmp_path / "old"), "-o", str(tmp_path / "net"), "-q", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["checkpoint_protected"] is False
+
+
+def damaged(path):
+    """Flip one weight code of the checkpoint."""
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[:8], "little")
+    at = 8 + size + json.loads(content[8:8 + size])["conv2.ternary"]["data_offsets"][0]
+    content[at] = {0: 1, 1: 255, 255: 0}[content[at]]
+    path.write_bytes(content)
+
+
+def test_a_flipped_code_is_not_exported(checkpoint, tmp_path, capsys):
+    damaged(pathlib.Path(checkpoint))
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "-q"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {checkpoint}: architecture and tensors do not match content_sha256: "
+                                       f"the file was damaged or altered, copy it again\n")
+    assert not (tmp_path / "net").exists()
+
+
+def test_spikes_that_float64_cannot_tell_apart_name_layer_channel_and_remedy(tmp_path, capsys):
+    """A gain of 1 / sqrt(1 + 1e-30) is below 1 in exact arithmetic and 1 in float64."""
+    made = make_checkpoint(encoding="events", side=14)
+    layers = copy.deepcopy(made.architecture["layers"])
+    layers[3]["epsilon"] = 1e-30
+    single = {"alpha": 1, "gamma": 1, "beta": 0, "mean": 0, "variance": 1, "theta": 2}
+    tensors = {**made.tensors, **{f"fc.{part}": np.full(12, value, np.float32) for part, value in single.items()},
+               "fc.initial": np.array(0, np.float32)}
+    Checkpoint(architecture={**made.architecture, "layers": layers}, tensors=tensors).save(tmp_path / "made")
+    assert main([str(tmp_path / "made"), "-o", str(tmp_path / "net"), "-q"]) == 1
+    assert re.match(r"^ERROR: layer fc, channel 0: spikes must equal those of the real-valued layer, which they are "
+                    r"certified to, but \d+ of 1152 differ: float64 rounds at a threshold\. Give the layer no "
+                    r"BatchNorm \(epsilon null\) or a larger epsilon, or change the threshold of the channel "
+                    r"slightly\n$", capsys.readouterr().err)
+
+
+def test_a_bound_that_cannot_be_decided_names_layer_channel_and_remedy(checkpoint, tmp_path, capsys, monkeypatch):
+    enclose = certificate._root
+
+    def widely(value):
+        low, high, denominator = enclose(value)
+        return low - low // 8, high + high // 8, denominator
+
+    monkeypatch.setattr(certificate, "_root", widely)
+    assert main([checkpoint, "-o", str(tmp_path / "net"), "-q"]) == 1
+    assert re.match(r"^ERROR: layer conv1, channel \d: bound must be decided by 200 bits of the square root, not be "
+                    r"\[-?\d+, -?\d+\]: change the variance or the threshold of the channel slightly\n$",
+                    capsys.readouterr().err)
+
+
+def test_control_characters_of_file_names_are_escaped(checkpoint, tmp_path, capsys):
+    output = tmp_path / "a\x1b[31mb"
+    assert main([checkpoint, "-o", str(output), "--name", "plain"]) == 0
+    captured = capsys.readouterr()
+    assert f"written: {tmp_path}/a\\x1b[31mb\n" in captured.out
+    assert "\x1b" not in captured.out + captured.err

@@ -1,0 +1,239 @@
+"""``python -m export``: turn a checkpoint into an integer network, certified and verified."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from arch import network_file
+from arch.certificate import certificate_of
+from arch.checkpoint import Checkpoint
+from arch.images import ImageError, load_images, load_labels
+from arch.network import MAX_FRACTION, Network, OrPool
+from export import steps
+from export.folding import fold
+from export.memories import MAX_WORD_BITS, memory_images
+from export.report import format_table
+from export.steps import ExportError, LayerReport, Verification
+from sim.generate import random_images
+from support import provenance
+from support.command_line import print_line, run
+from support.errors import printable
+from support.files import check_output, check_output_folder, write_all
+
+__all__ = ["create_parser", "export", "main"]
+
+#: What options mean that are not given: they are None until then, so that one without effect can be refused.
+_CALIBRATION_IMAGES, _MEMORY_WIDTH = 200, 32
+
+logger = logging.getLogger("export")
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Create the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="read the trained network from CHECKPOINT")
+    parser.add_argument("-o", "--output", metavar="FILE", default="network.safetensors",
+                        help="write the integer network to FILE (default: network.safetensors)")
+    parser.add_argument("--name", metavar="NAME", help="store NAME in the network (default: FILE's stem)")
+    parser.add_argument("--max-fraction", metavar="F", type=int, default=8,
+                        help="try up to F fractional bits of the membrane (default: 8)")
+    parser.add_argument("--calibration", metavar="FILE",
+                        help="verify and measure firing rates on the images in FILE (default: verify on noise)")
+    parser.add_argument("--calibration-images", metavar="N", type=int,
+                        help=f"use the first N images of the calibration file (default: {_CALIBRATION_IMAGES})")
+    parser.add_argument("--test-images", metavar="FILE", help="measure the accuracy on the images in FILE and store it")
+    parser.add_argument("--test-labels", metavar="FILE", help="read the labels of the test images from FILE")
+    parser.add_argument("--memories", metavar="DIR", help="write weights and constants as .hex, .mem and .bin to DIR")
+    parser.add_argument("--memory-width", metavar="BITS", type=int,
+                        help=f"write words of BITS bits of weights to .hex and .mem, a multiple of 8 up to "
+                             f"{MAX_WORD_BITS} (default: {_MEMORY_WIDTH})")
+    parser.add_argument("--dry-run", action="store_true", help="do everything but write no file")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="name no steps on the way")
+    return parser
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that are out of range, or have no effect without another."""
+    if not 0 <= arguments.max_fraction <= MAX_FRACTION:
+        raise ExportError(f"--max-fraction must be 0 to {MAX_FRACTION}, not {arguments.max_fraction}")
+    if arguments.calibration_images is not None:
+        if arguments.calibration is None:
+            raise ExportError("--calibration-images must be given with --calibration: it has no effect alone")
+        if arguments.calibration_images < 1:
+            raise ExportError(f"--calibration-images must be 1 or more, not {arguments.calibration_images}")
+    width = arguments.memory_width
+    if width is not None:
+        if arguments.memories is None:
+            raise ExportError("--memory-width must be given with --memories: it has no effect alone")
+        if not 8 <= width <= MAX_WORD_BITS or width % 8:
+            raise ExportError(f"--memory-width must be a multiple of 8 from 8 to {MAX_WORD_BITS}, not {width}")
+    if (arguments.test_images is None) != (arguments.test_labels is None):
+        raise ExportError("--test-images and --test-labels must be given together")
+
+
+def _network_name(arguments: argparse.Namespace) -> str:
+    name: str = pathlib.Path(arguments.output).stem if arguments.name is None else arguments.name
+    if not name or printable(name) != name:
+        raise ExportError(f"--name must be one line of printable text, not {name[:40]!r}"
+                          + (": give one, as that of the output is none" if arguments.name is None else ""))
+    return name
+
+
+def _inputs(arguments: argparse.Namespace) -> list[str]:
+    files = (arguments.checkpoint, arguments.calibration, arguments.test_images, arguments.test_labels)
+    return [file for file in files if file is not None]
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    check_output(arguments.output, inputs=_inputs(arguments))
+    if arguments.memories == "":
+        raise ExportError("--memories must be the name of a folder, not ''")
+    if arguments.memories is not None:
+        check_output_folder(arguments.memories)
+
+
+def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
+    """Run all steps and return the report.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`
+        If an option, an input or an output cannot be used, or the checkpoint cannot be exported.
+    :exc:`OSError`
+        If a file cannot be read or written.
+    """
+    _check_options(arguments)
+    name = _network_name(arguments)
+    _check_outputs(arguments)
+    logger.info("load: %s", printable(arguments.checkpoint))
+    checkpoint = Checkpoint.load(arguments.checkpoint)
+    network, rows = _integer_network(checkpoint, arguments.max_fraction, {
+        "name": name,
+        "export": {"command": command, "revision": provenance.revision(),
+                   "tool_versions": provenance.tool_versions("numpy"), "max_fraction": arguments.max_fraction},
+        "training": dict(checkpoint.provenance),
+    })
+    if arguments.test_images is not None:
+        network = _with_accuracy(network, arguments, command)
+    content = steps.pack(network)
+    logger.info("pack: %d bytes, sha256 %s", len(content), network_file.digest(network))
+
+    if arguments.calibration is None:
+        images, sample = random_images(network, np.random.default_rng(0), 32), "noise"
+    else:
+        count = arguments.calibration_images or _CALIBRATION_IMAGES
+        images, sample = load_images(arguments.calibration, network, first=count), arguments.calibration
+    verification = steps.verify(checkpoint, content, images)
+    logger.info("verify: %d of %d spikes differ from the real-valued layers on %d images of %s",
+                sum(verification.mismatches), sum(verification.compared), len(images), printable(sample))
+    rows = _with_verification(rows, verification, measured=arguments.calibration is not None)
+    steps.check_verification(rows, verification)
+    return {
+        "network_sha256": network_file.digest(network), "bytes": len(content),
+        "written": _write(network, content, arguments), "metadata": dict(network.metadata),
+        "certificate": str(certificate_of(network)), "checkpoint_protected": checkpoint.protected,
+        "layers": [dataclasses.asdict(row) for row in rows],
+        "verified_images": len(images), "verified_on": sample,
+    }
+
+
+def _integer_network(checkpoint: Checkpoint, max_fraction: int,
+                     metadata: dict[str, Any]) -> tuple[Network, list[LayerReport]]:
+    """Ternarise, fold, certify and size; log every step."""
+    shares = steps.ternarise(checkpoint)
+    logger.info("ternarise: %d layers of frozen codes", len(shares))
+    folded = fold(checkpoint)
+    logger.info("fold: %d channels negated, %d without inputs", sum(layer.negated for layer in folded),
+                sum(layer.zeroed for layer in folded))
+    certified = steps.certify(checkpoint, folded, max_fraction=max_fraction)
+    for layer in certified:
+        if layer.leaky:
+            logger.info("certify: %s not certified (leaky)", layer.name)
+        elif layer.exact is not None:
+            logger.info("certify: %s %s", layer.name, "exact" if layer.exact else
+                        f"NOT exact in {len(layer.inexact)} channels: {_few(layer.inexact)}")
+    network = steps.assemble(checkpoint, certified, metadata)
+    rows = steps.size(network, certified)
+    logger.info("size: %d weights, widest membrane %d bits", network.weight_count,
+                max((row.membrane_bits or 0 for row in rows), default=0))
+    return network, rows
+
+
+def _few(channels: Sequence[int]) -> str:
+    return ", ".join(map(str, channels[:8])) + (", ..." if len(channels) > 8 else "")
+
+
+def _with_accuracy(network: Network, arguments: argparse.Namespace, command: str) -> Network:
+    images = load_images(arguments.test_images, network)
+    labels = load_labels(arguments.test_labels, classes=network.classes)
+    if len(labels) != len(images):
+        raise ImageError(f"{arguments.test_labels}: labels must be {len(images)} like the images, not {len(labels)}")
+    share = steps.accuracy(network, images, labels)
+    logger.info("verify: accuracy %.2f %% of %d images, in integers", 100 * share, len(images))
+    return dataclasses.replace(network, metadata={
+        **network.metadata, "accuracy": share, "accuracy_images": len(images), "accuracy_command": command})
+
+
+def _with_verification(rows: list[LayerReport], verification: Verification, *, measured: bool) -> list[LayerReport]:
+    """Add to each row what ``verification`` found; firing rates only if they were ``measured`` on real images."""
+    found = []
+    for index, row in enumerate(rows):
+        if index < len(verification.spikes):
+            firing = verification.spikes[index] / verification.places[index]
+            row = dataclasses.replace(
+                row, firing=firing if measured else None,
+                mismatches=None if row.kind == OrPool.kind else verification.mismatches[index],
+                compared=None if row.kind == OrPool.kind else verification.compared[index])
+        found.append(row)
+    return found
+
+
+def _write(network: Network, content: bytes, arguments: argparse.Namespace) -> list[str]:
+    """Write the network and its memories, all or none, and return the names of the files; nothing in a dry run."""
+    contents = {arguments.output: content}
+    if arguments.memories is not None and pathlib.Path(arguments.memories).exists():
+        for name in memory_images(network):
+            check_output(pathlib.Path(arguments.memories, name), inputs=_inputs(arguments))
+    if arguments.memories is not None:
+        width = arguments.memory_width or _MEMORY_WIDTH
+        contents |= {str(pathlib.Path(arguments.memories, name)): image
+                     for name, image in memory_images(network, word_bytes=width // 8).items()}
+    if arguments.dry_run:
+        return []
+    made = _make_folder(pathlib.Path(arguments.memories)) if arguments.memories is not None else []
+    try:
+        write_all(contents)
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    if network_file.digest(network_file.load(arguments.output)) != network_file.digest(network):
+        raise ExportError(f"{arguments.output}: must read back as it was written")
+    return list(contents)
+
+
+def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Make ``folder`` with its parents, and return those that were made, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line: 0 done, 1 bad input, 2 usage, 130 interrupted."""
+    def work(arguments: argparse.Namespace) -> None:
+        level = logging.WARNING if arguments.quiet else logging.INFO
+        logging.basicConfig(level=level, format="%(message)s", force=True)
+        report = export(arguments, provenance.command_line("export", argv))
+        print_line(json.dumps(report) if arguments.json else format_table(report))
+
+    return run(create_parser(), work, argv)

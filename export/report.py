@@ -1,0 +1,59 @@
+"""The report of an export: a table of the layers, and what is proven, measured and written."""
+
+from typing import Any
+
+from support.errors import printable
+
+__all__ = ["format_table"]
+
+#: Membranes of shipped networks are at most this wide, in bits.
+_WIDE = 24
+
+_HEAD = ("layer", "map", "weights", "zeros", "firing", "F", "current", "membrane", "exact", "differ", "bytes",
+         "vs float32")
+
+
+def _cell(value: Any, form: str = "{}") -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _exact(row: dict[str, Any]) -> str:
+    if row["leaky"]:
+        return "leaky"
+    return _cell({None: None, True: "yes", False: f"no ({len(row['inexact'])})"}[row["exact"]])
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["name"], " x ".join(map(str, row["shape"])), _cell(row["weights"], "{:,}"),
+            _cell(row["sparsity"], "{:.1%}"), _cell(row["firing"], "{:.1%}"), _cell(row["fraction"]),
+            _cell(row["current_bits"], "{} bits"), _cell(row["membrane_bits"], "{} bits"), _exact(row),
+            _cell(row["mismatches"]), _cell(row["bytes"], "{:,}"), _cell(row["compression"], "{:.1f} x"))
+
+
+def _written(files: list[str]) -> str:
+    if not files:
+        return "nothing (dry run)"
+    memories = f" and {len(files) - 1} memory images" if len(files) > 1 else ""
+    return f"{printable(files[0])}{memories}"
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """Lay out the report of :func:`export.command.export` as text."""
+    lines = [_HEAD, *map(_line, report["layers"])]
+    spans = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
+    text = ["  ".join([line[0].ljust(spans[0]), *(entry.rjust(span) for entry, span in
+                                                  zip(line[1:], spans[1:], strict=True))]) for line in lines]
+    metadata = report["metadata"]
+    text += ["", f"exact: {report['certificate']}"]
+    if "accuracy" in metadata:
+        text.append(f"accuracy: {100 * metadata['accuracy']:.2f} % of {metadata['accuracy_images']} images")
+    wide = [row["name"] for row in report["layers"] if (row["membrane_bits"] or 0) > _WIDE]
+    if wide:
+        text.append(f"WIDE: membranes of more than {_WIDE} bits in {', '.join(wide)}")
+    if not report["checkpoint_protected"]:
+        text.append("WARNING: the checkpoint is of version 1 and not protected against damage: save it again, as "
+                    "docs/formats.md says")
+    text += [f"sha256: {report['network_sha256']}", f"written: {_written(report['written'])}"]
+    versions = ", ".join(f"{name} {version}" for name, version in metadata["export"]["tool_versions"].items())
+    text.append(f"made by: revision {metadata['export']['revision']}, {versions}")
+    return "\n".join(text)

@@ -20,7 +20,7 @@ from typing import Any
 
 from support.files import write_atomically
 
-__all__ = ["main"]
+__all__ = ["create_parser", "main"]
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(r"(<!-- report: all.*? -->\n\n).*?(\n\n<!-- report: end -->)", re.DOTALL)
@@ -67,13 +67,19 @@ def _rows(report: dict[str, Any], seeds: dict[str, Any]) -> list[tuple[str, str,
     ]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Refresh the numbers of README.md from two builds.")
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme",
+                                     description="Refresh the numbers of README.md from two builds.")
     parser.add_argument("report", metavar="REPORT", type=Path, help="report.json of the build in CONSOLE")
     parser.add_argument("console", metavar="CONSOLE", type=Path, help="what make bitstream printed")
     parser.add_argument("seeds", metavar="SEEDS", type=Path, help="report.json of a build with --seeds")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = create_parser().parse_args(argv)
     try:
         report, seeds = json.loads(arguments.report.read_text()), json.loads(arguments.seeds.read_text())
         if report["network_sha256"] != seeds["network_sha256"] or report["lc"] != seeds["lc"]:

@@ -59,5 +59,5 @@ def tool_versions(*packages: str) -> dict[str, str]:
 
 
 def command_line(module: str, arguments: Sequence[str] | None = None) -> str:
-    """Return the command that runs ``python -m module`` with ``arguments``, by default those of this process."""
+    """Return the command that runs ``module`` as a program with ``arguments``, by default those of this process."""
     return shlex.join(["python", "-m", module, *(sys.argv[1:] if arguments is None else arguments)])

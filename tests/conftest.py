@@ -35,7 +35,7 @@ def missing_tools():
 
 
 def pytest_sessionstart():
-    """Fail in CI where a missing tool would skip tests (STYLE.md, rule 35)."""
+    """Fail in CI where a missing tool would skip tests (``docs/style.md``, Tests)."""
     missing = missing_tools()
     if missing and os.environ.get("CI"):
         pytest.exit(f"CI must have every tool, not lack {', '.join(missing)}", returncode=3)

@@ -4,6 +4,7 @@ import argparse
 import functools
 import importlib
 import pathlib
+import pkgutil
 import re
 import xml.etree.ElementTree
 
@@ -25,14 +26,17 @@ from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
 from models import DEFAULT_NETWORK
 from sim.generate import random_weights
+from tests.test_project import PACKAGES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.__main__", "export": "export.command", "sim": "sim.__main__",
            "gateware.build": "gateware.build.__main__", "firmware.host": "firmware.host",
            "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch",
-           "export.ttfs": "export.ttfs.__main__"}
+           "benchmarks.readme": "benchmarks.readme", "export.ttfs": "export.ttfs.__main__"}
+#: Folders whose files a page may name from the top of the repository.
+FOLDERS = (*PACKAGES, "docs", "tests", "github", "ci")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -98,8 +102,15 @@ def test_commands_and_their_flags_exist(page):
 @pages
 def test_files_that_are_named_exist(page):
     for code in code_of(page):
-        if re.fullmatch(r"(arch|boards|docs|export|firmware|gateware|models|sim|tests|train)/[\w./-]*", code):
-            assert (ROOT / code).exists(), code
+        if re.fullmatch(rf"\.?({'|'.join(FOLDERS)})/[\w./*-]*", code):
+            assert list(ROOT.glob(code)), code
+
+
+@pages
+def test_names_of_the_sources_exist(page):
+    for code in code_of(page):
+        if re.fullmatch(rf"({'|'.join(PACKAGES)})(\.\w+)+(\(\))?", code):
+            pkgutil.resolve_name(code.removesuffix("()"))
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda page: page.stem)

@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -230,3 +232,27 @@ def test_folder_of_somebody_is_not_cleared(tmp_path):
     with pytest.raises(virtual.EnvironmentProblem, match=f"^{re.escape(message)}$"):
         virtual.prepare(virtual.PackageSet.BITSTREAM, tmp_path)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_workflows_are_right(tmp_path):
+    folders = [str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]
+    actionlint = shutil.which("actionlint", path=os.pathsep.join(folders))
+    if actionlint is None:
+        # Not in the locks: its package on the index has no wheels and fetches the program from elsewhere. The workflow
+        # runs it on itself.
+        pytest.skip("actionlint is not installed")
+    # Copied, because it looks for a repository around the files.
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    files = sorted((tmp_path / ".github" / "workflows").iterdir())
+    done = subprocess.run([actionlint, *files], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_workflow_runs_every_supported_python():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [entry.rpartition(" ")[2] for entry in project["classifiers"] if "Python :: 3." in entry]
+    workflow = (ROOT / ".github" / "workflows" / "regression.yml").read_text()
+    assert re.findall(r'python: "(3\.\d+)"', workflow) == named
+    assert project["requires-python"] == f">={named[0]}"
+    listed = " or ".join([", ".join(named[:-1]), named[-1]])
+    assert f"Python {listed}" in (ROOT / "CONTRIBUTING.md").read_text()

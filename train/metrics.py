@@ -38,7 +38,7 @@ __all__ = [
     "readout_scores",
 ]
 
-#: Bins of the expected calibration error (``ALGORITHMS.md`` 4.2).
+#: Bins of the expected calibration error (``docs/algorithms.md``, section 4.2).
 BINS = 15
 #: Bit-planes in which the first layer gets a pixel.
 PIXEL_BITS = 8

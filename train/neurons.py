@@ -1,7 +1,8 @@
 """PIF neurons: integrate and fire with a learnable threshold, and their surrogate gradient.
 
-The neuron and its surrogate are TSNN's (``ALGORITHMS.md`` 1.1, 1.2), with one correction: the same ``>=`` decides the
-spike and the reset, so that float training, integer reference and RTL agree on a membrane exactly at the threshold.
+The neuron and its surrogate are TSNN's (``docs/algorithms.md``, sections 1.1 and 1.2), with one correction: the same
+``>=`` decides the spike and the reset, so that float training, integer reference and RTL agree on a membrane exactly at
+the threshold.
 """
 
 import enum

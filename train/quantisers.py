@@ -117,7 +117,8 @@ class Ternary(Quantiser):
 class EdgeTernary(Quantiser):
     """Ternary weights with twice TWN's spread: ``s = 2 mean |w|``, code ``round(w / s)`` clipped to -1..1, scale ``s``.
 
-    A tie (``|w| = s / 2``) is 0. The choice of EdgeRazor's code (``ALGORITHMS.md`` 4.2), offered beside TWN.
+    A tie (``|w| = s / 2``) is 0. The choice of EdgeRazor's code (``docs/algorithms.md``, section 4.2), offered beside
+    TWN.
     """
 
     def codes_and_scale(self, weight: Tensor, *, per_channel: bool = True) -> tuple[Tensor, Tensor]:
@@ -155,7 +156,9 @@ class Float(Quantiser):
 
 
 class Levels(Quantiser):
-    """Weights of one layer, rounded to fixed levels: ``{-a, a}`` or ``{-a, 0, a}`` (CBP, ``ALGORITHMS.md`` 5.1).
+    """Weights of one layer, rounded to fixed levels: ``{-a, a}`` or ``{-a, 0, a}``.
+
+    The levels of CBP: ``docs/algorithms.md``, section 5.1.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ def digest(network: Network) -> str:
 
 
 def dumps(network: Network) -> bytes:
-    """Content of the file of ``network``; raises :exc:`NetworkError` for metadata that are not JSON."""
+    """Content of the file of ``network``; raises :exc:`arch.network.NetworkError` for metadata that are not JSON."""
     return container.dumps(_FORMAT, _describe(network), _tensors(network), network.metadata,
                            max_header_bytes=MAX_HEADER_BYTES)
 
@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str]) -> Network:
 
     Raises
     ------
-    :exc:`NetworkError`
+    :exc:`arch.network.NetworkError`
         If the file is not a whole, unaltered network of a known version; one line that begins with the path.
     :exc:`OSError`
         If the file cannot be read.
@@ -100,7 +100,10 @@ def load(path: str | os.PathLike[str]) -> Network:
 
 
 def loads(content: bytes) -> Network:
-    """Read and check the content of a network file; the inverse of :func:`dumps`. Raises :exc:`NetworkError`."""
+    """Read and check the content of a network file; the inverse of :func:`dumps`.
+
+    Raises :exc:`arch.network.NetworkError`.
+    """
     description, metadata, reader = container.loads(_FORMAT, content, max_file_bytes=MAX_FILE_BYTES,
                                                     max_header_bytes=MAX_HEADER_BYTES)
     network = _build(description, metadata, reader)

@@ -8,7 +8,10 @@ __all__ = ["MemoryContents"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryContents:
-    """Contents of the accelerator's memories: one network, for one :class:`EngineConfig`."""
+    """Contents of the accelerator's memories: one network, for one circuit.
+
+    The circuit is described by :class:`gateware.engine.configuration.EngineConfig`.
+    """
 
     #: Weight rows per lane, in the form of :func:`gateware.engine.dot_product.weights_layout`.
     weights: Sequence[Sequence[int]]

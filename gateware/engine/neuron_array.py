@@ -37,7 +37,7 @@ class NeuronArray(wiring.Component):
     one neuron per clock, while the next sums grow.
 
     Throughput: one word per clock; a sum must not end within :attr:`EngineConfig.cooldown_cycles` clocks of the end of
-    the sum before it. Latency: ``load`` comes :attr:`latency` clocks after the beat with ``last``; the
+    the sum before it. Latency: ``load`` comes :meth:`latency_of` clocks after the beat with ``last``; the
     neurons leave in the ``lanes`` clocks after ``load``. No flow control. Sums are modulo
     ``2 ** accumulator_width``. Reset clears only the control pipeline.
     Cost at P = 8, W = 16, T = 4: per neuron and timestep the dot product, ``accumulator_width`` LUTs with flip-flops

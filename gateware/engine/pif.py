@@ -52,7 +52,7 @@ class PifUnit(wiring.Component):
     Each clock takes the sums and constants of one neuron. Timestep t is computed t clocks after timestep 0, by its own
     stage, so no membrane is stored anywhere; the spikes of all timesteps leave together.
 
-    Throughput: one neuron per clock. Latency: :attr:`latency_of` clocks to ``spikes``, 3 to ``score``. No flow
+    Throughput: one neuron per clock. Latency: :meth:`latency_of` clocks to ``spikes``, 3 to ``score``. No flow
     control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is modulo
     ``2 ** membrane_width``: exact for every membrane within that range.
     Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, one more and a shifter.

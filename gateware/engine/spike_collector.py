@@ -19,7 +19,7 @@ class SpikeCollector(wiring.Component):
     position of the pooling window. The spikes of a group are ORed over the window; after its last position the
     group is written, at the next free slot of the map's words. Slots that no group fills are not written.
 
-    Throughput: one neuron per clock. The write comes :attr:`latency` clocks after ``load`` and lasts one clock: the
+    Throughput: one neuron per clock. The write comes :meth:`latency_of` clocks after ``load`` and lasts one clock: the
     memory must take it, there is no back-pressure. ``layer_start`` resets the counters.
     Cost: about ``lanes * timesteps`` LUTs with flip-flops for the window and 80 for counters.
 

@@ -126,7 +126,7 @@ def test_equal_bounds_mean_equal_spikes_and_other_bounds_are_seen(reset, constan
 
 @pytest.mark.parametrize("reset", list(Reset))
 def test_bounds_are_those_of_the_contract(reset):
-    """DESIGN.md 2.6, by its formulas, where the root is rational."""
+    """``docs/contract.md``, section 6, by its formulas, where the root is rational."""
     neuron = make_neuron(scale=Fraction(1, 3), gamma=Fraction(-3, 2), beta=Fraction(1, 7), centre=Fraction(5, 11),
                          variance_epsilon=Fraction(9, 4), theta=Fraction(4, 5), initial=Fraction(1, 9))
     g = Fraction(1, 3)

@@ -1,8 +1,8 @@
 """Constrained backpropagation: post-training of a float network towards two or three levels of weight.
 
-Kim and Jeong, CBP (NeurIPS 2021, eq. 7 to 10), and Yoo and Jeong, CBP-QSNN (2023); ``ALGORITHMS.md`` 5.1 and 5.2. The
-weights are drawn to their levels by a Lagrangian: each has a multiplier that grows while the weight is off its level.
-Around the medians between two levels there is a window, at first wide, in which a weight is not yet constrained.
+Kim and Jeong, CBP (NeurIPS 2021, eq. 7 to 10), and Yoo and Jeong, CBP-QSNN (2023); ``docs/algorithms.md``, section 5.
+The weights are drawn to their levels by a Lagrangian: each has a multiplier that grows while the weight is off its
+level. Around the medians between two levels there is a window, at first wide, in which a weight is not yet constrained.
 """
 
 import dataclasses

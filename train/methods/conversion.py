@@ -1,9 +1,9 @@
 """Spiking networks by conversion: an ANN with ReLU neurons and few-valued weights, its thresholds balanced afterwards.
 
 Lu and Sengupta, "Exploring the Connection Between Binary and Spiking Neural Networks" (arXiv 2002.10064), as far as
-their code shows it (``ALGORITHMS.md`` 2). The rate of an integrate-and-fire neuron with soft reset is the ReLU of its
-current over its threshold, rounded down to a multiple of 1 / T and cut off at 1. Each layer's threshold becomes a high
-percentile of its activations, so that little is cut off.
+their code shows it (``docs/algorithms.md``, section 2). The rate of an integrate-and-fire neuron with soft reset is the
+ReLU of its current over its threshold, rounded down to a multiple of 1 / T and cut off at 1. Each layer's threshold
+becomes a high percentile of its activations, so that little is cut off.
 """
 
 import contextlib

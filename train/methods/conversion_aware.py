@@ -1,7 +1,8 @@
 """Conversion-aware training of networks with time-to-first-spike coding, on the trainer (Lew et al. 2022).
 
 The pieces are :mod:`train.ttfs.neurons` and :mod:`train.ttfs.network`; the way to integers is ``export.ttfs``.
-The schedule is a reconstruction (``ALGORITHMS.md`` 3.3): ReLU, then its clipped form, then the values of spike times.
+The schedule is a reconstruction (``docs/algorithms.md``, section 3.3): ReLU, then its clipped form, then the values of
+spike times.
 """
 
 import dataclasses

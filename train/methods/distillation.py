@@ -1,7 +1,7 @@
 """Distillation: a finished network of another recipe teaches by its scores (Hinton et al., arXiv 1503.02531).
 
-The fourth source paper's "ternarization-aware distillation" (``ALGORITHMS.md`` 4.1) has a teacher of full precision:
-train one with a recipe of ``"weights": "float"`` and name its folder here.
+The fourth source paper's "ternarization-aware distillation" (``docs/algorithms.md``, section 4.1) has a teacher of full
+precision: train one with a recipe of ``"weights": "float"`` and name its folder here.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
 
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Distillation(Method):
-    """Learn from labels and from a teacher: ``(1 - mu) CE + mu tau^2 KL(teacher || student)`` (``ALGORITHMS.md`` 4.2).
+    """Learn from labels and from a teacher: ``(1 - mu) CE + mu tau^2 KL(teacher || student)``.
 
     CE is that of the scores averaged over time, with the recipe's label smoothing; the divergence compares averaged
     scores too, unless ``by_step``. The teacher sees the same distorted images, in evaluation mode, once a step: a step

@@ -1,4 +1,4 @@
-"""Dropout before the classifier, as TSNN's networks for CIFAR have it (``ALGORITHMS.md`` 1.4)."""
+"""Dropout before the classifier, as TSNN's networks for CIFAR have it (``docs/algorithms.md``, section 1.4)."""
 
 import dataclasses
 from typing import Any, ClassVar

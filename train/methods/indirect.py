@@ -1,7 +1,8 @@
 """Indirect ternary quantisation: training in full precision in turn with projection onto ternary weights.
 
 The alternative to direct quantisation in the fourth source paper (Ternary quantization of SNNs, doi
-10.1007/s11704-025-51519-1). Its schedule could not be reached; this one is ``ALGORITHMS.md`` 4.2.
+10.1007/s11704-025-51519-1). Its schedule could not be reached; this one is a reconstruction
+(``docs/algorithms.md``, section 4.2).
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""A learning rate that falls in steps, as TSNN's scripts have it (``ALGORITHMS.md`` 1.5)."""
+"""A learning rate that falls in steps, as TSNN's scripts have it (``docs/algorithms.md``, section 1.5)."""
 
 import bisect
 import dataclasses

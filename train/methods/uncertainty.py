@@ -1,8 +1,9 @@
 """Uncertainty as a regulariser: entropy, spread over time, firing rates, and confidence against accuracy.
 
 The fourth source paper (Ternary quantization of SNNs, doi 10.1007/s11704-025-51519-1) optimises uncertainty by one more
-term in the loss; its formula could not be reached. These are the candidates of ``ALGORITHMS.md`` 4.2 and one of the
-literature on calibration. All but the rates look at ``p``, the mean over time of the softmax of each timestep's scores.
+term in the loss; its formula could not be reached. These are the candidates of ``docs/algorithms.md``, section 4.2, one
+of them from the literature on calibration. All but the rates look at ``p``, the mean over time of the softmax of each
+timestep's scores.
 """
 
 import dataclasses

@@ -3,7 +3,8 @@
 After Lew et al., arXiv 2208.04494: the network is trained with the very values that its spikes will stand for. The
 text of the paper was out of reach. From its abstract are the idea (an activation that simulates the spiking network
 during training), the coding and the 5-bit logarithmic weights; base 2, the formulas of the activations and the choice
-of the codes are a reconstruction (``ALGORITHMS.md`` 3.3). Values are those of :class:`arch.ttfs.network.TimeCode`.
+of the codes are a reconstruction (``docs/algorithms.md``, section 3.1). Values are those of
+:class:`arch.ttfs.network.TimeCode`.
 """
 
 from typing import Any, ClassVar

@@ -32,7 +32,7 @@ ARCHITECTURE = {
         {"kind": "convolution", "name": "conv2", "channels": 8, "kernel": 3, "stride": 2, "padding": 1, **NEURONS},
         {"kind": "fully-connected", "name": "fc", "neurons": 9, **NEURONS},
         {"kind": "readout", "name": "readout", "classes": 4}]}
-#: The windows of the sweep in ALGORITHMS.md 3.3, the weights, and theta0 on and off the powers of two.
+#: The windows of ``docs/algorithms.md``, section 3.3, the weights, and theta0 on and off the powers of two.
 VARIANTS = list(itertools.product([(24, 4), (12, 2), (48, 8)], ["log5", "ternary"], [1.0, 0.7]))
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=str)
 

@@ -10,14 +10,18 @@ code  meaning
 0     done
 1     bad input (:exc:`support.errors.InputError`), a file that cannot be read or written, a closed pipe
 2     usage: argparse names the wrong argument
-3     a tool is missing or fails (:exc:`support.errors.ToolchainError`)
+3     a tool or a Python package is missing, or a tool fails (:exc:`support.errors.ToolchainError`)
 130   interrupted (Ctrl-C)
 ====  =====================================================================================================
 """
 
 import argparse
+import contextlib
 import importlib
+import importlib.metadata
 import os
+import pathlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -26,6 +30,8 @@ from support.errors import InputError, ToolchainError, printable
 
 __all__ = ["EXIT_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_TOOLCHAIN", "EXIT_USAGE", "print_error", "print_line",
            "run", "start"]
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 EXIT_OK, EXIT_INPUT, EXIT_USAGE, EXIT_TOOLCHAIN, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -76,6 +82,9 @@ def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], in
     except ToolchainError as error:
         print_error(str(error))
         return EXIT_TOOLCHAIN
+    except ModuleNotFoundError as error:
+        print_error(_missing(error))
+        return EXIT_TOOLCHAIN
     except KeyboardInterrupt:
         print_error(interrupted)
         return EXIT_INTERRUPTED
@@ -100,10 +109,30 @@ def _forget_output() -> None:
         os.close(null)
 
 
+def _missing(error: ModuleNotFoundError) -> str:
+    """Say which package is not installed and how to get it; raises ``error`` again if the module is one of ours."""
+    package = (error.name or "").partition(".")[0]
+    if not package or (_ROOT / package).exists():
+        raise error
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for requirement in importlib.metadata.requires("sterna") or []:
+            extra = re.fullmatch(rf"{re.escape(package)}\b.*\bextra == [\"'](\w+)[\"']", requirement)
+            if extra is not None:
+                return (f"{package} is not installed: it comes with Sterna's extra {extra[1]}, as in "
+                        f"pip install '.[{extra[1]}]', and with make test")
+    return f"{package} is not installed: pip install {package}"
+
+
 def start(module: str) -> NoReturn:
-    """Import ``module`` and exit with what its ``main()`` returns; Ctrl-C during the import is one line as well."""
+    """Import ``module`` and exit with what its ``main()`` returns.
+
+    Ctrl-C during the import, and a package that is not installed, are one line as well.
+    """
     try:
         main = importlib.import_module(module).main
+    except ModuleNotFoundError as error:
+        print_error(_missing(error))
+        sys.exit(EXIT_TOOLCHAIN)
     except KeyboardInterrupt:
         print_error("interrupted")
         sys.exit(EXIT_INTERRUPTED)

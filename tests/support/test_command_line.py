@@ -119,3 +119,27 @@ def test_result_is_there_before_the_work_ends(tmp_path):
         assert process.stdout.readline() == "first\n"
         assert time.monotonic() - begun < 30
         process.kill()
+
+
+MISSING = ("ERROR: torch is not installed: it comes with Sterna's extra train, as in pip install '.[train]', and with "
+           "make test\n")
+
+
+@pytest.mark.parametrize(("body", "line"), [
+    ("import nowhere.part\n" + WORKING, "ERROR: nowhere is not installed: pip install nowhere\n"),
+    ("def work(_):\n    import nowhere\n" + WORKING, "ERROR: nowhere is not installed: pip install nowhere\n"),
+    ("sys.modules['torch'] = None\nimport torch\n" + WORKING, MISSING),
+    ("sys.modules['torch'] = None\ndef work(_):\n    import torch\n" + WORKING, MISSING),
+], ids=["during imports", "during the work", "extra, during imports", "extra, during the work"])
+def test_package_that_is_not_installed_is_one_line(body, line, tmp_path):
+    words, environment = command("import importlib.metadata\nimportlib.metadata.requires = lambda name: ["
+                                 "'numpy>=2', 'torch==2.13.0; extra == \"train\"']\n" + body, tmp_path)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", line)
+
+
+def test_module_of_ours_that_is_missing_is_a_mistake_of_ours(tmp_path):
+    words, environment = command("import support.nowhere\n" + WORKING, tmp_path)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'support.nowhere'\n")

@@ -194,7 +194,8 @@ def network(side, channels, *layers, timesteps=4):
 TOO_LARGE = [
     lambda: network(28, 1, convolution(1, 16, 5, stride=2, padding=2), convolution(16, 64, 3), convolution(64, 128, 3)),
     lambda: network(128, 1, convolution(1, 16, 7), OrPool(size=7)),
-    lambda: network(32, 3, convolution(3, 64, 3, padding=1), convolution(64, 64, 1), convolution(64, 64, 1)),
+    lambda: network(32, 3, convolution(3, 64, 3, padding=1), convolution(64, 64, 1), convolution(64, 64, 1),
+                    OrPool(size=7)),
     lambda: network(28, 1, convolution(1, 16, 7), OrPool(size=7), timesteps=8),
 ]
 

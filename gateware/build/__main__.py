@@ -17,6 +17,7 @@ from boards import BOARDS, Board, BoardError
 from boards.families.family import Invocation, Refusal
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import Cycles, count_cycles
+from gateware.mapper.memories import count_block_rams
 from gateware.mapper.plan import Plan, synaptic_operations
 from gateware.top import Top
 from models import DEFAULT_NETWORK, SAMPLES
@@ -89,21 +90,6 @@ def _choose_clock(arguments: argparse.Namespace, board: Board) -> tuple[float, i
     baud = board.default_baud(clock_hz) if arguments.baud is None else arguments.baud
     board.divisor(clock_hz, baud)
     return clock_hz, baud
-
-
-def estimate_block_rams(plan: Plan, board: Board) -> int:
-    """Count the block RAMs that the memories need."""
-    config, rams = plan.config, board.fpga.block_rams
-
-    from gateware.engine.program import LAYER_ENTRIES, PIXEL_ENTRIES, pixel_width, program_width
-
-    weights = config.lanes * rams(2 * config.width, config.weight_rows)
-    constants = rams(3 * config.membrane_width, config.channel_groups * config.lanes)
-    program = rams(program_width(config), config.layers * LAYER_ENTRIES)
-    table = rams(pixel_width(config), PIXEL_ENTRIES)
-    scores = rams(config.score_width, config.classes)
-    fifo, info = 1, 1
-    return weights + constants + program + table + scores + fifo + info
 
 
 def describe(plan: Plan, board: Board, cycles: Cycles, clock_hz: float, baud: int) -> dict[str, Any]:
@@ -278,13 +264,10 @@ def build(arguments: argparse.Namespace) -> None:
     cycles = count_cycles(plan)
     report = {"network": network.metadata.get("name") or arguments.network.stem,
               **describe(plan, board, cycles, clock_hz, baud)}
-    block_rams = estimate_block_rams(plan, board)
-    if block_rams > board.fpga.resources.block_rams:
-        raise BuildError(f"the memories take {block_rams} block RAMs of {board.fpga.resources.block_rams}: "
-                         f"use fewer lanes")
 
     if arguments.dry_run:
-        report |= {"lc_estimate": board.fpga.logic_cells(plan.config), "ebr_estimate": block_rams}
+        report |= {"lc_estimate": board.fpga.logic_cells(plan.config),
+                   "ebr_estimate": count_block_rams(plan.config, board.fpga)}
         _print_report(report)
         return
 

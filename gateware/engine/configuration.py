@@ -4,10 +4,13 @@ import dataclasses
 
 from arch.network import NetworkError
 
-__all__ = ["PLANES", "ConfigError", "EngineConfig"]
+__all__ = ["MAX_ACCUMULATOR_WIDTH", "MAX_MEMBRANE_WIDTH", "PLANES", "ConfigError", "EngineConfig"]
 
 #: Bits of a pixel; each is a bit-plane of the first layer.
 PLANES = 8
+
+#: Widest accumulator and membrane of any circuit, in bits.
+MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH = 24, 40
 
 
 class ConfigError(NetworkError):
@@ -77,10 +80,12 @@ class EngineConfig:
             if self.width % self.slices or self.slice_width >= 1 << self.timesteps:
                 raise ConfigError(f"width must be at most {self.slices * ((1 << self.timesteps) - 1)} and divisible "
                                   f"by {self.slices} for pixel input at {self.timesteps} timesteps, not {self.width}")
-        if not 2 <= self.accumulator_width <= 24:
-            raise ConfigError(f"accumulator width must be 2 to 24 bits, not {self.accumulator_width!r}")
-        if not self.fraction + 2 <= self.membrane_width <= 40:
-            raise ConfigError(f"membrane width must be fraction + 2 to 40 bits, not {self.membrane_width!r}")
+        if not 2 <= self.accumulator_width <= MAX_ACCUMULATOR_WIDTH:
+            raise ConfigError(f"accumulator width must be 2 to {MAX_ACCUMULATOR_WIDTH} bits, "
+                              f"not {self.accumulator_width!r}")
+        if not self.fraction + 2 <= self.membrane_width <= MAX_MEMBRANE_WIDTH:
+            raise ConfigError(f"membrane width must be fraction + 2 to {MAX_MEMBRANE_WIDTH} bits, "
+                              f"not {self.membrane_width!r}")
 
     @property
     def slices(self) -> int:

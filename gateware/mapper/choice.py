@@ -1,24 +1,30 @@
-"""Chooses a circuit for a network, checks its limits, and lays the network out."""
+"""Chooses a circuit for a network, and lays the network out: the one place that decides what fits."""
 
 import dataclasses
-import math
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from arch.network import Encoding, Network, Readout, Reset
-from arch.widths import layer_widths
+from arch.network import Encoding, Network
 from boards.board import Board
-from gateware.engine.configuration import ConfigError, EngineConfig, bits_for
+from gateware.engine.configuration import ConfigError, EngineConfig
+from gateware.mapper.advice import nearest_change
 from gateware.mapper.contents import memory_contents
+from gateware.mapper.cycles import count_cycles, estimate_cycles
+from gateware.mapper.fit import DoesNotFitError, Fit, LayerFit
+from gateware.mapper.limits import (
+    Finding,
+    board_findings,
+    circuit_findings,
+    memory_findings,
+    needs,
+    unsupported_layers,
+    width_findings,
+)
 from gateware.mapper.placement import place
 from gateware.mapper.plan import PlacedStage, Plan
-from gateware.mapper.stages import Stage, stages_of
+from gateware.mapper.stages import stages_of
 
-__all__ = ["choose_config", "map_network", "plan_for_board"]
-
-#: Largest image that a frame of the host link holds (:mod:`arch.link`), in bytes.
-MAX_IMAGE_BYTES = 65535
+__all__ = ["check_fit", "choose_config", "map_network", "plan_for_board"]
 
 
 def choose_config(network: Network, *, lanes: int, width: int, timesteps: int, spike_words: int,
@@ -38,152 +44,129 @@ def choose_config(network: Network, *, lanes: int, width: int, timesteps: int, s
     :exc:`ConfigError`
         If no circuit of this geometry runs the network.
     """
-    stages = stages_of(network)
-    pixels = network.input.encoding is Encoding.PIXELS
-    base   = EngineConfig(lanes=lanes, width=width, timesteps=timesteps, pixels=pixels, spike_words=spike_words,
-                          weight_rows=weight_rows)
-    placed = place(base, stages)
-    neurons  = [stage.layer.neurons for stage in stages if not isinstance(stage.layer, Readout)]
-    fraction = max((item.fraction for item in neurons), default=0)
-    return dataclasses.replace(
-        base,
-        accumulator_width=max(2, base.sum_width if pixels else 0, _accumulator_bits(base, stages)),
-        membrane_width=max(fraction + 2, *_membrane_bits(network, stages, fraction)),
-        fraction=fraction,
-        hard_reset=any(item.reset is Reset.ZERO for item in neurons),
-        leak=any(item.leak_shift is not None for item in neurons),
-        channel_groups=max(2, sum(stage.placement.groups for stage in placed)),
-        layers=max(2, len(stages)),
-        max_run=max(stage.placement.run for stage in placed),
-        max_side=max(_side(stage) for stage in stages),
-        max_row_words=max(stage.placement.padded_row_words for stage in placed),
-        classes=network.classes,
-    )
-
-
-def _membrane_bits(network: Network, stages: Sequence[Stage], fraction: int) -> list[int]:
-    """Bits that the PIF unit needs for each stage: membranes and what they lack to the threshold; last, the scores."""
-    widths = list(layer_widths(network))
-    bits = []
-    for stage in stages:
-        if isinstance(stage.layer, Readout):
-            continue
-        layer = widths[stage.index]
-        assert layer is not None
-        assert layer.membrane is not None
-        assert layer.difference is not None
-        shift = fraction - stage.layer.neurons.fraction
-        low  = min(layer.membrane.low, layer.difference.low, -int(stage.layer.neurons.threshold.max()))
-        high = max(layer.membrane.high, layer.difference.high, int(stage.layer.neurons.threshold.max()))
-        bits.append(_signed_bits(low << shift, high << shift))
-    # Scores leave through the adder of the first timestep.
-    scores = network.timesteps * int(np.count_nonzero(stages[-1].layer.weights, axis=1).max())
-    return [*bits, fraction + _signed_bits(-scores, scores)]
-
-
-def _signed_bits(least: int, most: int) -> int:
-    return max((~least if least < 0 else least).bit_length(), (~most if most < 0 else most).bit_length()) + 1
-
-
-def _accumulator_bits(config: EngineConfig, stages: Sequence[Stage]) -> int:
-    """Bits of the largest count: every synapse that is not zero counts one, in each slice of a word of pixels."""
-    counts = []
-    for number, stage in enumerate(stages):
-        nonzero = int(np.count_nonzero(stage.layer.weights.reshape(len(stage.layer.weights), -1), axis=1).max())
-        planes  = config.pixels and number == 0
-        counts.append(nonzero * sum(1 << (part * config.timesteps) for part in range(config.slices)) if planes
-                      else nonzero)
-    return bits_for(max(counts))
-
-
-def _side(stage: Stage) -> int:
-    """Largest coordinate of a stage's maps; those of the source begin and end in the padding."""
-    padding = stage.field.padding
-    return max(*(side + padding for side in stage.source[1:]), *stage.computed[1:], *stage.target[1:])
-
-
-def _check(name: str, what: str, value: int, limit: int, remedy: str) -> None:
-    if value > limit:
-        raise ConfigError(f"{name}: {what} must be at most {limit}, not {value}: {remedy}")
-
-
-def _check_limits(network: Network, config: EngineConfig, stages: Sequence[PlacedStage]) -> None:
-    pixels = network.input.encoding is Encoding.PIXELS
-    if pixels != config.pixels:
-        raise ConfigError(f"network: its input must be {'pixels' if config.pixels else 'events'} for this circuit, "
-                          f"not {network.input.encoding.value}")
-    _check("network", "timesteps", network.timesteps, config.timesteps, "choose a circuit with more timesteps")
-    _check("network", "layers with weights", len(stages), config.layers, "choose a circuit with a longer program")
-    _check("input", "bytes of an image", math.prod(network.input.shape), MAX_IMAGE_BYTES, "use a smaller image")
-    _check("network", "classes", network.classes, config.classes, "choose a circuit with more classes")
-    rows   = sum(stage.placement.weight_rows for stage in stages)
-    groups = sum(stage.placement.groups for stage in stages)
-    _check("network", f"weight rows of {config.lanes} x {config.width}", rows, config.weight_rows,
-           "use fewer or smaller layers")
-    _check("network", f"groups of {config.lanes} channels", groups, config.channel_groups,
-           "use fewer channels in all layers together")
-    _check("network", "accumulator bits", _accumulator_bits(config, stages), config.accumulator_width,
-           "choose a circuit with wider accumulators")
-    for stage in stages:
-        if not isinstance(stage.layer, Readout):
-            _check(stage.name, "fractional bits", stage.layer.neurons.fraction, config.fraction, "export it with fewer")
-    membranes = iter(_membrane_bits(network, stages, config.fraction))
-    for stage in stages:
-        _check(stage.name, "words of a kernel row", stage.placement.run, config.max_run,
-               "use a smaller map or fewer channels")
-        _check(stage.name, "words of a map row", stage.placement.padded_row_words, config.max_row_words,
-               "use a narrower map or fewer channels")
-        _check(stage.name, "side of its maps", _side(stage), config.max_side, "use a smaller map")
-        _check(stage.name, "membrane bits", next(membranes), config.membrane_width,
-               "choose a circuit with a wider membrane")
-        if isinstance(stage.layer, Readout):
-            continue
-        neurons = stage.layer.neurons
-        if neurons.reset is Reset.ZERO and not config.hard_reset:
-            raise ConfigError(f"{stage.name}: this circuit has no hard reset")
-        if neurons.leak_shift is not None and not config.leak:
-            raise ConfigError(f"{stage.name}: this circuit has no leak")
+    base = EngineConfig(lanes=lanes, width=width, timesteps=timesteps, spike_words=spike_words, weight_rows=weight_rows,
+                        pixels=network.input.encoding is Encoding.PIXELS)
+    for finding in _findings(network, base):
+        raise ConfigError(_with_circuit(finding))
+    return dataclasses.replace(base, **needs(network, base, place(base, stages_of(network))))
 
 
 def map_network(network: Network, config: EngineConfig) -> Plan:
-    """Lay a network out for a circuit.
+    """Lay a network out for a circuit that is there.
 
     Raises
     ------
     :exc:`ConfigError`
-        If the network does not fit; the message names the layer and the limit.
+        If the network does not fit; the message names the layer, the limit, and the parameters of a circuit without it.
     """
     stages = place(config, stages_of(network))
-    _check_limits(network, config, stages)
+    for finding in itertools.chain(unsupported_layers(network), memory_findings(network, config, stages),
+                                   circuit_findings(network, config, stages)):
+        raise ConfigError(_with_circuit(finding))
     return Plan(network=network, config=config, stages=stages, contents=memory_contents(network, config, stages))
 
 
-def plan_for_board(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None) -> Plan:
-    """Choose the largest array of a board that runs the network, and lay the network out for it.
+def _with_circuit(finding: Finding) -> str:
+    """Say what is wrong, and which circuit has not this limit."""
+    parameters = ", ".join(f"{name} = {value}" for name, value in finding.circuit.items())
+    remedy = f"use a circuit with {parameters}" if parameters else finding.remedy
+    return f"{finding}: {remedy}" if remedy else str(finding)
+
+
+def _findings(network: Network, base: EngineConfig, board: Board | None = None) -> Iterator[Finding]:
+    """Find what keeps a network from every circuit of the geometry and memories of ``base``, quickest checks first.
+
+    With ``board``, also what the smallest such circuit takes that the board has not.
+    """
+    yield from unsupported_layers(network)
+    stages = place(base, stages_of(network))
+    yield from memory_findings(network, base, stages)
+    needed = needs(network, base, stages)
+    if widths := list(width_findings(network, stages, needed)):
+        yield from widths
+    elif board is not None:
+        yield from board_findings(dataclasses.replace(base, **needed), board)
+
+
+def _base_config(network: Network, board: Board, geometry: tuple[int, int]) -> EngineConfig:
+    return EngineConfig(lanes=geometry[0], width=geometry[1], timesteps=board.timesteps, spike_words=board.spike_words,
+                        weight_rows=board.weight_rows, pixels=network.input.encoding is Encoding.PIXELS)
+
+
+def check_fit(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None) -> Fit:
+    """Find the largest array of a board that runs the network; else every limit that is in its way.
 
     Parameters
     ----------
     network : :class:`Network`
     board : :class:`boards.Board`
     lanes, width : :class:`int`, optional
-        Ask for this geometry instead; both or neither, or ``lanes`` with the board's largest width.
+        Ask for this geometry instead; what is not given is that of the board's largest array.
+
+    Returns
+    -------
+    :class:`Fit`
+        With the plan, or without: then the findings are those of the geometry that lacks least, and the remedy is a
+        change that was tried.
 
     Raises
     ------
     :exc:`ConfigError`
-        If no geometry of the board runs the network; the message is that of the largest one.
+        If ``lanes`` and ``width`` are no geometry of any circuit.
     """
-    if lanes is not None or width is not None:
-        geometries: tuple[tuple[int, int], ...] = ((lanes or board.geometries[0][0], width or board.geometries[0][1]),)
-    else:
-        geometries = board.geometries
-    refusal = None
+    asked = lanes is not None or width is not None
+    geometries: Sequence[tuple[int, int]] = board.geometries
+    if asked:
+        largest = board.geometries[0]
+        geometries = ((largest[0] if lanes is None else lanes, largest[1] if width is None else width),)
+
+    def fits(candidate: Network, geometry: tuple[int, int]) -> bool:
+        return next(_findings(candidate, _base_config(candidate, board, geometry), board), None) is None
+
+    chosen = next((geometry for geometry in geometries if fits(network, geometry)), None)
+    if chosen is not None:
+        plan = map_network(network, choose_config(
+            network, lanes=chosen[0], width=chosen[1], timesteps=board.timesteps, spike_words=board.spike_words,
+            weight_rows=board.weight_rows))
+        return _fit(network, board, plan.config, plan.stages, plan=plan)
+    tried = []
     for geometry in geometries:
-        try:
-            config = choose_config(network, lanes=geometry[0], width=geometry[1], timesteps=board.timesteps,
-                                   spike_words=board.spike_words, weight_rows=board.weight_rows)
-            return map_network(network, config)
-        except ConfigError as error:
-            refusal = refusal or error
-    assert refusal is not None
-    raise refusal
+        base = _base_config(network, board, geometry)
+        findings = tuple(_findings(network, base, board))
+        tried.append((max(finding.excess for finding in findings), base, findings))
+    _, base, findings = min(tried, key=lambda entry: entry[0])
+    other = next((geometry for geometry in board.geometries if asked and fits(network, geometry)), None)
+    if other is not None:
+        remedy = f"use {other[0]} lanes and a width of {other[1]}, with which it fits"
+    else:
+        remedy = nearest_change(network, lambda candidate: any(fits(candidate, geometry) for geometry in geometries),
+                                timesteps=board.timesteps)
+    return _fit(network, board, base, place(base, stages_of(network)), findings=findings, remedy=remedy)
+
+
+def _fit(network: Network, board: Board, config: EngineConfig, stages: Sequence[PlacedStage], *,
+         findings: tuple[Finding, ...] = (), remedy: str = "", plan: Plan | None = None) -> Fit:
+    """Put an answer together."""
+    clocks = count_cycles(plan).stages if plan is not None else estimate_cycles(config, stages)
+    layers = tuple(
+        LayerFit(index=stage.index, kind=stage.layer.kind, pool=stage.pool, source=stage.source, target=stage.target,
+                 weight_rows=stage.placement.weight_rows, clocks=clocks[number],
+                 spike_words=stage.map_words(config) if number < len(stages) - 1 else 0)
+        for number, stage in enumerate(stages))
+    return Fit(board=board.title, lanes=config.lanes, width=config.width, layers=layers, findings=findings,
+               weight_rows=config.weight_rows, spike_words=config.spike_words,
+               image_words=stages[0].window_words(config), remedy=remedy, plan=plan)
+
+
+def plan_for_board(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None) -> Plan:
+    """Lay a network out for the largest array of a board that runs it; parameters as of :func:`check_fit`.
+
+    Raises
+    ------
+    :exc:`DoesNotFitError`
+        If no geometry runs the network, or not the one asked for.
+    """
+    fit = check_fit(network, board, lanes=lanes, width=width)
+    if fit.plan is None:
+        raise DoesNotFitError(fit)
+    return fit.plan

@@ -4,17 +4,18 @@ import dataclasses
 from collections.abc import Sequence
 
 from arch.network import Convolution
-from gateware.engine.configuration import ConfigError, EngineConfig
+from gateware.engine.configuration import EngineConfig
 from gateware.mapper.plan import PlacedStage, Placement
 from gateware.mapper.stages import Stage
 
-__all__ = ["place"]
+__all__ = ["Shortage", "place", "spike_memory_shortage"]
 
 
 def place(config: EngineConfig, stages: Sequence[Stage]) -> tuple[PlacedStage, ...]:
-    """Give the operands of all stages their places; raises :exc:`ConfigError` when the spike memory runs out.
+    """Give the operands of all stages their places.
 
-    Weight rows and constants of one stage follow those of the stage before.
+    Weight rows and constants of one stage follow those of the stage before. Where the memories are too small, the
+    places mean nothing: :func:`gateware.mapper.limits.memory_findings` says so.
     """
     maps = _place_maps(config, stages)
     placed: list[PlacedStage] = []
@@ -49,31 +50,52 @@ def _placement(config: EngineConfig, stage: Stage, *, first: bool, source: int, 
                      stride=stride, padding=padding, groups=-(-stage.target[0] // config.lanes), row=row, group=group)
 
 
-def _place_maps(config: EngineConfig, stages: Sequence[Stage]) -> list[int]:
-    """First words of the results of all stages but the readout."""
-    half = config.spike_words // 2
-    buffer_words = stages[0].window_words(config)
-    if buffer_words > half:
-        raise ConfigError(f"{stages[0].name}: words of packed windows must be at most {half}, not {buffer_words}: "
-                          f"use a smaller image, a larger stride or a smaller kernel")
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Shortage:
+    """A map that the spike memory has no room for."""
 
-    # Every map in a place of its own if they fit (then a simulation can read all of them back), else the maps take
-    # turns at both ends of what the image buffers leave.
+    #: Number of the stage that writes it.
+    stage: int
+    #: Words of the map.
+    words: int
+    #: Words of it and of the map that it is made of, which must stay meanwhile.
+    total: int
+    #: Words that the image buffers leave.
+    limit: int
+
+    @property
+    def beside(self) -> str:
+        """Words for the map that must stay."""
+        return f" and the {self.total - self.words} of the layer before" if self.total > self.words else ""
+
+
+def spike_memory_shortage(config: EngineConfig, stages: Sequence[Stage]) -> Shortage | None:
+    """First map that has no place in the spike memory; None if all have, given that the windows of the image do."""
     sizes  = [stage.map_words(config) for stage in stages[:-1]]
-    places = _place_apart(sizes, [(buffer_words, half), (half + buffer_words, config.spike_words)])
+    buffer = stages[0].window_words(config)
+    half   = config.spike_words // 2
+    if _place_apart(sizes, [(buffer, half), (half + buffer, config.spike_words)]) is not None:
+        return None
+    for number, size in enumerate(sizes):
+        total = size + (sizes[number - 1] if number else 0)
+        if total > half - buffer:
+            return Shortage(stage=number, words=size, total=total, limit=max(0, half - buffer))
+    return None
+
+
+def _place_maps(config: EngineConfig, stages: Sequence[Stage]) -> list[int]:
+    """First words of the results of all stages but the readout.
+
+    Every map gets a place of its own if they fit (then a simulation can read all of them back), else the maps take
+    turns at both ends of what the image buffers leave.
+    """
+    half   = config.spike_words // 2
+    buffer = stages[0].window_words(config)
+    sizes  = [stage.map_words(config) for stage in stages[:-1]]
+    places = _place_apart(sizes, [(buffer, half), (half + buffer, config.spike_words)])
     if places is not None:
         return places
-    low, high = half + buffer_words, config.spike_words
-    places = [low if number % 2 == 0 else high - size for number, size in enumerate(sizes)]
-    for number, (first, size) in enumerate(zip(places, sizes, strict=True)):
-        fits = low <= first and first + size <= high
-        if number and fits:
-            before = (places[number - 1], places[number - 1] + sizes[number - 1])
-            fits = first >= before[1] or first + size <= before[0]
-        if not fits:
-            raise ConfigError(f"{stages[number].name}: its spikes take {size} words of spike memory and those of "
-                              f"the layer before must stay: {high - low} words are not enough")
-    return places
+    return [half + buffer if number % 2 == 0 else config.spike_words - size for number, size in enumerate(sizes)]
 
 
 def _place_apart(sizes: list[int], spaces: list[tuple[int, int]]) -> list[int] | None:

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import Convolution, Encoding, FullyConnected, Network, OrPool, Readout, Shape, shortcut_of
-from gateware.engine.configuration import ConfigError, EngineConfig
+from arch.network import Convolution, FullyConnected, Network, OrPool, Readout, Shape
+from gateware.engine.configuration import EngineConfig
 
 __all__ = ["Field", "Stage", "stages_of"]
 
@@ -30,6 +30,8 @@ class Stage:
 
     #: Index of the layer with the weights, in ``network.layers``.
     index: int
+    #: Index of the layer whose output this stage writes.
+    last_index: int
     #: The layer with the weights.
     layer: Convolution | FullyConnected | Readout
     #: Side of the OR-pool behind it; 1 without.
@@ -40,11 +42,6 @@ class Stage:
     computed: Shape
     #: Shape of the result.
     target: Shape
-
-    @property
-    def last_index(self) -> int:
-        """Index of the layer whose output this stage writes."""
-        return self.index + (self.pool > 1)
 
     @property
     def name(self) -> str:
@@ -79,32 +76,22 @@ class Stage:
 
 
 def stages_of(network: Network) -> tuple[Stage, ...]:
-    """Join every layer with the OR-pool behind it.
+    """Join every layer with the pools behind it.
 
-    Raises
-    ------
-    :exc:`ConfigError`
-        If an OR-pool does not follow a layer with weights, the readout comes first, or a layer sums what the array
-        does not: spikes of two maps, or currents of windows.
+    What the array does not run (:func:`gateware.mapper.limits.unsupported_layers`) has stages too, of the same sizes:
+    spikes that are added are left out, and pooled currents stand as an OR-pool of the same size.
     """
     stages: list[Stage] = []
     for index, (layer, source, target) in enumerate(network.shapes()):
-        name = f"layer {index} ({layer.kind})"
-        if shortcut_of(layer) is not None:
-            raise ConfigError(f"{name}: adds the spikes of layer {shortcut_of(layer)}: summed spikes do not run on the "
-                              f"array, only on the reference: train it without the shortcut")
-        if isinstance(layer, Convolution) and layer.pool > 1:
-            raise ConfigError(f"{name}: sums the currents of {layer.pool} x {layer.pool} windows: pooled currents do "
-                              f"not run on the array, only on the reference: train it with an or-pool instead")
         if isinstance(layer, OrPool):
             before = stages[-1]
-            if before.pool > 1:
-                raise ConfigError(f"layer {index} (or-pool) must follow a layer with weights, not another or-pool")
+            pool   = before.pool * layer.size
             channels, rows, columns = target
-            stages[-1] = dataclasses.replace(
-                before, pool=layer.size, target=target, computed=(channels, rows * layer.size, columns * layer.size))
-        else:
-            stages.append(Stage(index=index, layer=layer, pool=1, source=source, computed=target, target=target))
-    if isinstance(stages[0].layer, Readout) and network.input.encoding is Encoding.PIXELS:
-        raise ConfigError("layer 0 (readout) must follow a layer with neurons: it cannot read pixels")
+            stages[-1] = dataclasses.replace(before, pool=pool, target=target, last_index=index,
+                                             computed=(channels, rows * pool, columns * pool))
+            continue
+        pool     = layer.pool if isinstance(layer, Convolution) else 1
+        computed = (target[0], target[1] * pool, target[2] * pool)
+        stages.append(Stage(index=index, last_index=index, layer=layer, pool=pool, source=source, computed=computed,
+                            target=target))
     return tuple(stages)

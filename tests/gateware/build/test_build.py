@@ -50,10 +50,13 @@ def test_dry_run_prints_the_exact_cycles_and_writes_nothing(capsys, tmp_path, mo
      "ERROR: baud 12000000 must divide the clock of 39 MHz at least four times"),
     (["--seeds", "0"], "ERROR: seeds must be at least 1, not 0"),
     (["--lanes", "3", "--dry-run"], "ERROR: lanes must be a power of two, not 3"),
-    (["--lanes", "16", "--dry-run"], "ERROR: the memories take 45 block RAMs of 30: use fewer lanes"),
+    (["--lanes", "16", "--dry-run"],
+     ("ERROR: array of 16 x 16: block RAMs must be at most 30, not 45: "
+      "use 8 lanes and a width of 16, with which it fits")),
     # 16 x 7 + 32 x 9 + 64 x 18 + 10 x 16 rows.
     (["--lanes", "1", "--dry-run"],
-     "ERROR: network: weight rows of 1 x 16 must be at most 256, not 1712: use fewer or smaller layers"),
+     ("ERROR: network: weight rows of 1 x 16 must be at most 256, not 1712: "
+      "use 8 lanes and a width of 16, with which it fits")),
 ])
 def test_bad_choices_get_one_line_and_exit_code_1(capsys, arguments, message):
     code, _, err = run(capsys, *arguments)

@@ -22,44 +22,81 @@ def test_what_the_limits_allow_is_mapped():
 
 @pytest.mark.parametrize(("net", "options", "message"), [
     (network(conv(2, 1), encoding=Encoding.EVENTS), {},
-     r"^network: its input must be pixels for this circuit, not events$"),
-    (network(conv(2, 1)), {"pixels": False}, r"^network: its input must be events for this circuit, not pixels$"),
+     r"^network: its input must be pixels for this circuit, not events: use a circuit with pixels = False$"),
+    (network(conv(2, 1)), {"pixels": False},
+     r"^network: its input must be events for this circuit, not pixels: use a circuit with pixels = True$"),
     (network(conv(2, 1), timesteps=5), {},
-     r"^network: timesteps must be at most 4, not 5: choose a circuit with more timesteps$"),
+     r"^network: timesteps must be at most 4, not 5: use a circuit with timesteps = 8$"),
+    (network(conv(2, 1), timesteps=5, encoding=Encoding.EVENTS), {"pixels": False},
+     r"^network: timesteps must be at most 4, not 5: use a circuit with timesteps = 5$"),
+    (network(conv(2, 1), timesteps=9), {}, r"^network: timesteps must be at most 4, not 9$"),
     (network(conv(2, 1), conv(2, 2), conv(2, 2)), {},
-     r"^network: layers with weights must be at most 3, not 4: choose a circuit with a longer program$"),
+     r"^network: layers with weights must be at most 3, not 4: use a circuit with layers = 4$"),
     (network(conv(2, 1), classes=5), {},
-     r"^network: classes must be at most 4, not 5: choose a circuit with more classes$"),
+     r"^network: classes must be at most 4, not 5: use a circuit with classes = 5$"),
     (network(conv(8, 1), conv(3, 8)), {},
-     r"^network: weight rows of 2 x 4 must be at most 64, not 72: use fewer or smaller layers$"),
+     r"^network: weight rows of 2 x 4 must be at most 64, not 72: use a circuit with weight_rows = 72$"),
     (network(conv(16, 1, 1, padding=0), OrPool(size=2)), {},
-     r"^network: groups of 2 channels must be at most 8, not 9: use fewer channels in all layers together$"),
+     r"^network: groups of 2 channels must be at most 8, not 9: use a circuit with channel_groups = 9$"),
     (network(conv(1, 3, 7, padding=3), shape=(3, 2, 4)),
      {"spike_words": 2048, "weight_rows": 256},
      (r"^layer 0 \(convolution\): words of a kernel row must be at most 16, not 74: "
-      r"use a smaller map or fewer channels$")),
+      r"use a circuit with max_run = 74$")),
     (network(conv(2, 1, 5, padding=4), shape=(1, 1, 9)), {"spike_words": 2048, "weight_rows": 256},
      (r"^layer 0 \(convolution\): words of a map row must be at most 64, not 169: "
-      r"use a narrower map or fewer channels$")),
+      r"use a circuit with max_row_words = 169$")),
     (network(conv(2, 1, 1, padding=0), OrPool(size=5), shape=(1, 17, 5)), {},
-     r"^layer 0 \(convolution\): side of its maps must be at most 16, not 17: use a smaller map$"),
+     r"^layer 0 \(convolution\): side of its maps must be at most 16, not 17: use a circuit with max_side = 17$"),
     (network(conv(2, 1, fraction=3)), {},
-     r"^layer 0 \(convolution\): fractional bits must be at most 2, not 3: export it with fewer$"),
+     r"^layer 0 \(convolution\): fractional bits must be at most 2, not 3: use a circuit with fraction = 3$"),
     (network(conv(2, 1, reset=Reset.ZERO)), {"hard_reset": False},
-     r"^layer 0 \(convolution\): this circuit has no hard reset$"),
-    (network(conv(2, 1, leak_shift=2)), {"leak": False}, r"^layer 0 \(convolution\): this circuit has no leak$"),
+     r"^layer 0 \(convolution\): this circuit has no hard reset: use a circuit with hard_reset = True$"),
+    (network(conv(2, 1, leak_shift=2)), {"leak": False},
+     r"^layer 0 \(convolution\): this circuit has no leak: use a circuit with leak = True$"),
     (network(conv(2, 1, threshold=np.array([5, 200000]))), {},
-     r"^layer 0 \(convolution\): membrane bits must be at most 20, not 21: choose a circuit with a wider membrane$"),
+     r"^layer 0 \(convolution\): membrane bits must be at most 20, not 21: use a circuit with membrane_width = 21$"),
+    (network(conv(2, 1, threshold=np.array([5, 1 << 40]))), {},
+     r"^layer 0 \(convolution\): membrane bits must be at most 20, not 44$"),
+    (network(conv(2, 1)), {"accumulator_width": 6},
+     r"^network: accumulator bits must be at most 6, not 7: use a circuit with accumulator_width = 7$"),
     (network(conv(2, 1)), {"spike_words": 64},
      (r"^layer 0 \(convolution\): words of packed windows must be at most 32, not 80: "
-      r"use a smaller image, a larger stride or a smaller kernel$")),
+      r"use a circuit with spike_words = 256$")),
     (network(conv(5, 1), conv(5, 5)), {"spike_words": 200},
-     (r"^layer 0 \(convolution\): its spikes take 32 words of spike memory and those of the layer before must stay: "
-      r"20 words are not enough$")),
+     (r"^layer 0 \(convolution\): its 32 words of spikes must be at most 20 words of spike memory: "
+      r"use a circuit with spike_words = 256$")),
 ])
 def test_what_does_not_fit_is_refused_in_one_line(net, options, message):
     with pytest.raises(ConfigError, match=message):
         map_network(net, dataclasses.replace(CONFIG, **options))
+
+
+@pytest.mark.parametrize(("net", "options"), [
+    (network(conv(2, 1), encoding=Encoding.EVENTS), {}),
+    (network(conv(2, 1), conv(2, 2), conv(2, 2), classes=5), {}),
+    (network(conv(8, 1), conv(3, 8), conv(9, 3, fraction=3, reset=Reset.ZERO, leak_shift=2)),
+     {"hard_reset": False, "leak": False}),
+    (network(conv(20, 1, 5, padding=4), conv(12, 20), shape=(1, 9, 30)), {"spike_words": 64, "accumulator_width": 8}),
+    (network(conv(5, 1), conv(5, 5, threshold=np.array([1, 1, 1, 1, 300000]))), {"spike_words": 200}),
+])
+def test_the_circuit_of_every_message_is_without_its_limit(net, options):
+    """Following the messages one by one ends in a circuit that runs the network."""
+    config, messages = dataclasses.replace(CONFIG, **options), []
+    while True:
+        try:
+            plan = map_network(net, config)
+        except ConfigError as error:
+            where, _, parameters = str(error).partition(": use a circuit with ")
+            assert where not in messages
+            messages.append(where)
+            values = dict(parameter.split(" = ") for parameter in parameters.split(", "))
+            config = dataclasses.replace(config, **{name: {"True": True, "False": False}.get(value) if value in (
+                "True", "False") else int(value) for name, value in values.items()})
+        else:
+            break
+    assert messages
+    assert plan.config == config
+
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -54,9 +54,9 @@ from typing import Self
 from support.errors import InputError
 
 __all__ = [
-    "BAUD_RATES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC", "MAX_PAYLOAD_BYTES",
-    "RESULT_HEADER_WORDS", "SYNC", "TIMEOUT_BITS", "VERSION", "Command", "ErrorCode", "Frame", "FrameReader", "Info",
-    "InputEncoding", "LinkError", "Reply", "Result", "crc16",
+    "BAUD_RATES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC", "MAX_EVENT_TIMESTEPS",
+    "MAX_IMAGE_BYTES", "MAX_PAYLOAD_BYTES", "RESULT_HEADER_WORDS", "SYNC", "TIMEOUT_BITS", "VERSION", "Command",
+    "ErrorCode", "Frame", "FrameReader", "Info", "InputEncoding", "LinkError", "Reply", "Result", "crc16",
 ]  # fmt: skip
 
 #: First byte of every frame.
@@ -71,6 +71,10 @@ BAUD_RATES = (1_000_000, 3_000_000, 12_000_000)
 HEADER_BYTES = 5
 #: Largest payload that a frame's length can state.
 MAX_PAYLOAD_BYTES = 0xFFFF
+#: Largest image that a network on the array may take, in bytes: it must fit in a frame.
+MAX_IMAGE_BYTES = MAX_PAYLOAD_BYTES
+#: Timesteps of events that fit in a byte of an image.
+MAX_EVENT_TIMESTEPS = 8
 #: Bytes of the info block.
 INFO_BYTES = 32
 #: Silence, in bit times, after which a frame is given up by the device.
@@ -256,8 +260,8 @@ class Info:
         for name, limit in limits.items():
             if not 1 <= getattr(self, name) <= limit:
                 raise LinkError(f"{name} must be 1 to {limit}, not {getattr(self, name)!r}")
-        if self.image_bytes > MAX_PAYLOAD_BYTES:
-            raise LinkError(f"image must have at most {MAX_PAYLOAD_BYTES} bytes, not {self.image_bytes}")
+        if self.image_bytes > MAX_IMAGE_BYTES:
+            raise LinkError(f"image must have at most {MAX_IMAGE_BYTES} bytes, not {self.image_bytes}")
         if len(self.digest) != 8:
             raise LinkError(f"digest must have 8 bytes, not {len(self.digest)}")
 

@@ -1,26 +1,24 @@
-"""MNIST and Fashion-MNIST in their official idx files, plain or gzip.
-
-Source of the format: LeCun, Cortes, Burges, "The MNIST database of handwritten digits". All numbers are big-endian:
-two zero bytes, a type (8: uint8), the number of dimensions, each dimension in 4 bytes, then the data.
-"""
+"""MNIST and Fashion-MNIST in their official idx files, plain or gzip. :mod:`arch.images.formats` reads the format."""
 
 import dataclasses
 import functools
-import math
+import io
 import pathlib
 
 import numpy as np
 import numpy.typing as npt
 
+from arch.images import ImageError
+from arch.images.formats import read_idx
 from train.datasets import files
 from train.datasets.dataset import Arrays, DataError, PixelDataset
 
-__all__ = ["FASHION_MNIST", "MNIST", "IdxDataset", "read_idx"]
+__all__ = ["FASHION_MNIST", "MNIST", "IdxDataset", "read_array"]
 
 _FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def read_idx(path: pathlib.Path, dimensions: int, digest: str | None = None) -> npt.NDArray[np.uint8]:
+def read_array(path: pathlib.Path, dimensions: int, digest: str | None = None) -> npt.NDArray[np.uint8]:
     """Return the array of an idx file of uint8, plain or gzip.
 
     Parameters
@@ -35,19 +33,18 @@ def read_idx(path: pathlib.Path, dimensions: int, digest: str | None = None) -> 
     Raises
     ------
     DataError
-        Wrong magic, truncated or too long, wrong MD5.
+        The file is truncated, too long or damaged, holds another type or other dimensions, or has a wrong MD5.
     """
     content = files.unpacked(path)
-    magic = bytes((0, 0, 8, dimensions))
-    if content[:4] != magic:
-        raise DataError(f"{path}: magic must be {magic.hex()}, not {content[:4].hex()}")
-    header = 4 + 4 * dimensions
-    shape = np.frombuffer(content[4:header].ljust(4 * dimensions, b"\0"), ">u4").tolist()
-    if len(content) != header + math.prod(shape):
-        raise DataError(f"{path}: file must have {header + math.prod(shape)} bytes unpacked, not {len(content)}")
+    try:
+        array = read_idx(io.BytesIO(content), len(content))
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from None
+    if array.dtype != np.uint8 or array.ndim != dimensions:
+        raise DataError(f"{path}: array must be uint8 of {dimensions} dimensions, not {array.dtype} of {array.ndim}")
     if digest is not None:
         files.check_md5(path, digest, content)
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return array
 
 
 def _find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
@@ -71,7 +68,7 @@ class IdxDataset(PixelDataset):
                 if path is None:
                     raise DataError(
                         f"{folder}: {name} or {name}.gz of {self.name} is missing (get it with --download)")
-                arrays.append(read_idx(path, dimensions, self.digests[name] if verify else None))
+                arrays.append(read_array(path, dimensions, self.digests[name] if verify else None))
                 paths.append(path)
             images, labels = arrays
             if len(images) != len(labels) or not len(labels):
@@ -89,7 +86,7 @@ class IdxDataset(PixelDataset):
         folder.mkdir(parents=True, exist_ok=True)
         for name, digest in self.digests.items():
             if _find(folder, name) is None:
-                check = functools.partial(read_idx, dimensions=3 if "images" in name else 1, digest=digest)
+                check = functools.partial(read_array, dimensions=3 if "images" in name else 1, digest=digest)
                 files.fetch(f"{self.url}{name}.gz", folder / f"{name}.gz", check)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from train.datasets import DataError, Framing, IdxDataset, download, files, load
-from train.datasets.idx import MNIST, read_idx
+from train.datasets.idx import MNIST, read_array
 
 SEED = 4
 
@@ -53,29 +53,37 @@ def message(path, text):
     return f"^{re.escape(f'{path}: {text}')}$"
 
 
-def test_wrong_magic_is_named(tmp_path):
+@pytest.mark.parametrize(("content", "text"), [
+    (idx(np.zeros(5, np.uint8)), "array must be uint8 of 3 dimensions, not uint8 of 1"),
+    (bytes((0, 0, 9, 3)) + idx(np.zeros((1, 1, 1), np.uint8))[4:],
+     "array must be uint8 of 3 dimensions, not int8 of 3"),
+    (bytes((0, 0, 13, 3)) + bytes(12),
+     "idx file must begin with two zeros, the type of an integer and 1 to 5 dimensions, not 00 00 0d 03"),
+    (b"PK\x03\x04",
+     "idx file must begin with two zeros, the type of an integer and 1 to 5 dimensions, not 50 4b 03 04"),
+    (b"", "truncated: the header promises 4 bytes, and 0 follow"),
+])
+def test_other_files_are_named(tmp_path, content, text):
     path = tmp_path / "images"
-    path.write_bytes(idx(np.zeros(5, np.uint8)))
-    with pytest.raises(DataError, match=message(path, "magic must be 00000803, not 00000801")):
-        read_idx(path, 3)
-    path.write_bytes(b"")
-    with pytest.raises(DataError, match=message(path, "magic must be 00000803, not ")):
-        read_idx(path, 3)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message(path, text)):
+        read_array(path, 3)
 
 
 def test_truncated_and_too_long_files_are_named(tmp_path):
     path = tmp_path / "images"
     content = idx(np.zeros((5, 2, 2), np.uint8))
-    for wrong in (content[:-1], content + b"x"):
+    for wrong, text in (
+        (content[:-1], "truncated: the header promises 20 bytes, and 19 follow"),
+        (content + b"x", "must end after the 20 bytes that the header promises"),
+        (content[:9], "truncated: the header promises 12 bytes, and 5 follow"),
+    ):
         path.write_bytes(wrong)
-        with pytest.raises(DataError, match=message(path, f"file must have 36 bytes unpacked, not {len(wrong)}")):
-            read_idx(path, 3)
-    path.write_bytes(content[:9])
-    with pytest.raises(DataError, match=message(path, "file must have 16 bytes unpacked, not 9")):
-        read_idx(path, 3)
+        with pytest.raises(DataError, match=message(path, text)):
+            read_array(path, 3)
     path.write_bytes(gzip.compress(content)[:-9])
     with pytest.raises(DataError, match=message(path, "gzip data is truncated or damaged")):
-        read_idx(path, 3)
+        read_array(path, 3)
 
 
 def test_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
@@ -83,7 +91,7 @@ def test_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "images.gz"
     path.write_bytes(gzip.compress(bytes(1001)))
     with pytest.raises(DataError, match=message(path, "file must have at most 1000 bytes unpacked")):
-        read_idx(path, 3)
+        read_array(path, 3)
 
 
 def test_wrong_md5_is_named_unless_unverified(tmp_path):

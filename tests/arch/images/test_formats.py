@@ -1,47 +1,19 @@
 import gzip
 import io
+import os
 import pathlib
 import struct
 import zipfile
 
 import numpy as np
-import PIL.Image
 import pytest
 
-from arch import images
-from arch.images import ImageError, load_images, load_labels, shape_images
-from arch.network import Encoding, Input, Network, Readout
+from arch.images import ImageError, files, formats, load_array, load_images, load_labels
+from tests.image_files import idx, make_network, npy, npz, png
 
-SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
+SAMPLES = pathlib.Path(__file__).parents[3] / "models" / "samples"
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (3, 4, 5), dtype=np.uint8)
-
-
-def make_network(channels=1, height=4, width=5, encoding=Encoding.PIXELS, timesteps=2):
-    return Network(input=Input(encoding=encoding, channels=channels, height=height, width=width), timesteps=timesteps,
-                   layers=(Readout(weights=np.ones((2, channels * height * width), dtype=np.int8)),))
-
-
-def idx(array, code=8):
-    return bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-
-
-def npy(array, **options):
-    file = io.BytesIO()
-    np.lib.format.write_array(file, array, **options)
-    return file.getvalue()
-
-
-def npz(**arrays):
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
-
-
-def png(array, mode=None):
-    file = io.BytesIO()
-    PIL.Image.fromarray(array).convert(mode or {2: "L", 3: "RGB"}[array.ndim]).save(file, "PNG")
-    return file.getvalue()
 
 
 def read(tmp_path, content, network=None, **options):
@@ -52,6 +24,7 @@ def read(tmp_path, content, network=None, **options):
 
 @pytest.mark.parametrize("content", [
     idx(PIXELS), gzip.compress(idx(PIXELS)), npy(PIXELS), gzip.compress(npy(PIXELS)), npy(np.asfortranarray(PIXELS)),
+    gzip.compress(npy(np.asfortranarray(PIXELS))), npz(a=np.asfortranarray(PIXELS)),
     npz(anything=PIXELS), npz(images=PIXELS, labels=np.arange(3)), npy(PIXELS, version=(2, 0)), npy(PIXELS[:, None]),
 ])
 def test_every_format_gives_the_same_images(tmp_path, content):
@@ -59,36 +32,6 @@ def test_every_format_gives_the_same_images(tmp_path, content):
     assert found.dtype == np.uint8
     assert (found == PIXELS[:, None]).all()
     assert (read(tmp_path, content, first=2) == PIXELS[:2, None]).all()
-
-
-def test_png_gives_one_image(tmp_path):
-    assert (read(tmp_path, png(PIXELS[0])) == PIXELS[:1, None]).all()
-    colours = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    found = read(tmp_path, png(colours), make_network(channels=3))
-    assert (found == colours.transpose(2, 0, 1)[None]).all()
-
-
-def test_events_are_frames_of_bits(tmp_path):
-    events = RNG.integers(0, 2, (3, 2, 2, 4, 5), dtype=np.uint8)
-    network = make_network(channels=2, encoding=Encoding.EVENTS)
-    for content in (npy(events), npy(events.astype(bool)), idx(events)):
-        found = read(tmp_path, content, network)
-        assert found.dtype == bool
-        assert (found == events).all()
-    with pytest.raises(ImageError, match=r"^events must be 0 or 1, not 2$"):
-        shape_images(2 * events, network)
-
-
-def test_labels_are_read(tmp_path):
-    path = tmp_path / "labels"
-    for content in (idx(np.array([1, 0, 2], dtype=np.uint8)), npy(np.array([1, 0, 2])),
-                    npz(images=PIXELS, labels=np.array([1, 0, 2], dtype=np.int32)),
-                    idx(np.array([1, 0, 2], dtype=">i4"), 0x0C)):
-        path.write_bytes(content)
-        found = load_labels(path, classes=3)
-        assert found.dtype == np.int64
-        assert found.tolist() == [1, 0, 2]
-        assert load_labels(path, classes=3, first=1).tolist() == [1]
 
 
 def test_the_samples_are_the_first_of_the_test_sets():
@@ -104,15 +47,17 @@ class Evil:
         return pathlib.Path.touch, (pathlib.Path("/tmp/sterna-evil"),)
 
 
-def bomb(member):
-    """A zip whose member claims a size that it does not have."""
+def zipped(*members):
+    """Return a zip file of names and contents."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("images.npy", member)
+        for name, content in members:
+            archive.writestr(name, content)
     return file.getvalue()
 
 
 FORMATS = "must be an idx, idx.gz, npy, npz or PNG file"
+IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dimensions, not "
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -124,8 +69,8 @@ FORMATS = "must be an idx, idx.gz, npy, npz or PNG file"
     (gzip.compress(idx(PIXELS) + b"\0"), "must end after the 60 bytes that the header promises"),
     (gzip.compress(idx(PIXELS)[:-1]), "truncated: the header promises 60 bytes, and 59 follow"),
     (gzip.compress(idx(PIXELS))[:-9], "damaged or truncated compressed file"),
-    (gzip.compress(bytes(4)), "idx type must be an integer of 1 to 5 dimensions, not type 0x00 of 0"),
-    (idx(PIXELS.astype(">f4"), 0x0D), "idx type must be an integer of 1 to 5 dimensions, not type 0x0d of 3"),
+    (gzip.compress(bytes(4)), IDX + "00 00 00 00"),
+    (idx(PIXELS.astype(">f4"), 0x0D), IDX + "00 00 0d 03"),
     (bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 2**31, 2**31),
      "truncated: the header promises 9903520314283042199192993792 bytes, and the file has 16"),
     (gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**20, 2**10, 2**10)),
@@ -142,15 +87,19 @@ FORMATS = "must be an idx, idx.gz, npy, npz or PNG file"
     (npz(), FORMATS),
     (npz(a=PIXELS, b=PIXELS), "npz must hold one array, or one named images, not a, b"),
     (npz(images=PIXELS)[:-30], "damaged or truncated compressed file"),
-    (bomb(npy(PIXELS) + b"\0"), "must end after the 60 bytes that the header promises"),
-    (png(PIXELS[0, :3]), "PNG must be 5 x 4 of mode L, not 5 x 3 of mode L"),
-    (png(PIXELS[0], "RGBA"), "PNG must be 5 x 4 of mode L, not 5 x 4 of mode RGBA"),
-    (png(PIXELS[0])[:50], "damaged PNG"),
+    (zipped(("images.npy", npy(PIXELS) + b"\0")), "must end after the 60 bytes that the header promises"),
+    (npz(a=PIXELS, b=PIXELS, c=PIXELS, d=PIXELS, e=PIXELS, f=PIXELS, g=PIXELS),
+     "npz must hold one array, or one named images, not a, b, c, d, e and 2 more"),
+    (zipped(("images.npy", npy(PIXELS)), ("images", npy(PIXELS))),
+     "npz must hold one array, or one named images, not images, images"),
+    (zipped(("images.npy", b"no array")), "array of an npz must be an npy file: write it with numpy.savez"),
     (idx(PIXELS[:, :3]), "images must have shape (n, 1, 4, 5), not (3, 3, 5)"),
-    (idx(PIXELS[0]), "images must have shape (n, 1, 4, 5), not (4, 5)"),
+    (idx(PIXELS[0, 0]), "images must have shape (n, 1, 4, 5), not (5,)"),
     (idx(PIXELS[:0]), "images must be one or more, not none"),
     (npy(PIXELS.astype(np.int16)), "images must be uint8, not int16"),
-], ids=map(str, range(33)))
+    (npy(PIXELS.astype(">u2")), "images must be uint8, not uint16"),
+    (npy(PIXELS > 99), "images must be uint8, not bool"),
+], ids=map(str, range(37)))
 def test_foreign_files_have_one_line_errors(tmp_path, content, message):
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -158,29 +107,6 @@ def test_foreign_files_have_one_line_errors(tmp_path, content, message):
         load_images(path, make_network())
     assert str(caught.value) == f"{path}: {message}"
     assert not pathlib.Path("/tmp/sterna-evil").exists()
-
-
-def test_png_for_other_channels_is_refused(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(png(PIXELS[0]))
-    with pytest.raises(ImageError, match=r"PNG serves networks of 1 or 3 channels of pixels, not 2 of pixels$"):
-        load_images(path, make_network(channels=2))
-    with pytest.raises(ImageError, match=r"labels must be an idx, npy or npz file, not PNG$"):
-        load_labels(path, classes=2)
-
-
-@pytest.mark.parametrize(("labels", "message"), [
-    (np.array([0, 3]), "label 1 must be 0 to 2, not 3"),
-    (np.array([-1]), "label 0 must be 0 to 2, not -1"),
-    (np.array([[0]]), "labels must be integers of shape (n), not int64 of shape (1, 1)"),
-    (np.array([True]), "labels must be integers of shape (n), not bool of shape (1,)"),
-])
-def test_labels_are_checked(tmp_path, labels, message):
-    path = tmp_path / "file"
-    path.write_bytes(npy(labels))
-    with pytest.raises(ImageError) as caught:
-        load_labels(path, classes=3)
-    assert str(caught.value) == f"{path}: {message}"
 
 
 def message_of(path):
@@ -205,14 +131,60 @@ def test_corrupt_files_never_raise_anything_else(tmp_path):
 def test_gzip_is_not_unpacked_beyond_its_promise(tmp_path, monkeypatch):
     """A bomb of zeros behind a short idx file is left alone after one byte."""
     taken = []
-    original = images._read
+    original = formats.read_exactly
 
-    def watched(file, count, *, last=True):
-        content = original(file, count, last=last)
+    def watched(file, count, **options):
+        content = original(file, count, **options)
         taken.append(file.tell())
         return content
 
-    monkeypatch.setattr(images, "_read", watched)
+    monkeypatch.setattr(formats, "read_exactly", watched)
     with pytest.raises(ImageError, match=r"must end after the 60 bytes that the header promises$"):
         read(tmp_path, gzip.compress(idx(PIXELS) + bytes(10**7)))
     assert max(taken) <= 16
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+@pytest.mark.parametrize("kind", ["i2", "u2", "i4", "u8"])
+def test_integers_of_either_byte_order_and_layout_are_equal(tmp_path, order, layout, kind):
+    values = RNG.integers(0, 30_000, (3, 4, 5))
+    path = tmp_path / "array.npy"
+    path.write_bytes(npy(layout(values.astype(order + kind))))
+    found = load_array(path, "images")
+    assert (found == values).all()
+    assert found.dtype == np.dtype(kind)
+    assert found.flags.c_contiguous
+
+
+def test_idx_integers_are_big_endian(tmp_path):
+    path = tmp_path / "array.idx"
+    for code, kind in ((0x09, "i1"), (0x0B, ">i2"), (0x0C, ">i4")):
+        path.write_bytes(idx(np.array([-3, 100], kind), code))
+        assert load_array(path, "labels").tolist() == [-3, 100]
+
+
+def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", pathlib.Path("/dev/zero")):
+        with pytest.raises(ImageError, match=f"^{path}: must be a file, not a pipe, a socket or a device: "
+                                             "save it to a file first$"):
+            load_array(path, "images")
+
+
+def test_a_folder_and_a_missing_file_are_named_by_the_system(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        load_array(tmp_path, "images")
+    with pytest.raises(FileNotFoundError):
+        load_array(tmp_path / "nowhere", "images")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("make", [idx, npy])
+def test_progress_is_told_in_bytes(tmp_path, monkeypatch, make, pack):
+    monkeypatch.setattr(files, "_CHUNK_BYTES", 25)
+    path = tmp_path / "images"
+    path.write_bytes(pack(make(PIXELS)))
+    told = []
+    load_images(path, make_network(), progress=lambda *numbers: told.append(numbers))
+    assert told == [(25, 60), (50, 60), (60, 60)]

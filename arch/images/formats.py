@@ -1,0 +1,172 @@
+"""Arrays in files: idx (LeCun's MNIST format), npy and npz (NumPy). Bytes come out in the order of this computer.
+
+The first bytes of a file tell its format; its name does not matter. An array keeps its type: what a network or a label
+may be is the business of :mod:`arch.images.inputs`.
+"""
+
+import gzip
+import lzma
+import math
+import os
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.images.files import MAX_BYTES, ImageError, Progress, check_size, opened, read_exactly
+from arch.images.png import SIGNATURE, read_png
+from arch.network import Input
+
+__all__ = ["load_array", "read_idx"]
+
+#: Types of an idx file by code; only these are read.
+_IDX_TYPES: dict[int, np.dtype[Any]] = {
+    0x08: np.dtype("u1"), 0x09: np.dtype("i1"), 0x0B: np.dtype(">i2"), 0x0C: np.dtype(">i4")}
+_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+#: Arrays of an npz that an error names.
+_NAMED = 5
+
+
+def load_array(path: str | os.PathLike[str], name: str, *, pixels: Input | None = None,
+               progress: Progress | None = None) -> npt.NDArray[Any]:
+    """Read one array.
+
+    Parameters
+    ----------
+    path
+        The file: idx or npy, plain or gzip, npz, or a PNG.
+    name
+        Which array of an npz with several: ``images`` or ``labels``.
+    pixels
+        The input whose size and channels a PNG must have; None refuses PNG.
+    progress
+        Told how many bytes of how many have been read.
+
+    Returns
+    -------
+    array
+        Integers or bool, in C order and this computer's byte order. A PNG gives ``uint8[1, channels, height, width]``.
+
+    Raises
+    ------
+    :exc:`ImageError`
+        If the file is malformed; the message begins with ``path``.
+    :exc:`OSError`
+        If it cannot be read.
+    """
+    try:
+        with opened(path) as (file, size):
+            return _read_array(file, size, name, pixels, progress)
+    except ImageError as error:
+        raise ImageError(f"{os.fspath(path)}: {error}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile):
+        raise ImageError(f"{os.fspath(path)}: damaged or truncated compressed file") from None
+
+
+def _read_array(file: IO[bytes], size: int | None, name: str, pixels: Input | None,
+                progress: Progress | None) -> npt.NDArray[Any]:
+    magic = file.read(8)
+    file.seek(0)
+    if magic.startswith(_NPY):
+        return _read_npy(file, size, progress)
+    if magic.startswith(b"\0\0") and len(magic) >= 4:
+        return read_idx(file, size, progress)
+    if size is None:
+        raise ImageError("compressed file must be an idx or npy file")
+    if magic.startswith(_ZIP):
+        return _read_npz(file, name, progress)
+    if magic == SIGNATURE:
+        if pixels is None:
+            raise ImageError(f"{name} must be an idx, npy or npz file, not PNG")
+        return read_png(file, pixels)
+    raise ImageError("must be an idx, idx.gz, npy, npz or PNG file" if pixels else
+                     "must be an idx, idx.gz, npy or npz file")
+
+
+def read_idx(file: IO[bytes], size: int | None, progress: Progress | None = None) -> npt.NDArray[Any]:
+    """Read an idx file of integers, 1 to 5 dimensions.
+
+    Source of the format: LeCun, Cortes, Burges, "The MNIST database of handwritten digits". Two zero bytes, a type, the
+    number of dimensions, each dimension in 4 bytes, then the data; all numbers are big-endian.
+
+    Parameters
+    ----------
+    file
+        The file, unpacked, at its begin.
+    size
+        Its size in bytes; None if that is not known.
+    progress
+        Told how many bytes of how many have been read.
+
+    Raises
+    ------
+    :exc:`ImageError`
+        If it is no such file, truncated, or longer than its header says.
+    """
+    zeros, code, dimensions = struct.unpack(">HBB", read_exactly(file, 4, last=False))
+    if zeros or code not in _IDX_TYPES or not 1 <= dimensions <= 5:
+        raise ImageError("idx file must begin with two zeros, the type of an integer and 1 to 5 dimensions, not "
+                         f"{struct.pack('>HBB', zeros, code, dimensions).hex(' ')}")
+    sizes = np.frombuffer(read_exactly(file, 4 * dimensions, last=False), dtype=">u4").tolist()
+    count = math.prod(sizes) * _IDX_TYPES[code].itemsize
+    check_size(size, count)
+    return _array(read_exactly(file, count, progress=progress), _IDX_TYPES[code], sizes)
+
+
+def _array(content: bytearray, dtype: np.dtype[Any], shape: Any, order: Any = "C") -> npt.NDArray[Any]:
+    array = np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
+    return array.astype(dtype.newbyteorder("="), order="C", copy=False)
+
+
+def _read_npy(file: IO[bytes], size: int | None, progress: Progress | None) -> npt.NDArray[Any]:
+    begin = file.read(8)
+    if not begin.startswith(_NPY):
+        raise ImageError("array of an npz must be an npy file: write it with numpy.savez")
+    version = tuple(begin[6:])
+    if version not in ((1, 0), (2, 0)):
+        raise ImageError(f"npy version must be 1.0 or 2.0, not {'.'.join(map(str, version))}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that a damaged header may be one of Python 2
+            shape, fortran, dtype = read_header(file)
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
+        raise ImageError("damaged npy header") from None
+    if dtype.kind not in "biu":
+        raise ImageError(f"npy must hold integers, not {dtype}")
+    if min(shape, default=0) < 0:
+        raise ImageError(f"npy must have a shape of natural numbers, not {shape}")
+    count = math.prod(shape) * dtype.itemsize
+    check_size(size, count)
+    return _array(read_exactly(file, count, progress=progress), dtype, shape, "F" if fortran else "C")
+
+
+def _read_npz(file: IO[bytes], name: str, progress: Progress | None) -> npt.NDArray[Any]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            info = _choose(archive.infolist(), name)
+            if info.file_size > MAX_BYTES:
+                raise ImageError(f"must hold at most {MAX_BYTES} bytes, not {info.file_size}")
+            with archive.open(info) as member:
+                return _read_npy(member, info.file_size, progress)
+    except (ImageError, zipfile.BadZipFile, zlib.error, EOFError):
+        raise
+    # Unknown compression, a password, names and offsets that make no sense.
+    except (RuntimeError, ValueError, OverflowError, OSError, struct.error, lzma.LZMAError):
+        raise ImageError("damaged npz, or of an unknown kind") from None
+
+
+def _choose(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    """Return the only array of an npz, or the one with a ``name``."""
+    named = [member for member in members if member.filename.removesuffix(".npy") == name]
+    if len(members) == 1 or len(named) == 1:
+        return (named or members)[0]
+    names = ", ".join(member.filename.removesuffix(".npy") for member in members[:_NAMED])
+    if len(members) > _NAMED:
+        names += f" and {len(members) - _NAMED} more"
+    raise ImageError(f"npz must hold one array, or one named {name}, not {names or 'none'}")

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from arch.images import ImageError, image_bytes, shape_images
+from arch.network import Encoding
+from tests.image_files import make_network
+
+RNG = np.random.default_rng(5)
+
+
+def test_pixels_go_row_by_row_with_their_channels_together():
+    network = make_network(channels=3)
+    image = RNG.integers(0, 256, (3, 4, 5), dtype=np.uint8)
+    expected = bytes(image[channel, row, column] for row in range(4) for column in range(5) for channel in range(3))
+    assert image_bytes(network, image) == expected
+
+
+@pytest.mark.parametrize("timesteps", [1, 2, 8])
+def test_events_carry_a_timestep_per_bit(timesteps):
+    network = make_network(channels=2, encoding=Encoding.EVENTS, timesteps=timesteps)
+    (image,) = shape_images(RNG.integers(0, 2, (timesteps, 2, 4, 5), dtype=np.uint8), network)
+    expected = bytes(sum(int(image[t, channel, row, column]) << t for t in range(timesteps))
+                     for row in range(4) for column in range(5) for channel in range(2))
+    assert image_bytes(network, image) == expected
+
+
+def test_more_timesteps_than_bits_are_refused():
+    network = make_network(encoding=Encoding.EVENTS, timesteps=9)
+    with pytest.raises(ImageError, match=r"^events must have at most 8 timesteps to be sent, not 9$"):
+        image_bytes(network, np.zeros((9, 1, 4, 5), bool))

@@ -51,6 +51,7 @@ import dataclasses
 import enum
 from typing import Self
 
+from arch.network import Encoding, Input
 from support.errors import InputError
 
 __all__ = [
@@ -61,8 +62,9 @@ __all__ = [
 
 #: First byte of every frame.
 SYNC = 0xA5
-#: Version of this protocol, in the info block. A device speaks one.
-VERSION = 1
+#: Version of this protocol, in the info block. A device speaks one. Version 2 told the network's timesteps beside those
+#: of the circuit (docs/decisions/0018).
+VERSION = 2
 #: First four bytes of the info block.
 MAGIC = b"STRN"
 #: Rates in baud, of which a board offers the ones that its clock divides into.
@@ -215,7 +217,7 @@ class Info:
     4       1     protocol version
     5       1     P, output channels computed side by side
     6       1     W, synapses per clock and channel
-    7       1     T, timesteps of the hardware
+    7       1     T, timesteps that the circuit computes side by side
     8       1     input encoding: 0 unsigned, 1 offset by 128, 2 events
     9       1     channels of the image
     10      2     height of the image
@@ -223,7 +225,8 @@ class Info:
     14      2     classes
     16      4     clock in kHz
     20      8     first bytes of the network's SHA-256
-    28      4     flags, 0
+    28      1     timesteps of the network, at most T
+    29      3     reserved, 0
     ======  ====  ============================================================
     """
 
@@ -231,7 +234,9 @@ class Info:
     lanes: int
     #: Synapses per clock and output channel, 1 to 255.
     width: int
-    #: Timesteps of the hardware, 1 to 255.
+    #: Timesteps that the circuit computes side by side, 1 to 255.
+    circuit_timesteps: int
+    #: Timesteps of the network, 1 to those of the circuit: frames of an image, if the input is events.
     timesteps: int
     #: Meaning of an image's bytes.
     encoding: InputEncoding
@@ -249,21 +254,30 @@ class Info:
     digest: bytes
     #: Protocol version.
     version: int = VERSION
-    #: Reserved.
-    flags: int = 0
 
     def __post_init__(self) -> None:
         limits = {
-            "lanes": 0xFF, "width": 0xFF, "timesteps": 0xFF, "channels": 0xFF, "image_height": 0xFFFF,
-            "image_width": 0xFFFF, "classes": MAX_PAYLOAD_BYTES // 4 - RESULT_HEADER_WORDS, "clock_khz": 0xFFFFFFFF,
+            "lanes": 0xFF, "width": 0xFF, "circuit_timesteps": 0xFF, "timesteps": self.circuit_timesteps,
+            "channels": 0xFF, "image_height": 0xFFFF, "image_width": 0xFFFF,
+            "classes": MAX_PAYLOAD_BYTES // 4 - RESULT_HEADER_WORDS, "clock_khz": 0xFFFFFFFF,
         }  # fmt: skip
         for name, limit in limits.items():
             if not 1 <= getattr(self, name) <= limit:
                 raise LinkError(f"{name} must be 1 to {limit}, not {getattr(self, name)!r}")
         if self.image_bytes > MAX_IMAGE_BYTES:
             raise LinkError(f"image must have at most {MAX_IMAGE_BYTES} bytes, not {self.image_bytes}")
+        if self.encoding is InputEncoding.EVENTS and self.timesteps > MAX_EVENT_TIMESTEPS:
+            raise LinkError(f"timesteps of events must be 1 to {MAX_EVENT_TIMESTEPS}, not {self.timesteps}")
         if len(self.digest) != 8:
             raise LinkError(f"digest must have 8 bytes, not {len(self.digest)}")
+
+    @property
+    def input(self) -> Input:
+        """What the device takes, as a network says it; raises :exc:`arch.network.NetworkError` if no network can."""
+        return Input(
+            encoding=Encoding.EVENTS if self.encoding is InputEncoding.EVENTS else Encoding.PIXELS,
+            channels=self.channels, height=self.image_height, width=self.image_width,
+            zero_point=128 if self.encoding is InputEncoding.OFFSET else 0)
 
     @property
     def image_bytes(self) -> int:
@@ -278,11 +292,11 @@ class Info:
     def to_bytes(self) -> bytes:
         """Encode the info block."""
         integers = (
-            (self.version, 1), (self.lanes, 1), (self.width, 1), (self.timesteps, 1), (self.encoding, 1),
+            (self.version, 1), (self.lanes, 1), (self.width, 1), (self.circuit_timesteps, 1), (self.encoding, 1),
             (self.channels, 1), (self.image_height, 2), (self.image_width, 2), (self.classes, 2), (self.clock_khz, 4),
         )  # fmt: skip
         packed = b"".join(value.to_bytes(size, "little") for value, size in integers)
-        return MAGIC + packed + self.digest + self.flags.to_bytes(4, "little")
+        return MAGIC + packed + self.digest + bytes((self.timesteps, 0, 0, 0))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -296,14 +310,16 @@ class Info:
         if len(data) != INFO_BYTES or data[:4] != MAGIC:
             raise LinkError("device does not answer with an info block")
         if data[4] != VERSION:
-            raise LinkError(f"protocol version must be {VERSION}, not {data[4]}")
+            raise LinkError(f"protocol version must be {VERSION}, not {data[4]}: build the bitstream and run the host "
+                            "program from the same release")
         if data[8] not in tuple(InputEncoding):
             raise LinkError(f"input encoding must be 0, 1 or 2, not {data[8]}")
         return cls(
             version=data[4],
             lanes=data[5],
             width=data[6],
-            timesteps=data[7],
+            circuit_timesteps=data[7],
+            timesteps=data[28],
             encoding=InputEncoding(data[8]),
             channels=data[9],
             image_height=int.from_bytes(data[10:12], "little"),
@@ -311,7 +327,6 @@ class Info:
             classes=int.from_bytes(data[14:16], "little"),
             clock_khz=int.from_bytes(data[16:20], "little"),
             digest=bytes(data[20:28]),
-            flags=int.from_bytes(data[28:32], "little"),
         )
 
 

@@ -409,7 +409,7 @@ def _cached(verilog: str, memories: Sequence[str], cache: Path, trace: bool, job
 
 
 class SimulationTransport:
-    """Lets :class:`firmware.host.Link` talk to a :class:`Verilated` design as to a serial port.
+    """Lets :class:`firmware.host.link.Link` talk to a :class:`Verilated` design as to a serial port.
 
     Parameters
     ----------

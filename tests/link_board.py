@@ -20,10 +20,11 @@ CLASSES = 3
 SCORE_STEP = -1000
 
 
-def make_info(*, height=4, width=5, channels=1, classes=CLASSES, encoding=InputEncoding.UNSIGNED):
+def make_info(*, height=4, width=5, channels=1, classes=CLASSES, encoding=InputEncoding.UNSIGNED, timesteps=4,
+              clock_khz=48_000):
     return Info(
-        lanes=8, width=16, timesteps=4, encoding=encoding, channels=channels, image_height=height,
-        image_width=width, classes=classes, clock_khz=48_000, digest=bytes(range(8)),
+        lanes=8, width=16, circuit_timesteps=4, timesteps=timesteps, encoding=encoding, channels=channels,
+        image_height=height, image_width=width, classes=classes, clock_khz=clock_khz, digest=bytes(range(8)),
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.__main__", "export": "export.command", "sim": "sim.__main__",
-           "gateware.build": "gateware.build.__main__", "firmware.host": "firmware.host",
+           "gateware.build": "gateware.build.__main__", "firmware.host": "firmware.host.command",
            "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch",
            "benchmarks.readme": "benchmarks.readme", "export.ttfs": "export.ttfs.__main__"}
 #: Folders whose files a page may name from the top of the repository.
@@ -232,11 +232,12 @@ def test_the_conversation_on_the_page_is_the_protocol():
 
 
 def test_the_info_block_on_the_page_is_the_one_that_is_sent():
-    info = Info(lanes=8, width=16, timesteps=4, encoding=InputEncoding.OFFSET, channels=3, image_height=28,
-                image_width=32, classes=10, clock_khz=39_000, digest=b"abcdefgh")
+    info = Info(lanes=8, width=16, circuit_timesteps=4, timesteps=3, encoding=InputEncoding.OFFSET, channels=3,
+                image_height=28, image_width=32, classes=10, clock_khz=39_000, digest=b"abcdefgh")
     data = info.to_bytes()
-    fields = {0: b"STRN", 4: b"\x01", 5: b"\x08\x10\x04", 8: b"\x01", 9: b"\x03", 10: b"\x1c\x00", 12: b"\x20\x00",
-              14: b"\x0a\x00", 16: b"\x58\x98\x00\x00", 20: b"abcdefgh", 28: bytes(4)}
+    fields = {0: b"STRN", 4: b"\x02", 5: b"\x08", 6: b"\x10", 7: b"\x04", 8: b"\x01", 9: b"\x03",
+              10: b"\x1c\x00", 12: b"\x20\x00", 14: b"\x0a\x00", 16: b"\x58\x98\x00\x00", 20: b"abcdefgh", 28: b"\x03",
+              29: bytes(3)}
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").partition("The info block:")[2]
     table = {int(offset): int(size) for offset, size in re.findall(r"^\| (\d+) \| (\d+) \|", text, re.MULTILINE)}
     assert table == {offset: len(content) for offset, content in fields.items()}

@@ -23,7 +23,7 @@ def info_of(plan: Plan, *, clock_hz: float) -> Info:
     else:
         encoding = InputEncoding.OFFSET if network.input.zero_point else InputEncoding.UNSIGNED
     return Info(
-        lanes=config.lanes, width=config.width, timesteps=config.timesteps, encoding=encoding,
-        channels=network.input.channels, image_height=network.input.height, image_width=network.input.width,
-        classes=network.classes, clock_khz=round(clock_hz / 1000),
+        lanes=config.lanes, width=config.width, circuit_timesteps=config.timesteps, timesteps=network.timesteps,
+        encoding=encoding, channels=network.input.channels, image_height=network.input.height,
+        image_width=network.input.width, classes=network.classes, clock_khz=round(clock_hz / 1000),
         digest=bytes.fromhex(network_file.digest(network))[:8])

@@ -15,14 +15,16 @@ from arch.link import (
     Result,
     crc16,
 )
+from arch.network import Encoding, Input, NetworkError
 
 SEED = 0x11
 
 
 def make_info(**overrides):
     fields = {
-        "lanes": 8, "width": 16, "timesteps": 4, "encoding": InputEncoding.OFFSET, "channels": 3, "image_height": 32,
-        "image_width": 31, "classes": 10, "clock_khz": 48_000, "digest": bytes(range(8)),
+        "lanes": 8, "width": 16, "circuit_timesteps": 4, "timesteps": 3, "encoding": InputEncoding.OFFSET,
+        "channels": 3, "image_height": 32, "image_width": 31,
+        "classes": 10, "clock_khz": 48_000, "digest": bytes(range(8)),
     }  # fmt: skip
     return Info(**fields | overrides)
 
@@ -83,16 +85,21 @@ def test_info_round_trips():
     assert Info.from_bytes(data) == info
     assert info.image_bytes == 32 * 31 * 3
     assert info.result_words == 13
-    assert data[4:16].hex() == "0108100401032000" + "1f000a00"
+    assert data[4:16].hex() == "0208100401032000" + "1f000a00"
+    assert data[28:].hex() == "03000000"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({0: 0}, "device does not answer with an info block"),
-        ({4: 2}, "protocol version must be 1, not 2"),
+        ({4: 1},
+         "protocol version must be 2, not 1: build the bitstream and run the host program from the same release"),
         ({8: 3}, "input encoding must be 0, 1 or 2, not 3"),
         ({5: 0}, "lanes must be 1 to 255, not 0"),
+        ({28: 5}, "timesteps must be 1 to 4, not 5"),
+        ({28: 0}, "timesteps must be 1 to 4, not 0"),
+        ({7: 9, 8: 2, 28: 9}, "timesteps of events must be 1 to 8, not 9"),
         ({11: 0xFF}, "image must have at most 65535 bytes, not 6074016"),
         ({14: 0, 15: 0}, "classes must be 1 to 16380, not 0"),
     ],
@@ -139,3 +146,17 @@ def test_bad_results_are_refused():
 def test_bad_frames_are_refused(fields, message):
     with pytest.raises(LinkError, match=f"^{message}$"):
         Frame(**fields)
+
+
+@pytest.mark.parametrize(("encoding", "expected"), [
+    (InputEncoding.UNSIGNED, Input(encoding=Encoding.PIXELS, channels=3, height=32, width=31)),
+    (InputEncoding.OFFSET, Input(encoding=Encoding.PIXELS, channels=3, height=32, width=31, zero_point=128)),
+    (InputEncoding.EVENTS, Input(encoding=Encoding.EVENTS, channels=3, height=32, width=31)),
+])
+def test_info_says_its_input_as_a_network_does(encoding, expected):
+    assert make_info(encoding=encoding).input == expected
+
+
+def test_a_device_with_an_impossible_input_has_its_line():
+    with pytest.raises(NetworkError, match=r"^input channels must be an integer from 1 to 64, not 65$"):
+        _ = make_info(channels=65).input

@@ -8,7 +8,7 @@ import pytest
 from arch import network_file
 from arch.images import image_bytes, load_images, load_labels
 from boards import BOARDS
-from firmware.host import Link
+from firmware.host.link import Link
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
@@ -72,7 +72,7 @@ def test_host_program_classifies_at_the_divisor_of_the_board():
         info = link.info()
         results = list(link.classify_all(image_bytes(engine.plan.network, image) for image in images))
         predicted = count_cycles(engine.plan).total
-    assert (info.lanes, info.width, info.timesteps, info.classes) == (8, 16, 4, 10)
+    assert (info.lanes, info.width, info.circuit_timesteps, info.timesteps, info.classes) == (8, 16, 4, 4, 10)
     assert info.digest.hex() == network_file.digest(network)[:16]
     assert [list(result.scores) for result in results] == expected.scores.tolist()
     assert [result.label for result in results] == expected.classes.tolist()

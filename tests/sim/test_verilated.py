@@ -11,7 +11,7 @@ from amaranth.back import verilog
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from firmware.host import Link
+from firmware.host.link import Link
 from sim import verilated
 from sim.verilated import MemoryShape, SimulationError, SimulationTransport, ToolchainMissing, Verilated, memory_shapes
 from tests.link_board import CACHE, Echo, LinkBoard, expected_result, make_info

@@ -1,0 +1,208 @@
+"""Requests to a device and their answers, over any line: the host's end of the protocol :mod:`arch.link`.
+
+A session that begins shares the line with what a session before it has left there: a program that died has perhaps sent
+an image whose result is still to come. Such a result must not be taken for one of this session, so
+
+* a session begins with a tag of its own, drawn at random;
+* before its first request it reads, and forgets, until the line has been empty for longer than the device needs to
+  forget an unfinished frame;
+* its first result tells how long the device computes. Where that is longer than the line was empty, a result of a dead
+  session may have come later, and under the same tag: then the line must be empty for two such times, in which every
+  result that is on its way would have come, and the first image is sent again.
+"""
+
+import collections
+import dataclasses
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+
+from arch.link import Command, ErrorCode, Frame, FrameReader, Info, LinkError, Reply, Result
+from firmware.host.latency import WINDOW
+from firmware.host.transports import DeviceError, Transport
+
+__all__ = ["DeviceError", "Link"]
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _Request:
+    """A request until its reply."""
+
+    command: Command
+    reply: Reply
+    payload: bytes
+    tag: int = 0
+    attempts: int = 0
+    answer: bytes | None = None
+
+
+class Link:
+    """Requests to a device, repeated when the line corrupts them.
+
+    Parameters
+    ----------
+    transport : :class:`Transport`
+        The line. The link closes it.
+    timeout : :class:`float`
+        Seconds without a byte until an answer is given up.
+    silence : :class:`float`
+        Seconds that the device needs to give up a broken frame: more than 65,536 bit times.
+    retries : :class:`int`
+        How often a request is repeated.
+    tag : :class:`int`, optional
+        Tag before the first one, 0 to 255, by default drawn at random.
+    """
+
+    def __init__(self, transport: Transport, *, timeout: float = 1.0, silence: float = 0.1, retries: int = 3,
+                 tag: int | None = None) -> None:
+        self._transport = transport
+        self._timeout = timeout
+        self._silence = silence
+        self._retries = retries
+        self._reader = FrameReader()
+        self._tag = secrets.randbelow(256) if tag is None else tag
+        self._info: Info | None = None
+        #: Whether no result of an earlier session can come any more.
+        self._alone = False
+        #: Requests that had to be repeated so far.
+        self.repeated = 0
+
+    def close(self) -> None:
+        """Close the transport."""
+        self._transport.close()
+
+    def info(self) -> Info:
+        """Return the info block; asks the device once.
+
+        Raises
+        ------
+        :exc:`DeviceError`
+            If the device does not answer.
+        :exc:`arch.link.LinkError`
+            If it speaks another version of the protocol.
+        """
+        if self._info is None:
+            self._empty(self._silence)
+            request = _Request(command=Command.INFO, reply=Reply.INFO, payload=b"")
+            (answer,) = self._exchange([request], window=1)
+            self._info = Info.from_bytes(answer)
+        return self._info
+
+    def classify(self, image: bytes) -> Result:
+        """Classify one image, given as the payload of a CLASSIFY."""
+        (result,) = self.classify_all([image])
+        return result
+
+    def classify_all(self, images: Iterable[bytes]) -> Iterator[Result]:
+        """Classify images one after the other; the next one is sent while the device computes.
+
+        Raises
+        ------
+        :exc:`DeviceError`
+            If the device does not answer, or refuses an image.
+        :exc:`arch.link.LinkError`
+            If an image has not the device's size, or an answer is malformed.
+        """
+        info = self.info()
+
+        def requests() -> Iterator[_Request]:
+            for image in images:
+                if len(image) != info.image_bytes:
+                    raise LinkError(
+                        f"image must have {info.image_bytes} bytes ({info.image_height} x {info.image_width} x "
+                        f"{info.channels}), not {len(image)}"
+                    )
+                yield _Request(command=Command.CLASSIFY, reply=Reply.RESULT, payload=image)
+
+        source = requests()
+        if not self._alone and (first := next(source, None)) is not None:
+            yield self._first(first, info)
+        for answer in self._exchange(source, window=WINDOW):
+            yield Result.from_bytes(answer, info.classes)
+
+    def _first(self, request: _Request, info: Info) -> Result:
+        """Return the result of a session's first image, once no other session's can be taken for it."""
+        (answer,) = self._exchange([request], window=1)
+        result = Result.from_bytes(answer, info.classes)
+        computing = result.cycles / (1000 * info.clock_khz)
+        if 2 * computing > self._silence:
+            self._empty(2 * computing)
+            (answer,) = self._exchange([dataclasses.replace(request, answer=None, attempts=0)], window=1)
+            result = Result.from_bytes(answer, info.classes)
+        self._alone = True
+        return result
+
+    def _exchange(self, requests: Iterable[_Request], window: int) -> Iterator[bytes]:
+        waiting: collections.deque[_Request] = collections.deque()
+        source = iter(requests)
+        while True:
+            while len(waiting) < window and (request := next(source, None)) is not None:
+                self._send(request)
+                waiting.append(request)
+            if not waiting:
+                return
+            self._receive(waiting)
+            while waiting and (answer := waiting[0].answer) is not None:
+                yield answer
+                waiting.popleft()
+
+    def _send(self, request: _Request) -> None:
+        if request.attempts > self._retries:
+            raise DeviceError(f"no valid answer to {request.command.name} in {request.attempts} attempts: see that the "
+                              "port and its baud are those of the board, or give a longer --timeout")
+        self.repeated += request.attempts > 0
+        request.attempts += 1
+        self._tag = (self._tag + 1) & 0xFF
+        request.tag = self._tag
+        self._transport.write(Frame(command=request.command, tag=request.tag, payload=request.payload).to_bytes())
+
+    def _receive(self, waiting: Iterable[_Request]) -> None:
+        """Take frames until one answers a request; repeat what was lost."""
+        bad_frames = self._reader.bad_frames
+        deadline = time.monotonic() + self._timeout
+        while True:
+            data = self._transport.read(4096, self._timeout)
+            answered = False
+            for frame in self._reader.feed(data):
+                request = next((r for r in waiting if r.tag == frame.tag and r.answer is None), None)
+                if frame.command == Reply.ERROR:
+                    if self._refused(request, frame.payload):
+                        return self._repeat(waiting)
+                    answered = True
+                elif request is not None and frame.command == request.reply:
+                    request.answer = frame.payload
+                    answered = True
+            if answered:
+                return None
+            # A frame that is still coming counts as an answer; endless noise does not.
+            if not data or self._reader.bad_frames > bad_frames or time.monotonic() > deadline + 10 * self._timeout:
+                return self._repeat(waiting)
+
+    def _refused(self, request: _Request | None, payload: bytes) -> bool:
+        """Judge an ERROR; return whether everything on its way must be repeated."""
+        code = payload[0] if len(payload) == 1 else 0
+        if request is None:
+            # The tag of a frame with a bad CRC may be wrong as well. Other codes answer what was given up before.
+            return code == ErrorCode.BAD_CRC
+        if code in (ErrorCode.BAD_CRC, ErrorCode.OVERRUN):
+            self._send(request)
+            return False
+        if code == ErrorCode.BUSY:
+            return True
+        name = ErrorCode(code).name if code in tuple(ErrorCode) else f"error {code}"
+        raise DeviceError(f"device refuses {request.command.name}: {name.replace('_', ' ').lower()}")
+
+    def _repeat(self, waiting: Iterable[_Request]) -> None:
+        """Wait until both ends have forgotten unfinished frames, then send again what has no answer."""
+        self._empty(self._silence)
+        for request in waiting:
+            if request.answer is None:
+                self._send(request)
+
+    def _empty(self, silence: float) -> None:
+        """Read and forget until ``silence`` seconds pass without a byte."""
+        limit = time.monotonic() + self._timeout + 10 * silence
+        while self._transport.read(4096, silence):
+            if time.monotonic() > limit:
+                raise DeviceError("device does not stop sending: see that the port and its baud are those of the board")
+        self._reader.reset()

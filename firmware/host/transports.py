@@ -1,0 +1,163 @@
+"""Lines of bytes between a host and a device: a serial port, or a program that simulates a board."""
+
+import os
+import select
+import shlex
+import subprocess
+from collections.abc import Sequence
+from typing import Protocol
+
+import serial
+
+from firmware.host import latency
+from support.errors import InputError
+
+__all__ = ["DeviceError", "PipeTransport", "SerialTransport", "Transport", "open_port"]
+
+#: Seconds that a simulated board gets to end.
+_END_SECONDS = 5
+
+
+class DeviceError(InputError):
+    """The device does not answer, or not as it should."""
+
+
+class Transport(Protocol):
+    """A full-duplex line of bytes."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of ``data``."""
+
+    def read(self, size: int, timeout: float) -> bytes:
+        """Return at least one and up to ``size`` bytes, or none after ``timeout`` seconds without any."""
+
+    def close(self) -> None:
+        """Release the line."""
+
+
+class SerialTransport:
+    """A serial device.
+
+    Parameters
+    ----------
+    device : :class:`str`
+        Its name, ``/dev/ttyUSB1``.
+    baud : :class:`int`
+        Rate in baud.
+
+    Raises
+    ------
+    :exc:`DeviceError`
+        If it cannot be opened. Methods raise it if the device goes away.
+    """
+
+    def __init__(self, device: str, baud: int) -> None:
+        self._device = device
+        try:
+            self._port = serial.Serial(device, baud, timeout=0, write_timeout=10)
+            # What a program that died has left to be sent is not part of this session.
+            self._port.reset_output_buffer()
+            self._port.reset_input_buffer()
+        except (OSError, ValueError, OverflowError) as error:
+            raise self._failed(error) from None
+        #: The latency timer of the device's USB bridge in ms, after it was set where that is allowed; None without one.
+        self.latency_ms = latency.lower(self._port)
+
+    def _failed(self, error: Exception) -> DeviceError:
+        # pyserial repeats the name and the number of an error of the system.
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
+        return DeviceError(f"port {self._device} must be a serial device that can be used: {reason}")
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        try:
+            self._port.write(data)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def read(self, size: int, timeout: float) -> bytes:
+        """Return what arrives within ``timeout`` seconds."""
+        try:
+            self._port.timeout = timeout
+            data: bytes = self._port.read(1)
+            return data + self._port.read(min(size - 1, self._port.in_waiting)) if data else b""
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def close(self) -> None:
+        """Close the device."""
+        self._port.close()
+
+
+class PipeTransport:
+    """A program whose stdin and stdout are the line: a simulated board.
+
+    Parameters
+    ----------
+    command : sequence of :class:`str`
+        The program and its arguments.
+
+    Raises
+    ------
+    :exc:`OSError`
+        If it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; raises :exc:`DeviceError` if the program has ended."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._stdin.write(view):]
+        except BrokenPipeError as error:
+            raise self._ended() from error
+
+    def read(self, size: int, timeout: float) -> bytes:
+        """Return what arrives within ``timeout`` seconds; raises :exc:`DeviceError` if the program has ended."""
+        readable, _, _ = select.select([self._stdout], [], [], timeout)
+        if not readable:
+            return b""
+        data = os.read(self._stdout.fileno(), size)
+        if not data:
+            raise self._ended()
+        return data
+
+    def _ended(self) -> DeviceError:
+        return DeviceError(f"simulated board ended with exit status {self._process.wait()}")
+
+    def close(self) -> None:
+        """End the program."""
+        self._process.terminate()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._stdin.close()
+        self._stdout.close()
+
+
+def open_port(port: str, baud: int) -> Transport:
+    """Open a serial device, or start a simulated board: ``sim:`` and the command line of a program.
+
+    Raises
+    ------
+    :exc:`DeviceError`, :exc:`OSError`
+        If that cannot be done.
+    """
+    if not port.startswith("sim:"):
+        return SerialTransport(port, baud)
+    try:
+        command = shlex.split(port.removeprefix("sim:"))
+    except ValueError as error:
+        raise DeviceError(f"--port sim: must be followed by a command line, not one with an error: {error}") from None
+    if not command:
+        raise DeviceError("--port sim: must be followed by a program")
+    return PipeTransport(command)

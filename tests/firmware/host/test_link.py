@@ -1,0 +1,233 @@
+# amaranth: UnusedElaboratable=no
+"""The host's end of the link against the gateware, with faults and dead sessions, and against a scripted device."""
+
+import dataclasses
+import random
+
+import pytest
+from amaranth.back import verilog
+
+from arch.link import Command, ErrorCode, Frame, FrameReader, LinkError, Reply
+from firmware.host.link import DeviceError, Link
+from sim.verilated import SimulationTransport, Verilated
+from tests.link_board import CACHE, LinkBoard, expected_result, make_info
+
+SEED = 0x66
+INFO = make_info()
+NO_ANSWER = ("no valid answer to INFO in 4 attempts: see that the port and its baud are those of the board, or give a "
+             "longer --timeout")
+
+
+@pytest.fixture(scope="module")
+def source():
+    return verilog.convert(LinkBoard(), name="board", emit_src=False)
+
+
+class Faulty:
+    """Damages what passes a transport, in both directions."""
+
+    def __init__(self, inner, rate, seed):
+        self.inner, self.rate, self.random = inner, rate, random.Random(seed)
+        self.faults = 0
+
+    def damage(self, data):
+        damaged = bytearray()
+        for byte in data:
+            if self.random.random() >= self.rate:
+                damaged.append(byte)
+                continue
+            self.faults += 1
+            kind = self.random.randrange(3)
+            if kind == 0:
+                damaged.append(byte ^ 1 << self.random.randrange(8))
+            elif kind == 1:
+                damaged += bytes((byte, self.random.randrange(256)))
+        return bytes(damaged)
+
+    def write(self, data):
+        self.inner.write(self.damage(data))
+
+    def read(self, size, timeout):
+        while data := self.inner.read(size, timeout):
+            if damaged := self.damage(data):
+                return damaged
+        return b""
+
+    def close(self):
+        self.inner.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_faults_on_the_wire_give_the_right_result_or_one_clear_error(source, seed):
+    rng = random.Random(SEED + seed)
+    images = [rng.randbytes(20) for _ in range(25)]
+    with Verilated(source, cache=CACHE) as simulation:
+        simulation.reset()
+        line = Faulty(SimulationTransport(simulation, clocks_per_second=20_000), 0.004, seed)
+        link = Link(line, timeout=0.5, silence=0.2, retries=10)
+        assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
+        assert line.faults > 0
+        line.rate = 1
+        link = Link(line, timeout=0.5, silence=0.2, retries=1)
+        with pytest.raises((DeviceError, LinkError)):
+            link.classify(images[0])
+
+
+class Scripted:
+    """A device of which every answer is a function of the request."""
+
+    def __init__(self, answer):
+        self.answer, self.reader, self.pending = answer, FrameReader(), bytearray()
+        self.requests = []
+
+    def write(self, data):
+        for frame in self.reader.feed(data):
+            self.requests.append(frame)
+            self.pending += self.answer(frame, len(self.requests))
+
+    def read(self, size, timeout):
+        data = bytes(self.pending[:size])
+        del self.pending[:size]
+        return data
+
+    def close(self):
+        pass
+
+
+def reply(frame, command, payload, tag=None):
+    return Frame(command=command, tag=frame.tag if tag is None else tag, payload=payload).to_bytes()
+
+
+def test_bad_crc_and_overrun_are_repeated_under_a_new_tag():
+    def answer(frame, count):
+        if count < 3:
+            code = (ErrorCode.BAD_CRC, ErrorCode.OVERRUN)[count - 1]
+            return reply(frame, Reply.ERROR, bytes((code,)))
+        return reply(frame, Reply.INFO, INFO.to_bytes())
+
+    device = Scripted(answer)
+    link = Link(device)
+    assert link.info() == INFO
+    assert link.repeated == 2
+    assert len({frame.tag for frame in device.requests}) == 3
+
+
+def test_late_answers_are_ignored():
+    def answer(frame, count):
+        late = reply(frame, Reply.INFO, bytes(32), tag=frame.tag ^ 0x80)
+        return late + reply(frame, Reply.INFO, INFO.to_bytes())
+
+    assert Link(Scripted(answer)).info() == INFO
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda f, n: b"", NO_ANSWER),
+        (lambda f, n: bytes(50), NO_ANSWER),
+        (lambda f, n: reply(f, Reply.ERROR, b"\x04"), NO_ANSWER),
+        (lambda f, n: reply(f, Reply.ERROR, b"\x03"), "device refuses INFO: unknown command"),
+        (lambda f, n: reply(f, Reply.ERROR, b"\x63"), "device refuses INFO: error 99"),
+        (lambda f, n: reply(f, Reply.INFO, bytes(32)), "device does not answer with an info block"),
+        (lambda f, n: reply(f, Reply.INFO, b"STRN\x07" + bytes(27)),
+         "protocol version must be 2, not 7: build the bitstream and run the host program from the same release"),
+    ],
+)
+def test_what_a_device_may_do_wrong_has_its_line(answer, message):
+    with pytest.raises((DeviceError, LinkError), match=f"^{message}$"):
+        Link(Scripted(answer), timeout=0.01, silence=0.01).info()
+
+
+def test_image_size_is_checked_before_anything_is_sent():
+    device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO.to_bytes()))
+    with pytest.raises(LinkError, match=r"^image must have 20 bytes \(4 x 5 x 1\), not 19$"):
+        Link(device).classify(bytes(19))
+    assert [frame.command for frame in device.requests] == [Command.INFO]
+
+
+def test_malformed_result_has_its_line():
+    def answer(frame, count):
+        return reply(frame, Reply.INFO, INFO.to_bytes()) if count == 1 else reply(frame, Reply.RESULT, bytes(8))
+
+    with pytest.raises(LinkError, match=r"^result must have 24 bytes, not 8$"):
+        Link(Scripted(answer)).classify(bytes(20))
+
+
+#: Clocks of a character on the line of the board.
+CHARACTER = 40
+#: Tag before the first of a session; its INFO has the next one, its first image the one after.
+TAG = 41
+
+
+def dead_session(simulation, image, *, clocks, tags=(TAG + 2,)):
+    """Send images as a program does that dies ``clocks`` after the last one."""
+    for tag in tags:
+        frame = Frame(command=Command.CLASSIFY, tag=tag, payload=image).to_bytes()
+        simulation.send(frame)
+        simulation.run(limit=CHARACTER * len(frame))
+    simulation.run(limit=clocks)
+
+
+@pytest.mark.parametrize("clocks", [1, 100, 199, 200, 201, 300, 500, 1000, 1400, 1500])
+def test_a_result_of_a_dead_session_is_never_taken(source, clocks):
+    """The program dies after its image was sent, and another starts at once, with the same tags."""
+    old, new = bytes(range(20)), bytes(range(100, 120))
+    with Verilated(source, cache=CACHE) as simulation:
+        simulation.reset()
+        dead_session(simulation, old, clocks=clocks)
+        link = Link(SimulationTransport(simulation, clocks_per_second=20_000), silence=0.2, tag=TAG)
+        assert list(link.classify_all([new, old])) == [expected_result(new, 200), expected_result(old, 200)]
+        assert link.repeated == 0
+
+
+@pytest.mark.parametrize("sent", [3, 10, 26])
+def test_an_unfinished_image_of_a_dead_session_is_forgotten(source, sent):
+    image = bytes(range(100, 120))
+    with Verilated(source, cache=CACHE) as simulation:
+        simulation.reset()
+        simulation.send(Frame(command=Command.CLASSIFY, tag=TAG + 2, payload=bytes(20)).to_bytes()[:sent])
+        simulation.run(limit=CHARACTER * sent)
+        link = Link(SimulationTransport(simulation, clocks_per_second=20_000), silence=0.2, tag=TAG)
+        assert link.classify(image) == expected_result(image, 200)
+        assert link.repeated == 0
+
+
+@pytest.mark.parametrize("tags", [(TAG + 2,), (TAG + 2, TAG + 3), (TAG + 3, TAG + 2)])
+def test_a_result_that_comes_after_the_silence_is_never_taken(tags):
+    """A network that computes for longer than the line is empty: half a second, at a clock of 20 kHz."""
+    old, new = bytes(range(20)), [bytes(range(first, first + 20)) for first in (100, 120, 140)]
+    board = LinkBoard(info=make_info(clock_khz=20), delay=10_000)
+    with Verilated(verilog.convert(board, name="board", emit_src=False), cache=CACHE) as simulation:
+        simulation.reset()
+        dead_session(simulation, old, clocks=100, tags=tags)
+        link = Link(SimulationTransport(simulation, clocks_per_second=20_000), timeout=3, silence=0.1, tag=TAG)
+        assert list(link.classify_all(new)) == [expected_result(image, 10_000) for image in new]
+        # Nobody is left who could have sent anything: the second call begins at once.
+        begun = simulation.clocks
+        assert link.classify(old) == expected_result(old, 10_000)
+        assert simulation.clocks - begun < 10_000 + 100 * CHARACTER
+
+
+def test_a_session_begins_with_a_tag_of_its_own():
+    tags = set()
+    for _ in range(40):
+        device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO.to_bytes()))
+        Link(device).info()
+        tags.add(device.requests[0].tag)
+    assert len(tags) > 10, "40 tags out of 256"
+
+
+def test_what_a_dead_session_left_is_read_before_anything_is_sent():
+    device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO.to_bytes()))
+    other = dataclasses.replace(INFO, classes=7)
+    device.pending += Frame(command=Reply.INFO, tag=TAG + 1, payload=other.to_bytes()).to_bytes() * 3
+    assert Link(device, tag=TAG).info() == INFO
+
+
+def test_a_line_that_is_never_empty_has_its_line():
+    device = Scripted(lambda frame, count: b"")
+    device.read = lambda size, timeout: bytes(10)
+    message = "device does not stop sending: see that the port and its baud are those of the board"
+    with pytest.raises(DeviceError, match=f"^{message}$"):
+        Link(device, timeout=0.01, silence=0.01).info()
+    assert device.requests == []

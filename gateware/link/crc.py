@@ -15,8 +15,7 @@ class SerialCrc(wiring.Component):
     Each clock with ``enable`` takes ``bit`` into the CRC; ``crc`` shows it from the next clock on. Feeding back
     ``crc[0]`` shifts the CRC out, least significant bit first, as it is transmitted. Over data followed by their CRC it
     ends at 0, then ``good`` is high. Throughput: one bit per clock. ``clear`` takes precedence. No back-pressure. After
-    reset and
-    ``clear``: FFFFh. Cost: 16 flip-flops.
+    reset and ``clear`` the CRC is FFFFh. Cost on the iCE40: 26 LUTs, 16 flip-flops.
 
     Members
     -------

@@ -116,13 +116,12 @@ class UartTransmitter(wiring.Component):
 
     A transfer of ``i`` is one data bit, number ``position`` of its character, least significant first. A character
     starts when ``i`` is valid while the line is idle; its eight bits are then taken one by one, ``divisor`` clocks
-    apart, and
-    ``i`` must stay valid until the last one has been taken. The payload may change with ``position``; it is looked at
-    in the clock of its transfer only.
+    apart, and ``i`` must stay valid until the last one has been taken. The payload may change with ``position``; it is
+    looked at in the clock of its transfer only.
 
     Throughput: one character in 10 * ``divisor`` clocks. Latency: the start bit begins up to ``divisor`` clocks after
     ``i`` became valid, because one timer runs for all bits and never stops; the first transfer follows ``divisor``
-    clocks later. The line shows a bit one clock after its transfer. Reset: ``tx`` is idle (high). Cost: 5 flip-flops
+    clocks later. The line shows a bit one clock after its transfer. Reset: ``tx`` is idle (high). Cost: 6 flip-flops
     and the timer.
 
     Parameters

@@ -352,5 +352,7 @@ def test_parameters_are_checked():
         HostLink(divisor=4, info=bytes(3))
     with pytest.raises(ValueError, match=r"^timeout_bits must be a power of two from 32, not 100$"):
         HostLink(divisor=4, info=INFO.to_bytes(), timeout_bits=100)
+    with pytest.raises(TypeError, match=r"^timeout_bits must be an integer, not '64'$"):
+        HostLink(divisor=4, info=INFO.to_bytes(), timeout_bits="64")
     with pytest.raises(ValueError, match=r"^divisor must be at least 4, not 2$"):
         HostLink(divisor=2, info=INFO.to_bytes())

@@ -1,0 +1,123 @@
+"""The two halves of the host link in plain Python: what they do with whole characters and whole frames."""
+
+from collections.abc import Iterable
+
+from arch.link import SYNC, Command, ErrorCode, Frame, Reply, crc16
+from gateware.link.frame import CONTROL_SLOT, TAG_SLOTS
+
+__all__ = ["FrameReceiverTwin", "reply_frame", "result_frame"]
+
+#: What the receiver does: its name and, where there is one, its value.
+Event = tuple[str, *tuple[int, ...]]
+
+
+class FrameReceiverTwin:
+    """What :class:`gateware.link.receiver.FrameReceiver` does with each character of a line.
+
+    Events, in their order: ``("tag", slot, tag)``, ``("begin",)``, ``("pixel", byte)``, ``("commit",)``, ``("abort",)``
+    and ``("reply", code)``, code 0 for INFO.
+    """
+
+    def __init__(self, image_bytes: int) -> None:
+        self.image_bytes = image_bytes
+        #: Code of the reply that waits, or None.
+        self.reply: int | None = None
+        self._head = 0
+        self._body: bytearray | None = None
+        self._spoilt = self._tagged = self._live = False
+        self._code = 0
+
+    @property
+    def in_frame(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return self._body is not None
+
+    @property
+    def offers_pixel(self) -> bool:
+        """Whether the next character is a pixel of an image."""
+        return self._body is not None and self._live and self._missing > 0
+
+    @property
+    def _missing(self) -> int:
+        assert self._body is not None
+        return 4 + int.from_bytes(self._body[2:4], "little") - len(self._body)
+
+    def character(self, byte: int, *, stop_bit: bool = True, accept: bool = True, taken: bool = True) -> list[Event]:
+        """Take a character. ``accept`` is looked at when it ends a header, ``taken`` when it is a pixel."""
+        if self._body is None:
+            if byte == SYNC:
+                self._body, self._spoilt, self._live = bytearray(), False, False
+            return []
+        pixel = self.offers_pixel
+        self._body.append(byte)
+        self._spoilt |= not stop_bit
+        if len(self._body) == 2:
+            return self._tag(byte)
+        if len(self._body) == 4:
+            return self._header(accept)
+        if pixel and taken:
+            return [("pixel", byte)]
+        if pixel:
+            self._live = False
+            self._code = ErrorCode.OVERRUN
+            return [("abort",)]
+        if len(self._body) > 4 and self._missing == -2:
+            return self._end()
+        return []
+
+    def silence(self) -> list[Event]:
+        """Let the line be silent for too long."""
+        aborted = self.in_frame and self._live
+        self._body, self._live = None, False
+        return [("abort",)] if aborted else []
+
+    def take_reply(self) -> None:
+        """Take the reply that waits."""
+        self.reply = None
+
+    def _tag(self, tag: int) -> list[Event]:
+        self._tagged = self.reply is None
+        events: list[Event] = [("tag", self._head, tag)]
+        return [*events, ("tag", CONTROL_SLOT, tag)] if self._tagged else events
+
+    def _header(self, accept: bool) -> list[Event]:
+        assert self._body is not None
+        lengths = {Command.INFO: 0, Command.CLASSIFY: self.image_bytes}
+        command = self._body[0]
+        if command not in lengths:
+            self._code = ErrorCode.UNKNOWN_COMMAND
+        elif self._missing != lengths[Command(command)]:
+            self._code = ErrorCode.WRONG_LENGTH
+        elif command == Command.CLASSIFY and not accept:
+            self._code = ErrorCode.BUSY
+        else:
+            self._code = 0
+            self._live = command == Command.CLASSIFY
+        return [("begin",)] if self._live else []
+
+    def _end(self) -> list[Event]:
+        assert self._body is not None
+        intact = crc16(bytes(self._body)) == 0 and not self._spoilt
+        self._body = None
+        if self._live and intact:
+            self._live = False
+            self._head = (self._head + 1) % TAG_SLOTS
+            return [("commit",)]
+        events: list[Event] = [("abort",)] if self._live else []
+        self._live = False
+        if not self._tagged:
+            return events
+        self.reply = self._code if intact else ErrorCode.BAD_CRC
+        return [*events, ("reply", self.reply)]
+
+
+def result_frame(words: Iterable[int], tag: int) -> Frame:
+    """Make the frame of a result."""
+    return Frame(command=Reply.RESULT, tag=tag, payload=b"".join(word.to_bytes(4, "little") for word in words))
+
+
+def reply_frame(code: int, tag: int, info: bytes) -> Frame:
+    """Make the frame of another reply: ``code`` is an :class:`arch.link.ErrorCode`, or 0 for INFO."""
+    if code == 0:
+        return Frame(command=Reply.INFO, tag=tag, payload=info)
+    return Frame(command=Reply.ERROR, tag=tag, payload=bytes((code,)))

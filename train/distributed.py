@@ -95,7 +95,11 @@ class GlobalNorm(nn.BatchNorm1d):
             self.num_batches_tracked += 1
             self.running_mean.lerp_(centre, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
-        return (input - centre) * (self.weight * (variance + self.eps).rsqrt()) + self.bias
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
+        slope = (variance + self.eps).rsqrt()
+        normal = (input - centre) * (slope if weight is None else weight * slope)
+        return normal if bias is None else normal + bias
 
 
 def use_global_norm(network: nn.Module) -> None:
@@ -104,5 +108,7 @@ def use_global_norm(network: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if type(child) is nn.BatchNorm1d:
                 norm: Any = GlobalNorm(child.num_features, eps=child.eps, momentum=child.momentum)
+                # A norm may lack its scale or its shift.
+                norm.weight, norm.bias = child.weight, child.bias
                 norm.load_state_dict(child.state_dict())
-                setattr(parent, name, norm.to(child.weight.device))
+                setattr(parent, name, norm.to(next(child.buffers()).device))

@@ -18,8 +18,7 @@ from torch.nn import functional
 
 from arch.architecture import shortcut_sources, weighted_layers
 from arch.checkpoint import Checkpoint
-from train import quantisers
-from train.network import from_checkpoint
+from train.network import SpikingNetwork
 
 __all__ = ["accuracy", "batch_size", "forward", "mismatches", "predict", "recalibrate"]
 
@@ -188,24 +187,38 @@ def accuracy(checkpoint: Checkpoint, images: Tensor, labels: Tensor) -> float:
 
 
 @torch.no_grad()
-def mismatches(checkpoint: Checkpoint, images: Tensor) -> tuple[int, int]:
-    """Count the spikes in which PyTorch's plain float32 forward differs from the exact one, and all compared.
+def mismatches(network: SpikingNetwork, images: Tensor, checkpoint: Checkpoint | None = None) -> tuple[int, int]:
+    """Count the spikes in which the network's own forward differs from the exact one, and all that were compared.
 
-    The float32 forward is that of the training, in evaluation mode and without autocast; the places compared are those
-    of all layers, neurons and timesteps, for images as of :func:`forward`.
+    The network's forward is PyTorch's plain float32 one, in evaluation mode and without autocast: beside a few spikes
+    at the threshold, which float32 rounds to the other side, it must be what is exported. The places compared are those
+    of all layers, neurons and timesteps.
+
+    Parameters
+    ----------
+    network : SpikingNetwork
+        On any device; it is left as it was.
+    images : Tensor
+        As of :func:`forward`.
+    checkpoint : Checkpoint, optional
+        What the exact forward runs on; by default the network's own.
     """
-    network = from_checkpoint(checkpoint).eval()
-    for part, name in zip(network.synapses(), weighted_layers(checkpoint.architecture), strict=True):
-        get = _parameters(checkpoint, name)
-        part.quantiser = quantisers.Fixed(get("ternary").float(), get("alpha"))
+    checkpoint = network.checkpoint() if checkpoint is None else checkpoint
+    device = next(network.parameters()).device
+    training = {module: module.training for module in network.modules()}
     wrong = compared = 0
-    with torch.autocast("cpu", enabled=False):
-        for batch in _batches(checkpoint, images):
-            maps: list[Tensor] = []
-            network(batch, maps)
-            for ours, theirs in zip(forward(checkpoint, batch)[1], maps, strict=True):
-                wrong += int((ours != theirs.movedim(-1, 2)).sum())
-                compared += ours.numel()
+    network.eval()
+    try:
+        with torch.autocast(device.type, enabled=False):
+            for batch in _batches(checkpoint, images):
+                maps: list[Tensor] = []
+                network(batch.to(device), maps)
+                for ours, theirs in zip(forward(checkpoint, batch)[1], maps, strict=True):
+                    wrong += int((ours != theirs.movedim(-1, 2).cpu()).sum())
+                    compared += ours.numel()
+    finally:
+        for module, mode in training.items():
+            module.training = mode
     return wrong, compared
 
 

@@ -115,11 +115,21 @@ class _NormalisedSpikes(torch.autograd.Function):
 def applies(norm: nn.Module, layer: neurons.PIF, copies: int) -> bool:
     """Whether :func:`normalised_spikes` computes what ``norm`` and ``layer`` would: on compiled loops.
 
-    Not with statistics of several processes or without a momentum, not for the mean of several currents, and not for a
-    gradient in evaluation mode.
+    Not with statistics of several processes or that are not kept, not without a momentum, not for the mean of several
+    currents, and not for a gradient in evaluation mode.
     """
     return (layer.compiled and (norm.training or not torch.is_grad_enabled()) and type(norm) is nn.BatchNorm1d
-            and norm.momentum is not None and (layer.mode is neurons.Mode.SPIKES or copies == 1))
+            and norm.running_mean is not None and norm.momentum is not None
+            and (layer.mode is neurons.Mode.SPIKES or copies == 1))
+
+
+def _gain_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Return what BatchNorm multiplies by and adds; a norm may lack either, and has 1 and 0 then."""
+    assert norm.running_mean is not None
+    gamma: Tensor | None = norm.weight
+    beta: Tensor | None = norm.bias
+    return (torch.ones_like(norm.running_mean) if gamma is None else gamma,
+            torch.zeros_like(norm.running_mean) if beta is None else beta)
 
 
 def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: neurons.PIF,
@@ -143,9 +153,10 @@ def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: 
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.momentum is not None
+    gamma, beta = _gain_and_shift(norm)
     if not norm.training:
-        gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        return _passed_on(sums, gain * scale, norm.bias - gain * norm.running_mean, layer, dtype)
+        gain = gamma * torch.rsqrt(norm.running_var + norm.eps)
+        return _passed_on(sums, gain * scale, beta - gain * norm.running_mean, layer, dtype)
     with torch.no_grad():
         # A filter of zeros has scale 0, and nothing to guess.
         shift = torch.where(scale > 0, norm.running_mean / scale, 0)
@@ -157,5 +168,5 @@ def normalised_spikes(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, layer: 
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
         inverse = scale * torch.rsqrt(scaled + norm.eps)
-    return _NormalisedSpikes.apply(sums, norm.weight, norm.bias, layer.theta,  # type: ignore[no-any-return]
+    return _NormalisedSpikes.apply(sums, gamma, beta, layer.theta,  # type: ignore[no-any-return]
                                    mean, inverse, layer, dtype)

@@ -74,22 +74,31 @@ class TernaryLinear(nn.Module):
             return functional.linear(maps, codes.to(maps.dtype)), scale
 
 
-def normalise(current: Tensor, norm: nn.BatchNorm1d, *, over_mean: bool = False) -> Tensor:
+def normalise(current: Tensor, norm: nn.BatchNorm1d | None, *, over_mean: bool = False) -> Tensor:
     """Return BatchNorm of the current ``[T, B, H, W, C]``, in training with statistics over all of it.
 
+    Without a ``norm`` the current is returned as it is.
     ``over_mean``: with those of its mean over time, as if time were folded.
     """
+    if norm is None:
+        return current
     if not over_mean or not norm.training or len(current) == 1:
         return norm(current.flatten(0, -2)).reshape(current.shape)  # type: ignore[no-any-return]
     mean = current.mean(0, keepdim=True)
     rows = mean.flatten(0, -2)
-    slope = norm.weight * (distributed.moments(rows)[1] + norm.eps).rsqrt()
+    slope = (distributed.moments(rows)[1] + norm.eps).rsqrt()
+    if norm.weight is not None:
+        slope = norm.weight * slope
     return norm(rows).reshape(mean.shape) + (current - mean) * slope
 
 
-def _neurons_of(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d, pif: neurons.PIF) -> Tensor:
+def _norm(channels: int, norm: bool, epsilon: float) -> nn.BatchNorm1d | None:
+    return nn.BatchNorm1d(channels, eps=epsilon) if norm else None
+
+
+def _neurons_of(sums: Tensor, scale: Tensor, norm: nn.BatchNorm1d | None, pif: neurons.PIF) -> Tensor:
     """Return what neurons pass on whose current is ``sums * scale``, ``[T or 1, B, H, W, C]``, normalised."""
-    if fused.applies(norm, pif, len(sums)):
+    if norm is not None and fused.applies(norm, pif, len(sums)):
         return fused.normalised_spikes(sums, scale, norm, pif, pif.spike_dtype(sums.device))
     return pif(normalise(sums.float() * scale, norm, over_mean=pif.norm_over_mean))
 
@@ -116,24 +125,27 @@ class Convolution(nn.Module):
     shortcut : int, optional
         Index in the chain of an earlier layer, or or-pool, whose spikes the network adds to the input map; not that of
         the previous layer. The map may hold 2 then.
-    timesteps : int
-        T.
+    timesteps : int, optional
+        T; by default that of the network that the layer becomes part of.
     reset, leak_shift
         As of :func:`train.neurons.pif`.
+    norm : bool
+        False leaves BatchNorm out: the neurons see the scaled sums.
     epsilon : float
         BatchNorm's.
     """
 
     def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int = 1, padding: int = 0,
-                 pool: int = 1, shortcut: int | None = None, timesteps: int = 4, reset: Reset = Reset.SUBTRACT,
-                 leak_shift: int | None = None, epsilon: float = 1e-5) -> None:
+                 pool: int = 1, shortcut: int | None = None, timesteps: int | None = None,
+                 reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None, norm: bool = True,
+                 epsilon: float = 1e-5) -> None:
         super().__init__()
         if pool < 1:
             raise ValueError(f"pool must be at least 1, not {pool!r}")
         self.pool = pool
         self.shortcut = shortcut
         self.synapses = TernaryConv2d(in_channels, channels, kernel, stride=stride, padding=padding)
-        self.norm = nn.BatchNorm1d(channels, eps=epsilon)
+        self.norm = _norm(channels, norm, epsilon)
         self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)
 
     def forward(self, spikes: Tensor) -> Tensor:
@@ -153,16 +165,17 @@ class FullyConnected(nn.Module):
     ----------
     inputs, outputs : int
         Size of the flattened map (in the order channel, row, column) and number of neurons.
-    shortcut, timesteps, reset, leak_shift, epsilon
+    shortcut, timesteps, reset, leak_shift, norm, epsilon
         As of :class:`Convolution`.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, shortcut: int | None = None, timesteps: int = 4,
-                 reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None, epsilon: float = 1e-5) -> None:
+    def __init__(self, inputs: int, outputs: int, *, shortcut: int | None = None, timesteps: int | None = None,
+                 reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None, norm: bool = True,
+                 epsilon: float = 1e-5) -> None:
         super().__init__()
         self.shortcut = shortcut
         self.synapses = TernaryLinear(inputs, outputs)
-        self.norm = nn.BatchNorm1d(outputs, eps=epsilon)
+        self.norm = _norm(outputs, norm, epsilon)
         self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)
 
     def forward(self, spikes: Tensor) -> Tensor:

@@ -11,23 +11,15 @@ from torch import Tensor, nn
 from arch.architecture import layer_shapes, shortcut_sources
 from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Encoding, Input, Reset
-from train import layers, neurons
+from support.errors import InputError
+from train import layers, neurons, quantisers
+from train.description import Layer, check_forward, describe, named_layers, shortcut_of
 from train.trainable import TrainableNetwork
 
 __all__ = ["Layer", "SpikingNetwork", "build", "from_checkpoint"]
 
-#: What a network is composed of.
-Layer = layers.Convolution | layers.FullyConnected | layers.OrPool | layers.Readout
-
-#: Names of the layers of an architecture that the user did not name: kind -> prefix.
-_PREFIXES = {layers.Convolution: "conv", layers.FullyConnected: "fc"}
 #: Word of a form: or-pools take the largest rate.
 _LARGEST = "largest"
-
-
-def _shortcut(layer: Layer) -> int | None:
-    """Index of the layer whose spikes are added to the input map of ``layer``; None adds nothing."""
-    return layer.shortcut if isinstance(layer, layers.Convolution | layers.FullyConnected) else None
 
 
 class SpikingNetwork(TrainableNetwork):
@@ -40,14 +32,14 @@ class SpikingNetwork(TrainableNetwork):
     chain : sequence of modules of :mod:`train.layers`
         Convolution, FullyConnected, OrPool; exactly the last one is a Readout. Their shapes must fit.
     timesteps : int
-        T; all neurons must have the same.
+        T. Layers that were built without one get it; the others must have the same.
     scale : float
         A pixel ``p`` is seen as ``scale * (p - zero_point)``; 1 for events.
 
     Raises
     ------
     ValueError
-        The chain is malformed or its shapes do not fit together.
+        The chain is malformed, its shapes do not fit together, or a layer has other timesteps.
     """
 
     def __init__(self, source: Input, chain: Sequence[Layer], *, timesteps: int = 4,
@@ -59,59 +51,44 @@ class SpikingNetwork(TrainableNetwork):
         for layer in chain:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must be of train.layers, not {type(layer).__name__}")
-            if isinstance(layer, layers.Convolution | layers.FullyConnected) and layer.neurons.timesteps != timesteps:
-                raise ValueError(f"neurons must have {timesteps} timesteps like the network, "
-                                 f"not {layer.neurons.timesteps}")
+            if isinstance(layer, layers.Convolution | layers.FullyConnected) and layer.neurons.follows_network:
+                layer.neurons.timesteps = timesteps
         self.chain = nn.ModuleList(chain)
-        self._sources = {_shortcut(layer) for layer in chain} - {None}
-        self.architecture = self._describe()
-        for layer, (described, shape, _) in zip(chain, layer_shapes(self.architecture), strict=True):
-            if isinstance(layer, layers.OrPool):
-                continue
-            inputs = layer.synapses.weight.shape[1]
-            fan_in = shape[0] if isinstance(layer, layers.Convolution) else shape[0] * shape[1] * shape[2]
-            if inputs != fan_in:
-                raise ValueError(f"{described['name']} must have {fan_in} inputs for a map of {shape}, not {inputs}")
+        self._looked = False
+        # Raises if the layers do not fit together.
+        _ = self.architecture
 
     def _layers(self) -> Iterator[Layer]:
         for layer in self.chain:
             assert isinstance(layer, Layer)
             yield layer
 
-    def _describe(self) -> dict[str, Any]:
-        described: list[dict[str, Any]] = []
-        counts: dict[str, int] = {}
-        for index, layer in enumerate(self._layers()):
-            if isinstance(layer, layers.OrPool):
-                counts["pool"] = counts.get("pool", 0) + 1
-                named = {"name": f"pool{counts['pool']}"} if index in self._sources else {}
-                described.append({"kind": "or-pool", "size": layer.size, **named})
-                continue
-            if isinstance(layer, layers.Readout):
-                described.append({"kind": "readout", "name": "readout", "classes": len(layer.synapses.weight)})
-                continue
-            prefix = _PREFIXES[type(layer)]
-            counts[prefix] = counts.get(prefix, 0) + 1
-            name = f"{prefix}{counts[prefix]}"
-            behaviour = {"reset": layer.neurons.reset.value, "leak_shift": layer.neurons.leak_shift,
-                         "epsilon": layer.norm.eps}
-            if layer.shortcut is not None:
-                if layer.shortcut not in range(index):
-                    raise ValueError(f"{name} shortcut must be the index of an earlier layer, not {layer.shortcut!r}")
-                behaviour["shortcut"] = described[layer.shortcut]["name"]
-            if isinstance(layer, layers.Convolution) and layer.pool > 1:
-                behaviour["pool"] = layer.pool
-            weight = layer.synapses.weight
-            if isinstance(layer, layers.Convolution):
-                described.append({"kind": "convolution", "name": name, "channels": len(weight),
-                                  "kernel": weight.shape[2], "stride": layer.synapses.stride,
-                                  "padding": layer.synapses.padding, **behaviour})
-            else:
-                described.append({"kind": "fully-connected", "name": name, "neurons": len(weight), **behaviour})
-        return {"input": {"encoding": self.source.encoding.value, "channels": self.source.channels,
-                          "height": self.source.height, "width": self.source.width,
-                          "zero_point": self.source.zero_point, "scale": self.scale},
-                "timesteps": self.timesteps, "layers": described}
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """What the network is now, as :mod:`arch.architecture` states it; raises :exc:`CheckpointError`."""
+        return describe(self.source, list(self._layers()), timesteps=self.timesteps, scale=self.scale)
+
+    def _check_images(self, images: Tensor) -> None:
+        """Check that ``images`` are what the exported network gets.
+
+        An accelerator waits for every look at its values: there, they are looked at once.
+        """
+        events = self.source.encoding is Encoding.EVENTS
+        shape = (self.timesteps, *self.source.shape) if events else self.source.shape
+        if images.shape[1:] != shape:
+            raise InputError(f"images must be of shape (N, {', '.join(map(str, shape))}), not {tuple(images.shape)}")
+        whole = images.dtype is torch.uint8 or images.dtype is torch.bool
+        if (whole and not events) or not images.numel() or (self._looked and images.device.type != "cpu"):
+            return
+        self._looked = True
+        wrong = _not_whole(images, 1 if events else 255)
+        if wrong is None:
+            return
+        if events:
+            raise InputError(f"events must be 0 and 1, as the exported network gets them, not {wrong:g}")
+        raise InputError(f"pixels must be whole numbers from 0 to 255, as the exported network gets them, not "
+                         f"{wrong:g}: multiply images of 0 to 1 by 255, and put other scales into "
+                         f"SpikingNetwork(scale=...)")
 
     def forward(self, images: Tensor, spikes: list[Tensor] | None = None, *, by_step: bool = False,
                 attached: list[Tensor] | None = None) -> Tensor:
@@ -119,28 +96,36 @@ class SpikingNetwork(TrainableNetwork):
 
         Parameters
         ----------
-        images : ``[B, C, H, W]`` pixels 0 to 255 (uint8 or float), or events 0 and 1 ``[B, T, C, H, W]``
+        images : ``[B, C, H, W]`` pixels, or events ``[B, T, C, H, W]``
+            Whole numbers 0 to 255, or 0 and 1, of any dtype: what the exported network gets.
         spikes : list, optional
             The spike maps ``[T, B, H, W, C]`` of all layers before the readout are appended to it.
         by_step : bool
             Return the scores of each timestep; their mean is what is returned otherwise.
         attached : list, optional
             Like ``spikes``, with their gradients.
+
+        Raises
+        ------
+        InputError
+            ``images`` have another shape or other values.
         """
+        self._check_images(images)
         if self.source.encoding is Encoding.EVENTS:
             maps = images.float().movedim(1, 0).movedim(2, -1)
         else:
             maps = ((images.float() - self.source.zero_point) * self.scale).movedim(1, -1)[None]
         maps = maps.contiguous()
         added: dict[int, Tensor] = {}
+        sources = {shortcut_of(layer) for layer in self._layers()}
         for index, layer in enumerate(self._layers()):
             if isinstance(layer, layers.Readout):
                 return layer.by_step(maps) if by_step else layer(maps)
-            shortcut = _shortcut(layer)
+            shortcut = shortcut_of(layer)
             if shortcut is not None:
                 maps = maps + added[shortcut]
             maps = layer(maps)
-            if index in self._sources:
+            if index in sources:
                 added[index] = maps
             if spikes is not None:
                 spikes.append(maps.detach())
@@ -233,32 +218,71 @@ class SpikingNetwork(TrainableNetwork):
 
     @torch.no_grad()
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
-        """Return the network as data, with its codes frozen; raises :exc:`CheckpointError` if they are not codes."""
+        """Return what :meth:`forward` computes now, in evaluation mode, as data with its codes frozen.
+
+        Raises
+        ------
+        CheckpointError
+            The weights are not codes, or the format has no place for what some module computes
+            (:func:`train.description.check_forward`).
+        """
         if not all(part.quantiser.discrete for part in self.synapses()):
             raise CheckpointError("weights must be ternary or binary for a checkpoint, not float")
+        if type(self).forward is not SpikingNetwork.forward or "forward" in vars(self) or self._forward_hooks or (
+                self._forward_pre_hooks):
+            raise CheckpointError("network must have the forward of SpikingNetwork and no forward hooks: a checkpoint "
+                                  "has no place for what others compute")
+        chain = list(self._layers())
+        check_forward(self, chain)
+        architecture = self.architecture
         tensors: dict[str, npt.NDArray[Any]] = {}
-        for layer, described in zip(self._layers(), self.architecture["layers"], strict=True):
+        for name, layer in named_layers(chain):
             if isinstance(layer, layers.OrPool):
                 continue
-            name = described["name"]
-            weight = layer.synapses.weight.detach().cpu()
-            codes, scale = layer.synapses.quantiser.codes_and_scale(
-                weight, per_channel=not isinstance(layer, layers.Readout))
-            tensors[f"{name}.weight"] = weight.numpy()
-            tensors[f"{name}.ternary"] = codes.to(torch.int8).numpy()
-            tensors[f"{name}.alpha"] = scale.numpy()
-            if isinstance(layer, layers.Readout):
-                continue
-            norm, pif = layer.norm, layer.neurons
-            if pif.theta.dim() and pif.initial:
-                raise CheckpointError(f"{name} must have one threshold for the layer when its membranes start above 0")
-            for part, value in (("gamma", norm.weight), ("beta", norm.bias), ("mean", norm.running_mean),
-                                ("variance", norm.running_var), ("theta", pif.theta)):
-                assert value is not None
-                tensors[f"{name}.{part}"] = value.detach().cpu().numpy()
-            first = pif.theta.detach().cpu().reshape(-1)[0]
-            tensors[f"{name}.initial"] = np.asarray((first * pif.initial).numpy(), dtype=np.float32)
-        return Checkpoint(architecture=self.architecture, tensors=tensors, provenance=provenance or {})
+            tensors |= _weight_tensors(name, layer.synapses)
+            if not isinstance(layer, layers.Readout):
+                tensors |= _neuron_tensors(name, layer)
+        return Checkpoint(architecture=architecture, tensors=tensors, provenance=provenance or {})
+
+
+def _not_whole(images: Tensor, largest: int) -> float | None:
+    """Return a value of ``images`` that is no whole number from 0 to ``largest``; None if there is none."""
+    low, high = (float(value) for value in images.aminmax())
+    if not (low >= 0 and high <= largest):
+        return high if low >= 0 else low
+    if not images.is_floating_point():
+        return None
+    wrong = images != images.round()
+    return float(images[wrong][0]) if bool(wrong.any()) else None
+
+
+def _weight_tensors(name: str, synapses: layers.TernaryConv2d | layers.TernaryLinear) -> dict[str, npt.NDArray[Any]]:
+    """Return latent weights, codes and scales of a layer."""
+    weight = synapses.weight.detach().cpu()
+    per_channel = not isinstance(synapses, layers.TernaryLinear) or synapses.per_channel
+    codes, scale = synapses.quantiser.codes_and_scale(weight, per_channel=per_channel)
+    frozen = codes.detach().cpu().to(torch.int8)
+    if not torch.equal(frozen.to(codes.dtype), codes.detach().cpu()):
+        raise CheckpointError(f"{name} codes must be -1, 0 and +1, as those of the quantisers of train.quantisers")
+    scale = scale.detach().cpu()
+    if name != "readout":
+        # One scale for all channels of a layer is the same scale for each.
+        scale = scale.expand(len(weight))
+    return {f"{name}.weight": weight.numpy(), f"{name}.ternary": frozen.numpy(), f"{name}.alpha": scale.numpy()}
+
+
+def _neuron_tensors(name: str, layer: layers.Convolution | layers.FullyConnected) -> dict[str, npt.NDArray[Any]]:
+    """Return BatchNorm's tensors, as far as the layer has them, and those of the neurons."""
+    norm, pif = layer.norm, layer.neurons
+    if pif.theta.dim() and pif.initial:
+        raise CheckpointError(f"{name} must have one threshold for the layer when its membranes start above 0")
+    parts: dict[str, Tensor | None] = {"theta": pif.theta}
+    if norm is not None:
+        parts |= {"gamma": norm.weight, "beta": norm.bias, "mean": norm.running_mean, "variance": norm.running_var}
+    tensors = {f"{name}.{part}": value.detach().cpu().numpy() for part, value in parts.items() if value is not None}
+    first = pif.theta.detach().cpu().reshape(-1)[0]
+    tensors[f"{name}.initial"] = np.asarray((first * pif.initial).numpy(), dtype=np.float32)
+    return tensors
 
 
 def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
@@ -272,7 +296,8 @@ def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
             chain.append(layers.Readout(shape[0] * shape[1] * shape[2], layer["classes"]))
         else:
             behaviour = {"timesteps": timesteps, "reset": Reset(layer["reset"]), "leak_shift": layer["leak_shift"],
-                         "epsilon": layer["epsilon"], "shortcut": shortcut_sources(architecture).get(index)}
+                         **({"norm": False} if layer["epsilon"] is None else {"epsilon": layer["epsilon"]}),
+                         "shortcut": shortcut_sources(architecture).get(index)}
             if layer["kind"] == "convolution":
                 chain.append(layers.Convolution(shape[0], output[0], layer["kernel"], stride=layer["stride"],
                                                 padding=layer["padding"], pool=layer.get("pool", 1), **behaviour))
@@ -285,10 +310,11 @@ def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
 
 
 @torch.no_grad()
-def from_checkpoint(checkpoint: Checkpoint) -> SpikingNetwork:
+def from_checkpoint(checkpoint: Checkpoint, *, frozen: bool = False) -> SpikingNetwork:
     """Return the trained network of a checkpoint, to go on training or to compare with; raises :exc:`CheckpointError`.
 
-    Training adapts what a network of :mod:`train.layers` has: thresholds of a layer, no bias before BatchNorm.
+    Training adapts what a network of :mod:`train.layers` has: thresholds of a layer, no bias of a convolution.
+    ``frozen``: the weights are the checkpoint's codes and scales, whatever the latent weights are.
     """
     network = build(checkpoint.architecture)
     for layer, described in zip(network._layers(), checkpoint.architecture["layers"], strict=True):
@@ -300,15 +326,26 @@ def from_checkpoint(checkpoint: Checkpoint) -> SpikingNetwork:
             return torch.from_numpy(np.array(checkpoint.tensors[f"{name}.{part}"]))
 
         layer.synapses.weight.copy_(get("weight"))
+        if frozen:
+            layer.synapses.quantiser = quantisers.Fixed(get("ternary").float(), get("alpha"))
         if isinstance(layer, layers.Readout):
             continue
         if f"{name}.bias" in checkpoint.tensors or get("theta").dim():
             raise CheckpointError(f"{name} must have no bias and one threshold to be trained")
-        norm, pif = layer.norm, layer.neurons
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        for target, part in ((norm.weight, "gamma"), (norm.bias, "beta"), (norm.running_mean, "mean"),
-                             (norm.running_var, "variance"), (pif.theta, "theta")):
-            target.copy_(get(part))
+        pif = layer.neurons
+        pif.theta.copy_(get("theta"))
+        if layer.norm is not None:
+            _fill_norm(layer.norm, name, checkpoint)
         pif.initial = float(get("initial") / get("theta"))
     return network
+
+
+def _fill_norm(norm: nn.BatchNorm1d, name: str, checkpoint: Checkpoint) -> None:
+    """Give BatchNorm the tensors of a checkpoint, and take from it what the checkpoint does not have."""
+    for attribute, part in (("weight", "gamma"), ("bias", "beta"), ("running_mean", "mean"),
+                            ("running_var", "variance")):
+        value = checkpoint.tensors.get(f"{name}.{part}")
+        if value is None:
+            setattr(norm, attribute, None)
+        else:
+            getattr(norm, attribute).copy_(torch.from_numpy(np.array(value)))

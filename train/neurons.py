@@ -232,8 +232,8 @@ class PIF(nn.Module):
 
     Parameters
     ----------
-    timesteps : int
-        T.
+    timesteps : int, optional
+        T; by default that of the network that the neurons become part of.
     channels : int or None
         Channels with a threshold of their own; by default the layer has one.
     theta : float
@@ -248,7 +248,7 @@ class PIF(nn.Module):
     #: Smallest threshold that :meth:`clamp` leaves.
     MIN_THETA = 0.05
 
-    def __init__(self, timesteps: int, *, channels: int | None = None, theta: float = 1.0,
+    def __init__(self, timesteps: int | None = None, *, channels: int | None = None, theta: float = 1.0,
                  initial: float = INITIAL_MEMBRANE, reset: Reset = Reset.SUBTRACT,
                  leak_shift: int | None = None) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ class PIF(nn.Module):
             raise ValueError(f"theta must be at least {self.MIN_THETA}, not {theta!r}")
         if not isinstance(reset, Reset):
             raise TypeError(f"reset must be a Reset, not {reset!r}")
-        self.timesteps = timesteps
+        self._timesteps = timesteps
         self.initial = initial
         self.reset = reset
         self.leak_shift = leak_shift
@@ -266,6 +266,22 @@ class PIF(nn.Module):
         #: Whether BatchNorm before these neurons takes its statistics from the mean over time.
         self.norm_over_mean = False
         self.theta = nn.Parameter(torch.full(() if channels is None else (channels,), theta))
+
+    @property
+    def timesteps(self) -> int:
+        """T; raises :exc:`ValueError` if neither the neurons nor a network have been told."""
+        if self._timesteps is None:
+            raise ValueError("timesteps must be given to a layer that is part of no network")
+        return self._timesteps
+
+    @timesteps.setter
+    def timesteps(self, timesteps: int) -> None:
+        self._timesteps = timesteps
+
+    @property
+    def follows_network(self) -> bool:
+        """Whether T is not known yet, and a network may choose it."""
+        return self._timesteps is None
 
     @property
     def keep(self) -> float:

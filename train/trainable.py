@@ -15,8 +15,10 @@ class TrainableNetwork(nn.Module):
     quantised. A method may change the form between epochs, and accuracies of different forms are not compared.
     """
 
-    #: What the network is made of, as in :mod:`arch.checkpoint`.
-    architecture: Mapping[str, Any]
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """What the network is made of, as in :mod:`arch.architecture`."""
+        raise NotImplementedError
 
     @property
     def exportable(self) -> bool:

@@ -30,7 +30,7 @@ from train.datasets import Split
 from train.folder import TrainingError, TrainingFolder, load_trained, load_weights, read_best
 from train.methods import make_methods
 from train.methods.method import Batch, MethodError
-from train.network import SpikingNetwork
+from train.network import SpikingNetwork, from_checkpoint
 from train.recipe import Recipe
 from train.trainable import TrainableNetwork
 
@@ -431,7 +431,8 @@ class Training:
             accuracy = exact.accuracy(measured, self.validation.images, self.validation.labels)
             if accuracy > best:
                 checkpoint, best, statistics = measured, accuracy, "measured"
-        wrong, compared = exact.mismatches(checkpoint, self.validation.images[:FLOAT_IMAGES])
+        wrong, compared = exact.mismatches(from_checkpoint(checkpoint, frozen=True),
+                                            self.validation.images[:FLOAT_IMAGES], checkpoint)
         _log.info("plain float32 forward: %d of %d spikes differ from the exact forward", wrong, compared)
         checkpoint = self._described(checkpoint, provenance["epoch"], best, statistics=statistics,
                                      float32_mismatches=wrong, float32_compared=compared,

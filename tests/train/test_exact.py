@@ -181,7 +181,7 @@ def test_exact_forward_agrees_with_the_float_forward(make):
     for layer, (ours, theirs) in enumerate(zip(spikes, maps, strict=True)):
         share = (ours != theirs.movedim(-1, 2)).float().mean()
         assert share < 1e-3, f"layer {layer}"
-    wrong, compared = exact.mismatches(network.checkpoint(), images)
+    wrong, compared = exact.mismatches(network, images)
     assert compared == sum(ours.numel() for ours in spikes)
     assert wrong == sum(int((ours != theirs.movedim(-1, 2)).sum()) for ours, theirs in zip(spikes, maps, strict=True))
     scale = float(network.checkpoint().tensors["readout.alpha"])

@@ -92,6 +92,33 @@ def test_all_kinds_of_neurons(options):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("absent", [("weight",), ("bias",), ("weight", "bias")])
+@pytest.mark.parametrize("training", [True, False])
+def test_norms_may_lack_scale_or_shift(absent, training):
+    sums, results = sums_of(4), []
+    for norm, layer in pair():
+        for name in absent:
+            setattr(norm, name, None)
+        norm.train(training)
+        x = sums.clone().requires_grad_(training)
+        with torch.set_grad_enabled(training):
+            assert fused.applies(norm, layer, 4) == layer.compiled
+            spikes = (fused.normalised_spikes(x, torch.ones(3), norm, layer, torch.float32) if layer.compiled
+                      else layer(layers.normalise(x, norm)))
+        if training:
+            (spikes * drawn(*spikes.shape, seed=2)).sum().backward()
+        results.append((spikes.detach(), x.grad, norm.running_mean, norm.running_var))
+    assert results[0][0].unique().numel() == 2
+    for one, other in zip(*results, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_norms_that_keep_no_statistics_are_left_to_torch():
+    _, layer = pair()[0]
+    assert not fused.applies(torch.nn.BatchNorm1d(3, track_running_stats=False), layer, 4)
+
+
 def test_statistics_bear_a_mean_far_from_zero():
     sums = drawn(1, 64, 32, 32, 2) + torch.tensor([1000.0, -3000.0])
     mean, variance = fused._statistics(sums, torch.tensor([999.0, -3001.0]), False)
@@ -102,7 +129,8 @@ def test_statistics_bear_a_mean_far_from_zero():
 def test_layers_use_the_passes_in_training_or_without_gradients(monkeypatch):
     calls = []
     monkeypatch.setattr(fused, "normalised_spikes", lambda sums, *_: calls.append(len(sums)) or sums)
-    convolution, full = layers.Convolution(3, 4, 3, padding=1, pool=2), layers.FullyConnected(48, 5)
+    convolution = layers.Convolution(3, 4, 3, padding=1, pool=2, timesteps=4)
+    full = layers.FullyConnected(48, 5, timesteps=4)
     for layer in (convolution, full):
         layer.neurons.compiled = True
     maps = (drawn(4, 2, 4, 4, 3) > 0).float()

@@ -132,18 +132,18 @@ def test_statistics_over_the_mean_are_those_of_folded_time():
 
 def test_maps_keep_their_form_through_every_layer():
     spikes = made(4, 2, 8, 8, 3)
-    spikes = Convolution(3, 6, 3, padding=1)(spikes)
+    spikes = Convolution(3, 6, 3, padding=1, timesteps=4)(spikes)
     assert spikes.shape == (4, 2, 8, 8, 6)
     spikes = OrPool(3)(spikes)
     assert spikes.shape == (4, 2, 2, 2, 6)
-    spikes = FullyConnected(24, 7)(spikes)
+    spikes = FullyConnected(24, 7, timesteps=4)(spikes)
     assert spikes.shape == (4, 2, 1, 1, 7)
     assert set(spikes.unique().tolist()) <= {0.0, 1.0}
     assert Readout(7, 10)(spikes).shape == (2, 10)
 
 
 def test_constant_input_is_convolved_once_and_spikes_for_all_timesteps():
-    layer = Convolution(1, 4, 3).eval()
+    layer = Convolution(1, 4, 3, timesteps=4).eval()
     image = torch.rand(1, 2, 6, 6, 1, generator=torch.Generator().manual_seed(SEED))
     assert torch.equal(layer(image), layer(image.expand(4, -1, -1, -1, -1)))
 

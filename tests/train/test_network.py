@@ -162,8 +162,9 @@ def test_layers_that_do_not_fit_are_named():
         SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Convolution(5, 4, 3), Readout(64, 3)])
     with pytest.raises(ValueError, match=r"^layer 0 must be a readout: a network has one, at its end$"):
         SpikingNetwork(SOURCE, [Convolution(1, 4, 3)])
-    with pytest.raises(ValueError, match=r"^neurons must have 2 timesteps like the network, not 4$"):
-        SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Readout(144, 3)], timesteps=2)
+    with pytest.raises(ValueError, match=r"^conv1 timesteps must be 2 like the network's, not 4: give them to the "
+                                         r"network alone$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3, timesteps=4), Readout(144, 3)], timesteps=2)
     with pytest.raises(ValueError, match=r"^fc3 shortcut must be the index of an earlier layer, not 6$"):
         SpikingNetwork(SOURCE, [*graph()[:6], FullyConnected(5, 5, shortcut=6), Readout(5, 3)])
     with pytest.raises(ValueError, match=r"^layer 6 shortcut must be a layer before the previous one, not 'fc2': that "

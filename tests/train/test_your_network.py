@@ -1,5 +1,10 @@
 """The example of ``docs/your-network.md``: a network of the user's own, trained with a loop of the user's own."""
 
+import pathlib
+import re
+import subprocess
+
+import pytest
 import torch
 
 from arch.checkpoint import Checkpoint
@@ -39,3 +44,15 @@ def test_own_network_is_composed_trained_and_saved(tmp_path):
     scores, spikes = exact.forward(loaded, images[:3])
     assert scores.shape == (3, 2)
     assert [tuple(maps.shape) for maps in spikes] == [(4, 3, 8, 14, 14), (4, 3, 8, 7, 7), (4, 3, 16, 5, 5)]
+
+
+def test_files_of_the_guide_leave_the_checkout_clean():
+    root = pathlib.Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout")
+    text = (root / "docs" / "your-network.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"\b(?:mine|one)\.[a-z.]+[a-z]\b", text)) - {"mine.json"}
+    assert {"mine.py", "mine.npz", "one.npy", "mine.checkpoint.safetensors", "mine.safetensors"} <= files
+    done = subprocess.run(["git", "-C", str(root), "check-ignore", *sorted(files)], capture_output=True, text=True,
+                          check=False)
+    assert done.stdout.split() == sorted(files)

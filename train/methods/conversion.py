@@ -43,12 +43,12 @@ _BATCH = 100
 
 
 @contextlib.contextmanager
-def _as_ann(network: SpikingNetwork) -> Iterator[torch.device]:
-    """Let the network be an ANN in evaluation mode for a while; gives its device."""
-    modes = [(module, module.mode) for module in network.modules() if isinstance(module, neurons.PIF)]
+def _passing_on(network: SpikingNetwork, mode: neurons.Mode) -> Iterator[torch.device]:
+    """Let the network pass on what ``mode`` says, in evaluation mode, for a while; gives its device."""
+    modes = [(module, module.mode) for module in network.modules() if isinstance(module, neurons.PIF | layers.OrPool)]
     training = network.training
     network.eval()
-    network.use_mode(neurons.Mode.RELU)
+    network.use_mode(mode)
     try:
         with torch.no_grad():
             yield next(network.parameters()).device
@@ -64,7 +64,7 @@ def ann_accuracy(network: SpikingNetwork, images: Tensor, labels: Tensor) -> flo
     Images are uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``; labels int64 ``[N]``.
     """
     right = 0
-    with _as_ann(network) as device:
+    with _passing_on(network, neurons.Mode.RELU) as device:
         for batch, classes in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):
             right += int((network(batch.to(device)).argmax(1).cpu() == classes).sum())
     return right / len(labels)
@@ -96,7 +96,7 @@ class _Highest:
 
 def _activations(network: SpikingNetwork, images: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Give name and activations ``[1, B, ..., C]`` of every layer with neurons, batch after batch, as an ANN."""
-    with _as_ann(network) as device:
+    with _passing_on(network, neurons.Mode.RELU) as device:
         for batch in images.split(_BATCH):
             maps: list[Tensor] = []
             network(batch.to(device), maps)
@@ -329,7 +329,8 @@ def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: floa
     :exc:`arch.checkpoint.CheckpointError`
         If the weights are float, or timesteps are not 1 to 64.
     """
-    checkpoint = network.checkpoint()
+    with _passing_on(network, neurons.Mode.SPIKES):
+        checkpoint = network.checkpoint()
     timesteps = network.timesteps if timesteps is None else timesteps
     [maxima] = _find_maxima(network, images, [percentile], timesteps=timesteps, initial=initial)
     converted = balance(checkpoint, maxima, timesteps=timesteps, initial=initial)
@@ -357,7 +358,8 @@ def sweep_percentiles(network: SpikingNetwork, images: Tensor, validation: Split
 
     Parameters are those of :func:`convert_network`; it raises the same.
     """
-    checkpoint = network.checkpoint()
+    with _passing_on(network, neurons.Mode.SPIKES):
+        checkpoint = network.checkpoint()
     timesteps = network.timesteps if timesteps is None else timesteps
     found = _find_maxima(network, images, percentiles, timesteps=timesteps, initial=initial)
     accuracies: dict[float | str, float] = {}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from train import distributed, layers
+from train.description import training_only
 from train.methods.context import TrainingContext
 from train.methods.method import Method, check_number
 
@@ -55,6 +56,7 @@ class Dropout(Method):
         entropy = np.random.SeedSequence((self._seed, epoch, distributed.rank()))
         self._generator.manual_seed(int(entropy.generate_state(1)[0]))
 
+    @training_only
     def _drop(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor, ...] | None:
         if not module.training:
             return None

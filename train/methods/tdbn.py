@@ -48,6 +48,10 @@ class ThresholdNorm(Method):
         if training.recipe.start is not None:
             raise MethodError(f"threshold-norm must begin with a new network, not with the gains of "
                               f"{training.recipe.start!r}: leave out one of the two")
+        for layer in training.recipe.architecture["layers"]:
+            if layer.get("epsilon", 0) is None:
+                raise MethodError(f"threshold-norm must have BatchNorm in every layer, not none in {layer['name']}: "
+                                  f"give it an epsilon")
         for layer in training.network.modules():
             norm, pif = getattr(layer, "norm", None), getattr(layer, "neurons", None)
             if isinstance(norm, nn.BatchNorm1d) and isinstance(pif, PIF):

@@ -106,12 +106,17 @@ class CatNetwork(TrainableNetwork):
     def __init__(self, architecture: Mapping[str, Any], chain: list[nn.Module], encoder: TtfsActivation, *,
                  code: TimeCode | None) -> None:
         super().__init__()
-        self.architecture = architecture
+        self._architecture = architecture
         self.scale = float(architecture["input"]["scale"])
         self.encoder = encoder
         self.chain = nn.ModuleList(chain)
         #: What times and codes stand for; None for float weights.
         self.code = code
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """What the network was built of."""
+        return self._architecture
 
     @property
     def theta0(self) -> float:
@@ -231,6 +236,9 @@ def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, thet
         elif kind not in ("convolution", "fully-connected") or {"pool", "shortcut"} & set(layer) or layer["leak_shift"]:
             raise CheckpointError(f"layer {layer['name']} must be a convolution or fully connected without leak, pool "
                                   f"and shortcut for time-to-first-spike coding")
+        elif layer["epsilon"] is None:
+            raise CheckpointError(f"layer {layer['name']} must have BatchNorm, an epsilon that is not null, for "
+                                  f"time-to-first-spike coding")
         elif kind == "convolution":
             chain.append(CatLayer((output[0], shape[0], layer["kernel"], layer["kernel"]), quantiser(), activation(),
                                   stride=layer["stride"], padding=layer["padding"], epsilon=layer["epsilon"]))

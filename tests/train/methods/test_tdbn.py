@@ -37,6 +37,14 @@ def test_alpha_one_at_the_usual_threshold_changes_nothing(tmp_path):
         assert torch.equal(value, before[name]), name
 
 
+def test_layers_without_batchnorm_are_refused(tmp_path):
+    training = made_training(tmp_path)
+    training.recipe.architecture["layers"][0]["epsilon"] = None
+    with pytest.raises(MethodError, match=r"^threshold-norm must have BatchNorm in every layer, not none in \w+: give "
+                                          r"it an epsilon$"):
+        ThresholdNorm().begin(training)
+
+
 def test_trained_gains_are_not_overwritten(tmp_path):
     made_finished(tmp_path / "first", epochs=1)
     text = (r"^threshold-norm must begin with a new network, not with the gains of 'first': "

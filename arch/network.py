@@ -1,7 +1,7 @@
 """The integer network: what is computed, on the reference, on the RTL and on the board.
 
 Everything after export is integer arithmetic and every engine agrees bit for bit. The equations are those of
-``docs/architecture.md``, "The numeric contract"; this module only describes the operands.
+``docs/contract.md``; this module only describes the operands.
 
 A :class:`Network` is an :class:`Input` and a chain of layers that ends in a :class:`Readout`::
 

@@ -118,3 +118,26 @@ def test_outputs_of_an_installed_package_name_its_version(run, tmp_path):
     assert done.returncode == 0
     written = (tmp_path / "network.safetensors").read_bytes().decode("utf-8", errors="replace")
     assert f'\\"revision\\":\\"v{PROJECT["project"]["version"]}\\"' in written.replace(" ", "")
+
+
+@pytest.mark.long
+def test_wheel_brings_what_it_depends_on(wheel, tmp_path):
+    """What ``pip install .`` gives a user: nothing of the tests' environment, and no PyTorch."""
+    environment, folder = tmp_path / "environment", tmp_path / "empty"
+    folder.mkdir()
+    python = environment / "bin" / "python"
+    for command in [(sys.executable, "-m", "venv", environment), (python, "-m", "pip", "install", "-q", wheel),
+                    (python, "-m", "pip", "check")]:
+        done = execute(*command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    (models,) = environment.glob("lib/python*/site-packages/models")
+    samples = models / "samples"
+    for line in [
+        "gateware.build --board icebreaker --dry-run",
+        (f"sim {models}/mnist-conv.safetensors --images {samples}/mnist-images.idx.gz "
+         f"--labels {samples}/mnist-labels.idx.gz --engine both --spikes"),
+        f"export {models}/mnist-conv.checkpoint.safetensors -o network.safetensors",
+    ]:
+        done = execute(python, "-m", *line.split(), cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["network.safetensors"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from arch.link import MAX_IMAGE_BYTES
 from arch.network import MAX_POOL, Convolution, Encoding, Network, OrPool, Readout, Reset, shortcut_of
 from arch.widths import layer_widths
 from boards.board import Board
@@ -16,11 +17,8 @@ from gateware.mapper.placement import spike_memory_shortage
 from gateware.mapper.plan import PlacedStage
 from gateware.mapper.stages import Stage
 
-__all__ = ["MAX_IMAGE_BYTES", "Finding", "board_findings", "circuit_findings", "memory_findings", "needs",
-           "unsupported_layers", "width_findings"]
-
-#: Largest image that a frame of the host link holds (:mod:`arch.link`), in bytes.
-MAX_IMAGE_BYTES = 65535
+__all__ = ["Finding", "board_findings", "circuit_findings", "memory_findings", "needs", "unsupported_layers",
+           "width_findings"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

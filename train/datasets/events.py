@@ -13,6 +13,7 @@ import abc
 import contextlib
 import dataclasses
 import hashlib
+import operator
 import pathlib
 import types
 import urllib.error
@@ -31,7 +32,7 @@ from train.datasets.framing import Framing, frames_of
 __all__ = ["DVS_GESTURE", "N_MNIST", "N_MNIST_SMALL", "SHD", "EventDataset", "SmallNmnist", "TonicDataset"]
 
 #: What a reader of malformed files raises, whichever library it comes from.
-_READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, EOFError)
+_READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError)
 #: Bytes of an event of N-MNIST: column, row, polarity and time in microseconds.
 _NMNIST_EVENT_BYTES = 5
 
@@ -129,6 +130,8 @@ class TonicDataset(EventDataset):
     counts: tuple[int, int]
     #: Bytes of an event, where a file is nothing but events.
     event_bytes: int = 1
+    #: Whether the events of a recording are known to come in the order of time.
+    ordered: bool = True
 
     def _recordings(self, folder: pathlib.Path, verify: bool) -> tuple[Sequence[_Recording], Sequence[_Recording]]:
         place = folder / self.loader
@@ -169,7 +172,9 @@ class TonicDataset(EventDataset):
         def read() -> tuple[npt.NDArray[Any], int]:
             _check_whole_events(path, self.event_bytes)
             events, label = opened[index]
-            return events, int(label)
+            if not self.ordered:
+                events = events[np.argsort(events["t"], kind="stable")]
+            return events, operator.index(label)
 
         return _Recording(path=path, read=read)
 
@@ -230,7 +235,7 @@ class SmallNmnist(EventDataset):
         recordings = []
         for number, line in enumerate(lines[1:], start=2):
             words = line.split()
-            if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words):
+            if len(words) != 2 or not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
                 raise DataError(f"{path}: line {number} must be a sample and its class, not {line!r}")
             recordings.append(recording(path.parent / f"{words[0]}.bs2", int(words[1])))
         if not recordings:
@@ -260,6 +265,6 @@ DVS_GESTURE = TonicDataset(
 #: Spoken digits in English and German, as the spikes of an artificial cochlea (Cramer et al. 2020).
 SHD = TonicDataset(
     name="shd", classes=20, shape=(1, 1, 700), url="https://zenkelab.org/datasets/",
-    loader="SHD", unpacked=("shd_train.h5", "shd_test.h5"), counts=(8156, 2264),
+    loader="SHD", unpacked=("shd_train.h5", "shd_test.h5"), counts=(8156, 2264), ordered=False,
     digests={"shd_train.h5.zip": "f3252aeb598ac776c1b526422d90eecb",
              "shd_test.h5.zip": "1503a5064faa34311c398fb0a1ed0a6f"})

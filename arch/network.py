@@ -245,7 +245,7 @@ class Input:
             raise NetworkError(f"input encoding must be an Encoding, not {self.encoding!r}")
         check_map(self.channels, self.height, self.width)
         allowed = (0, 128) if self.encoding is Encoding.PIXELS else (0,)
-        if self.zero_point not in allowed or isinstance(self.zero_point, bool):
+        if type(self.zero_point) is not int or self.zero_point not in allowed:
             raise NetworkError(f"input zero point must be {' or '.join(map(str, allowed))} for "
                                f"{self.encoding.value}, not {self.zero_point!r}")
 

@@ -1,23 +1,35 @@
-"""Exact integer constants for real-valued neurons, with a proof: the exactness certificate.
+"""The exactness certificate: integer constants for real-valued neurons, and the proof that no spike changes.
 
-A neuron without leak spikes at timestep t, after n spikes, exactly if the running sum A of its integer currents has
-reached a bound. In real numbers, with the parameters of :class:`RealNeuron`::
+A neuron adds the integer current of each timestep, and a bias, to its membrane, and spikes when the membrane reaches
+the threshold. The training knows threshold theta, bias d, initial membrane v0 and the gain g of the currents as real
+numbers; the hardware stores integers Theta, B and V0 with F fractional bits, and 2^F in the place of g. Rounding could
+change a spike, and one spike can change a class. This module searches the smallest F, and integers, for which no input
+whatever makes a difference.
 
-    soft reset   A[t] >= ceil(((n + 1) theta - (t + 1) d - v0) / |g|)       A since the start, n <= t
+**Bounds.** Without leak, whether the neuron spikes at timestep t depends on two numbers only: how often it has spiked
+before, n, and A, the sum of the integer currents so far. It spikes exactly if A has reached a bound. With the real
+numbers of :class:`RealNeuron` the bounds are::
+
+    soft reset   A[t] >= ceil(((n + 1) theta - (t + 1) d - v0) / |g|)       A is summed since the start; n is 0 to t
     hard reset   A[t] >= ceil((theta - k d - v0) / |g|)                     before the first spike, k = t + 1
-                 A    >= ceil((theta - k d) / |g|)                          A since that spike, k steps since
+                 A    >= ceil((theta - k d) / |g|)                          A is summed since that spike, k steps ago
 
-and in integers the same with (Theta, B, V0) for (theta, d, v0) and 2^F for ``|g|``. Bounds outside the range that A can
-reach are clipped to it: they say "always" and "never". If all bounds are equal, every spike is equal for every input.
+The integer neuron has the same bounds with (Theta, B, V0) for (theta, d, v0) and 2^F for ``|g|``. A layer has finitely
+many of them, T (T + 1) / 2 per channel for soft reset. A bound outside the range that A can reach says "always" or
+"never", and is clipped to that range. If all bounds of a channel are equal, then its spikes are equal for every input:
+that comparison of integers is the whole proof.
 
-The real bounds are computed in exact integer arithmetic. All parameters are dyadic rationals, except
-``s = sqrt(variance + epsilon)``, which is enclosed between two rationals by an integer square root with 200 fractional
-bits; both ends must give the same integer. The current of a pixel layer is the same in each timestep, so A is a
-multiple of the number of steps, and bounds count as equal if no multiple lies between them.
+**Exact arithmetic.** Every stored float is a rational number, so the bounds of the real neuron are computed with
+integers. The only irrational number is ``s = sqrt(variance + epsilon)``, the divisor of BatchNorm. An integer square
+root with 200 fractional bits encloses it between two rationals; both must give the same bound. Without BatchNorm ``s``
+is 1.
 
-Then F and the constants are searched: the smallest F for which every channel of the layer has constants near the
-rounded ones, ``floor(x 2^F + 1/2)``, with equal bounds. For given (Theta, B) each bound confines V0 to an interval, so
-only (Theta, B) are tried, and V0 follows.
+**Constant currents.** The first layer of an image sees the same current in every timestep. There A is a multiple of the
+number of steps, and two bounds are as good as equal if no such multiple lies between them (decision 0001).
+
+**Search.** F grows from 0 until every channel of the layer has constants with equal bounds near the rounded ones,
+``floor(x 2^F + 1/2)``. Once Theta and B are chosen, each bound confines V0 to an interval, so only pairs of Theta and B
+are tried, and V0 is taken from the intersection of the intervals.
 """
 
 import dataclasses
@@ -42,18 +54,19 @@ _MAX_FIXED = 256
 
 
 class RealValueError(InputError):
-    """A bound cannot be decided: the enclosure of the square root is too wide."""
+    """A bound cannot be decided, because the two ends of the square root's enclosure give different integers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RealNeuron:
-    """Parameters of one channel, exactly as stored: every float is a rational.
+    """Parameters of one channel, exactly as they are stored: every float is a rational number.
 
-    ``u += g a + d`` with ``g = scale gamma / s``, ``d = beta + gamma (bias - mean) / s``,
-    ``s = sqrt(variance_epsilon)``.
+    In each timestep with the current ``a`` the membrane becomes ``u + g a + d``, with ``g = scale gamma / s``,
+    ``d = beta + gamma (bias - mean) / s`` and ``s = sqrt(variance_epsilon)``.
     """
 
-    #: Scale of the currents, k alpha (k only in the input layer), over pool^2 where they are pooled; not negative.
+    #: Scale of the currents, not negative: the weights' scale alpha, times the input's scale in the first layer, over
+    #: pool^2 where currents are pooled.
     scale: Fraction
     #: BatchNorm's scale.
     gamma: Fraction
@@ -77,28 +90,31 @@ class RealNeuron:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bound:
-    """One condition ``A >= limit`` for a spike."""
+    """One condition ``A >= limit`` for a spike: how often the constants count in it, and what A can be there."""
 
-    #: How often Theta counts: spikes so far, plus one (soft reset); one (hard reset).
+    #: How often the threshold counts: the spikes so far plus one for soft reset, once for hard reset.
     thetas: int
-    #: How often the bias counts: timesteps since the start, or since a hard reset.
+    #: How often the bias counts: the timesteps since the start, or since a hard reset.
     steps: int
-    #: Whether the initial membrane counts: 1, or 0 after a hard reset.
+    #: How often the initial membrane counts: once, or not at all after a hard reset.
     initials: int
-    #: Smallest and largest A that is reached.
+    #: Smallest and largest A that any input reaches.
     low: int
     high: int
-    #: A is a multiple of this.
+    #: A is a multiple of this: of the number of steps for a constant current, else of 1.
     multiple: int
 
     def clip(self, numerator: int, denominator: int) -> int:
-        """``ceil(numerator / denominator)`` in units of :attr:`multiple`, clipped: the first unit that spikes."""
+        """Return the smallest A, in units of :attr:`multiple`, that is at least ``numerator / denominator``.
+
+        It is clipped to one more than the largest unit that is reached ("never"), and to the smallest ("always").
+        """
         units = -(-numerator // (denominator * self.multiple))
         return min(max(units, self.low // self.multiple), self.high // self.multiple + 1)
 
 
 def _places(reset: Reset, timesteps: int, low: int, high: int, constant: bool) -> list[Bound]:
-    """All conditions of a neuron with currents from ``low`` to ``high``."""
+    """Return all conditions of a neuron with currents from ``low`` to ``high``."""
     if reset is Reset.SUBTRACT:
         counts = [(n + 1, t + 1, 1) for t in range(timesteps) for n in range(t + 1)]
     else:
@@ -108,7 +124,10 @@ def _places(reset: Reset, timesteps: int, low: int, high: int, constant: bool) -
 
 
 def _root(value: Fraction) -> tuple[int, int, int]:
-    """Enclose the square root: ``(low, high, denominator)`` with low == high if it is rational."""
+    """Enclose the square root of ``value`` between ``low / denominator`` and ``high / denominator``.
+
+    Returns ``(low, high, denominator)``; both ends are equal if the root is rational.
+    """
     product = value.numerator * value.denominator
     exact = math.isqrt(product)
     if exact * exact == product:
@@ -118,20 +137,21 @@ def _root(value: Fraction) -> tuple[int, int, int]:
 
 
 def _common(*values: Fraction) -> tuple[list[int], int]:
-    """Numerators of ``values`` over their common denominator, and it."""
+    """Return the numerators of ``values`` over their common denominator, and that denominator."""
     denominator = math.lcm(*(value.denominator for value in values))
     return [value.numerator * (denominator // value.denominator) for value in values], denominator
 
 
 class _Exact:
-    """A channel with ``g != 0``, in integers, at both ends of the enclosure."""
+    """A channel whose gain is not 0, in integers, at both ends of the square root's enclosure."""
 
     def __init__(self, neuron: RealNeuron):
         (theta, beta, initial, centre, gamma, scale), unit = _common(
             neuron.theta, neuron.beta, neuron.initial, neuron.centre, neuron.gamma, neuron.scale)
         sign = 1 if gamma > 0 else -1
         *ends, root_unit = _root(neuron.variance_epsilon)
-        # (theta', d', v0') over one denominator: x / |g| = x s / (scale |gamma|), and d / |g| gets a part without s.
+        # Each constant over |g| is a fraction of one denominator, as x / |g| = x s / (scale |gamma|). In d, the part
+        # that BatchNorm divided by s loses its s again.
         self.denominator = scale * abs(gamma) * root_unit
         self.ends = [(theta * unit * s, beta * unit * s + sign * centre * abs(gamma) * root_unit, initial * unit * s)
                      for s in ends]
@@ -144,7 +164,7 @@ class _Exact:
         return limits.pop()
 
     def rounded(self, fraction: int) -> tuple[int, int, int]:
-        """``floor(x 2^F + 1/2)`` of Theta, B and V0; F may be negative."""
+        """Return Theta, B and V0 rounded to ``fraction`` bits, ``floor(x 2^F + 1/2)``; F may be negative."""
         up, down = max(fraction, 0), max(-fraction, 0)
         half = self.denominator << down
         numbers = (((value << up + 1) + half) // (2 * half) for value in self.ends[0])
@@ -153,11 +173,11 @@ class _Exact:
 
 
 def _fixed_limit(neuron: RealNeuron, bound: Bound) -> int:
-    """Bound of a channel with ``g = 0``: 0 if it spikes there, else 1."""
+    """Return the bound of a channel that sees no input: 0 if it spikes there, else 1."""
     *ends, unit = _root(neuron.variance_epsilon)
     decided = set()
     for root in ends:
-        # Multiplied by s: thetas theta - steps (beta + gamma centre / s) - v0 <= 0.
+        # It spikes if thetas theta - steps (beta + gamma centre / s) - v0 <= 0, here multiplied by s.
         left = (bound.thetas * neuron.theta - bound.steps * neuron.beta - bound.initials * neuron.initial) * root
         decided.add(left <= bound.steps * neuron.gamma * neuron.centre * unit)
     if len(decided) > 1:
@@ -191,7 +211,7 @@ def integer_bounds(places: list[Bound], *, threshold: int, bias: int, initial: i
 
 
 def solve(bounds: list[tuple[Bound, int]], start: tuple[int, int, int], fraction: int) -> tuple[int, int, int] | None:
-    """Find (Theta, B, V0) nearest to ``start`` with exactly these bounds; None if there are none near it."""
+    """Return (Theta, B, V0) nearest to ``start`` with exactly these bounds; None if there are none near it."""
     theta, bias, initial = start
     if max(map(abs, start)) > MAX_CONSTANT - _RADIUS:
         return None
@@ -201,10 +221,10 @@ def solve(bounds: list[tuple[Bound, int]], start: tuple[int, int, int], fraction
     highest = np.full(thetas.shape, MAX_CONSTANT, dtype=np.int64)
     possible = thetas > 0
     for place, limit in bounds:
-        # The integer bound is ceil((need - V0) / unit), if V0 counts here.
+        # The integer bound is ceil((need - V0) / unit), or without V0 where that does not count.
         need = place.thetas * thetas - place.steps * biases
         unit = place.multiple << fraction
-        # Not reached below the limit, but for a limit that says "always"; reached there, but for "never".
+        # A at the limit must be enough, unless the limit says "never"; one unit less must not, unless it says "always".
         at_least = need - limit * unit if limit <= place.high // place.multiple else None
         at_most = need - (limit - 1) * unit - 1 if limit > place.low // place.multiple else None
         if place.initials:
@@ -222,20 +242,21 @@ def solve(bounds: list[tuple[Bound, int]], start: tuple[int, int, int], fraction
 
 
 def _simple(bounds: list[tuple[Bound, int]], fraction: int) -> tuple[int, int, int] | None:
-    """Small constants for a channel that never spikes, or always."""
+    """Return small constants for a channel that never spikes, or always; None for any other."""
     if all(limit == place.high // place.multiple + 1 for place, limit in bounds):
         return (max(place.high for place, _ in bounds) << fraction) + 1, 0, 0
     if all(limit == place.low // place.multiple for place, limit in bounds):
         lowest = min(place.low for place, _ in bounds) << fraction
-        # After a hard reset V0 is gone: the bias alone must carry the neuron over its threshold.
+        # A hard reset forgets V0: the bias alone must carry the neuron over its threshold.
         return (1, 1, -lowest) if all(place.initials for place, _ in bounds) else (1, 1 - lowest, 0)
     return None
 
 
 def _solve_small(number: _Exact, bounds: list[tuple[Bound, int]], fraction: int) -> tuple[int, int, int] | None:
-    """Constants near the rounded ones; smaller ones with the same bounds where those are larger than all currents.
+    """Return constants near the rounded ones, or smaller ones with the same bounds; None if there are none.
 
-    That is the case where g is nearly 0: the inputs hardly matter, and the membrane would become very wide.
+    Where the gain is nearly 0 the inputs hardly matter, and the rounded constants are larger than all currents: they
+    would make the membrane very wide.
     """
     start = number.rounded(fraction)
     size = max(map(abs, start)).bit_length()
@@ -248,7 +269,10 @@ def _solve_small(number: _Exact, bounds: list[tuple[Bound, int]], fraction: int)
 
 
 def _solve_fixed(neuron: RealNeuron, bounds: list[tuple[Bound, int]]) -> tuple[int, int, int] | None:
-    """Constants for a channel without inputs: its spikes are a pattern, and the scale is free."""
+    """Return constants for a channel that sees no input; None if there are none.
+
+    Its spikes are a fixed pattern, so that its constants may be scaled as one likes.
+    """
     drift = _drift(neuron)
     for theta in range(1, _MAX_FIXED + 1):
         scale = theta / neuron.theta

@@ -91,6 +91,8 @@ INT64 = np.int64
     (lambda: make_input(channels=65), "input channels must be an integer from 1 to 64, not 65"),
     (lambda: make_input(height=0), "input height must be an integer from 1 to 1024, not 0"),
     (lambda: make_input(width=True), "input width must be an integer from 1 to 1024, not True"),
+    (lambda: make_input(zero_point=128.0), "input zero point must be 0 or 128 for pixels, not 128.0"),
+    (lambda: make_input(zero_point=False), "input zero point must be 0 or 128 for pixels, not False"),
     (lambda: make_input(zero_point=127), "input zero point must be 0 or 128 for pixels, not 127"),
     (lambda: make_input(encoding=Encoding.EVENTS, zero_point=128), "input zero point must be 0 for events, not 128"),
     (lambda: make_neurons(threshold=[1, 1]), "threshold must be an array of int64, not list"),

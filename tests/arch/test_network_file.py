@@ -1,8 +1,11 @@
 import errno
 import hashlib
+import io
 import json
+import os
 import pathlib
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -23,6 +26,8 @@ from arch.network import (
     shortcut_of,
 )
 from sim.generate import random_network
+
+MODELS = pathlib.Path(__file__).parents[2] / "models"
 
 
 def make_neurons(channels, **options):
@@ -376,3 +381,47 @@ def test_random_bytes_are_refused():
         noise = rng.bytes(int(rng.integers(0, 200)))
         assert refused(noise)
         assert refused((len(noise)).to_bytes(8, "little") + noise)
+
+
+BRING = "bring the network into a checkpoint as docs/your-network.md shows, and export that"
+
+
+def members(**contents):
+    """A zip file with these members."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("content", "hint"), [
+    ((MODELS / "mnist-conv.checkpoint.safetensors").read_bytes(),
+     "not a network but a checkpoint: export it first, python -m export CHECKPOINT -o NETWORK"),
+    (safetensors.numpy.save({"x": np.zeros(2, np.float32)}),
+     f"not a network but a safetensors file of another program: {BRING}"),
+    (members(**{"archive/data.pkl": b""}), f"not a network but a file of torch.save: {BRING}"),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", f"not a network but a file of torch.save: {BRING}"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(100), f"not a network but an HDF5 file, as NIR graphs are: {BRING}"),
+    (members(**{"images.npy": b""}),
+     "not a network but images or arrays: give the network that python -m export wrote"),
+    (b"\x89PNG\r\n\x1a\n", "not a network but images or arrays: give the network that python -m export wrote"),
+    (b"\x93NUMPY" + bytes(100), "not a network but images or arrays: give the network that python -m export wrote"),
+], ids=lambda value: value[-20:] if isinstance(value, str) else "")
+def test_other_kinds_of_file_get_the_hint_that_helps(tmp_path, content, hint):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(NetworkError, match=f"^{re.escape(str(tmp_path / 'file'))}: {re.escape(hint)}$"):
+        network_file.load(tmp_path / "file")
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path / "pipe", "device, pipe or socket"), ("/dev/zero", "device, pipe or socket"),
+                       (tmp_path, "folder")):
+        with pytest.raises(NetworkError, match=f"^{re.escape(str(path))}: input must be a file, not a {kind}$"):
+            network_file.load(path)
+
+
+def test_a_zero_point_with_a_fraction_is_refused_by_the_reader():
+    with pytest.raises(NetworkError, match=r"^input zero point must be 0 or 128 for pixels, not 128\.0$"):
+        network_file.loads(edit(network=lambda network: network["input"].update(zero_point=128.0)))

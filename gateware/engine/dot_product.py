@@ -29,17 +29,18 @@ def _popcount4(bits):
 class DotProduct(wiring.Component):
     """Counts ``negative ^ (nonzero & spike)`` over ``width`` synapses.
 
-    Each clock takes one word of spikes and weights. A synapse of weight -1 counts one when there is *no* spike, so
-    the count is ``sum(w * s)`` plus the number of negative weights: an offset which depends on the weights alone and
-    which the mapper takes out of the bias. That halves the adder tree: no minus tree, no subtraction, no sign.
+    Each clock takes one word of spikes and one of weights. A synapse of weight -1 counts one when there is *no* spike.
+    So the count is ``sum(w * s)`` plus the number of weights of -1: an offset which depends on the weights alone, and
+    which the mapper takes out of the bias. One adder tree is left, where a count of the weights of +1 and one of those
+    of -1 would take two trees and a subtraction.
 
     With ``split``, the slices of the word are counted apart and placed side by side, slice ``i`` worth
     ``2 ** (i * timesteps)``: slice ``i`` of a pixel word carries the bit-planes from ``i * timesteps`` on.
 
     Throughput: one word per clock. Latency: :attr:`latency` clocks from ``spikes`` and ``weights`` to ``total``;
-    ``split`` must not change while words are under way. No flow control; registers power up undefined in effect:
-    what left the pipeline before the first word is not a sum. Cannot overflow.
-    Cost at W = 16: 41 LUTs (16 gates, 12 + 8 + 5 of the tree) and 3 for ``split``; every LUT has its flip-flop.
+    ``split`` must not change while words are under way. No flow control and no reset: what leaves the pipeline before
+    the first word is not a sum. The count cannot overflow.
+    Cost on the iCE40 at W = 16, with pixels: 40 LUTs, 44 flip-flops.
 
     Parameters
     ----------

@@ -1,9 +1,15 @@
+import json
 import random
+import re
+from pathlib import Path
 
 import pytest
+from amaranth.back import rtlil
 
+from boards.families.ice40 import MIN_ENABLE_FLIPFLOPS
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.dot_product import DotProduct
+from support.tools import YOSYS, amaranth_tools, run_tool
 from tests import streams
 from tests.gateware.pipelines import stream_through
 from tests.twins.blocks import count_synapses, pack_weights
@@ -78,3 +84,20 @@ def test_each_synapse_counts_alone():
         words += [(alone, [1] * config.width), ([1] * config.width, alone), ([0] * config.width, [-w for w in alone])]
     check(config, words, False)
     check(config, words, True)
+
+
+@pytest.mark.synth
+def test_cost_is_as_documented(tmp_path):
+    """The docstring and the architecture page say what Yosys counts, with the options of a build."""
+    with amaranth_tools():
+        (tmp_path / "dot.il").write_text(rtlil.convert(DotProduct(CONFIGS["pixels-W16"]), name="dot"))
+    (tmp_path / "dot.ys").write_text(
+        f"read_rtlil dot.il\nsynth_ice40 -dsp -device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS} -top dot\n"
+        f"tee -q -o stat.json stat -json\n")
+    run_tool(YOSYS, ["-q", "dot.ys"], cwd=tmp_path, log=tmp_path / "yosys.log")
+    cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
+    luts = cells["SB_LUT4"]
+    flipflops = sum(count for name, count in cells.items() if name.startswith("SB_DFF"))
+    assert f"{luts} LUTs, {flipflops} flip-flops" in DotProduct.__doc__
+    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| dot product: .*? \| {luts} \| {flipflops} \|", page, re.MULTILINE)

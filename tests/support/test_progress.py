@@ -42,6 +42,14 @@ def test_a_log_gets_few_lines():
     assert len(stream.getvalue().splitlines()) == 2
 
 
+def test_the_first_line_of_a_log_may_come_earlier():
+    stream = io.StringIO()
+    with Progress("step", stream=stream, line_seconds=60, first_seconds=0.05):
+        wait_for(stream, "step (0 s)\n")
+        time.sleep(0.2)
+    assert len(stream.getvalue().splitlines()) == 1
+
+
 def test_a_terminal_gets_one_line_that_is_cleared():
     stream = Terminal()
     with Progress("synthesise", stream=stream) as progress:

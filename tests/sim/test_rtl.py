@@ -1,0 +1,65 @@
+
+import pytest
+
+from boards import BOARDS, BoardError
+from gateware.mapper.choice import plan_for_board
+from sim import rtl
+from sim.circuits import shared_circuit
+from sim.rtl import RtlEngine
+from support.tools import ToolMissingError
+from tests.random_networks import SMALL, draw
+
+
+class Started(Exception):
+    """The simulation would have been compiled."""
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """Configurations whose simulation is asked for, instead of the simulation."""
+    configs = []
+
+    def circuit_verilog(config, **options):
+        configs.append(config)
+        raise Started
+
+    monkeypatch.setattr(rtl, "circuit_verilog", circuit_verilog)
+    return configs
+
+
+def test_a_board_is_simulated_by_its_shared_circuit_and_a_build_by_its_own(simulated):
+    network = draw(SMALL, 60)[0].network
+    with pytest.raises(Started):
+        RtlEngine(network)
+    with pytest.raises(Started):
+        RtlEngine(network, config=SMALL)
+    assert simulated == [shared_circuit(plan_for_board(network, BOARDS["icebreaker"]).config), SMALL]
+
+
+def test_an_unknown_board_is_named_with_those_that_are_known(simulated):
+    network = draw(SMALL, 60)[0].network
+    with pytest.raises(BoardError, match=rf"^board must be one of {', '.join(sorted(BOARDS))}, not 'icebraker'$"):
+        RtlEngine(network, board="icebraker")
+
+
+@pytest.mark.parametrize("missing", ["find_tool", "check_simulator"])
+def test_tools_are_looked_for_before_any_work(monkeypatch, missing):
+    def refuse(*arguments):
+        raise ToolMissingError("it is not installed")
+
+    monkeypatch.setattr(rtl, missing, refuse)
+    monkeypatch.setattr(rtl, "map_network", None)
+    with pytest.raises(ToolMissingError, match=r"^it is not installed$"):
+        RtlEngine(draw(SMALL, 60)[0].network, config=SMALL)
+
+
+def test_progress_is_a_line_of_step_and_files():
+    class Line:
+        def update(self, text):
+            lines.append(text)
+
+    lines = []
+    report = rtl._shown(Line())
+    report("translate the design", 0, 1)
+    report("compile the simulation", 3, 12)
+    assert lines == ["translate the design", "compile the simulation, 3 of 12 files"]

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -11,6 +12,8 @@ import sys
 import tomllib
 
 import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
 
 from arch import network_file
 from arch.checkpoint import Checkpoint
@@ -192,14 +195,49 @@ def test_no_file_has_a_forbidden_name():
     assert not names & {"utils.py", "util.py", "common.py", "misc.py", "helpers.py"}
 
 
-def pins(packages):
-    """Locked versions by name."""
-    lines = "\n".join(lock.read_text() for lock in packages.locks)
-    found = re.findall(r"^(?!#)(\S+)==(\S+)$", lines, re.MULTILINE)
-    assert len(found) == sum(bool(line) and not line.startswith("#") for line in lines.splitlines())
-    normal = [(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in found]
-    assert len(dict(normal)) == len(normal), "a package must be locked once"
-    return dict(normal)
+def normal(name):
+    """Name of a distribution, as the index compares names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(packages, python=None):
+    """Locked versions by name; only those that are installed on one Python, if it is named."""
+    locked = {}
+    for lock in packages.locks:
+        for line in lock.read_text().splitlines():
+            if line and not line.startswith("#"):
+                name, version, since = re.fullmatch(
+                    r'([^\s;]+)==([^\s;]+)(?:; python_version >= "3\.(\d+)")?', line).groups()
+                assert normal(name) not in locked, "a package must be locked once"
+                if python is None or since is None or int(python.removeprefix("3.")) >= int(since):
+                    locked[normal(name)] = version
+    return locked
+
+
+def supported():
+    """Versions of Python that the project names."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [entry.rpartition(" ")[2] for entry in project["classifiers"] if "Python :: 3." in entry]
+
+
+@pytest.mark.parametrize("python", supported())
+def test_locks_have_all_that_packages_ask_for(python):
+    locked = pins(virtual.PackageSet.TEST, python)
+    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    asked = {(name, normal(wanted.name)) for name in locked for wanted in requirements(name)
+             if wanted.marker is None or wanted.marker.evaluate(environment)}
+    assert len(asked) > len(locked) / 2
+    # What the build of PyTorch with CUDA asks for is pip's choice.
+    assert {(name, wanted) for name, wanted in asked
+            if wanted not in locked and not re.match("nvidia|cuda|triton", wanted)} == set()
+
+
+def requirements(name):
+    """What an installed distribution asks for; nothing of one that another Python needs."""
+    try:
+        return [Requirement(text) for text in importlib.metadata.requires(name) or []]
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def test_locks_pin_every_dependency():
@@ -250,7 +288,7 @@ def test_workflows_are_right(tmp_path):
 
 def test_the_workflow_runs_every_supported_python():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = [entry.rpartition(" ")[2] for entry in project["classifiers"] if "Python :: 3." in entry]
+    named = supported()
     workflow = (ROOT / ".github" / "workflows" / "regression.yml").read_text()
     assert re.findall(r'python: "(3\.\d+)"', workflow) == named
     assert project["requires-python"] == f">={named[0]}"

@@ -135,28 +135,27 @@ def test_student_comes_close_to_the_teacher(teacher, tmp_path):
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_teacher_for_other_images_or_classes_is_refused(teacher, tmp_path):
+def test_teacher_for_other_images_or_classes_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "teacher"
-    teacher.architecture["layers"][-1]["classes"] = 7
-    with pytest.raises(MethodError, match=f"^{folder}: classes of the teacher must be 3 like the student's, not 7$"):
-        begun(tmp_path)
-    teacher.architecture["input"]["width"] = 9
-    with pytest.raises(MethodError,
-                       match=f"^{folder}: input width of the teacher must be 8 like the student's, not 9$"):
-        begun(tmp_path)
+    more = copy.deepcopy(ARCHITECTURE)
+    more["layers"][-1]["classes"] = 7
+    wider = {**ARCHITECTURE, "input": {**ARCHITECTURE["input"], "width": 9}}
+    for architecture, line in ((more, "classes of the teacher must be 3 like the student's, not 7"),
+                               (wider, "input width of the teacher must be 8 like the student's, not 9")):
+        monkeypatch.setattr(trainings, "load_trained", lambda _, architecture=architecture: build(architecture))
+        with pytest.raises(MethodError, match=f"^{folder}: {line}$"):
+            begun(tmp_path)
 
 
-def test_teacher_of_other_frames_of_events_is_refused(teacher, tmp_path):
+def test_teacher_of_other_frames_of_events_is_refused(tmp_path):
     events = {**ARCHITECTURE, "input": {**ARCHITECTURE["input"], "encoding": "events", "scale": 1}}
     student = build({**events, "timesteps": 6})
-    teacher.architecture["input"]["encoding"] = "events"
     folder = tmp_path / "teacher"
     text = (f"^{folder}: timesteps of the teacher must be 6 like the student's, not 4: both see the same frames of "
             f"events$")
     with pytest.raises(MethodError, match=text):
-        Distillation._check(folder, teacher, student)
-    teacher.architecture["input"]["encoding"] = "pixels"
-    Distillation._check(folder, teacher, build({**ARCHITECTURE, "timesteps": 6}))
+        Distillation._check(folder, build(events), student)
+    Distillation._check(folder, build(ARCHITECTURE), build({**ARCHITECTURE, "timesteps": 6}))
 
 
 def test_missing_teacher_is_named(tmp_path):

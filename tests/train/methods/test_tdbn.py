@@ -1,7 +1,9 @@
+import copy
+
 import pytest
 import torch
 
-from tests.train.methods.stage import images_and_labels, made_finished, made_training
+from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_finished, made_training
 from train.methods.method import MethodError
 from train.methods.tdbn import ThresholdNorm
 
@@ -38,10 +40,11 @@ def test_alpha_one_at_the_usual_threshold_changes_nothing(tmp_path):
 
 
 def test_layers_without_batchnorm_are_refused(tmp_path):
-    training = made_training(tmp_path)
-    training.recipe.architecture["layers"][0]["epsilon"] = None
-    with pytest.raises(MethodError, match=r"^threshold-norm must have BatchNorm in every layer, not none in \w+: give "
-                                          r"it an epsilon$"):
+    architecture = copy.deepcopy(ARCHITECTURE)
+    architecture["layers"][0]["epsilon"] = None
+    training = made_training(tmp_path, architecture)
+    with pytest.raises(MethodError, match=r"^threshold-norm must have BatchNorm in every layer, not none in conv1: "
+                                          r"give it an epsilon$"):
         ThresholdNorm().begin(training)
 
 

@@ -35,7 +35,7 @@ class Board:
     fastest_baud: int = max(BAUD_RATES)
     #: Writes the flash.
     programmer: Programmer
-    #: System clock, in Hz, if none is asked for: eight of eight place-and-route seeds close it for the shipped network.
+    #: System clock, in Hz, if none is asked for: a build of the shipped network closes it with one of its seeds.
     default_clock_hz: float
 
     @property
@@ -105,12 +105,16 @@ class Board:
             raise BoardError(f"clock must be a positive number of MHz, not {clock_hz / 1e6:g}")
         self.fpga.check_clock(self.oscillator_hz, clock_hz)
 
-    def clock_below(self, limit_hz: float) -> float | None:
-        """Fastest clock of at most ``limit_hz`` that the FPGA makes and the host link divides, in Hz; None without."""
+    def clock_below(self, limit_hz: float, *, baud: int | None = None) -> float | None:
+        """Fastest clock of at most ``limit_hz`` that the FPGA makes and the host link divides, in Hz; None without.
+
+        With ``baud``, it must divide to this rate; else to any rate with eight clocks per bit.
+        """
+        rates = [(rate, 8) for rate in BAUD_RATES if rate <= self.fastest_baud] if baud is None else [(baud, 4)]
         found = None
         for clock_hz in self.fpga.clocks(self.oscillator_hz):
             if clock_hz > limit_hz:
                 break
-            if any(baud <= self.fastest_baud and clock_hz % baud == 0 and clock_hz / baud >= 8 for baud in BAUD_RATES):
+            if any(clock_hz % rate == 0 and clock_hz / rate >= least for rate, least in rates):
                 found = clock_hz
         return found

@@ -100,8 +100,8 @@ def folder_of(name):
 def test_every_package_is_listed():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages == set(PACKAGES) - {"environment"} | {"tests"}
-    inner = {f"{package}.{path.parent.name}" for package in packages
-             for path in (ROOT / package).glob("*/__init__.py")}
+    inner = {".".join(path.parent.relative_to(ROOT).parts) for package in packages
+             for path in (ROOT / package).rglob("*/__init__.py")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert set(project["tool"]["setuptools"]["packages"]) == {
         package for package in packages | inner if package.partition(".")[0] != "tests"}
@@ -165,7 +165,7 @@ def test_every_exported_name_exists(name):
 @pytest.mark.parametrize("package", ["torch", "cocotb", "tonic"])
 def test_bitstream_runs_without_the_test_set(package):
     # A fresh interpreter in which the package cannot be imported, as in the environment of `make bitstream`.
-    program = f"import sys; sys.modules[{package!r}] = None; import gateware.build.__main__"
+    program = f"import sys; sys.modules[{package!r}] = None; import gateware.build.command"
     program += "; import sim.command, firmware.host.command"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

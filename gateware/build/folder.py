@@ -1,0 +1,91 @@
+"""The folder of a build: its lock, its finished steps, and its result, which is there as a whole or not at all.
+
+::
+
+    build/BOARD/NETWORK/
+        sterna.bin, report.json     result of the last build that succeeded
+        work/STEP-KEY/              a step with its inputs, its logs and its result
+        .sterna-build               marks the folder as ours, and is the lock
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+
+from boards import Board
+from support.errors import InputError
+from support.files import check_output_folder, locked, write_all
+
+__all__ = ["BITSTREAM", "REPORT", "BuildFolder", "check_folder", "default_folder"]
+
+BITSTREAM, REPORT = "sterna.bin", "report.json"
+
+#: Marks a folder as one of a build.
+_MARK = ".sterna-build"
+
+
+def default_folder(board: Board, name: str) -> pathlib.Path:
+    """Folder of a build that was given none: networks of different names have different folders."""
+    safe = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:64]
+    return pathlib.Path("build") / board.name / (safe or "network")
+
+
+def _is_earlier_build(path: pathlib.Path) -> bool:
+    """Whether the folder has our mark, or a report of ours from before there was one."""
+    if (path / _MARK).exists():
+        return True
+    try:
+        report = json.loads((path / REPORT).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and {"network_sha256", "board", "cycles_per_inference"} <= report.keys()
+
+
+def check_folder(path: pathlib.Path) -> None:
+    """Check that a build may work in a folder.
+
+    Raises
+    ------
+    :exc:`InputError`
+        If it cannot be made or written, or holds what no build of ours has put there.
+    """
+    check_output_folder(path)
+    # A build that was ended while it made the folder has left nothing else.
+    found = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    if found and not _is_earlier_build(path):
+        raise InputError(f"{path}: output must be a new or empty folder or that of an earlier build, "
+                         f"not one with {found[0]!r}: give another with -o")
+
+
+class BuildFolder:
+    """A folder that one build at a time works in; made by :meth:`opened`."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        #: Where the steps work.
+        self.work = path / "work"
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, path: pathlib.Path) -> Iterator["BuildFolder"]:
+        """Make the folder if need be, and hold its lock while the context lasts.
+
+        Raises
+        ------
+        :exc:`InputError`
+            As of :func:`check_folder`, or if another build works in it.
+        """
+        check_folder(path)
+        path.mkdir(parents=True, exist_ok=True)
+        with locked(path / _MARK, busy=f"{path}: another build works in this folder: wait for it, or give another "
+                                       f"with -o"):
+            folder = cls(path)
+            folder.work.mkdir(exist_ok=True)
+            yield folder
+
+    def publish(self, contents: Mapping[str, bytes]) -> None:
+        """Put the files of the result in their places, all or none."""
+        write_all({os.fspath(self.path / name): content for name, content in contents.items()})

@@ -1,0 +1,1 @@
+"""The steps of a build, a file each, in the order of the flow; :mod:`gateware.build.steps.step` keeps their results."""

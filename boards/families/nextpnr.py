@@ -43,9 +43,11 @@ def progress(line: str) -> str | None:
     """Say what a line of the log of Yosys or nextpnr means for somebody who waits."""
     if match := re.match(r"[\d.]+ Executing (\w+) pass", line):
         return match[1].lower()
-    if match := re.match(r"Info:\s+at iteration #(\d+)(?:, type (?:ALL|\w*_?LC)\b|: temp = ([\d.]+))", line):
-        return f"placing, iteration {match[1]}" + (f", temperature {match[2]}" if match[2] else "")
-    if match := re.match(r"Info:\s+\d+ \|.*\|\s+(\d+) ", line):
+    if match := re.match(r"Info:\s+at iteration #(\d+), type ALL:", line):
+        return f"placing, iteration {match[1]}"
+    if match := re.match(r"Info:\s+at iteration #(\d+): temp =", line):
+        return f"refining the placement, iteration {match[1]}"
+    if match := re.match(r"Info:\s+\d+ \|[^|]*\|[^|]*\|\s*(\d+)\|", line):
         return f"routing, {match[1]} arcs left"
     if re.match(r"Info: (Packing|Promoting|Constraining|Placed|Creating|Routing)", line):
         return line.removeprefix("Info: ").rstrip(". ").lower()

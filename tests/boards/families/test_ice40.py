@@ -197,3 +197,20 @@ def test_invocations_read_what_was_written():
     assert place[place.index("--seed") + 1] == "3"
     assert place[place.index("--freq") + 1] == "48"
     assert FPGA.pack().outputs == ("sterna.bin",)
+
+
+@pytest.mark.parametrize(("line", "text"), [
+    ("2.27.3. Executing OPT_EXPR pass (perform const folding).", "opt_expr"),
+    ("Info: Packing carries..", "packing carries"),
+    ("Info:     at iteration #8, type ALL: wirelen solved = 7878, spread = 22144, legal = 48536; time = 2.98s",
+     "placing, iteration 8"),
+    ("Info:   at iteration #15: temp = 0.000000, timing cost = 502, wirelen = 25482",
+     "refining the placement, iteration 15"),
+    ("Info:       3000 |      165       2834 |   87   913 |     12494|       3.35      20.72|",
+     "routing, 12494 arcs left"),
+    ("Info: Routing 15156 arcs.", "routing 15156 arcs"),
+    ("Info: Checksum: 0x4ff79d3c", None),
+    ("", None),
+])
+def test_lines_of_logs_say_what_is_done(line, text):
+    assert FPGA.progress(line) == text

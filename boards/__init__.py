@@ -2,12 +2,14 @@
 
 from boards.board import Board, BoardError
 from boards.icebreaker import ICEBREAKER
+from boards.icesugar import ICESUGAR
 
 __all__ = ["BOARDS", "Board", "BoardError", "board_named"]
 
 #: Boards by the name on the command line.
 BOARDS = {board.name: board for board in (
     ICEBREAKER,
+    ICESUGAR,
 )}
 
 

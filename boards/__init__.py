@@ -3,6 +3,7 @@
 from boards.board import Board, BoardError
 from boards.icebreaker import ICEBREAKER
 from boards.icesugar import ICESUGAR
+from boards.upduino_v3 import UPDUINO_V3
 
 __all__ = ["BOARDS", "Board", "BoardError", "board_named"]
 
@@ -10,6 +11,7 @@ __all__ = ["BOARDS", "Board", "BoardError", "board_named"]
 BOARDS = {board.name: board for board in (
     ICEBREAKER,
     ICESUGAR,
+    UPDUINO_V3,
 )}
 
 

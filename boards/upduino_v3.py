@@ -1,0 +1,43 @@
+"""UPduino v3 of tinyVision: Lattice iCE40UP5K, FTDI FT232H on USB.
+
+The 12 MHz oscillator reaches the FPGA only through the jumper OSC, which the user closes with solder; then it is at
+pin 20. The internal oscillator, which needs no jumper, may be 10 % off, and a serial line bears about 4 %: a host
+could not be sure to be understood. Pin 20 is not wired to the PLL, so the clock passes through the fabric.
+
+The FTDI chip's serial port shares the pins of the flash, which is held deselected: pin 15 receives, pin 14 sends. The
+Amaranth platform has no serial port and names the LED by its three colours; both are resources added here.
+"""
+
+from typing import Any
+
+from boards.board import Board
+from boards.families.ice40 import ICE40UP5K_SG48, ICEPROG
+
+__all__ = ["UPDUINO_V3"]
+
+
+def _platform() -> Any:
+    from amaranth.build import Attrs, PinsN, Resource
+    from amaranth_boards.resources import UARTResource
+    from amaranth_boards.upduino_v3 import UpduinoV3Platform
+
+    platform, levels = UpduinoV3Platform(), Attrs(IO_STANDARD="SB_LVCMOS")
+    platform.add_resources([
+        UARTResource(0, rx="15", tx="14", attrs=levels),
+        Resource("flash_select", 0, PinsN("16", dir="o"), levels),
+        Resource("led_g", 0, PinsN("39", dir="o"), levels),
+    ])
+    return platform
+
+
+UPDUINO_V3 = Board(
+    name             = "upduino-v3",
+    title            = "UPduino v3",
+    fpga             = ICE40UP5K_SG48,
+    platform         = _platform,
+    oscillator_hz    = 12e6,
+    led              = "led_g",
+    inactive         = ("flash_select",),
+    programmer       = ICEPROG,
+    default_clock_hz = 48e6,
+)

@@ -16,15 +16,12 @@ from gateware.build.request import BuildError
 from gateware.build.steps.step import Step
 from gateware.mapper.plan import Plan
 from models import SAMPLES
-from sim.engines import EngineResult, ReferenceEngine, first_difference, timed
+from sim.engines import ReferenceEngine, first_difference, timed
 from sim.rtl import RtlEngine
 from support.progress import Progress
 from support.provenance import tool_versions
 
 __all__ = ["Samples", "Simulate", "Simulation", "samples_of"]
-
-#: Images between two signs of life.
-_CHUNK = 10
 
 _ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -71,14 +68,6 @@ def _sources_digest() -> str:
     return digest.hexdigest()
 
 
-def _joined(results: list[EngineResult]) -> EngineResult:
-    def join(name: str) -> Any:
-        return np.concatenate([getattr(result, name) for result in results])
-
-    return EngineResult(scores=join("scores"), classes=join("classes"), cycles=join("cycles"),
-                        stall_cycles=join("stall_cycles"))
-
-
 class Simulate(Step[Simulation]):
     """Run samples on the RTL of a plan, and compare scores, classes and clocks.
 
@@ -118,13 +107,8 @@ class Simulate(Step[Simulation]):
         with Progress("simulate") as progress:
             progress.update("compiling")
             with RtlEngine(network, config=self._plan.config) as engine:
-                results, seconds = [], 0.0
-                for begin in range(0, len(images), _CHUNK):
-                    progress.update(f"image {begin} of {len(images)}")
-                    chunk, speed = timed(engine, images[begin:begin + _CHUNK])
-                    results.append(chunk)
-                    seconds += len(chunk.classes) / speed
-                result = _joined(results)
+                result, speed = timed(engine, images, progress=lambda done, total: progress.update(
+                    f"image {done} of {total}"))
                 reference = ReferenceEngine(network)
                 difference = first_difference(network, images, reference.run(images), result, reference, engine)
         if difference is not None:
@@ -134,7 +118,7 @@ class Simulate(Step[Simulation]):
         if wrong:
             raise BuildError(f"the RTL takes {wrong.pop()} cycles where the cycle model says {self._expected_cycles}")
         return Simulation(images=len(images), correct=int((result.classes == self._samples.labels).sum()),
-                          seconds=round(seconds, 2))
+                          seconds=round(len(images) / speed, 2))
 
     def outputs(self, result: Simulation) -> Collection[str]:
         return ()

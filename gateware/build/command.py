@@ -24,13 +24,14 @@ from gateware.build.steps.place import (
     too_large,
 )
 from gateware.build.steps.plan import Planned, find_fit, make_plan
-from gateware.build.steps.simulate import Simulate, samples_of
+from gateware.build.steps.simulate import Samples, Simulate, samples_of
 from gateware.build.steps.step import Keeper, Record
 from gateware.build.steps.synthesise import Netlist, Synthesise
 from gateware.build.text import format_report
 from gateware.mapper.fit import DoesNotFitError, format_fit
 from gateware.top import Top
 from models import DEFAULT_NETWORK
+from sim.rtl import check_tools
 from support.command_line import print_line, run
 from support.errors import printable
 from support.tools import find_tool, run_tool
@@ -146,8 +147,8 @@ def _place(request: Request, made: Planned, keeper: Keeper, netlist: Netlist, at
                                    unplaced=unplaced), routed
 
 
-def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report, *,
-               simulate: bool) -> tuple[Report, bytes]:
+def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report,
+               samples: Samples | None) -> tuple[Report, bytes]:
     """Run the steps; returns the report and the bitstream."""
     board, config = request.board, made.plan.config
     design = board.fpga.design_files(
@@ -161,7 +162,6 @@ def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report, 
     packed, _ = keeper.run(pack)
     bitstream = (keeper.folder(pack) / packed.file).read_bytes()
     report = reports.with_bitstream(report, hashlib.sha256(bitstream).hexdigest())
-    samples = samples_of(request.network) if simulate else None
     if samples is not None:
         simulation, record = keeper.run(Simulate(made.plan, samples, expected_cycles=made.cycles.total))
         _say("simulate", f"{simulation.images} samples of {samples.dataset} on the RTL of this build", record)
@@ -196,11 +196,14 @@ def build(arguments: argparse.Namespace) -> None:
         print_line(f"{format_report(report)}\n\n{format_fit(fit)}")
         return
 
+    samples = None if arguments.no_simulation else samples_of(request.network)
+    if samples is not None:
+        check_tools()
     begun = time.monotonic()
     first = STEPS.index(arguments.first_step) if arguments.first_step is not None else len(STEPS)
     with BuildFolder.opened(path) as folder:
         keeper = Keeper(folder.work, repeat=STEPS[first:])
-        report, bitstream = _run_steps(request, made, keeper, report, simulate=not arguments.no_simulation)
+        report, bitstream = _run_steps(request, made, keeper, report, samples)
         report = reports.finished(report, keeper.records, time.monotonic() - begun)
         folder.publish({BITSTREAM: bitstream, REPORT: report.to_json()})
         print_line("")

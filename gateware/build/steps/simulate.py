@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch import network_file
-from arch.images import load_images, load_labels
+from arch.images import ImageError, load_images, load_labels
 from arch.network import Network
 from gateware.build.request import BuildError
 from gateware.build.steps.step import Step
@@ -47,15 +47,19 @@ class Simulation:
 
 
 def samples_of(network: Network) -> Samples | None:
-    """Shipped images and labels of the network's data set; None if it has none."""
+    """Shipped images and labels of the network's data set; None if there are none, or none that fit the network."""
     training = network.metadata.get("training")
     dataset = training.get("dataset") if isinstance(training, dict) else None
     # The name comes from a file: only that of a shipped data set becomes a path.
     shipped = {path.name.removesuffix("-images.idx.gz") for path in SAMPLES.glob("*-images.idx.gz")}
     if not isinstance(dataset, str) or dataset not in shipped:
         return None
-    return Samples(dataset=dataset, images=load_images(SAMPLES / f"{dataset}-images.idx.gz", network),
-                   labels=load_labels(SAMPLES / f"{dataset}-labels.idx.gz", classes=network.classes))
+    try:
+        return Samples(dataset=dataset, images=load_images(SAMPLES / f"{dataset}-images.idx.gz", network),
+                       labels=load_labels(SAMPLES / f"{dataset}-labels.idx.gz", classes=network.classes))
+    except ImageError:
+        # A network may be trained on images of another size, or on some of the classes.
+        return None
 
 
 def _sources_digest() -> str:
@@ -104,13 +108,12 @@ class Simulate(Step[Simulation]):
             If a tool of the simulation is missing or fails.
         """
         network, images = self._plan.network, self._samples.images
-        with Progress("simulate") as progress:
-            progress.update("compiling")
-            with RtlEngine(network, config=self._plan.config) as engine:
-                result, speed = timed(engine, images, progress=lambda done, total: progress.update(
-                    f"image {done} of {total}"))
-                reference = ReferenceEngine(network)
-                difference = first_difference(network, images, reference.run(images), result, reference, engine)
+        # The engine shows the progress of its compilation itself.
+        with RtlEngine(network, config=self._plan.config) as engine, Progress("simulate") as progress:
+            result, speed = timed(engine, images, progress=lambda done, total: progress.update(
+                f"image {done} of {total}"))
+            reference = ReferenceEngine(network)
+            difference = first_difference(network, images, reference.run(images), result, reference, engine)
         if difference is not None:
             raise BuildError(f"the RTL differs from the reference: {difference}")
         assert result.cycles is not None

@@ -323,6 +323,18 @@ def test_a_missing_programmer_is_told_before_the_build(run, toolchain, monkeypat
     assert toolchain.calls() == []
 
 
+def test_a_missing_tool_of_the_simulation_is_told_before_the_build(run, toolchain, monkeypatch):
+    def check_tools():
+        raise ToolMissingError("a C++ compiler is not installed: apt install g++")
+
+    monkeypatch.setattr("gateware.build.command.check_tools", check_tools)
+    assert run() == (3, [], ["ERROR: a C++ compiler is not installed: apt install g++"])
+    assert toolchain.calls() == []
+    # Without samples, or if it is not wanted, nothing is simulated.
+    assert run(network=small_network())[0] == 0
+    assert run("--no-simulation")[0] == 0
+
+
 @pytest.mark.parametrize(("exact", "inexact", "leak_shift", "text"), [
     (True, [], None, "yes"), (False, [3], None, "no"), (None, [], 2, "not certified (leaky)"),
     (True, [], 2, "unknown")])

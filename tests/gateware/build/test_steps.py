@@ -171,6 +171,7 @@ def test_wrong_clocks_are_named(monkeypatch, tmp_path):
 def test_samples_are_those_of_the_data_set():
     shipped = samples_of(network_file.load(DEFAULT_NETWORK))
     assert (shipped.dataset, shipped.images.shape, shipped.labels.shape) == ("mnist", (100, 1, 28, 28), (100,))
-    for training in (None, "mnist", {"dataset": "../samples/mnist"}, {"dataset": "cifar10"}, {"dataset": ["mnist"]}):
+    for training in (None, "mnist", {"dataset": "../samples/mnist"}, {"dataset": "cifar10"}, {"dataset": ["mnist"]},
+                     {"dataset": "mnist"}):
         assert samples_of(small_network(training=training)) is None
     assert pathlib.Path(simulate.SAMPLES).is_dir()

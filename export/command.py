@@ -14,7 +14,7 @@ import numpy as np
 from arch import network_file
 from arch.certificate import certificate_of
 from arch.checkpoint import Checkpoint
-from arch.images import ImageError, load_images, load_labels
+from arch.images import load_images, load_labels
 from arch.network import MAX_FRACTION, Network, OrPool
 from export import steps
 from export.folding import fold
@@ -173,9 +173,7 @@ def _few(channels: Sequence[int]) -> str:
 
 def _with_accuracy(network: Network, arguments: argparse.Namespace, command: str) -> Network:
     images = load_images(arguments.test_images, network)
-    labels = load_labels(arguments.test_labels, classes=network.classes)
-    if len(labels) != len(images):
-        raise ImageError(f"{arguments.test_labels}: labels must be {len(images)} like the images, not {len(labels)}")
+    labels = load_labels(arguments.test_labels, classes=network.classes, count=len(images))
     share = steps.accuracy(network, images, labels)
     logger.info("verify: accuracy %.2f %% of %d images, in integers", 100 * share, len(images))
     return dataclasses.replace(network, metadata={

@@ -1,20 +1,34 @@
 """The system against the reference, through its pins, with the shipped networks."""
 
+import contextlib
+import dataclasses
+import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from amaranth.back import verilog
 
 from arch import network_file
 from arch.images import image_bytes, load_images, load_labels
+from arch.network import Encoding
 from boards import BOARDS
+from firmware.host import command
 from firmware.host.link import Link
-from gateware.mapper.choice import plan_for_board
+from gateware.engine.configuration import ConfigError
+from gateware.mapper.choice import map_network, plan_for_board
 from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
+from gateware.source import Baked
+from gateware.system import System
+from sim.generate import random_images, random_network
 from sim.reference import Reference
-from sim.rtl import RtlEngine
-from sim.verilated import SimulationTransport
+from sim.rtl import DIVISOR, RtlEngine
+from sim.verilated import SimulationTransport, Verilated
+from support.tools import amaranth_tools
+from tests.link_board import CACHE
+from tests.random_networks import SMALL
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SHIPPED = sorted(path for path in MODELS.glob("*.safetensors") if not path.name.endswith(".checkpoint.safetensors"))
@@ -57,7 +71,6 @@ def test_shipped_network_is_exact_and_fits(path):
     assert info_of(plan, clock_hz=48e6).digest.hex() == network_file.digest(network)[:16]
 
 
-
 @pytest.mark.rtl
 def test_host_program_classifies_at_the_divisor_of_the_board():
     """The host's own link on the simulated board, at the real clocks per bit, two images under way."""
@@ -78,3 +91,33 @@ def test_host_program_classifies_at_the_divisor_of_the_board():
     assert [result.label for result in results] == expected.classes.tolist()
     # The next image arrives while one is computed, and costs it no clock: its pixels wait for idle ones.
     assert {(result.cycles, result.stalls) for result in results} == {(predicted, 0)}
+
+
+@pytest.mark.rtl
+def test_host_command_takes_the_events_that_the_simulation_takes(tmp_path, capsys):
+    """A network of events with two timesteps, on a circuit with four: the command, a pipe, and the whole chip."""
+    config = dataclasses.replace(SMALL, pixels=False)
+    rng = np.random.default_rng(3)
+    differ = 1
+    while differ < 3:
+        network = random_network(rng, timesteps=2, encoding=Encoding.EVENTS, layers=1, max_side=4, max_channels=3)
+        images = random_images(network, rng, 5)
+        expected = Reference(network).run(images)
+        with contextlib.suppress(ConfigError):
+            plan = map_network(network, config)
+            differ = len({tuple(scores) for scores in expected.scores.tolist()})
+    file, one = tmp_path / "events.npy", tmp_path / "one.npy"
+    np.save(file, images.astype(np.uint8))
+    np.save(one, images[3])
+    system = System(config, Baked(contents=plan.contents, info=info_of(plan, clock_hz=48e6)), divisor=DIVISOR)
+    with amaranth_tools():
+        source = verilog.convert(system, name="sterna", strip_internal_attrs=True)
+    with Verilated(source, divisor=DIVISOR, cache=CACHE) as simulation:
+        port = f"sim:{shlex.quote(str(simulation.program))} --uart {DIVISOR}"
+    assert command.main(["info", "--port", port, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["circuit_timesteps"], told["timesteps"]) == (4, 2)
+    assert command.main(["classify", "--port", port, "--json", str(file), str(one)]) == 0
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [result["scores"] for result in results] == [*expected.scores.tolist(), expected.scores[3].tolist()]
+    assert [result["label"] for result in results] == [*expected.classes.tolist(), expected.classes[3]]

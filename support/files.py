@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from support.errors import InputError
 
-__all__ = ["check_output", "check_output_folder", "locked", "read_file", "write_all", "write_atomically", "write_with"]
+__all__ = ["check_output", "check_output_folder", "check_regular", "locked", "read_file", "write_all",
+           "write_atomically", "write_with"]
 
 _Path = str | os.PathLike[str]
 
@@ -54,10 +55,10 @@ def read_file(path: _Path, *, limit: int) -> bytes:
     if not name:
         raise InputError("input must be the name of a file, not ''")
     # Opening a pipe would wait for a writer, and opening a device may do anything: look first.
-    _check_regular(name, pathlib.Path(name).stat())
+    check_regular(name, pathlib.Path(name).stat())
     with _named(path), open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
         found = os.fstat(file.fileno())
-        _check_regular(name, found)
+        check_regular(name, found)
         if found.st_size > limit:
             raise InputError(f"{name}: file must be at most {limit} bytes, not {found.st_size}")
         content = file.read(limit + 1)
@@ -66,7 +67,8 @@ def read_file(path: _Path, *, limit: int) -> bytes:
     return content
 
 
-def _check_regular(name: str, found: os.stat_result) -> None:
+def check_regular(name: str, found: os.stat_result) -> None:
+    """Raise :exc:`InputError` unless what was found under ``name`` is a file: no folder, device, pipe or socket."""
     if not stat.S_ISREG(found.st_mode):
         kind = "folder" if stat.S_ISDIR(found.st_mode) else "device, pipe or socket"
         raise InputError(f"{name}: input must be a file, not a {kind}")

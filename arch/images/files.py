@@ -8,11 +8,11 @@ import contextlib
 import gzip
 import os
 import pathlib
-import stat
 from collections.abc import Callable, Iterator
 from typing import IO
 
 from support.errors import InputError
+from support.files import check_regular
 
 __all__ = ["MAX_BYTES", "ImageError", "Progress", "check_size", "opened", "read_exactly"]
 
@@ -39,14 +39,15 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], int | None
 
     Raises
     ------
-    :exc:`ImageError`
-        If ``path`` is a pipe or a device: a reader of both the first bytes and the rest needs a file.
+    :exc:`InputError`
+        If ``path`` is a folder, a pipe or a device: a reader of the first bytes and then of all needs a file.
     :exc:`OSError`
+        If it is missing or must not be read.
     """
     path = pathlib.Path(path)
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise ImageError("must be a file, not a pipe, a socket or a device: save it to a file first")
+    # Opening a pipe would wait for a writer: look first.
+    check_regular(str(path), status)
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)

@@ -54,8 +54,8 @@ def load_array(path: str | os.PathLike[str], name: str, *, pixels: Input | None 
 
     Raises
     ------
-    :exc:`ImageError`
-        If the file is malformed; the message begins with ``path``.
+    :exc:`support.errors.InputError`
+        If ``path`` is no file; :exc:`ImageError` if the file is malformed. The message begins with ``path``.
     :exc:`OSError`
         If it cannot be read.
     """

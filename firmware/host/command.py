@@ -15,6 +15,7 @@ from firmware.host.transports import SerialTransport, Transport, open_port
 from support import command_line
 from support.command_line import print_line
 from support.errors import printable
+from support.progress import Progress
 
 __all__ = ["DEFAULT_BAUD", "MAX_TIMEOUT_SECONDS", "create_parser", "main"]
 
@@ -106,7 +107,9 @@ def work(arguments: argparse.Namespace) -> None:
         if arguments.command == "info":
             _print_info(info, arguments.json)
             return
-        batches = [load_images(path, info) for path in arguments.images]
+        with Progress("reading images") as shown:
+            batches = [load_images(path, info, progress=lambda done, total: shown.update(
+                f"{done >> 20} of {total >> 20} MiB")) for path in arguments.images]
         names = [(path, None if len(batch) == 1 else index)
                  for path, batch in zip(arguments.images, batches, strict=True) for index in range(len(batch))]
         if len(names) > latency.WINDOW:

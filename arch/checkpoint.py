@@ -116,15 +116,23 @@ def _check_tensors(architecture: Mapping[str, Any], tensors: Mapping[str, npt.ND
         if array.shape not in shapes:
             raise CheckpointError(f"tensor {name} must have shape {' or '.join(map(str, shapes))}, not {array.shape}")
         if dtype == "int8":
-            if ((array < -1) | (array > 1)).any():
-                raise CheckpointError(f"tensor {name} must hold only -1, 0 and +1")
-        elif not np.isfinite(array).all():
-            raise CheckpointError(f"tensor {name} must be finite")
+            _refuse(name, "be -1, 0 or +1", array, (array < -1) | (array > 1))
+        else:
+            _refuse(name, "be finite", array, ~np.isfinite(array))
         part = name.rpartition(".")[2]
-        if part == "theta" and (array <= 0).any():
-            raise CheckpointError(f"tensor {name} must be positive")
-        if part in ("variance", "alpha") and (array < 0).any():
-            raise CheckpointError(f"tensor {name} must not be negative")
+        if part == "theta":
+            _refuse(name, "be positive", array, array <= 0)
+        if part in ("variance", "alpha"):
+            _refuse(name, "be 0 or more", array, array < 0)
+
+
+def _refuse(name: str, rule: str, array: npt.NDArray[Any], wrong: npt.NDArray[np.bool_]) -> None:
+    """Name the first value that is ``wrong``, with the channel that it belongs to."""
+    found = np.argwhere(wrong)
+    if len(found):
+        at = tuple(int(index) for index in found[0])
+        where = f" in channel {at[0]}" if at else ""
+        raise CheckpointError(f"tensor {name} must {rule}, not {array[at]}{where}")
 
 
 def _plain(where: str, value: Any) -> Any:

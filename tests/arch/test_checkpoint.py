@@ -188,10 +188,10 @@ def test_wrong_architectures_are_named(path, value, text):
     ("conv1.mean", [0, 0], "tensor conv1.mean must be float32, not list"),
     ("conv1.mean", np.zeros(3, np.float32), "tensor conv1.mean must have shape (2,), not (3,)"),
     ("conv1.theta", np.ones(3, np.float32), "tensor conv1.theta must have shape (2,) or (), not (3,)"),
-    ("conv1.theta", np.array(0, np.float32), "tensor conv1.theta must be positive"),
-    ("conv1.variance", np.array([1, -1], np.float32), "tensor conv1.variance must not be negative"),
-    ("conv1.gamma", np.array([1, np.nan], np.float32), "tensor conv1.gamma must be finite"),
-    ("fc1.ternary", np.full((3, 8), 2, np.int8), "tensor fc1.ternary must hold only -1, 0 and +1"),
+    ("conv1.theta", np.array(0, np.float32), "tensor conv1.theta must be positive, not 0.0"),
+    ("conv1.variance", np.array([1, -1], np.float32), "tensor conv1.variance must be 0 or more, not -1.0 in channel 1"),
+    ("conv1.gamma", np.array([1, np.nan], np.float32), "tensor conv1.gamma must be finite, not nan in channel 1"),
+    ("fc1.ternary", np.full((3, 8), 2, np.int8), "tensor fc1.ternary must be -1, 0 or +1, not 2 in channel 0"),
     ("readout.alpha", np.ones(4, np.float32), "tensor readout.alpha must have shape (), not (4,)"),
 ])
 def test_wrong_tensors_are_named(name, value, text):

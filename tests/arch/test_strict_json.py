@@ -1,0 +1,30 @@
+import pytest
+
+from arch import strict_json
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', "NaN", "[-Infinity]", "{", b"\xff", "[" * 100_000, "9" * 5000,
+                                  '{"a": {"b": 1, "b": 1}}'])
+def test_what_is_not_strict_is_refused(text):
+    with pytest.raises(ValueError, match=r"^.+$"):
+        strict_json.parse(text)
+
+
+def test_values_are_parsed_and_written_in_one_form():
+    value = strict_json.parse('{"b": [1.5, null, true],\n "a": "é"}'.encode())
+    assert value == {"a": "é", "b": [1.5, None, True]}
+    assert strict_json.canonical(value) == '{"a":"\\u00e9","b":[1.5,null,true]}'
+    with pytest.raises(ValueError, match=r"^Out of range float values are not JSON compliant"):
+        strict_json.canonical(float("nan"))
+
+
+def test_quotations_are_short_and_printable():
+    assert strict_json.short(7) == "7"
+    assert strict_json.short("x" * 100) == "'" + "x" * 36 + "..."
+    assert strict_json.short("\x1b[2J") == r"'\x1b[2J'"
+    assert strict_json.name("conv1.alpha") == "conv1.alpha"
+    assert strict_json.name("a\nb") == r"'a\nb'"
+    assert strict_json.name("x" * 61) == strict_json.short("x" * 61)
+    assert strict_json.name(5) == "5"
+    assert strict_json.names(["a", 1]) == "a, 1"
+    assert strict_json.names(map(str, range(1013))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 1,001 more"

@@ -35,18 +35,24 @@ SHIPPED = sorted(path for path in MODELS.glob("*.safetensors") if not path.name.
 
 
 @pytest.mark.rtl
+@pytest.mark.parametrize("circuit", ["of the build", "shared"])
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_network_on_the_rtl_is_the_reference(path):
-    """100 real images: all scores, classes and cycles; of five, every spike that stays in memory."""
+def test_shipped_network_on_the_rtl_is_the_reference(path, circuit):
+    """100 real images: all scores, classes and cycles; of five, every spike that stays in memory.
+
+    On the circuit of the bitstream, and on the one that simulations of this geometry share: in the same clocks.
+    """
     network = network_file.load(path)
+    own = plan_for_board(network, BOARDS["icebreaker"])
     dataset = network.metadata["training"]["dataset"]
     images = load_images(MODELS / "samples" / f"{dataset}-images.idx.gz", network)
     labels = load_labels(MODELS / "samples" / f"{dataset}-labels.idx.gz", classes=network.classes)
     reference = Reference(network).run(images, spikes=True)
-    with RtlEngine(network) as engine:
+    with RtlEngine(network, config=own.config if circuit == "of the build" else None) as engine:
+        assert (engine.plan.config == own.config) == (circuit == "of the build")
         result = engine.run(images)
         spikes = engine.run(images[:5], spikes=True).spikes
-        predicted = count_cycles(engine.plan).total
+    predicted = count_cycles(own).total
     np.testing.assert_array_equal(result.scores, reference.scores)
     np.testing.assert_array_equal(result.classes, reference.classes)
     assert set(result.cycles.tolist()) == {predicted}

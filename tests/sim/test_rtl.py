@@ -53,6 +53,38 @@ def test_tools_are_looked_for_before_any_work(monkeypatch, missing):
         RtlEngine(draw(SMALL, 60)[0].network, config=SMALL)
 
 
+def test_a_compilation_is_shown_after_two_seconds_unless_somebody_else_is_told(monkeypatch):
+    shown, told = [], []
+
+    class Line:
+        def __init__(self, step, **options):
+            shown.append((step, options))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *failure):
+            pass
+
+        def update(self, text):
+            shown.append(text)
+
+    def circuit_verilog(config, *, divisor, folder, report):
+        report("write the Verilog", 0, 1)
+        raise Started
+
+    monkeypatch.setattr(rtl, "Progress", Line)
+    monkeypatch.setattr(rtl, "circuit_verilog", circuit_verilog)
+    network = draw(SMALL, 60)[0].network
+    with pytest.raises(Started):
+        RtlEngine(network, config=SMALL)
+    assert shown == [("simulation", {"first_seconds": 2}), "write the Verilog"]
+    with pytest.raises(Started):
+        RtlEngine(network, config=SMALL, report=lambda *step: told.append(step))
+    assert told == [("write the Verilog", 0, 1)]
+    assert len(shown) == 2
+
+
 def test_progress_is_a_line_of_step_and_files():
     class Line:
         def update(self, text):

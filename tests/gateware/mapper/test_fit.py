@@ -121,6 +121,12 @@ def test_a_spike_memory_has_words_of_the_widest_array():
         "array of 8 x 32: width must be at most 16, not 32: use 8 lanes and a width of 16, with which it fits")
 
 
+def test_an_image_has_room_in_a_frame():
+    net = network(conv(2, 3, 1, stride=7, padding=0), OrPool(size=7), shape=(3, 150, 150))
+    assert check_fit(net, BOARD).message == (
+        "input: bytes of an image must be at most 65535, not 67500: use images of at most 147 x 147")
+
+
 def test_timesteps_of_events_are_cut_too():
     net = network(conv(2, 1), encoding=Encoding.EVENTS, timesteps=9)
     assert check_fit(net, BOARD).message == (

@@ -153,7 +153,7 @@ def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report,
     board, config = request.board, made.plan.config
     design = board.fpga.design_files(
         board.platform(), Top(made.plan, board=board, clock_hz=request.clock_hz, baud=request.baud))
-    synthesise = Synthesise(board, design)
+    synthesise = Synthesise(request, design)
     netlist, record = keeper.run(synthesise)
     _say("synthesise", f"{request.name} for {board.title}: P = {config.lanes}, W = {config.width}, "
                        f"T = {config.timesteps}", record)

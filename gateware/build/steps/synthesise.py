@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from boards import Board
+from gateware.build.request import Request
 from gateware.build.steps.step import Step, digests, run_invocation
 from support.progress import Progress
 from support.provenance import tool_versions
@@ -27,17 +27,19 @@ class Synthesise(Step[Netlist]):
 
     Parameters
     ----------
-    board : :class:`boards.Board`
+    request : :class:`Request`
     design : mapping
         Files of the design, as the family has elaborated it, by name.
     """
 
     kind = name = "synthesise"
 
-    def __init__(self, board: Board, design: Mapping[str, bytes]):
-        self._board = board
+    def __init__(self, request: Request, design: Mapping[str, bytes]):
+        self._fpga = request.board.fpga
         self._design = design
-        self._invocation = board.fpga.synthesise()
+        self._invocation = self._fpga.synthesise()
+        # The inputs of place and route are the same files with every seed.
+        self._needed = self._fpga.place(seed=request.seeds_to_try[0], clock_hz=request.clock_hz).inputs
 
     @property
     def design_digests(self) -> dict[str, str]:
@@ -46,7 +48,7 @@ class Synthesise(Step[Netlist]):
 
     def key(self) -> Mapping[str, Any]:
         return {"files": self.design_digests, "tool": self._invocation.tool.name,
-                "arguments": self._invocation.arguments, "versions": tool_versions(*self._board.fpga.packages)}
+                "arguments": self._invocation.arguments, "versions": tool_versions(*self._fpga.packages)}
 
     def run(self, folder: pathlib.Path) -> Netlist:
         for name, content in self._design.items():
@@ -54,8 +56,8 @@ class Synthesise(Step[Netlist]):
         with Progress("synthesise") as progress:
             run_invocation(self._invocation, folder,
                            on_line=lambda line: progress.update(text) if (
-                               text := self._board.fpga.progress(line)) else None)
-        return Netlist(files=digests(folder, self._board.fpga.place(seed=1, clock_hz=0).inputs))
+                               text := self._fpga.progress(line)) else None)
+        return Netlist(files=digests(folder, self._needed))
 
     def outputs(self, result: Netlist) -> Collection[str]:
         return result.files

@@ -12,10 +12,11 @@ import pytest
 from arch import network_file
 from arch.network import Encoding, FullyConnected, Input, Network, Neurons, Readout
 from boards import BOARDS
-from sim import engines
+from sim import command, engines
 from sim.command import create_parser, main
 from sim.reference import Reference
 from support import tools
+from tests.progress_log import make_log
 from tests.sim.test_engines import FakeEngine, spoil
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
@@ -269,3 +270,14 @@ def test_the_cases_of_pixels_and_bool(path, tmp_path, capsys):
     assert main([path, "--images", str(tmp_path / "uint8.npy")]) == 0
     assert main([path, "--images", str(tmp_path / "bool.npy")]) == 1
     assert capsys.readouterr().err == f"ERROR: {tmp_path}/bool.npy: images must be uint8, not bool\n"
+
+
+def test_every_long_step_says_how_far_it_is(path, rtl, monkeypatch, capsys):
+    log, told = make_log()
+    monkeypatch.setattr(command, "Progress", log)
+    assert main([path, "--images", IMAGES, "--engine", "both"]) == 0
+    assert told[:2] == ["reading images", "0 of 0 MiB"]
+    assert [text for text in told if "MiB" not in text and " of " not in text] == [
+        "reading images", "compiling the circuit", "engine reference", "engine rtl"]
+    assert told.count("100 of 100 images") == 2
+    assert capsys.readouterr().err == ""

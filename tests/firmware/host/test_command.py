@@ -16,6 +16,7 @@ from firmware.host.transports import SerialTransport
 from sim.verilated import Verilated
 from tests.image_files import idx, png
 from tests.link_board import CACHE, LinkBoard, expected_result, make_info
+from tests.progress_log import make_log
 
 SEED = 0x66
 ROOT = pathlib.Path(__file__).parents[3]
@@ -196,3 +197,12 @@ def test_the_module_runs_without_torch_and_amaranth():
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "serial" in loaded
     assert not loaded & {"torch", "amaranth", "PIL"}
+
+
+def test_reading_says_how_far_it_is(port, tmp_path, monkeypatch, capsys):
+    log, told = make_log()
+    monkeypatch.setattr(command, "Progress", log)
+    np.save(tmp_path / "a.npy", PIXELS)
+    code, _, err = run(capsys, "classify", "--port", port, tmp_path / "a.npy")
+    assert (code, err) == (0, "")
+    assert told == ["reading images", "0 of 0 MiB"]

@@ -129,3 +129,8 @@ def test_the_rates_on_the_page_are_those_of_the_model():
     assert len(rows) == 3
     for milliseconds, rate in rows:
         assert round(latency.images_per_second(784, 10, baud=3_000_000, latency_ms=int(milliseconds))) == int(rate)
+
+
+def test_the_rate_of_full_speed_bridges_on_the_page_is_the_simulated_one():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "host.md").read_text(encoding="utf-8")
+    assert f"gives {round(simulated(16, packet=62)):d} images per second at 16 ms" in " ".join(page.split())

@@ -1,4 +1,4 @@
-"""The accelerator: images in, classes and scores out. Knows nothing of pins, clocks or links.
+"""The accelerator: images come in, classes and scores go out. It knows nothing of pins, clocks or links.
 
 ::
 
@@ -6,6 +6,10 @@
                                        ^   ^              ^  WeightStore                       |
                             Sequencer -+   +---------------------------------------------------+
                                                                   +-> Readout -> result words
+
+The window writer packs the pixels of an image into the windows of the first layer. For each layer, the sequencer then
+reads spike words, the array and the PIF unit make spikes of them, and the collector writes these spikes back into the
+same memory, where the next layer finds them. The scores of the last layer go to the readout instead.
 """
 
 from amaranth import *
@@ -40,18 +44,19 @@ def drain_cycles(config: EngineConfig) -> int:
 class Accelerator(wiring.Component):
     """Classifies images, one at a time, while the next one arrives.
 
-    An image is announced by ``begin``, sent as ``i_pixels`` and released by ``commit``. Two image buffers:
-    ``accept`` is high while one is free. Results leave in the order of the images; the next inference starts
-    when the result before has been handed over. ``abort`` forgets the image since ``begin``.
+    ``begin`` announces an image, each of its bytes is one transfer of ``i_pixels``, and ``commit`` releases it to be
+    classified; ``abort`` forgets the image that began last. There are two image buffers, one that is filled and one
+    that the engine reads; ``accept`` is high while one of them is free for an image. The results leave in the order of
+    the images, as words of ``o_words``. The next inference starts when the result before it has been handed over.
 
-    The inference takes exactly the cycles of :func:`gateware.mapper.cycles.count_cycles`, counted from the start (the
-    last pixel of the image is in memory, the engine is free) to the class, as long as no pixel of the next image takes
-    a clock from it. That happens only when the FIFO is half full; else pixels wait for idle clocks. Such clocks are
-    counted as stalls; each delays the inference by one clock, and now and then one more when it moves a word onto a
-    write.
+    An inference takes exactly the clocks that :func:`gateware.mapper.cycles.count_cycles` predicts. They are counted
+    from its start, when the engine is free and the last pixel of the image is in memory, to the class. Only the pixels
+    of the next image can delay it: usually they wait for clocks in which the engine does not read, but when the FIFO
+    is half full they take clocks from it. Such clocks are counted as stalls. A stall delays the inference by one clock,
+    by none when the array was waiting anyway, and now and then by two, when it moves a read onto a write.
 
     Throughput: ``lanes * width * timesteps`` synaptic operations per clock. Back-pressure: ``i_pixels.ready`` is low
-    when the FIFO is full. Reset: the spike memory is filled in ``spike_words`` clocks, ``accept`` is low meanwhile.
+    while the FIFO is full. Reset: the spike memory is filled in ``spike_words`` clocks, during which ``accept`` is low.
 
     Parameters
     ----------
@@ -115,6 +120,42 @@ class Accelerator(wiring.Component):
         wiring.connect(m, pixels.r_stream, windows.i_pixels)
         wiring.connect(m, readout.o_words, wiring.flipped(self.o_words))
 
+        pressing = self._share_memory(m, pixels=pixels, windows=windows, sequencer=sequencer, collector=collector,
+                                      spikes=spikes)
+        self._feed_array(m, sequencer=sequencer, spikes=spikes, weights=weights, array=array)
+        m.d.comb += [
+            pif.sums.eq(array.sums),
+            pif.constants.eq(constants.constants),
+            pif.mode.eq(sequencer.mode.neurons),
+            collector.layer_start.eq(sequencer.layer_start),
+            collector.target.eq(sequencer.target),
+            collector.groups.eq(sequencer.loops.groups),
+            collector.load.eq(array.load),
+            collector.spikes.eq(pif.spikes),
+            collector.score_mode.eq(sequencer.mode.final),
+        ]
+        # The PIF unit wants the constants two clocks after the sums; the memory takes one of them.
+        m.d.sync += constants.group.eq(collector.group)
+        m.d.sync += constants.lane.eq(collector.lane)
+        # The score leaves the PIF unit three clocks after the sums.
+        scored = Signal(3)
+        m.d.sync += scored.eq(Cat(collector.neuron & sequencer.mode.final, scored))
+        m.d.comb += [
+            readout.clear.eq(sequencer.layer_start),
+            readout.score.eq(pif.score),
+            readout.score_valid.eq(scored[-1]),
+            readout.classes.eq(sequencer.mode.classes),
+            readout.send.eq(sequencer.done),
+        ]
+        self._count_clocks(m, sequencer=sequencer, readout=readout,
+                           stall=pressing & ~collector.write & sequencer.request)
+        m.d.comb += flush.eq(self.begin | self.abort)
+        self._exchange_buffers(m, pixels=pixels, windows=windows, sequencer=sequencer, readout=readout)
+
+        return m
+
+    def _share_memory(self, m, *, pixels, windows, sequencer, collector, spikes):
+        """Give each clock of the spike memory to one user; return whether pixels press the sequencer out of it."""
         # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up: then they take a clock of
         # the sequencer, decided a clock ahead, so that a single flip-flop stands between the sequencer and its word.
         urgent   = Signal()
@@ -141,8 +182,11 @@ class Accelerator(wiring.Component):
             spikes.mask.eq(Mux(collector.write, collector.mask, windows.mask)),
             spikes.write_data.eq(Mux(collector.write, collector.write_data, windows.write_data)),
         ]
+        return pressing
 
-        # A word is in the register three clocks after its request, as are its weights.
+    def _feed_array(self, m, *, sequencer, spikes, weights, array):
+        """Bring a word and its weights to the array in the same clock: the third after the word's request."""
+        config = self.config
         word = Signal(word_layout(config), reset_less=True)
         zero = Signal(reset_less=True)
         row  = Signal(config.row_width, reset_less=True)
@@ -160,36 +204,14 @@ class Accelerator(wiring.Component):
             array.beat.eq(beat[1]),
             array.weights.eq(weights.weights),
             array.split.eq(sequencer.mode.neurons.current == Current.PLANES),
-            pif.sums.eq(array.sums),
-            pif.constants.eq(constants.constants),
-            pif.mode.eq(sequencer.mode.neurons),
-            collector.layer_start.eq(sequencer.layer_start),
-            collector.target.eq(sequencer.target),
-            collector.groups.eq(sequencer.loops.groups),
-            collector.load.eq(array.load),
-            collector.spikes.eq(pif.spikes),
-            collector.score_mode.eq(sequencer.mode.final),
         ]
 
-        # The PIF unit wants the constants two clocks after the sums; the memory takes one of them.
-        m.d.sync += constants.group.eq(collector.group)
-        m.d.sync += constants.lane.eq(collector.lane)
-
-        # The score leaves the PIF unit three clocks after the sums.
-        scored = Signal(3)
-        m.d.sync += scored.eq(Cat(collector.neuron & sequencer.mode.final, scored))
-        m.d.comb += [
-            readout.clear.eq(sequencer.layer_start),
-            readout.score.eq(pif.score),
-            readout.score_valid.eq(scored[-1]),
-            readout.classes.eq(sequencer.mode.classes),
-            readout.send.eq(sequencer.done),
-        ]
-
+    def _count_clocks(self, m, *, sequencer, readout, stall):
+        """Count the clocks of the inference, and those in which ``stall`` holds."""
         cycles  = Signal(24)
         stalls  = Signal(24)
         stalled = Signal()
-        m.d.sync += stalled.eq(pressing & ~collector.write & sequencer.request)
+        m.d.sync += stalled.eq(stall)
         m.d.comb += readout.cycles.eq(cycles)
         m.d.comb += readout.stalls.eq(stalls)
         with m.If(sequencer.start):
@@ -200,13 +222,14 @@ class Accelerator(wiring.Component):
             with m.If(stalled):
                 m.d.sync += stalls.eq(stalls + 1)
 
+    def _exchange_buffers(self, m, *, pixels, windows, sequencer, readout):
+        """Load one image buffer while the engine reads the other; start the engine when it is free."""
         full      = Signal(2)
         loading   = Signal()  # buffer that images go to
         computing = Signal()  # buffer that the engine reads
         committed = Signal()  # the image is complete, its last pixels are on their way
         settled   = Signal()  # they have arrived
         m.d.comb += [
-            flush.eq(self.begin | self.abort),
             windows.begin.eq(self.begin),
             windows.buffer.eq(loading),
             sequencer.buffer.eq(computing),
@@ -229,6 +252,3 @@ class Accelerator(wiring.Component):
         with m.If(sequencer.done):
             m.d.sync += full.bit_select(computing, 1).eq(0)
             m.d.sync += computing.eq(~computing)
-
-        return m
-

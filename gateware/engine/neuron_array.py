@@ -40,8 +40,8 @@ class NeuronArray(wiring.Component):
     the sum before it. Latency: ``load`` comes :meth:`latency_of` clocks after the beat with ``last``; the
     neurons leave in the ``lanes`` clocks after ``load``. No flow control. Sums are modulo
     ``2 ** accumulator_width``. Reset clears only the control pipeline.
-    Cost at P = 8, W = 16, T = 4: per neuron and timestep the dot product, ``accumulator_width`` LUTs with flip-flops
-    for the sum and as many for the shift register.
+    Cost: per neuron and timestep the dot product, ``accumulator_width`` LUTs with flip-flops for the sum, and as many
+    for the shift register. On the iCE40 at P = 8, W = 16, T = 4 and 9 bits: 1,790 LUTs, 1,997 flip-flops.
 
     Parameters
     ----------

@@ -49,13 +49,15 @@ def mode_layout(config: EngineConfig) -> data.StructLayout:
 class PifUnit(wiring.Component):
     """Computes ``V += (a << F) + B; s = V >= threshold; V -= threshold if s`` for T timesteps of one neuron.
 
-    Each clock takes the sums and constants of one neuron. Timestep t is computed t clocks after timestep 0, by its own
-    stage, so no membrane is stored anywhere; the spikes of all timesteps leave together.
+    Each clock takes the sums of one neuron, and two clocks later its constants. Timestep t is computed by a stage of its
+    own, t clocks after timestep 0. So the membrane is only in the register between two stages, and no memory holds it.
+    The spikes of all timesteps leave together.
 
     Throughput: one neuron per clock. Latency: :meth:`latency_of` clocks to ``spikes``, 3 to ``score``. No flow
     control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is modulo
     ``2 ** membrane_width``: exact for every membrane within that range.
-    Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, one more and a shifter.
+    Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, one more and a shifter. On the iCE40 at
+    T = 4 and 19 bits: 373 LUTs, 421 flip-flops.
 
     Parameters
     ----------

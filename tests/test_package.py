@@ -113,6 +113,16 @@ def test_command_refuses_installed_in_one_line(run, line, error):
     assert re.fullmatch(error + "\n", done.stderr)
 
 
+@pytest.mark.parametrize("line", ["benchmarks.epoch"])
+def test_command_without_pytorch_says_how_to_get_it(installed, tmp_path, line):
+    # Found before the true one, as if there were none.
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    done = execute(installed, "-m", *line.split(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == ("ERROR: torch is not installed: it comes with Sterna's extra train, as in pip install "
+                           "'.[train]', and with make test\n")
+
+
 def test_outputs_of_an_installed_package_name_its_version(run, tmp_path):
     done = run("export {models}/mnist-conv.checkpoint.safetensors -o network.safetensors")
     assert done.returncode == 0

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from benchmarks import epoch
+from benchmarks.epoch import command as epoch
 
 
 def test_epoch_is_the_median_step_times_the_steps(capsys, monkeypatch):

@@ -7,22 +7,21 @@ validation and saving are left out. The epoch is the median step times the steps
 import argparse
 import pathlib
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 
 import torch
 
+from support.command_line import print_line, run
 from train.__main__ import keep_freed_memory
 from train.augmentation import augment
 from train.datasets import Split
 from train.folder import TrainingError
-from train.methods.method import MethodError
-from train.recipe import RecipeError, load_recipe
+from train.recipe import load_recipe
 from train.training import Training
 
-__all__ = ["create_parser", "main", "time_steps"]
+__all__ = ["create_parser", "main", "measure", "time_steps"]
 
 #: First steps that are not counted: memory grows and loops are compiled.
 WARM_UP = 3
@@ -33,7 +32,7 @@ MADE = 4096
 def time_steps(recipe_name: str, steps: int, images: int, epoch: int) -> tuple[list[float], int]:
     """Return the seconds of ``steps`` steps as in epoch ``epoch``, from 0, and the steps of an epoch of ``images``.
 
-    Raises :exc:`RecipeError`, :exc:`MethodError`, :exc:`TrainingError`.
+    Raises :exc:`support.errors.InputError` for what cannot be timed.
     """
     recipe = load_recipe(recipe_name)
     if recipe.needs:
@@ -86,26 +85,27 @@ def create_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line: 0 done, 1 bad input, 2 usage."""
-    arguments = create_parser().parse_args(argv)
+def measure(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`
+        If an option is out of range, or the recipe cannot be timed on made images.
+    """
+    for name, low in (("threads", 1), ("steps", 1), ("images", 1), ("epoch", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < low:
+            raise TrainingError(f"--{name} must be {low} or more, not {value}")
     keep_freed_memory()
-    try:
-        for name, low in (("threads", 1), ("steps", 1), ("images", 1), ("epoch", 0)):
-            value = getattr(arguments, name)
-            if value is not None and value < low:
-                raise TrainingError(f"--{name} must be {low} or more, not {value}")
-        if arguments.threads is not None:
-            torch.set_num_threads(arguments.threads)
-        seconds, count = time_steps(arguments.recipe, arguments.steps, arguments.images, arguments.epoch)
-    except (RecipeError, MethodError, TrainingError) as error:
-        sys.stderr.write(f"ERROR: {error}\n")
-        return 1
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    seconds, count = time_steps(arguments.recipe, arguments.steps, arguments.images, arguments.epoch)
     median = statistics.median(seconds)
-    sys.stdout.write(f"{arguments.recipe}, {torch.get_num_threads()} threads: median step {median:.3f} s "
-                     f"({min(seconds):.3f} to {max(seconds):.3f}), {count} steps an epoch: {median * count:.0f} s\n")
-    return 0
+    print_line(f"{arguments.recipe}, {torch.get_num_threads()} threads: median step {median:.3f} s "
+               f"({min(seconds):.3f} to {max(seconds):.3f}), {count} steps an epoch: {median * count:.0f} s")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return run(create_parser(), measure, argv)

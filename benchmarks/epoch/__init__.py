@@ -1,0 +1,1 @@
+"""Times a training's epoch from some of its steps, on made images."""

@@ -77,8 +77,12 @@ class SpikingNetwork(TrainableNetwork):
         shape = (self.timesteps, *self.source.shape) if events else self.source.shape
         if images.shape[1:] != shape:
             raise InputError(f"images must be of shape (N, {', '.join(map(str, shape))}), not {tuple(images.shape)}")
-        whole = images.dtype is torch.uint8 or images.dtype is torch.bool
-        if (whole and not events) or not images.numel() or (self._looked and images.device.type != "cpu"):
+        if images.dtype is torch.bool and not events:
+            raise InputError("pixels must be whole numbers from 0 to 255, as the exported network gets them, not bool: "
+                             "multiply them by 255")
+        # A byte is a pixel, and a bit is an event.
+        whole = images.dtype is (torch.bool if events else torch.uint8)
+        if whole or not images.numel() or (self._looked and images.device.type != "cpu"):
             return
         self._looked = True
         wrong = _not_whole(images, 1 if events else 255)

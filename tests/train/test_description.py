@@ -302,6 +302,8 @@ def test_layers_get_the_timesteps_of_their_network():
     (made_images(3).float() * 2, r"pixels must be whole numbers from 0 to 255, .*, not \d+: multiply .*"),
     (made_images(3).float() * float("nan"), r"pixels must be whole numbers from 0 to 255, .*, not nan: multiply .*"),
     (made_images(3).long() - 300, r"pixels must be whole numbers from 0 to 255, .*, not -300: multiply .*"),
+    (made_images(3) > 127, (r"pixels must be whole numbers from 0 to 255, as the exported network gets them, not bool: "
+                            r"multiply them by 255")),
     (made_images(3)[:, :1], r"images must be of shape \(N, 2, 9, 8\), not \(3, 1, 9, 8\)"),
     (made_images(3)[:, None].expand(3, 4, 2, 9, 8), r"images must be of shape \(N, 2, 9, 8\), not \(3, 4, 2, 9, 8\)"),
 ])

@@ -1,9 +1,9 @@
 """The container of a network's file: a canonical safetensors file with a versioned JSON header and its own hashes.
 
-What the formats of :mod:`arch.network_file` and :mod:`arch.ttfs.network_file` share; ``docs/formats.md`` shows the
-bytes of one. The layout is that of safetensors: 8 bytes, the length of the header (unsigned, little-endian); the
-header, a JSON object; then the tensors, each of one dimension, back to back. The header names the tensors and, in
-``__metadata__``, holds five strings:
+What the formats of :mod:`arch.network_file`, :mod:`arch.ttfs.network_file` and :mod:`arch.ttfs.checkpoint` share;
+``docs/formats.md`` shows the bytes of one. The layout is that of safetensors: 8 bytes, the length of the header
+(unsigned, little-endian); the header, a JSON object; then the tensors, each of one dimension, back to back. The header
+names the tensors and, in ``__metadata__``, holds five strings:
 
 ===================  ===============================================================================================
 :attr:`Format.key`   version of the format
@@ -43,10 +43,10 @@ MAX_FILE_BYTES = 2**30
 #: Largest header that is read or written, in bytes.
 MAX_HEADER_BYTES = 2**24
 
-#: A tensor of a file: name, dtype ("U8" or "I64"), elements in one dimension.
+#: A tensor of a file: name, dtype ("U8", "I64" or "F32"), elements in one dimension.
 Tensor = tuple[str, str, npt.NDArray[Any]]
 
-_DTYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype("u1"), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype("u1"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4")}
 
 _Built = TypeVar("_Built")
 
@@ -63,6 +63,8 @@ class Format:
     stranger: str
     #: What to say instead about files of known other kinds, one line each that says what to do.
     hints: Mapping[foreign.Kind, str] = dataclasses.field(default_factory=dict)
+    #: Dtypes that its tensors may have.
+    dtypes: tuple[str, ...] = ("U8", "I64")
 
     @property
     def metadata_keys(self) -> tuple[str, ...]:
@@ -206,7 +208,7 @@ def _loads(form: Format, content: bytes, max_header_bytes: int) -> tuple[dict[st
         raise NetworkError(f"file is truncated: {len(content)} bytes, and the header ends at {8 + length}")
     header, data = content[8:8 + length], content[8 + length:]
     metadata, tensors = _split(form, _json("header", header))
-    _check_offsets(tensors, len(data))
+    _check_offsets(form, tensors, len(data))
     if metadata["content_sha256"] != _content_digest(metadata["network"], data):
         raise NetworkError("network does not match its SHA-256: the file was altered")
     if metadata["metadata_sha256"] != _metadata_digest(metadata["metadata"]):
@@ -250,15 +252,15 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_FILE_BYTES * 4
 
 
-def _check_offsets(tensors: dict[str, Any], size: int) -> None:
+def _check_offsets(form: Format, tensors: dict[str, Any], size: int) -> None:
     """Check that the tensors fill the ``size`` bytes of data exactly, one after the other."""
     end = 0
     for name, tensor in tensors.items():
         where = f"tensor {short(name)}"
         check_keys(where, tensor, ("dtype", "shape", "data_offsets"))
-        dtype = _DTYPES.get(tensor["dtype"]) if isinstance(tensor["dtype"], str) else None
-        if dtype is None:
-            raise NetworkError(f"{where} must be U8 or I64, not {short(tensor['dtype'])}")
+        if not isinstance(tensor["dtype"], str) or tensor["dtype"] not in form.dtypes:
+            raise NetworkError(f"{where} must be {' or '.join(form.dtypes)}, not {short(tensor['dtype'])}")
+        dtype = _DTYPES[tensor["dtype"]]
         shape, offsets = tensor["shape"], tensor["data_offsets"]
         if not isinstance(shape, list) or len(shape) != 1 or not _is_size(shape[0]):
             raise NetworkError(f"{where} must have one dimension, not shape {short(shape)}")
@@ -295,14 +297,14 @@ class Reader:
         name
             Name of the tensor.
         dtype
-            "U8" for ``uint8``, "I64" for ``int64``.
+            "U8" for ``uint8``, "I64" for ``int64``, "F32" for ``float32``.
         count
             Number of elements that it must have; nothing of that size is allocated before.
 
         Returns
         -------
         array
-            ``uint8[count]`` or ``int64[count]``, little-endian, read-only.
+            ``uint8[count]``, ``int64[count]`` or ``float32[count]``, little-endian, read-only.
 
         Raises
         ------

@@ -20,6 +20,8 @@ class Kind(enum.Enum):
     NETWORK = "sterna_network"
     #: An exported network with times to first spike, :mod:`arch.ttfs.network_file`.
     TTFS_NETWORK = "sterna_ttfs_network"
+    #: What a conversion-aware training leaves, :mod:`arch.ttfs.checkpoint`.
+    TTFS_CHECKPOINT = "sterna_ttfs_checkpoint"
     #: A safetensors file of another program.
     TENSORS = "tensors"
     #: What :func:`torch.save` writes, a zip file or a pickle: it may run code when it is read.
@@ -42,7 +44,7 @@ def _of_zip(content: bytes) -> Kind:
 
 def _of_header(header: dict[str, Any]) -> Kind | None:
     metadata = header.pop("__metadata__", {})
-    own = [kind for kind in (Kind.CHECKPOINT, Kind.NETWORK, Kind.TTFS_NETWORK)
+    own = [kind for kind in (Kind.CHECKPOINT, Kind.NETWORK, Kind.TTFS_NETWORK, Kind.TTFS_CHECKPOINT)
            if isinstance(metadata, dict) and kind.value in metadata]
     if own:
         return own[0]

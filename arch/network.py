@@ -121,7 +121,7 @@ def check_integer(where: str, value: Any, low: int, high: int) -> None:
         raise NetworkError(f"{where} must be an integer from {low} to {high}, not {value!r}")
 
 
-def freeze(where: str, array: Any, dtype: type[np.signedinteger], dimensions: int) -> npt.NDArray:
+def freeze(where: str, array: Any, dtype: type[np.signedinteger] | type[np.floating], dimensions: int) -> npt.NDArray:
     """Return a read-only copy of ``array``.
 
     Raises

@@ -52,6 +52,8 @@ _FORMAT = container.Format(
     stranger="not a network that python -m export writes: the header names no version of one",
     hints={
         Kind.CHECKPOINT: "not a network but a checkpoint: export it first, python -m export CHECKPOINT -o NETWORK",
+        Kind.TTFS_CHECKPOINT: "not a network but a checkpoint with times to first spike: export it first, "
+                              "python -m export.ttfs CHECKPOINT -o NETWORK",
         Kind.TTFS_NETWORK: "not a network of rates but one with times to first spike: docs/ttfs.md says what runs it",
         Kind.TENSORS: f"not a network but a safetensors file of another program: {_EXPORT}",
         Kind.TORCH: f"not a network but a file of torch.save: {_EXPORT}",

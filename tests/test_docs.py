@@ -31,10 +31,10 @@ from tests.test_project import PACKAGES
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 #: Modules that a page may tell to run, with the one that has their parser.
-MODULES = {"train": "train.__main__", "export": "export.command", "sim": "sim.command",
+MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
-           "benchmarks.methods": "benchmarks.methods", "benchmarks.epoch": "benchmarks.epoch.command",
-           "benchmarks.readme": "benchmarks.readme", "export.ttfs": "export.ttfs.__main__"}
+           "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
+           "benchmarks.readme": "benchmarks.readme", "export.ttfs": "export.ttfs.command"}
 #: Folders whose files a page may name from the top of the repository.
 FOLDERS = (*PACKAGES, "docs", "tests", "github", "ci")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)

@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from arch.checkpoint import Checkpoint, CheckpointError
+from arch.architecture import CheckpointError
+from arch.checkpoint import Checkpoint
 from support.errors import InputError
 from support.files import check_output, check_output_folder, write_atomically, write_with
 from train.assembly import make_network

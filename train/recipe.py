@@ -2,33 +2,23 @@
 
 import dataclasses
 import json
-import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from arch.architecture import CheckpointError, layer_shapes
-from support.errors import InputError
 from train.augmentation import Augmentation
+from train.catalogue import RecipeError, read_recipe, recipe_path
 from train.datasets import DATASETS, Framing, Slicing
 from train.methods import make_methods
 from train.methods.method import MethodError, check_integer, check_number
 from train.neurons import INITIAL_MEMBRANE
 from train.quantisers import QUANTISERS
 
-__all__ = ["ARCHITECTURES", "FOLDER", "Recipe", "RecipeError", "load_architecture", "load_recipe",
-           "shipped_architectures", "shipped_recipes"]
+__all__ = ["Recipe", "load_recipe"]
 
 #: A name of a recipe, which is also that of files and folders.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-#: Folder of the shipped recipes.
-FOLDER = pathlib.Path(__file__).parent / "recipes"
-#: Folder of the shipped architectures, which recipes can name.
-ARCHITECTURES = pathlib.Path(__file__).parent / "architectures"
-
-
-class RecipeError(InputError):
-    """A recipe is malformed. The message is one line."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,40 +182,13 @@ class Recipe:
         return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
 
 
-def shipped_recipes() -> list[str]:
-    """Return the names of the shipped recipes."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
-def shipped_architectures() -> list[str]:
-    """Return the names of the shipped architectures."""
-    return sorted(path.stem for path in ARCHITECTURES.glob("*.json"))
-
-
-def load_architecture(name: str) -> Mapping[str, Any]:
-    """Return the shipped architecture ``name``; raises :exc:`RecipeError`."""
-    if name not in shipped_architectures():
-        raise RecipeError(f"architecture must be {', '.join(shipped_architectures())} or an object, not {name!r}")
-    architecture: dict[str, Any] = json.loads((ARCHITECTURES / f"{name}.json").read_text())
-    return architecture
-
-
 def load_recipe(name: str) -> Recipe:
     """Return the shipped recipe ``name``, or that of the JSON file ``name``; raises :exc:`RecipeError`.
 
     A file may name a shipped architecture in place of one.
     """
-    path = pathlib.Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
-    if not name.endswith(".json") and name not in shipped_recipes():
-        raise RecipeError(f"recipe must be {', '.join(shipped_recipes())} or a .json file, not {name!r}")
+    values = read_recipe(name)
     try:
-        values = json.loads(path.read_text())
-        if isinstance(values, dict) and isinstance(values.get("architecture"), str):
-            values["architecture"] = load_architecture(values["architecture"])
         return Recipe.from_json(values)
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror}") from None
-    except (RecipeError, ValueError) as error:
-        raise RecipeError(f"{path}: {error}") from None
-    except RecursionError:
-        raise RecipeError(f"{path}: JSON must not be nested so deeply") from None
+    except RecipeError as error:
+        raise RecipeError(f"{recipe_path(name)}: {error}") from None

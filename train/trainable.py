@@ -15,6 +15,9 @@ class TrainableNetwork(nn.Module):
     quantised. A method may change the form between epochs, and accuracies of different forms are not compared.
     """
 
+    #: Timesteps T of an inference.
+    timesteps: int
+
     @property
     def architecture(self) -> Mapping[str, Any]:
         """What the network is made of, as in :mod:`arch.architecture`."""

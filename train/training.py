@@ -15,7 +15,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import tqdm  # type: ignore[import-untyped]
@@ -29,7 +29,7 @@ from train.augmentation import augment
 from train.datasets import Split
 from train.folder import TrainingError, TrainingFolder, load_trained, load_weights, read_best
 from train.methods import make_methods
-from train.methods.method import Batch, MethodError
+from train.methods.method import Batch, Described, MethodError
 from train.network import SpikingNetwork, from_checkpoint
 from train.recipe import Recipe
 from train.trainable import TrainableNetwork
@@ -37,6 +37,8 @@ from train.trainable import TrainableNetwork
 __all__ = ["Training"]
 
 _log = logging.getLogger(__name__)
+
+AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Described)
 
 #: Steps between two measurements of the firing rate.
 RATE_INTERVAL = 20
@@ -88,7 +90,7 @@ class Training:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        self._check_data()
+        self.check_data(self.train, self.validation)
         torch.manual_seed(self.recipe.seed)
         self.methods = make_methods(self.recipe.methods)
         self.network, maker = make_network(self.recipe, self.methods)
@@ -132,13 +134,14 @@ class Training:
         else:
             self.optimiser = torch.optim.AdamW(groups, lr=self.recipe.learning_rate)
 
-    def _check_data(self) -> None:
+    def check_data(self, *splits: Split) -> None:
+        """Check that images and labels are those of the recipe's architecture; raises :exc:`TrainingError`."""
         source = self.recipe.architecture["input"]
         shape = tuple(source[side] for side in ("channels", "height", "width"))
         if source["encoding"] == "events":
             shape = self.recipe.architecture["timesteps"], *shape
         classes = self.recipe.architecture["layers"][-1]["classes"]
-        for split in (self.train, self.validation):
+        for split in splits:
             if split.images.shape[1:] != shape:
                 raise TrainingError(f"images must be {' x '.join(map(str, shape))} like the architecture's input, "
                                     f"not {' x '.join(map(str, split.images.shape[1:]))}")
@@ -346,15 +349,16 @@ class Training:
             # The best network first: a state that knows of an epoch means that its files are there.
             if accuracy >= best:
                 if checkpoint is not None:
-                    self._described(checkpoint, epoch + 1, accuracy).save(self.files.checkpoint)
+                    self._described(checkpoint, epoch + 1, validation_accuracy=accuracy).save(self.files.checkpoint)
                 self.files.write_best(self.recipe, self.network, epoch=epoch + 1, accuracy=accuracy)
             self._save_state()
         return entry
 
-    def _described(self, checkpoint: Checkpoint, epoch: int, accuracy: float, **more: Any) -> Checkpoint:
+    def _described(self, checkpoint: AnyCheckpoint, epoch: int, **more: Any) -> AnyCheckpoint:
+        """Return the checkpoint with its whole provenance: this training, the epoch, and what was measured."""
         made = {**self.provenance, "recipe": self.recipe.to_json(), "dataset": self.recipe.dataset,
                 "seed": self.recipe.seed, "epochs": self.recipe.epochs, "epoch": epoch,
-                "validation_accuracy": accuracy, "validation_images": len(self.validation), **more}
+                "validation_images": len(self.validation), **more}
         return dataclasses.replace(checkpoint, provenance=made)
 
     def run(self) -> None:
@@ -403,10 +407,16 @@ class Training:
             self.network.eval()
             for method in self.methods:
                 converted = method.export(self) or converted
-                result |= method.measure(self, test)
+                outcome = method.finish(self, test)
+                result |= outcome.entries
+                if outcome.checkpoint is not None:
+                    self._described(outcome.checkpoint, best["epoch"], **outcome.checkpoint.provenance).save(
+                        files.checkpoint)
+                    result["checkpoint"] = files.checkpoint.name
         if converted is not None:
             accuracy = exact.accuracy(converted, self.validation.images, self.validation.labels)
-            self._described(converted, best["epoch"], accuracy, **converted.provenance).save(files.checkpoint)
+            self._described(converted, best["epoch"], validation_accuracy=accuracy,
+                            **converted.provenance).save(files.checkpoint)
         if spiking or converted is not None:
             checkpoint = self._finish_checkpoint(test, recalibrated=converted is None)
             result |= {key: checkpoint.provenance[key] for key in
@@ -434,7 +444,7 @@ class Training:
         wrong, compared = exact.mismatches(from_checkpoint(checkpoint, frozen=True),
                                             self.validation.images[:FLOAT_IMAGES], checkpoint)
         _log.info("plain float32 forward: %d of %d spikes differ from the exact forward", wrong, compared)
-        checkpoint = self._described(checkpoint, provenance["epoch"], best, statistics=statistics,
+        checkpoint = self._described(checkpoint, provenance["epoch"], validation_accuracy=best, statistics=statistics,
                                      float32_mismatches=wrong, float32_compared=compared,
                                      test_accuracy=exact.accuracy(checkpoint, test.images, test.labels),
                                      test_images=len(test))

@@ -1,18 +1,8 @@
 """The integer network with time-to-first-spike coding and logarithmic weights.
 
-Another network than :mod:`arch.network`'s: a neuron spikes at most once, and *when* it does is its value. The coding is
-that of Lew et al., arXiv 2208.04494; its text was out of reach, so the equations are a reconstruction from its abstract
-and from T2FSNN (arXiv 2003.11741), with base 2 in place of base e.
-
-A spike at time ``t``, 0 to T - 1, stands for ``2^(-t/tau)``; no spike, written ``t = T``, stands for 0. A weight code
-``+-(q + 1)`` stands for ``+-2^(-q/p)``, and 0 for 0. A product is a sum of exponents ``e = t D/tau + q D/p`` with
-``D = lcm(tau, p)``, and its value is *defined* by a table of D integers::
-
-    K[r] = floor(2^(F - r/D) + 1/2)                     r = 0 to D - 1, F fractional bits
-    2^(-e/D)  is  K[e mod D] 2^-(F + e div D)           for spikes (q = 0), weights (t = 0) and products alike
-
-so that every value is a dyadic rational. A neuron adds, without rounding, in units of ``2^-(F + S)`` with S the largest
-``e div D``::
+Another network than that of :mod:`arch.network`: a neuron spikes at most once, and *when* it spikes is its value. What
+times and weight codes stand for is in :mod:`arch.ttfs.code`, with the symbols used here. A neuron adds, without
+rounding, in units of ``2^-(F + S)``, where S is the largest ``e div D``::
 
     A[r] = sum of +-2^(S - e div D) over its inputs with e mod D = r        D accumulators, shifts and additions only
     V    = sum over r of K[r] A[r]                                          D products per neuron
@@ -26,9 +16,6 @@ A :class:`Network` is an :class:`Input` and ``(Convolution | FullyConnected | Ea
 """
 
 import dataclasses
-import functools
-import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -51,119 +38,15 @@ from arch.network import (
     freeze,
     pooled_shape,
 )
-from arch.widths import ChannelRange, Range
+from arch.ttfs.code import TimeCode
 
-__all__ = ["MAX_BITS", "MAX_FRACTION", "MAX_RESIDUES", "MAX_SUM", "MAX_TIMESTEPS", "Convolution", "EarliestPool",
-           "FullyConnected", "Input", "Layer", "LayerWidths", "Network", "Readout", "TimeCode", "layer_widths",
-           "membrane_range"]
+__all__ = ["MAX_THRESHOLD", "Convolution", "EarliestPool", "FullyConnected", "Input", "Layer", "Network", "Readout"]
 
-#: Largest window T, so that a time and "none" fit in a byte.
-MAX_TIMESTEPS = 255
-#: Most fractional bits F; all values are exact in float32 too.
-MAX_FRACTION = 23
-#: Widest weight code, in bits.
-MAX_BITS = 8
-#: Most steps D of an octave.
-MAX_RESIDUES = 64
-#: Membranes are below this in magnitude, and float64 holds every partial sum of them exactly.
-MAX_SUM = 2**53
+#: Largest magnitude of a threshold; no membrane is as large.
+MAX_THRESHOLD = 2**53
 
 Weights = npt.NDArray[np.int8]
 Thresholds = npt.NDArray[np.int64]
-
-
-@functools.cache
-def _powers(residues: int, fraction: int) -> tuple[int, ...]:
-    """``floor(2^(fraction - r / residues) + 1/2)`` for each r, in integers only."""
-    found = []
-    for residue in range(residues):
-        # k is the root if (2k - 1)^D <= 2^(D + F D - r) < (2k + 1)^D: no tie, the root is irrational or whole.
-        power = 1 << residues * (fraction + 1) - residue
-        low, high = 0, 1 << fraction + 1
-        while low < high:
-            middle = (low + high) // 2
-            if (2 * middle + 1) ** residues > power:
-                high = middle
-            else:
-                low = middle + 1
-        found.append(low)
-    return tuple(found)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class TimeCode:
-    """What times and weight codes stand for."""
-
-    #: Window T, 1 to :data:`MAX_TIMESTEPS`, in timesteps; T itself is the time of no spike.
-    timesteps: int
-    #: Timesteps in which a value halves, 1 to :data:`MAX_RESIDUES`.
-    tau: int
-    #: Weight codes in which a weight halves, 1 to :data:`MAX_RESIDUES`.
-    p: int = 2
-    #: Width of a weight code, sign included, 2 to :data:`MAX_BITS`; 2 bits are ternary weights.
-    bits: int = 5
-    #: Fractional bits F of the table, 1 to :data:`MAX_FRACTION`.
-    fraction: int = 16
-
-    def __post_init__(self) -> None:
-        check_integer("timesteps", self.timesteps, 1, MAX_TIMESTEPS)
-        check_integer("tau", self.tau, 1, MAX_RESIDUES)
-        check_integer("p", self.p, 1, MAX_RESIDUES)
-        check_integer("bits", self.bits, 2, MAX_BITS)
-        check_integer("fraction", self.fraction, 1, MAX_FRACTION)
-        if self.residues > MAX_RESIDUES:
-            raise NetworkError(f"tau and p must have a common multiple up to {MAX_RESIDUES}, not {self.residues}")
-        table = (*self.powers, self.powers[0] // 2)
-        if any(one <= other for one, other in itertools.pairwise(table)):
-            raise NetworkError(f"fraction must be large enough to tell {self.residues} steps of an octave apart, "
-                               f"not {self.fraction}")
-        if self.unit_bits >= 53:
-            raise NetworkError(f"products must have at most 52 fractional bits, not {self.unit_bits}: "
-                               f"use fewer timesteps, a larger tau or a smaller fraction")
-
-    @property
-    def levels(self) -> int:
-        """Number of magnitudes of a weight, ``2^(bits - 1) - 1``: one exponent code is zero's."""
-        return 2 ** (self.bits - 1) - 1
-
-    @property
-    def residues(self) -> int:
-        """Steps D of an octave: the number of accumulators of a neuron."""
-        return math.lcm(self.tau, self.p)
-
-    @property
-    def powers(self) -> tuple[int, ...]:
-        """The table K, D integers from ``2^F`` downwards."""
-        return _powers(self.residues, self.fraction)
-
-    @property
-    def shift(self) -> int:
-        """Octaves S that the products span: the largest ``e div D``."""
-        return int(self.exponent(self.timesteps - 1, self.levels - 1)) // self.residues
-
-    @property
-    def unit_bits(self) -> int:
-        """A membrane counts in units of ``2^-unit_bits``."""
-        return self.fraction + self.shift
-
-    def exponent(self, time: Any, level: Any) -> Any:
-        """``e`` of a spike at ``time`` through a weight of level ``q``, in Dths of an octave; numbers or arrays."""
-        return time * (self.residues // self.tau) + level * (self.residues // self.p)
-
-    def products(self) -> npt.NDArray[np.int64]:
-        """Value of each spike through each weight, in the membrane's units, ``int64[levels + 1, T + 1]``.
-
-        The first index is the magnitude of the weight code, the second the time; both 0 and "none" give zero.
-        """
-        exponents = self.exponent(np.arange(self.timesteps)[None], np.arange(self.levels)[:, None])
-        table = np.array(self.powers, dtype=np.int64)
-        products = np.zeros((self.levels + 1, self.timesteps + 1), dtype=np.int64)
-        products[1:, :-1] = table[exponents % self.residues] << (self.shift - exponents // self.residues)
-        return products
-
-    def values(self) -> npt.NDArray[np.float64]:
-        """Value of a spike at each time, ``float64[T + 1]``, exact; that of no spike is 0."""
-        return self.products()[1].astype(np.float64) * 2.0**-self.unit_bits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -207,7 +90,7 @@ def _check_thresholds(threshold: Any, channels: int) -> Thresholds:
     frozen = freeze("threshold", threshold, np.int64, 2)
     if len(frozen) != channels:
         raise NetworkError(f"threshold must have {channels} channels like the weights, not {len(frozen)}")
-    wrong = np.argwhere((frozen < -MAX_SUM) | (frozen > MAX_SUM))
+    wrong = np.argwhere((frozen < -MAX_THRESHOLD) | (frozen > MAX_THRESHOLD))
     if len(wrong):
         channel, time = (int(index) for index in wrong[0])
         raise NetworkError(f"threshold of channel {channel} must be within +-2^53, not {frozen[channel, time]}")
@@ -381,72 +264,3 @@ class Network:
     def weight_count(self) -> int:
         """Number of weights of all layers."""
         return sum(layer.weights.size for layer in self.layers if not isinstance(layer, EarliestPool))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class LayerWidths:
-    """Ranges that no input can leave, of a layer with weights; each end is reached by some spike times."""
-
-    #: Every accumulator A[r], and every partial sum of it.
-    accumulator: Range
-    #: Membranes V, and every partial sum of their terms; of a readout, the scores.
-    membrane: Range
-    #: Thresholds; None for a readout.
-    threshold: Range | None
-
-
-def _sums(weights: Weights, magnitudes: npt.NDArray[np.int64]) -> ChannelRange:
-    """Range of each channel's sum where a weight of code ``+-k`` adds 0 to ``magnitudes[k]``, or subtracts it.
-
-    Python's integers sum: a file may hold more weights than fit in int64.
-    """
-    lows, highs = [], []
-    for row in weights.reshape(len(weights), -1):
-        counts = np.bincount(row.astype(np.int64) + len(magnitudes) - 1, minlength=2 * len(magnitudes) - 1)
-        lows.append(-sum(int(count) * int(size) for count, size in
-                         zip(counts[len(magnitudes) - 2::-1], magnitudes[1:], strict=True)))
-        highs.append(sum(int(count) * int(size) for count, size in
-                         zip(counts[len(magnitudes):], magnitudes[1:], strict=True)))
-    if max(-min(lows), max(highs)) >= MAX_SUM:
-        raise NetworkError(f"membrane must stay below 2^53, and may reach {max(-min(lows), max(highs))}: "
-                           f"use a smaller fraction")
-    return ChannelRange(np.array(lows, dtype=np.int64), np.array(highs, dtype=np.int64))
-
-
-def membrane_range(code: TimeCode, weights: Weights) -> ChannelRange:
-    """Range of the membrane of each output channel (the first axis of ``weights``), in units of ``2^-unit_bits``.
-
-    Both ends are reached, by spikes at time 0 of all weights of one sign. Raises :exc:`NetworkError` if a membrane may
-    reach :data:`MAX_SUM`.
-    """
-    return _sums(weights, code.products()[:, 0])
-
-
-def layer_widths(network: Network) -> Iterator[LayerWidths | None]:
-    """Iterate over the layers' widths, in order; None for a pool.
-
-    Raises
-    ------
-    :exc:`NetworkError`
-        If a membrane may reach :data:`MAX_SUM`.
-    """
-    code = network.code
-    exponents = code.exponent(np.arange(code.timesteps)[None], np.arange(code.levels)[:, None])
-    terms = np.int64(1) << (code.shift - exponents // code.residues)
-    for index, layer in enumerate(network.layers):
-        if isinstance(layer, EarliestPool):
-            yield None
-            continue
-        try:
-            membrane = membrane_range(code, layer.weights).total
-        except NetworkError as error:
-            raise NetworkError(f"layer {index} ({layer.kind}): {error}") from None
-        accumulators = []
-        for residue in range(code.residues):
-            magnitudes = np.where(exponents % code.residues == residue, terms, 0).max(axis=1)
-            accumulators.append(_sums(layer.weights, np.concatenate([[0], magnitudes])).total)
-        yield LayerWidths(
-            accumulator=Range(min(entry.low for entry in accumulators), max(entry.high for entry in accumulators)),
-            membrane=membrane,
-            threshold=None if isinstance(layer, Readout) else Range(int(layer.threshold.min()),
-                                                                    int(layer.threshold.max())))

@@ -22,7 +22,8 @@ import numpy as np
 
 from arch import container
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
-from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Layer, Network, Readout, TimeCode
+from arch.ttfs.code import TimeCode
+from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Layer, Network, Readout
 from support.files import write_atomically
 
 __all__ = ["VERSION", "digest", "dumps", "load", "loads", "save"]

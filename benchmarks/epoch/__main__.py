@@ -1,4 +1,4 @@
-"""``python -m benchmarks.epoch``: start :mod:`benchmarks.epoch.command`."""
+"""``python -m benchmarks.epoch``: see :mod:`benchmarks.epoch.command`."""
 
 from support.command_line import start
 

@@ -1,1 +1,1 @@
-"""From a training with times to first spike to the integer network: ``python -m export.ttfs``."""
+"""From the checkpoint of a network with spike times to the integer network: ``python -m export.ttfs``."""

@@ -1,7 +1,7 @@
 """The bit-exact reference of networks with time-to-first-spike coding.
 
 Spikes are times: 0 to T - 1, or T for none. The D accumulators of every neuron are matrix products in float64, exact
-because every partial sum is an integer below 2^53 (:func:`arch.ttfs.network.layer_widths` refuses a network where a
+because every partial sum is an integer below 2^53 (:func:`arch.ttfs.widths.layer_widths` refuses a network where a
 membrane may not be, and accumulators are smaller); everything after them is integer arithmetic.
 """
 
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.network import NetworkError
-from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Layer, Network, Readout, TimeCode, layer_widths
+from arch.ttfs.code import TimeCode
+from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Layer, Network, Readout
+from arch.ttfs.widths import layer_widths
 from sim.reference import classify
 
 __all__ = ["Internals", "Reference", "Result", "first_spike"]
@@ -77,7 +79,7 @@ class Reference:
     Raises
     ------
     :exc:`NetworkError`
-        If a membrane may reach :data:`arch.ttfs.network.MAX_SUM`.
+        If a membrane may reach :data:`arch.ttfs.widths.MAX_MEMBRANE`.
     """
 
     def __init__(self, network: Network):

@@ -10,7 +10,10 @@ import torch
 
 from arch import network_file
 from arch.checkpoint import Checkpoint
-from benchmarks import methods
+from benchmarks.methods.command import main
+from benchmarks.methods.measure import _notation, measure
+from benchmarks.methods.measurement import LAYOUT, BenchmarkError
+from benchmarks.methods.page import table
 from boards import BOARDS
 from export import steps
 from gateware.mapper.choice import plan_for_board
@@ -19,7 +22,7 @@ from sim.latency import accuracy_over_time
 from sim.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made
 from train import metrics
-from train.__main__ import main as train
+from train.command import main as train
 
 SIDE = 28
 SMALL = {**ARCHITECTURE["layers"][0], "kernel": 5, "stride": 4}
@@ -64,7 +67,7 @@ def runs(tmp_path_factory, data):
 
 def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_path, capsys):
     folders = [str(runs / name) for name in ("plain-1", "plain-2", "times-1")]
-    assert methods.main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
+    assert main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
     assert capsys.readouterr().out.count("of 60 test images") == 3
     rows = [json.loads((runs / name / "benchmark.json").read_text()) for name in ("plain-1", "plain-2", "times-1")]
     test = made(60, 2, side=SIDE)
@@ -87,7 +90,7 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
     assert rows[2]["weights_kind"] == "log5 (5 bits)"
     assert rows[2]["accuracy"] == json.loads((runs / "times-1" / "result.json").read_text())["test_accuracy"]
     page = tmp_path / "page.md"
-    assert methods.main(["table", str(runs), "-o", str(page)]) == 0
+    assert main(["table", str(runs), "-o", str(page)]) == 0
     lines = [line for line in page.read_text().splitlines() if line.startswith(("| plain", "| times"))]
     first, second = (100 * row["accuracy"] for row in rows[:2])
     assert lines[0].startswith("| plain, 2 seeds | mnist, files that are not the official ones | 8C5s4-MP2-FC16-FC3 | "
@@ -97,7 +100,7 @@ def test_measurements_are_those_of_the_integers_and_make_a_page(runs, data, tmp_
 
 
 def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
-    row = methods.measure(runs / "converted-1", data, verify=False)
+    row = measure(runs / "converted-1", data, verify=False)
     assert row["weights_kind"] == "ternary, binary in fc1 (2 bits)"
     assert len(row["accuracy_by_step"]) == row["timesteps"] == 8
     assert row["accuracy_by_step"][-1] == row["accuracy"]
@@ -106,7 +109,7 @@ def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
     assert row["accuracy_by_step"] == accuracy_over_time(network, test.images.numpy(), test.labels.numpy())
     assert [entry["tolerance"] for entry in row["early_exit"]] == [0.0, 0.001, 0.005]
     assert all(1 <= entry["mean_timesteps"] <= 8 for entry in row["early_exit"])
-    page = methods.table([row])
+    page = table([row])
     assert "## Accuracy over time" in page
     assert "| t = 4 | t = 8 | early exit" in page
     assert f"| converted, seed 1 | {100 * row['accuracy_by_step'][0]:.2f} % |" in page
@@ -114,22 +117,22 @@ def test_accuracy_over_time_and_early_exits_are_measured(runs, data):
 
 def test_compared_thresholds_are_a_table_of_their_own():
     row = row_of("converted", 2, 0.8, 0.1)
-    assert "## Thresholds" not in methods.table([{**row, "threshold_sweep": None}])
-    page = methods.table([{**row, "threshold_sweep": {
+    assert "## Thresholds" not in table([{**row, "threshold_sweep": None}])
+    page = table([{**row, "threshold_sweep": {
         "images": 1000, "ann_accuracy": 0.85, "accuracies": {"99.5": 0.7, "least error": 0.75}}}])
     assert ("| converted, seed 2 | 99.5 | 70.00 % | 85.00 % | 1,000 |\n"
             "| converted, seed 2 | least error | 75.00 % | 85.00 % | 1,000 |") in page
 
 
 def test_images_run_on_the_rtl_where_the_network_fits(runs, data):
-    row = methods.measure(runs / "plain-1", data, verify=False, rtl_images=2)
+    row = measure(runs / "plain-1", data, verify=False, rtl_images=2)
     network = network_file.load(runs / "plain-1" / "network.safetensors")
     assert row["rtl_images"] == 2
     assert row["rtl_cycles"] == count_cycles(plan_for_board(network, BOARDS["icebreaker"])).total
-    assert f"equal on 2 images, {row['rtl_cycles']:,} clocks" in methods.table([row])
-    row = methods.measure(runs / "converted-1", data, verify=False, rtl_images=2)
+    assert f"equal on 2 images, {row['rtl_cycles']:,} clocks" in table([row])
+    row = measure(runs / "converted-1", data, verify=False, rtl_images=2)
     assert "timesteps" in row["rtl_limit"]
-    assert f"does not fit: {row['rtl_limit']}" in methods.table([row])
+    assert f"does not fit: {row['rtl_limit']}" in table([row])
 
 
 def copied(source, folder):
@@ -144,15 +147,15 @@ def test_an_integer_network_that_is_another_one_is_refused(runs, data, tmp_path)
     folder = copied(runs / "plain-1", tmp_path / "run")
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps({**result, "test_accuracy": result["test_accuracy"] - 1 / 60}))
-    with pytest.raises(methods.BenchmarkError, match=r"though every channel is certified exact$"):
-        methods.measure(folder, data, verify=False)
+    with pytest.raises(BenchmarkError, match=r"though every channel is certified exact$"):
+        measure(folder, data, verify=False)
 
 
 def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
-    assert methods.main(["measure", str(tmp_path), "--data", str(tmp_path)]) == 1
+    assert main(["measure", str(tmp_path), "--data", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (f"ERROR: {tmp_path}/result.json: the training's result is missing: finish the "
                                        f"training first\n")
-    assert methods.main(["table", str(tmp_path)]) == 1
+    assert main(["table", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (f"ERROR: {tmp_path}: must hold folders with a benchmark.json: measure them "
                                        f"first\n")
 
@@ -160,13 +163,13 @@ def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
 def test_measurements_of_an_earlier_revision_get_one_line(tmp_path, capsys):
     old = tmp_path / "old"
     old.mkdir()
-    layout = json.dumps({"layout": methods.LAYOUT, "name": "plain", "accuracy": 0.5})
+    layout = json.dumps({"layout": LAYOUT, "name": "plain", "accuracy": 0.5})
     again = f"must be a measurement of this revision: measure {old} again"
     for content, message in (('{"name": "plain", "accuracy": 0.5}', again), (layout, again),
                              ("[1, 2]", "the measurement must be a JSON object, not [1, 2]"),
                              ("{", "the measurement cannot be read: ")):
         (old / "benchmark.json").write_text(content)
-        assert methods.main(["table", str(tmp_path), "-o", str(tmp_path / "page.md")]) == 1
+        assert main(["table", str(tmp_path), "-o", str(tmp_path / "page.md")]) == 1
         error = capsys.readouterr().err
         assert error.startswith(f"ERROR: {old}/benchmark.json: {message}")
         assert error.count("\n") == 1
@@ -176,7 +179,7 @@ def test_measurements_of_an_earlier_revision_get_one_line(tmp_path, capsys):
 def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, capsys):
     names = ("float-1", "constrained-1", "started-1")
     folders = [str(runs / name) for name in names]
-    assert methods.main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
+    assert main(["measure", *folders, "--data", str(data), "--unverified"]) == 0
     alone, constrained, started = (json.loads((runs / name / "benchmark.json").read_text()) for name in names)
     result = json.loads((runs / "float-1" / "result.json").read_text())
     assert f"float: float, {result['float_test_accuracy']:.2%} of 60 test images" in capsys.readouterr().out
@@ -186,7 +189,7 @@ def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, c
         assert row["float_test_accuracy"] == result["float_test_accuracy"]
     assert alone["accuracy"] is None
     assert [row["needs"] for row in (alone, constrained, started)] == [[], ["float-1", "poor-1"], ["float-1"]]
-    page = methods.table([alone, constrained])
+    page = table([alone, constrained])
     assert "| `python -m train --recipe float.json --data DIR` |" in page
     assert "| `python -m train --recipe constrained.json --data DIR` after float-1 and poor-1 |" in page
     exported, of_float = 100 * constrained["accuracy"], 100 * alone["float_test_accuracy"]
@@ -198,8 +201,8 @@ def test_float_networks_are_rows_and_others_are_compared_with_them(runs, data, c
 
 def test_a_float_network_that_is_gone_gets_one_line(runs, data, tmp_path):
     folder = copied(runs / "constrained-1", tmp_path / "constrained-1")
-    with pytest.raises(methods.BenchmarkError, match=r"float-1/result.json: the result of the training float-1 is "):
-        methods.measure(folder, data, verify=False)
+    with pytest.raises(BenchmarkError, match=r"float-1/result.json: the result of the training float-1 is "):
+        measure(folder, data, verify=False)
 
 
 def row_of(name, seed, accuracy, error):
@@ -219,7 +222,7 @@ def test_layers_are_written_in_shorthand():
               {"kind": "or-pool", "size": 3},
               {"kind": "convolution", "channels": 8, "kernel": 1, "stride": 1, "pool": 2},
               {"kind": "fully-connected", "neurons": 32}, {"kind": "readout", "classes": 10}]
-    assert methods._notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-FC32-FC10"
+    assert _notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-FC32-FC10"
 
 
 @pytest.mark.parametrize(("key", "value"), [
@@ -227,35 +230,35 @@ def test_layers_are_written_in_shorthand():
     ("weights", 9), ("weights_kind", "float"), ("test_images", 99), ("needs", ["other"])])
 def test_runs_that_are_not_seeds_of_one_recipe_are_refused(key, value):
     rows = [row_of("plain", 1, 0.8, 0.1), {**row_of("plain", 2, 0.9, 0.1), key: value}]
-    with pytest.raises(methods.BenchmarkError,
+    with pytest.raises(BenchmarkError,
                        match=rf"^plain: measurements must be seeds of one recipe, but differ in {key}$"):
-        methods.table(rows)
+        table(rows)
 
 
 def test_the_same_seed_twice_is_refused():
     rows = [row_of("plain", seed, 0.8, 0.1) for seed in (1, 2, 1)]
-    with pytest.raises(methods.BenchmarkError,
+    with pytest.raises(BenchmarkError,
                        match=r"^plain: must be measured once for each seed, not with \[1, 1, 2\]$"):
-        methods.table(rows)
+        table(rows)
 
 
 def test_one_teacher_of_several_seeds_has_no_error():
     rows = [{**row_of("plain", seed, 0.8, 0.1), "float_test_accuracy": 0.9, "needs": ["teacher"]} for seed in (1, 2)]
-    assert "| 2.0 x | 90.00 % | 80.00 ± 0.00 % |" in methods.table(rows)
+    assert "| 2.0 x | 90.00 % | 80.00 ± 0.00 % |" in table(rows)
     own = [{**row, "needs": []} for row in rows]
-    assert "| 2.0 x | 90.00 ± 0.00 % | 80.00 ± 0.00 % |" in methods.table(own)
+    assert "| 2.0 x | 90.00 ± 0.00 % | 80.00 ± 0.00 % |" in table(own)
 
 
 def test_command_names_epochs_that_are_not_the_recipes():
     row = row_of("cifar10-ternary", 1, 0.8, 0.1)
-    assert "| `python -m train --recipe cifar10-ternary --data DIR` |" in methods.table([row])
-    assert "| `python -m train --recipe cifar10-ternary --data DIR --epochs 7` |" in methods.table(
+    assert "| `python -m train --recipe cifar10-ternary --data DIR` |" in table([row])
+    assert "| `python -m train --recipe cifar10-ternary --data DIR --epochs 7` |" in table(
         [{**row, "epochs": 7}])
 
 
 def test_rtl_images_below_none_are_refused(runs, data, capsys):
-    assert methods.main(["measure", str(runs / "plain-1"), "--data", str(data), "--unverified", "--rtl", "-1"]) == 1
-    assert capsys.readouterr().err == "ERROR: --rtl must be 0 or more, not -1\n"
+    assert main(["measure", str(runs / "plain-1"), "--data", str(data), "--unverified", "--rtl", "-1"]) == 1
+    assert capsys.readouterr().err == "ERROR: --rtl must be 1 or more, not -1\n"
 
 
 @pytest.mark.parametrize(("name", "key"), [
@@ -267,7 +270,7 @@ def test_result_that_lacks_something_gets_one_line(runs, data, tmp_path, capsys,
     result = json.loads(path.read_text())
     for changed in ({**result, key: None}, {other: value for other, value in result.items() if other != key}):
         path.write_text(json.dumps(changed))
-        assert methods.main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+        assert main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
         assert capsys.readouterr().err == (f"ERROR: {path}: the training's result must have {key}: remove the file and "
                                            f"repeat the command of the training, which measures again\n")
 
@@ -275,9 +278,39 @@ def test_result_that_lacks_something_gets_one_line(runs, data, tmp_path, capsys,
 def test_result_of_another_training_gets_one_line(runs, data, tmp_path, capsys):
     folder = copied(runs / "plain-1", tmp_path / "run")
     path = folder / "result.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "code": {}}))
-    assert methods.main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
-    assert capsys.readouterr().err == (f"ERROR: {path}: must be of the training in best.pt, which has no spike times\n")
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "code": {}}))
+    assert main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {folder}/plain.safetensors: not a checkpoint of a network with spike "
+                                       f"times but one of rates: give it to python -m export\n")
+    # As earlier versions left trainings with spike times.
+    del result["checkpoint"]
+    path.write_text(json.dumps({**result, "code": {}}))
+    assert main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {path}: the training's result must have checkpoint: remove the file "
+                                       f"and repeat the command of the training, which measures again\n")
+
+
+def test_option_without_effect_is_refused(runs, data, capsys):
+    for folder in (runs / "times-1", runs / "float-1"):
+        assert main(["measure", str(folder), "--data", str(data), "--unverified", "--rtl", "2"]) == 1
+        assert capsys.readouterr().err == (f"ERROR: {folder}: --rtl must be left out for a network with spike times or "
+                                           f"float weights: the array runs neither\n")
+    assert main(["measure", str(runs / "plain-1"), "--data", str(data), "--rtl", "0"]) == 1
+    assert capsys.readouterr().err == "ERROR: --rtl must be 1 or more, not 0\n"
+
+
+def test_checkpoint_is_not_written_over_by_the_exported_network(runs, data, tmp_path, capsys):
+    folder = copied(runs / "plain-1", tmp_path / "run")
+    (folder / "network.safetensors").unlink(missing_ok=True)
+    (folder / "plain.safetensors").rename(folder / "network.safetensors")
+    path = folder / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "checkpoint": "network.safetensors"}))
+    before = (folder / "network.safetensors").read_bytes()
+    assert main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {folder}/network.safetensors: output must not be the input {folder}/"
+                                       f"network.safetensors: give another name\n")
+    assert (folder / "network.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize(("recipe", "text"), [
@@ -289,7 +322,7 @@ def test_checkpoint_without_a_recipe_of_this_revision_gets_one_line(runs, data, 
     checkpoint = Checkpoint.load(path)
     made = {key: value for key, value in checkpoint.provenance.items() if key != "recipe"}
     dataclasses.replace(checkpoint, provenance=made if recipe is None else {**made, "recipe": recipe}).save(path)
-    assert methods.main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
+    assert main(["measure", str(folder), "--data", str(data), "--unverified"]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"ERROR: {path}: {text}")
     assert error.count("\n") == 1
@@ -301,19 +334,19 @@ def test_float_network_with_spike_times_is_a_row(runs, data, tmp_path):
     path.write_text(json.dumps({**BASE, "name": "rough", "weights": "float", "epochs": 1, "methods": [method]}))
     assert train(["--recipe", str(path), "--data", str(data), "--unverified", "--quiet", "-o",
                   str(tmp_path / "rough")]) == 0
-    row = methods.measure(tmp_path / "rough", data, verify=False)
+    row = measure(tmp_path / "rough", data, verify=False)
     assert (row["weights_kind"], row["timesteps"], row["accuracy"]) == ("float", 8, None)
-    assert "| rough | mnist, files that are not the official ones | " in methods.table([row])
+    assert "| rough | mnist, files that are not the official ones | " in table([row])
 
 
 def test_comparisons_have_the_standard_error_of_the_difference():
     rows = [row_of("cifar10-ternary", seed, accuracy, 0.04) for seed, accuracy in ((1, 0.80), (2, 0.82), (3, 0.84))]
     rows += [row_of("cifar10-distilled", seed, accuracy, 0.03) for seed, accuracy in ((1, 0.85), (2, 0.85), (3, 0.85))]
-    page = methods.table(rows)
+    page = table(rows)
     # Variance of the three: 4 %^2; of their mean: 4 / 3.
     assert ("| cifar10-distilled, 3 seeds | cifar10-ternary, 3 seeds | +3.00 ± 1.15 points | -0.010 ± 0.000 "
             "| +0.010 ± 0.000 |") in page
     assert "82.00 ± 1.15 %" in page
     assert "| indirect against" not in page
-    single = methods.table([rows[0], rows[3]])
+    single = table([rows[0], rows[3]])
     assert "| cifar10-distilled | cifar10-ternary | +5.00 points | -0.010 | +0.010 |" in single

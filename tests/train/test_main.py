@@ -1,14 +1,19 @@
 import json
 import pathlib
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from arch.checkpoint import Checkpoint
-from train import __main__
-from train.__main__ import main
-from train.recipe import load_recipe, shipped_recipes
+from train import session
+from train.catalogue import shipped_recipes
+from train.command import MAX_THREADS, main
+from train.recipe import load_recipe
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -70,16 +75,15 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path, data, recipe, capsys):
     assert main(["--recipe", "none", "--data", str(data)]) == 1
     assert capsys.readouterr().err == (
         f"ERROR: recipe must be {', '.join(shipped_recipes())} or a .json file, not 'none'\n")
-    for seed, limit in (("-1", "an integer from 0"), (str(2**63), "below 2^63")):
-        assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--seed", seed]) == 1
-        assert capsys.readouterr().err == f"ERROR: seed must be {limit}, not {seed}\n"
-    assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--threads", "0"]) == 1
-    assert capsys.readouterr().err == "ERROR: --threads must be 1 or more, not 0\n"
-    assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--epochs", "0"]) == 1
-    assert capsys.readouterr().err == "ERROR: epochs must be an integer from 1, not 0\n"
-    assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--device", "abacus",
-                 "-o", str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err.startswith("ERROR: device abacus cannot be used: ")
+    for option, low, high, wrong in (("seed", 0, 2**63 - 1, (-1, 2**63)), ("epochs", 1, 1_000_000, (0, -3, 1_000_001)),
+                                     ("threads", 1, MAX_THREADS, (0, -1, 1_000_000))):
+        for value in wrong:
+            assert main(["--recipe", recipe, "--data", str(data), "--unverified", f"--{option}", str(value)]) == 1
+            assert capsys.readouterr().err == f"ERROR: --{option} must be {low} to {high}, not {value}\n"
+    for device in ("abacus", "meta", "cuda:99"):
+        assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--device", device,
+                     "-o", str(tmp_path / "out")]) == 1
+        assert capsys.readouterr().err.startswith(f"ERROR: device {device} cannot be used: ")
 
 
 @pytest.mark.parametrize(("changes", "text"), [
@@ -101,7 +105,8 @@ def test_dry_run_refuses_what_the_training_would(tmp_path, data, recipe, capsys,
 
 
 def test_missing_compiler_is_named_before_training(tmp_path, data, recipe, capsys, monkeypatch):
-    monkeypatch.setattr(__main__.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(session.shutil, "which", lambda name: None)
     assert main(["--recipe", recipe, "--data", str(data), "--unverified", "--compile", "-o", str(tmp_path)]) == 1
     assert capsys.readouterr().err == ("ERROR: compiled loops need g++, which is not installed: "
                                        "install it or give --no-compile\n")
@@ -113,3 +118,64 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert "usage: python -m train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_folder_with_other_things_is_left_alone(tmp_path, data, recipe, capsys, dry):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "thesis.tex").write_text("years of work")
+    arguments = ["--recipe", recipe, "--data", str(data), "--unverified", "-o"]
+    assert main([*arguments, str(output), *dry]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {output}: folder must be empty or hold a training, not 'thesis.tex': "
+                                       f"give another folder with -o\n")
+    assert [entry.name for entry in output.iterdir()] == ["thesis.tex"]
+    for path, line in ((output / "thesis.tex", "output must be a folder, not a file"),
+                       (output / "thesis.tex" / "run", f"{output}/thesis.tex must be a folder, not a file")):
+        assert main([*arguments, str(path), *dry]) == 1
+        assert capsys.readouterr().err == f"ERROR: {path}: {line}\n"
+
+
+def python(program):
+    """Run a program from the top of the checkout in an interpreter that cannot import PyTorch."""
+    blocked = "import sys; sys.modules['torch'] = None; "
+    return subprocess.run([sys.executable, "-c", blocked + program], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+
+
+@pytest.mark.parametrize(("option", "value", "line"), [
+    ("--recipe", "mistyped", "recipe must be "), ("--recipe", "none.json", "none.json: No such file or directory"),
+    ("--recipe", "/dev", "recipe must be "), ("--epochs", "0", "--epochs must be "),
+    ("--seed", "-1", "--seed must be "), ("--threads", "1000000", "--threads must be ")])
+def test_wrong_names_and_numbers_are_answered_before_pytorch_is_imported(option, value, line):
+    arguments = ["--recipe", "mnist-conv", "--data", "X", option, value]
+    done = python(f"from train.command import main; sys.exit(main({arguments!r}))")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ERROR: {line}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_interruption_says_how_to_go_on(tmp_path, data, recipe, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.Training, "run", interrupted)
+    assert main(["--recipe", recipe, "--data", str(data), "--unverified", "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "ERROR: interrupted; the same command resumes after the last epoch\n"
+
+
+def test_interruption_of_the_import_is_one_line():
+    program = """
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise KeyboardInterrupt
+
+del sys.modules["torch"]
+sys.meta_path.insert(0, Finder())
+from train.command import main
+sys.exit(main(["--recipe", "mnist-conv", "--data", "X"]))
+"""
+    done = python(f"exec({program!r})")
+    assert (done.returncode, done.stderr) == (
+        130, "ERROR: interrupted; the same command resumes after the last epoch\n")

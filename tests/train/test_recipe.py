@@ -5,17 +5,11 @@ import pytest
 
 from arch.architecture import layer_shapes, weighted_layers
 from train.augmentation import Augmentation
+from train.catalogue import RecipeError, load_architecture, shipped_architectures, shipped_recipes
 from train.datasets import DATASETS
 from train.methods import METHODS
 from train.quantisers import QUANTISERS
-from train.recipe import (
-    Recipe,
-    RecipeError,
-    load_architecture,
-    load_recipe,
-    shipped_architectures,
-    shipped_recipes,
-)
+from train.recipe import Recipe, load_recipe
 
 FIELDS = ", ".join(field.name for field in dataclasses.fields(Recipe))
 

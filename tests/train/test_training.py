@@ -9,10 +9,11 @@ import torch
 from arch.checkpoint import Checkpoint
 from train import exact
 from train.augmentation import Augmentation
+from train.catalogue import shipped_recipes
 from train.curves import draw_curves
 from train.datasets import Split
 from train.folder import TrainingError, load_trained
-from train.recipe import Recipe, load_recipe, shipped_recipes
+from train.recipe import Recipe, load_recipe
 from train.training import Training
 
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}

@@ -22,7 +22,15 @@ from arch.network import MAX_TIMESTEPS
 from train import exact, layers, neurons
 from train.datasets import Split
 from train.methods.context import TrainingContext
-from train.methods.method import Method, MethodError, check_calibration, check_choice, check_integer, check_number
+from train.methods.method import (
+    Method,
+    MethodError,
+    Outcome,
+    check_calibration,
+    check_choice,
+    check_integer,
+    check_number,
+)
 from train.network import SpikingNetwork
 from train.quantisers import make_quantiser
 
@@ -485,6 +493,6 @@ class Conversion(Method):
                        "accuracies": {str(key): value for key, value in sweep.accuracies.items()}}
         return sweep.checkpoint
 
-    def measure(self, training: TrainingContext, test: Split) -> dict[str, Any]:
-        """Return what the percentiles gave on validation images, where several were compared."""
-        return {} if self._sweep is None else {"threshold_sweep": self._sweep}
+    def finish(self, training: TrainingContext, test: Split) -> Outcome:
+        """Report what the percentiles gave on validation images, where several were compared."""
+        return Outcome() if self._sweep is None else Outcome(entries={"threshold_sweep": self._sweep})

@@ -9,13 +9,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from arch.checkpoint import CheckpointError
+from arch.architecture import CheckpointError
 from train.datasets import Split
 from train.methods.context import TrainingContext
-from train.methods.method import Method, MethodError, check_integer
+from train.methods.method import Method, MethodError, Outcome, check_integer
 from train.neurons import INITIAL_MEMBRANE
-from train.ttfs import network as cat_network
-from train.ttfs.network import CatNetwork, build_cat_network
+from train.ttfs import exact
+from train.ttfs.network import WEIGHTS, TtfsNetwork, build_ttfs_network
 
 __all__ = ["ConversionAware"]
 
@@ -61,17 +61,17 @@ class ConversionAware(Method):
         check_integer("tau of conversion-aware", self.tau, 1)
         check_integer("relu_epochs of conversion-aware", self.relu_epochs, 0)
         check_integer("clip_epochs of conversion-aware", self.clip_epochs, 0)
-        if self.weights not in cat_network.WEIGHTS:
-            raise MethodError(f"weights of conversion-aware must be {' or '.join(cat_network.WEIGHTS)}, "
+        if self.weights not in WEIGHTS:
+            raise MethodError(f"weights of conversion-aware must be {' or '.join(WEIGHTS)}, "
                               f"not {self.weights!r}")
 
-    def make_network(self, architecture: Mapping[str, Any], weights: str) -> CatNetwork:
-        """Return the network of the recipe's architecture; see :func:`train.ttfs.network.build_cat_network`."""
+    def make_network(self, architecture: Mapping[str, Any], weights: str) -> TtfsNetwork:
+        """Return the network of the recipe's architecture; see :func:`train.ttfs.network.build_ttfs_network`."""
         if weights != "float":
             raise MethodError(f"weights of a recipe with conversion-aware must be float, not {weights!r}: the method's "
                               f"own option quantises")
         try:
-            return build_cat_network(architecture, T=self.timesteps, tau=self.tau, weights=self.weights)
+            return build_ttfs_network(architecture, T=self.timesteps, tau=self.tau, weights=self.weights)
         except CheckpointError:
             raise
         except ValueError as error:
@@ -93,16 +93,17 @@ class ConversionAware(Method):
                 else "clip" if epoch < self.relu_epochs + self.clip_epochs else "ttfs")
         self._network.use_form(mode)
 
-    def measure(self, training: TrainingContext, test: Split) -> dict[str, Any]:
-        """Accuracies of the exact forward, which the integer network repeats; nothing for float weights."""
+    def finish(self, training: TrainingContext, test: Split) -> Outcome:
+        """Measure the exact forward, which the integer network repeats; nothing for float weights."""
         network = training.network
-        assert isinstance(network, CatNetwork)
+        assert isinstance(network, TtfsNetwork)
         if network.code is None:
-            return {}
+            return Outcome()
         network = network.cpu()
-        wrong, compared = cat_network.mismatches(network, training.validation.images[:FLOAT_IMAGES])
-        return {"code": {"timesteps": self.timesteps, "tau": self.tau, "weights": self.weights},
-                "float32_mismatches": wrong, "float32_compared": compared,
-                "validation_accuracy": cat_network.accuracy(network, training.validation.images,
-                                                            training.validation.labels),
-                "test_accuracy": cat_network.accuracy(network, test.images, test.labels)}
+        wrong, compared = exact.mismatches(network, training.validation.images[:FLOAT_IMAGES])
+        measured = {
+            "float32_mismatches": wrong, "float32_compared": compared,
+            "validation_accuracy": exact.accuracy(network, training.validation.images, training.validation.labels),
+            "test_accuracy": exact.accuracy(network, test.images, test.labels)}
+        code = {"timesteps": self.timesteps, "tau": self.tau, "weights": self.weights}
+        return Outcome(entries={"code": code, **measured}, checkpoint=network.checkpoint(measured))

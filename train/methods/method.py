@@ -8,10 +8,11 @@ the recipe.
 
 import dataclasses
 import math
+import os
 import pathlib
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -21,8 +22,8 @@ from train.datasets import Split
 from train.methods.context import TrainingContext
 from train.trainable import TrainableNetwork
 
-__all__ = ["Batch", "Method", "MethodError", "check_calibration", "check_choice", "check_integer",
-           "check_number", "check_trained"]
+__all__ = ["Batch", "Described", "Method", "MethodError", "Outcome", "check_calibration", "check_choice",
+           "check_integer", "check_number", "check_trained"]
 
 
 class MethodError(InputError):
@@ -79,6 +80,30 @@ class Batch:
     #: Spike maps (or rates) of the layers before the readout, ``[T, B, H, W, C]``, with gradients; empty unless a
     #: method has :attr:`Method.needs_spikes`.
     spikes: tuple[Tensor, ...] = ()
+
+
+class Described(Protocol):
+    """A checkpoint of any family: a dataclass with a provenance, which can be written."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """How the network was made."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the checkpoint to ``path``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a method adds to a finished training."""
+
+    #: More entries of ``result.json``.
+    entries: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: The trained network as data, where it is not of :mod:`arch.checkpoint`; the training completes its provenance
+    #: and writes it.
+    checkpoint: Described | None = None
 
 
 class Method:
@@ -142,12 +167,13 @@ class Method:
         """
         return None
 
-    def measure(self, training: TrainingContext, test: Split) -> dict[str, Any]:
-        """Return more entries for the result; called once, at the end, with the best network in ``training.network``.
+    def finish(self, training: TrainingContext, test: Split) -> Outcome:
+        """Return what only this method knows of the finished training; called once, after :meth:`export`.
 
-        Only for networks that are never :attr:`train.network.SpikingNetwork.exportable`.
+        The best network is in ``training.network``; it is called only if that is not
+        :attr:`train.trainable.TrainableNetwork.exportable`. ``test`` is for measurements, not for choices.
         """
-        return {}
+        return Outcome()
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed training needs, of tensors and plain values."""

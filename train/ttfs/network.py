@@ -1,36 +1,34 @@
-"""A network for conversion-aware training, and the exact forward that its integer twin reproduces value for value.
+"""A network with spike times for conversion-aware training, in PyTorch, and its way to a checkpoint.
 
-:func:`build_cat_network` makes it from the architecture of a checkpoint or recipe. :meth:`CatNetwork.forward` is for
-training, in float32. :func:`exact_forward` is the trained network's definition: in float64 and on the dyadic values of
-:class:`arch.ttfs.network.TimeCode`, where every sum is exact, so that ``export.ttfs`` can prove its integers equal to
-it.
+:func:`build_ttfs_network` makes it from the architecture of a recipe. :meth:`TtfsNetwork.forward` is for training, in
+float32. What the trained network is *defined* to compute is :mod:`train.ttfs.exact`.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from arch.architecture import CheckpointError, layer_shapes
-from arch.ttfs.network import TimeCode, membrane_range
+from arch.network import NetworkError
+from arch.ttfs import checkpoint
+from arch.ttfs.checkpoint import Checkpoint
+from arch.ttfs.code import TimeCode
+from arch.ttfs.network import EarliestPool
 from train.quantisers import Float, Quantiser, Ternary
 from train.trainable import TrainableNetwork
 from train.ttfs.neurons import LogQuantiser, TtfsActivation
 
-__all__ = ["WEIGHTS", "CatLayer", "CatNetwork", "accuracy", "build_cat_network", "exact_forward", "mismatches",
-           "predict"]
+__all__ = ["WEIGHTS", "TtfsLayer", "TtfsNetwork", "build_ttfs_network"]
 
 #: Weights of a network: float32, 5-bit logarithmic (Lew et al.), or ternary (no multiplication by any weight).
 WEIGHTS = ("float", "log5", "ternary")
-#: Images that are computed at once.
-BATCH = 100
 
 
-class CatLayer(nn.Module):
+class TtfsLayer(nn.Module):
     """Convolution, fully connected layer or readout: quantised weights, BatchNorm, activation.
 
     Parameters
@@ -86,22 +84,35 @@ class CatLayer(nn.Module):
         codes, scale = self.quantiser.codes_and_scale(self.weight, per_channel=per_channel)
         return codes.to(torch.int8), scale
 
+    def described(self, name: str) -> checkpoint.Layer:
+        """Return the layer as data, under ``name``; raises :exc:`arch.network.NetworkError`."""
+        codes, scale = self.integer_codes()
+        numbers: dict[str, Any] = {"name": name, "weights": codes.cpu().numpy(),
+                                   "scale": scale.reshape(-1).cpu().numpy()}
+        if self.norm is None:
+            return checkpoint.Readout(**numbers)
+        parts = zip(("gamma", "beta", "mean", "variance"),
+                    (self.norm.weight, self.norm.bias, self.norm.running_mean, self.norm.running_var), strict=True)
+        norm = checkpoint.BatchNorm(epsilon=self.norm.eps, **{
+            part: value.detach().cpu().numpy() for part, value in parts if value is not None})
+        if codes.dim() == 2:
+            return checkpoint.FullyConnected(**numbers, norm=norm)
+        return checkpoint.Convolution(**numbers, norm=norm, stride=self.stride, padding=self.padding)
+
     @torch.no_grad()
     def gain_and_offset(self, theta0: float) -> tuple[Tensor, Tensor]:
         """Return what the exact forward multiplies sums of values of codes with and adds to them, float64 ``[out]``.
 
         Sums are of ``2^(-t/tau)`` and ``2^(-q/p)``: the weights' scale and ``theta0`` are in the gain.
         """
-        assert self.norm is not None
-        assert self.norm.running_mean is not None
-        assert self.norm.running_var is not None
-        _, scale = self.integer_codes()
-        slope = self.norm.weight.double() / (self.norm.running_var.double() + self.norm.eps).sqrt()
-        return theta0 * scale.double() * slope, self.norm.bias.double() - slope * self.norm.running_mean.double()
+        layer = self.described("layer")
+        assert isinstance(layer, checkpoint.Convolution | checkpoint.FullyConnected)
+        gain, offset = layer.gain_and_offset(theta0)
+        return torch.from_numpy(gain), torch.from_numpy(offset)
 
 
-class CatNetwork(TrainableNetwork):
-    """A chain of :class:`CatLayer` and :class:`torch.nn.MaxPool2d`; see :func:`build_cat_network`."""
+class TtfsNetwork(TrainableNetwork):
+    """A chain of :class:`TtfsLayer` and :class:`torch.nn.MaxPool2d`; see :func:`build_ttfs_network`."""
 
     def __init__(self, architecture: Mapping[str, Any], chain: list[nn.Module], encoder: TtfsActivation, *,
                  code: TimeCode | None) -> None:
@@ -109,6 +120,7 @@ class CatNetwork(TrainableNetwork):
         self._architecture = architecture
         self.scale = float(architecture["input"]["scale"])
         self.encoder = encoder
+        self.timesteps = encoder.T
         self.chain = nn.ModuleList(chain)
         #: What times and codes stand for; None for float weights.
         self.code = code
@@ -126,11 +138,36 @@ class CatNetwork(TrainableNetwork):
     def set_activation(self, mode: str) -> None:
         """Choose the activations, one of :data:`train.ttfs.neurons.MODES`; the image is always ``ttfs``."""
         for layer in self.chain:
-            if isinstance(layer, CatLayer) and layer.activation is not None:
+            if isinstance(layer, TtfsLayer) and layer.activation is not None:
                 layer.activation.set_mode(mode)
 
-    #: Its spikes are times, so it has no checkpoint of the rate code; ``export.ttfs`` takes it as it is.
+    #: Its spikes are times, so it has no checkpoint of the rate code; that of :meth:`checkpoint` is another.
     exportable = False
+
+    @torch.no_grad()
+    def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
+        """Return the trained network as data, for ``python -m export.ttfs``.
+
+        Raises
+        ------
+        :exc:`CheckpointError`
+            If the weights are float, or a parameter is not finite.
+        """
+        if self.code is None:
+            raise CheckpointError("weights must be log5 or ternary for a checkpoint, not float")
+        layers: list[checkpoint.Layer] = []
+        for module, described in zip(self.chain, self.architecture["layers"], strict=True):
+            if not isinstance(module, TtfsLayer):
+                layers.append(EarliestPool(size=described["size"]))
+                continue
+            try:
+                layers.append(module.described(described["name"]))
+            except NetworkError as error:
+                raise CheckpointError(f"layer {described['name']}: {error}") from None
+        source = self.architecture["input"]
+        return Checkpoint(
+            input=checkpoint.Input(**{key: source[key] for key in ("channels", "height", "width", "scale")}),
+            code=self.code, theta0=self.theta0, layers=tuple(layers), provenance=provenance or {})
 
     @staticmethod
     def firing_rate(maps: Tensor) -> float:
@@ -141,16 +178,16 @@ class CatNetwork(TrainableNetwork):
     def form(self) -> str:
         """Mode of the activations: accuracies in different modes are not compared."""
         return next((layer.activation.mode for layer in self.chain
-                     if isinstance(layer, CatLayer) and layer.activation is not None), "ttfs")
+                     if isinstance(layer, TtfsLayer) and layer.activation is not None), "ttfs")
 
     def use_form(self, form: str) -> None:
         """As :meth:`set_activation`."""
         self.set_activation(form)
 
-    def synapses(self) -> Iterator[CatLayer]:
+    def synapses(self) -> Iterator[TtfsLayer]:
         """Iterate over the layers with weights, in order."""
         for layer in self.chain:
-            if isinstance(layer, CatLayer):
+            if isinstance(layer, TtfsLayer):
                 yield layer
 
     def clamp(self) -> None:
@@ -187,8 +224,8 @@ class CatNetwork(TrainableNetwork):
         return scores[None] if by_step else scores
 
 
-def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, theta0: float = 1.0,
-                      weights: str = "log5", p: int = 2, fraction: int = 16) -> CatNetwork:
+def build_ttfs_network(architecture: Mapping[str, Any], *, T: int, tau: int, theta0: float = 1.0,
+                      weights: str = "log5", p: int = 2, fraction: int = 16) -> TtfsNetwork:
     """Return an untrained network with time-to-first-spike coding.
 
     Parameters
@@ -232,7 +269,10 @@ def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, thet
         if kind == "or-pool":
             chain.append(nn.MaxPool2d(layer["size"]))
         elif kind == "readout":
-            chain.append(CatLayer((output[0], math.prod(shape)), quantiser(), None))
+            chain.append(TtfsLayer((output[0], math.prod(shape)), quantiser(), None))
+        elif layer["epsilon"] is None:
+            raise CheckpointError(f"layer {layer['name']} must have BatchNorm, and so an epsilon, for "
+                                  f"time-to-first-spike coding, not null")
         elif kind not in ("convolution", "fully-connected") or {"pool", "shortcut"} & set(layer) or layer["leak_shift"]:
             raise CheckpointError(f"layer {layer['name']} must be a convolution or fully connected without leak, pool "
                                   f"and shortcut for time-to-first-spike coding")
@@ -240,130 +280,11 @@ def build_cat_network(architecture: Mapping[str, Any], *, T: int, tau: int, thet
             raise CheckpointError(f"layer {layer['name']} must have BatchNorm, an epsilon that is not null, for "
                                   f"time-to-first-spike coding")
         elif kind == "convolution":
-            chain.append(CatLayer((output[0], shape[0], layer["kernel"], layer["kernel"]), quantiser(), activation(),
+            chain.append(TtfsLayer((output[0], shape[0], layer["kernel"], layer["kernel"]), quantiser(), activation(),
                                   stride=layer["stride"], padding=layer["padding"], epsilon=layer["epsilon"]))
         else:
-            chain.append(CatLayer((output[0], math.prod(shape)), quantiser(), activation(), epsilon=layer["epsilon"]))
+            chain.append(TtfsLayer((output[0], math.prod(shape)), quantiser(), activation(), epsilon=layer["epsilon"]))
     source = architecture["input"]
     if source["encoding"] != "pixels" or source["zero_point"]:
         raise CheckpointError("input must be pixels with zero point 0 for time-to-first-spike coding")
-    return CatNetwork(architecture, chain, activation(), code=code)
-
-
-def _planes(maps: Tensor, code: TimeCode) -> Tensor:
-    """Split times ``[B, C, H, W]`` into powers of two, float64 ``[B, C tau, H, W]``: one channel per ``t mod tau``."""
-    times = np.arange(code.timesteps + 1)
-    chosen = ((times % code.tau)[:, None] == np.arange(code.tau)) & (times < code.timesteps)[:, None]
-    table = torch.from_numpy(np.ldexp(chosen.astype(np.float64), -(times // code.tau)[:, None]))
-    return table[maps.long()].movedim(-1, 2).flatten(1, 2)
-
-
-def _plane_weights(codes: Tensor, code: TimeCode) -> Tensor:
-    """Values of ``codes`` ``[out, in, ...]`` for spikes at times 0 to tau - 1, float64 ``[out, in tau, ...]``.
-
-    ``t = tau h + b`` halves h times what b gives, exactly: the products of a network of one octave are all there is.
-    """
-    octave = TimeCode(timesteps=code.tau, tau=code.tau, p=code.p, bits=code.bits, fraction=code.fraction)
-    table = torch.from_numpy(octave.products()[:, :-1]).double() * 2.0**-octave.unit_bits
-    values = table[codes.abs().long()] * codes.sign()[..., None]
-    return values.movedim(-1, 2).flatten(1, 2)
-
-
-def _exact_sums(layer: CatLayer, code: TimeCode, maps: Tensor) -> Tensor:
-    codes, _ = layer.integer_codes()
-    # Refuses sums that float64 may not hold exactly.
-    membrane_range(code, codes.numpy())
-    if codes.dim() == 2:
-        codes = codes.unflatten(1, tuple(maps.shape[1:])).flatten(2)
-        weight = _plane_weights(codes, code).flatten(1)
-    else:
-        weight = _plane_weights(codes, code)
-    return layer.sums(_planes(maps, code), weight)
-
-
-@torch.no_grad()
-def exact_forward(network: CatNetwork, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Return the scores and every spike time of the trained network, in float64.
-
-    Convolutions have sums of dyadic rationals, exact below 2^53 units and so in any order; a neuron spikes at the first
-    ``t`` with ``gain * sum + offset >= theta(t)``.
-
-    Parameters
-    ----------
-    network : CatNetwork
-        On the CPU. BatchNorm's running statistics count, whatever its mode is.
-    images : uint8 ``[N, C, H, W]``
-
-    Returns
-    -------
-    scores : float64 ``[N, classes]``
-        Sums of the readout, without its scale and ``theta0``; exact. The class is the lowest index of the largest.
-    times : list of uint8 ``[N, C, H, W]``
-        Of the input and of each layer before the readout, pools included; T for no spike.
-
-    Raises
-    ------
-    :exc:`ValueError`
-        If the images are of another type or shape, weights are float, or a sum may reach 2^53 units.
-    """
-    code, source = network.code, network.architecture["input"]
-    if code is None:
-        raise ValueError("weights must be log5 or ternary to be exact, not float")
-    shape = tuple(source[side] for side in ("channels", "height", "width"))
-    if images.dtype != torch.uint8 or images.shape[1:] != shape:
-        raise ValueError(f"images must be uint8 of shape (N, {', '.join(map(str, shape))}), "
-                         f"not {str(images.dtype).removeprefix('torch.')} of {tuple(images.shape)}")
-    maps = network.encoder.encode(images.double() * network.scale).to(torch.uint8)
-    times = [maps]
-    for layer in network.chain:
-        if not isinstance(layer, CatLayer):
-            assert isinstance(layer, nn.MaxPool2d)
-            # The largest value is the earliest time.
-            maps = (code.timesteps - layer(code.timesteps - maps.float())).to(torch.uint8)
-        else:
-            sums = _exact_sums(layer, code, maps)
-            if layer.activation is None:
-                break
-            gain, offset = (value[:, None, None] for value in layer.gain_and_offset(network.theta0))
-            # Two roundings, never a fused one: export relies on them.
-            maps = layer.activation.encode(sums * gain + offset).to(torch.uint8)
-        times.append(maps)
-    return sums.flatten(1), times
-
-
-@torch.no_grad()
-def predict(network: CatNetwork, images: Tensor) -> Tensor:
-    """Return the classes, int64 ``[N]``, of images as of :func:`exact_forward`."""
-    # argmax of torch does not promise the lowest index on a tie; that of numpy does.
-    return torch.cat([torch.from_numpy(exact_forward(network, batch)[0].numpy().argmax(1))
-                      for batch in images.split(BATCH)])
-
-
-def accuracy(network: CatNetwork, images: Tensor, labels: Tensor) -> float:
-    """Return the share of right classes of the exact forward; labels int64 ``[N]``."""
-    return int((predict(network, images) == labels).sum()) / len(labels)
-
-
-@torch.no_grad()
-def mismatches(network: CatNetwork, images: Tensor) -> tuple[int, int]:
-    """Count the places where float32's value of the spike is not that of the exact forward, and all places compared.
-
-    All layers are in evaluation mode and mode ``ttfs`` for it, and come back to what they were.
-    """
-    modes = [(module, module.mode) for module in network.modules() if isinstance(module, TtfsActivation)]
-    training = network.training
-    network.eval().set_activation("ttfs")
-    wrong = compared = 0
-    try:
-        for batch in images.split(BATCH):
-            maps: list[Tensor] = []
-            network(batch, maps)
-            for ours, times in zip(maps, exact_forward(network, batch)[1], strict=True):
-                wrong += int((ours != network.encoder.decode(times.long())).sum())
-                compared += ours.numel()
-    finally:
-        network.train(training)
-        for module, mode in modes:
-            module.set_mode(mode)
-    return wrong, compared
-
+    return TtfsNetwork(architecture, chain, activation(), code=code)

@@ -4,7 +4,7 @@ After Lew et al., arXiv 2208.04494: the network is trained with the very values 
 text of the paper was out of reach. From its abstract are the idea (an activation that simulates the spiking network
 during training), the coding and the 5-bit logarithmic weights; base 2, the formulas of the activations and the choice
 of the codes are a reconstruction (``docs/algorithms.md``, section 3.1). Values are those of
-:class:`arch.ttfs.network.TimeCode`.
+:class:`arch.ttfs.code.TimeCode`.
 """
 
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from arch.ttfs.network import TimeCode
+from arch.ttfs.code import TimeCode
 from train import compilation
 from train.quantisers import Quantiser
 
@@ -31,7 +31,7 @@ def _check_theta0(theta0: float) -> None:
 def thresholds(T: int, tau: int, theta0: float, *, fraction: int = 16) -> Tensor:
     """Return ``theta(t) = theta0 2^(-t/tau)`` for each timestep, float64 ``[T]``, falling.
 
-    Powers are those of the fixed-point table of :class:`arch.ttfs.network.TimeCode` with ``fraction`` fractional bits;
+    Powers are those of the fixed-point table of :class:`arch.ttfs.code.TimeCode` with ``fraction`` fractional bits;
     with a ``theta0`` that is a power of two, float32 holds them exactly too. Raises :exc:`ValueError`.
     """
     _check_theta0(theta0)

@@ -10,7 +10,8 @@ import pytest
 
 from arch.network import NetworkError
 from arch.ttfs import network as ttfs
-from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout, TimeCode
+from arch.ttfs.code import TimeCode
+from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout
 from arch.widths import Range
 
 SMALL = {"timesteps": 3, "tau": 2, "p": 1, "bits": 3, "fraction": 4}

@@ -8,7 +8,8 @@ import safetensors.numpy
 from arch import network_file as rate_network_file
 from arch.network import NetworkError
 from arch.ttfs import network_file
-from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout, TimeCode
+from arch.ttfs.code import TimeCode
+from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout
 
 
 def make_network(**overrides):

@@ -5,16 +5,9 @@ import numpy as np
 import pytest
 
 from arch.network import NetworkError
-from arch.ttfs.network import (
-    Convolution,
-    EarliestPool,
-    FullyConnected,
-    Input,
-    Network,
-    Readout,
-    TimeCode,
-    membrane_range,
-)
+from arch.ttfs.code import TimeCode
+from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout
+from arch.ttfs.widths import membrane_range
 from sim.ttfs.reference import Reference, first_spike
 
 #: Window, tau, p, bits, fraction: the paper's region, ternary, p above tau, a window below tau, one timestep.

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from arch.checkpoint import CheckpointError
+from arch.architecture import CheckpointError
 from export.ttfs import conversion as ttfs
 from sim.ttfs.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made, training
@@ -28,8 +28,8 @@ def test_activations_follow_the_schedule_and_the_integers_repeat_the_result(tmp_
     assert network.form == "ttfs"
     best = max(entry["validation_accuracy"] for entry in run.history[2:])
     assert result["float_validation_accuracy"] == best
-    converted = ttfs.convert(network)
-    verification = ttfs.verify(network, converted, test.images.numpy())
+    converted = ttfs.convert(network.checkpoint())
+    verification = ttfs.verify(network.checkpoint(), converted, test.images.numpy())
     assert sum(verification.mismatches) == 0
     classes = torch.from_numpy(Reference(converted).run(test.images.numpy()).classes)
     assert result["test_accuracy"] == float((classes == test.labels).double().mean())

@@ -8,16 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from arch.checkpoint import CheckpointError
-from arch.ttfs.network import TimeCode
-from train.ttfs.network import (
-    CatLayer,
-    accuracy,
-    build_cat_network,
-    exact_forward,
-    mismatches,
-    predict,
-)
+from arch.architecture import CheckpointError
+from arch.ttfs.code import TimeCode
+from train.ttfs.exact import accuracy, forward, mismatches, predict
+from train.ttfs.network import TtfsLayer, build_ttfs_network
 from train.ttfs.neurons import decode_time
 
 SEED = 41
@@ -61,7 +55,7 @@ def make_network(variant=VARIANTS[0], *, steps=15):
     """A network trained for some steps with the three activations, one after the other."""
     T, tau, weights, theta0 = variant
     torch.manual_seed(SEED)
-    network = build_cat_network(ARCHITECTURE, T=T, tau=tau, theta0=theta0, weights=weights)
+    network = build_ttfs_network(ARCHITECTURE, T=T, tau=tau, theta0=theta0, weights=weights)
     images, labels = make_data()
     optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
     for step in range(steps):
@@ -92,14 +86,14 @@ def test_the_exact_forward_equals_one_in_rationals(variant):
     network = make_network(variant, steps=6)
     code = network.code
     images = make_data()[0][:2]
-    scores, times = exact_forward(network, images)
+    scores, times = forward(network, images)
     for index, image in enumerate(images.numpy()):
         table = [Fraction(network.theta0) * Fraction(value) for value in code.values()[:-1].tolist()]
         maps = np.array([sum(int(p) * Fraction(network.scale) < entry for entry in table) for p in image.reshape(-1)])
         maps = maps.reshape(image.shape)
         assert (times[0][index].numpy() == maps).all()
         for position, layer in enumerate(network.chain, start=1):
-            if not isinstance(layer, CatLayer):
+            if not isinstance(layer, TtfsLayer):
                 cut = maps[:, :maps.shape[1] // 2 * 2, :maps.shape[2] // 2 * 2]
                 maps = cut.reshape(len(maps), cut.shape[1] // 2, 2, cut.shape[2] // 2, 2).min(axis=(2, 4))
             else:
@@ -142,7 +136,7 @@ def test_float32_computes_nearly_the_same(variant):
     assert wrong <= compared / 1000
     network.set_activation("ttfs")
     # Logits are theta0 and the scale of the readout times the exact scores.
-    scores = exact_forward(network, images)[0] * network.theta0 * network.chain[-1].integer_codes()[1]
+    scores = forward(network, images)[0] * network.theta0 * network.chain[-1].integer_codes()[1]
     assert torch.allclose(network(images).double(), scores, rtol=1e-2, atol=0.05)
     assert accuracy(network, images, labels) > 0.5
     assert torch.equal(predict(network, images), torch.from_numpy(scores.numpy().argmax(1)))
@@ -171,7 +165,7 @@ def test_the_image_is_coded_in_every_mode():
         network(images, found)
         maps.append(found)
     assert torch.equal(maps[0][0], maps[2][0])
-    assert torch.equal(maps[0][0], decode_time(exact_forward(network, images)[1][0].long(), 24, 4, 1.0))
+    assert torch.equal(maps[0][0], decode_time(forward(network, images)[1][0].long(), 24, 4, 1.0))
     assert (maps[0][1] > 1).any()
     assert maps[1][1].amax() <= 1
     assert torch.equal(maps[2][1], network.encoder(maps[2][1]))
@@ -181,7 +175,7 @@ def test_the_image_is_coded_in_every_mode():
 def test_training_goes_on_with_every_weight():
     for weights in ("float", "log5", "ternary"):
         torch.manual_seed(SEED)
-        network = build_cat_network(ARCHITECTURE, T=24, tau=4, weights=weights)
+        network = build_ttfs_network(ARCHITECTURE, T=24, tau=4, weights=weights)
         images, labels = make_data()
         before = functional.cross_entropy(network(images), labels)
         optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
@@ -193,21 +187,21 @@ def test_training_goes_on_with_every_weight():
         assert functional.cross_entropy(network(images), labels) < before
 
 
-def test_float_weights_have_no_exact_forward():
-    network = build_cat_network(ARCHITECTURE, T=24, tau=4, weights="float")
+def test_float_weights_have_no_forward():
+    network = build_ttfs_network(ARCHITECTURE, T=24, tau=4, weights="float")
     images = make_data()[0]
     assert network(images).shape == (120, 4)
     with pytest.raises(ValueError, match=r"^weights must be log5 or ternary to be exact, not float$"):
-        exact_forward(network, images)
+        forward(network, images)
     with pytest.raises(ValueError, match=r"^weights must be log5 or ternary to have codes, not float$"):
         network.chain[0].integer_codes()
 
 
 def test_sums_that_float64_may_round_are_refused():
     architecture = {**ARCHITECTURE, "layers": ARCHITECTURE["layers"][-1:]}
-    network = build_cat_network(architecture, T=36, tau=1, weights="ternary", fraction=17)
+    network = build_ttfs_network(architecture, T=36, tau=1, weights="ternary", fraction=17)
     with pytest.raises(ValueError, match=r"^membrane must stay below 2\^53, and may reach \d+: .*fraction$"):
-        exact_forward(network, make_data()[0])
+        forward(network, make_data()[0])
 
 
 @pytest.mark.parametrize(("images", "message"), [
@@ -217,7 +211,7 @@ def test_sums_that_float64_may_round_are_refused():
 ])
 def test_wrong_images_are_refused(images, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        exact_forward(build_cat_network(ARCHITECTURE, T=24, tau=4), images)
+        forward(build_ttfs_network(ARCHITECTURE, T=24, tau=4), images)
 
 
 @pytest.mark.parametrize(("architecture", "options", "error", "message"), [
@@ -230,9 +224,11 @@ def test_wrong_images_are_refused(images, message):
      "input must be pixels with zero point 0 for time-to-first-spike coding"),
     (edited(leak_shift=3), {}, CheckpointError, PLAIN),
     (edited(pool=2), {}, CheckpointError, PLAIN),
+    (edited(epsilon=None), {}, CheckpointError,
+     "layer conv1 must have BatchNorm, and so an epsilon, for time-to-first-spike coding, not null"),
     (edited(kernel=9), {}, CheckpointError, "layer 0 kernel must be an integer from 1 to 7, not 9"),
 ])
 def test_wrong_parameters_are_refused(architecture, options, error, message):
     with pytest.raises(error) as caught:
-        build_cat_network(architecture, **({"T": 24, "tau": 4} | options))
+        build_ttfs_network(architecture, **({"T": 24, "tau": 4} | options))
     assert str(caught.value) == message

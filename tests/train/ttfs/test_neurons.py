@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from arch.network import NetworkError
-from arch.ttfs.network import TimeCode
+from arch.ttfs.code import TimeCode
 from train.ttfs.neurons import (
     LogQuantiser,
     TtfsActivation,

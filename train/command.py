@@ -1,0 +1,75 @@
+"""``python -m train``: train a network by a recipe. What takes PyTorch is :mod:`train.session`."""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Sequence
+
+from support import provenance
+from support.command_line import print_line, run
+from support.errors import InputError
+from train.catalogue import read_recipe, shipped_recipes
+
+__all__ = ["MAX_THREADS", "check_threads", "create_parser", "main"]
+
+#: Most threads that a command takes: more than there are processors only wait for each other, but may be wanted to
+#: repeat the result of another machine.
+MAX_THREADS = max(256, os.cpu_count() or 1)
+#: Most epochs that the command takes.
+MAX_EPOCHS = 1_000_000
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train", description="Train a ternary spiking network and write a checkpoint for export.",
+        epilog="An interrupted training resumes when the same command is given again.")
+    parser.add_argument("--recipe", metavar="RECIPE", required=True,
+                        help=f"train RECIPE: {', '.join(shipped_recipes())} or a .json file")
+    parser.add_argument("--data", metavar="DIR", type=pathlib.Path, required=True,
+                        help="read the official files of the data set from DIR (see docs/datasets.md)")
+    parser.add_argument("--download", action="store_true", help="first fetch the files that DIR lacks")
+    parser.add_argument("--unverified", action="store_true", help="accept files that are not the official ones")
+    parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path,
+                        help="write checkpoint, state, metrics and curves to DIR (default: build/train/RECIPE)")
+    parser.add_argument("--epochs", metavar="N", type=int, help="train N epochs (default: the recipe's)")
+    parser.add_argument("--seed", metavar="N", type=int, help="use the seed N (default: the recipe's)")
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=None,
+                        help="compute convolutions in bfloat16, or not (default: the recipe's choice)")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None,
+                        help="compile the neurons' loops, needs g++, or not (default: the recipe's choice)")
+    parser.add_argument("--device", metavar="DEVICE", default="cpu", help="train on DEVICE (default: cpu)")
+    parser.add_argument("--threads", metavar="N", type=int, help="use N threads (default: PyTorch's choice)")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="check all that the training needs, print the plan, train nothing")
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+    return parser
+
+
+def check_threads(threads: int | None) -> None:
+    """Check the option ``--threads``, None if it is not given; raises :exc:`support.errors.InputError`."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"--threads must be 1 to {MAX_THREADS}, not {threads}")
+
+
+def _train(arguments: argparse.Namespace, command: str) -> None:
+    check_threads(arguments.threads)
+    if arguments.epochs is not None and not 1 <= arguments.epochs <= MAX_EPOCHS:
+        raise InputError(f"--epochs must be 1 to {MAX_EPOCHS}, not {arguments.epochs}")
+    if arguments.seed is not None and not 0 <= arguments.seed < 2**63:
+        raise InputError(f"--seed must be 0 to {2**63 - 1}, not {arguments.seed}")
+    values = read_recipe(arguments.recipe)
+    # Here, because it imports PyTorch, which takes seconds: wrong names and numbers are answered at once.
+    from train.session import report, train
+
+    made = train(arguments, values, command)
+    # Of several processes, the first one reports.
+    if made is not None:
+        print_line(report(made, dry_run=arguments.dry_run))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code, as :func:`support.command_line.run`."""
+    command = provenance.command_line("train", argv)
+    return run(create_parser(), lambda arguments: _train(arguments, command), argv,
+               interrupted="interrupted; the same command resumes after the last epoch")

@@ -49,9 +49,9 @@ def mode_layout(config: EngineConfig) -> data.StructLayout:
 class PifUnit(wiring.Component):
     """Computes ``V += (a << F) + B; s = V >= threshold; V -= threshold if s`` for T timesteps of one neuron.
 
-    Each clock takes the sums of one neuron, and two clocks later its constants. Timestep t is computed by a stage of its
-    own, t clocks after timestep 0. So the membrane is only in the register between two stages, and no memory holds it.
-    The spikes of all timesteps leave together.
+    Each clock takes the sums of one neuron, and two clocks later its constants. Timestep t is computed by a stage of
+    its own, t clocks after timestep 0. So the membrane is only in the register between two stages, and no memory holds
+    it. The spikes of all timesteps leave together.
 
     Throughput: one neuron per clock. Latency: :meth:`latency_of` clocks to ``spikes``, 3 to ``score``. No flow
     control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is modulo

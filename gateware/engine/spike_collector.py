@@ -16,9 +16,9 @@ class SpikeCollector(wiring.Component):
     """Follows the sums through the PIF unit and turns spikes into spike memory writes.
 
     Sums come in the order of the sequencer: for each position of the (pooled) map, for each group of channels, for each
-    position of the pooling window. The spikes of a group are ORed over the window. After the last position of the window
-    the group is written into the next free slot of the map's words; a slot is the part of a word that one group fills.
-    Slots that no group fills are not written.
+    position of the pooling window. The spikes of a group are ORed over the window. After the last position of the
+    window the group is written into the next free slot of the map's words; a slot is the part of a word that one group
+    fills. Slots that no group fills are not written.
 
     Throughput: one neuron per clock. The write comes :meth:`latency_of` clocks after ``load`` and lasts one clock: the
     memory must take it, there is no back-pressure. ``layer_start`` resets the counters.

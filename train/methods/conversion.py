@@ -1,9 +1,14 @@
-"""Spiking networks by conversion: an ANN with ReLU neurons and few-valued weights, its thresholds balanced afterwards.
+"""Spiking networks by conversion: train an ordinary network with ReLU, and choose the thresholds afterwards.
 
-Lu and Sengupta, "Exploring the Connection Between Binary and Spiking Neural Networks" (arXiv 2002.10064), as far as
-their code shows it (``docs/algorithms.md``, section 2). The rate of an integrate-and-fire neuron with soft reset is the
-ReLU of its current over its threshold, rounded down to a multiple of 1 / T and cut off at 1. Each layer's threshold
-becomes a high percentile of its activations, so that little is cut off.
+The method is that of Lu and Sengupta, "Exploring the Connection Between Binary and Spiking Neural Networks" (arXiv
+2002.10064), as far as their code shows it (``docs/algorithms.md``, section 2). The network that is trained (ANN,
+artificial neural network, in what follows) has weights of two or three values and neurons that pass on real numbers.
+
+Why it can be converted: an integrate-and-fire neuron with soft reset and a constant current spikes at a rate that is
+the ReLU of the current divided by the threshold, rounded down to a multiple of 1 / T and cut off at 1. So a spiking
+network with the same weights computes nearly the same, if the threshold of each layer is large enough that few of its
+activations are cut off, and small enough that the steps of 1 / T are fine. The threshold of a layer is therefore a high
+percentile of its activations on some training images; choosing it is called balancing.
 """
 
 import contextlib
@@ -387,10 +392,11 @@ class Conversion(Method):
     """Train an ANN with ReLU neurons and few-valued weights, and convert it at the end (:func:`convert_network`).
 
     As in the XNOR-Net script that the paper builds on, latent weights are centred over their input channels and clamped
-    to [-1, 1] after each step. The paper leaves the first and the last layer in float; here they are quantised too,
-    with ``outer_weights`` to three levels, the most that an exported network stores. They are not centred: over the
-    channels of an image there is not enough to average. The gradient is straight-through, without XNOR-Net's terms for
-    the scale. ``validation_accuracy`` of the epochs and ``float_test_accuracy`` are the ANN's.
+    to [-1, 1] after each step. The paper leaves the weights of the first and of the last layer in float. Here those
+    layers are quantised too, because an exported network stores no float weights; ``outer_weights`` can give them three
+    values where the others have two. Their latent weights are not centred, because an image has too few channels for a
+    mean. The gradient goes straight through the quantiser, without XNOR-Net's terms for the scale. The accuracies
+    ``validation_accuracy`` of the epochs and ``float_test_accuracy`` of the result are those of the ANN.
 
     Raises
     ------

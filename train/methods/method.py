@@ -1,9 +1,17 @@
-"""What a method of a paper does to a training: hooks that the training loop calls, all empty here.
+"""The interface of a method: what a paper changes about a training, as hooks that the training loop calls.
 
-A recipe names its methods as objects ``{"kind": ..., option: value}``; :mod:`train.methods` builds them. A method sees
-the whole :class:`train.training.Training` once, in :meth:`Method.begin`, and may exchange quantisers, choose what
-neurons pass on, or load weights; then it is called around every step and epoch. Methods are called in the order of
-the recipe.
+A recipe lists its methods as objects ``{"kind": ..., option: value}``, and :mod:`train.methods` makes a
+:class:`Method` of each. The loop calls the hooks of all methods, in the order of the recipe:
+
+1. :meth:`Method.make_network`, once: a method may make a network of its own in place of the spiking one.
+2. :meth:`Method.begin`, once, before the optimiser is made. Here a method gets the training, as
+   :class:`train.methods.context.TrainingContext`; it may exchange quantisers, choose what neurons pass on, or load the
+   weights of another training.
+3. In every epoch :meth:`Method.begin_epoch`; in every step :meth:`Method.replace_loss`, :meth:`Method.add_loss`,
+   :meth:`Method.before_step` and :meth:`Method.after_step`; then :meth:`Method.end_epoch`.
+4. After the last epoch :meth:`Method.export` and :meth:`Method.finish`, for networks that are not exported as they are.
+
+What a method must remember across an interruption is its :meth:`Method.state`. All hooks of the base class do nothing.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """The real-valued network in float64, straight from the checkpoint: what the integer network must reproduce.
 
 It shares nothing with folding, certificate and reference: currents are sums over kernel taps of the frozen codes, then
-``u += g a + d`` and ``u >= theta`` in float64, as in the exact forward of ``train``.
+``u += g a + d`` and ``u >= theta`` in float64, as in the exact forward of ``train``. Both take ``g`` and ``d`` from
+:meth:`arch.checkpoint.Checkpoint.gain_and_offset`.
 """
 
 from collections.abc import Mapping
@@ -51,16 +52,10 @@ def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any]) -> 
     tensors, name = checkpoint.tensors, layer["name"]
 
     def get(part: str) -> npt.NDArray[np.float64]:
-        values = np.asarray(tensors.get(f"{name}.{part}", np.zeros(())), dtype=np.float64)
+        values = tensors[f"{name}.{part}"].astype(np.float64)
         return values.reshape(-1, 1, 1) if values.ndim else values
 
-    if layer["epsilon"] is None:
-        slope, offset = np.ones(()), get("bias")
-    else:
-        gamma = get("gamma") if f"{name}.gamma" in tensors else np.ones(())
-        slope = gamma / np.sqrt(get("variance") + layer["epsilon"])
-        offset = get("beta") + slope * (get("bias") - get("mean"))
-    gain = (architecture["input"]["scale"] if index == 0 else 1.0) * get("alpha") * slope
+    gain, offset = (values[:, None, None] for values in checkpoint.gain_and_offset(index))
     keep = 1.0 if layer["leak_shift"] is None else 1 - 2.0**-layer["leak_shift"]
     currents, area = layer_currents(tensors[f"{name}.ternary"], layer, maps), layer.get("pool", 1) ** 2
     theta, u = get("theta"), np.broadcast_to(get("initial"), currents[:, 0].shape)

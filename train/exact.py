@@ -57,28 +57,10 @@ def _sums(checkpoint: Checkpoint, layer: dict[str, Any], maps: Tensor, largest: 
     return sums.unflatten(0, maps.shape[:2])
 
 
-def _gain_and_offset(checkpoint: Checkpoint, layer: dict[str, Any], first: bool) -> tuple[Tensor, Tensor]:
-    """Return ``g`` and ``d`` of :mod:`arch.checkpoint`, float64 ``[out]``, before any sign is moved into the weights.
-
-    The mean over a window of pooled currents is not in ``g`` yet.
-    """
-    name = layer["name"]
-    get = _parameters(checkpoint, name)
-    gain = (checkpoint.architecture["input"]["scale"] if first else 1.0) * get("alpha").double()
-
-    def or_else(part: str, absent: float) -> Tensor:
-        return get(part).double() if f"{name}.{part}" in checkpoint.tensors else torch.full_like(gain, absent)
-
-    bias = or_else("bias", 0)
-    if layer["epsilon"] is None:
-        return gain, bias
-    slope = or_else("gamma", 1) / (get("variance").double() + layer["epsilon"]).sqrt()
-    return gain * slope, or_else("beta", 0) + slope * (bias - get("mean").double())
-
-
-def _fire(checkpoint: Checkpoint, layer: dict[str, Any], sums: Tensor, first: bool) -> Tensor:
-    """Spikes, float32 ``[T, B, C, H, W]``, of the currents ``sums``."""
-    gain, offset = (value[:, None, None] for value in _gain_and_offset(checkpoint, layer, first))
+def _fire(checkpoint: Checkpoint, index: int, sums: Tensor) -> Tensor:
+    """Spikes of layer ``index``, float32 ``[T, B, C, H, W]``, of the currents ``sums``."""
+    layer = checkpoint.architecture["layers"][index]
+    gain, offset = (torch.from_numpy(values)[:, None, None] for values in checkpoint.gain_and_offset(index))
     get = _parameters(checkpoint, layer["name"])
     theta = get("theta").double()
     theta = theta[:, None, None] if theta.dim() else theta
@@ -155,12 +137,11 @@ def _run(checkpoint: Checkpoint, images: Tensor, *, keep: bool,
             if layer["kind"] == "or-pool":
                 maps = functional.max_pool2d(maps.flatten(0, 1), layer["size"]).unflatten(0, maps.shape[:2])
             else:
-                first = index == 0
-                largest = 255 if first and checkpoint.architecture["input"]["encoding"] == "pixels" else 1
+                largest = 255 if index == 0 and checkpoint.architecture["input"]["encoding"] == "pixels" else 1
                 sums = _sums(checkpoint, layer, maps, largest + (index in sources))
                 if layer["kind"] == "readout" or layer["name"] == until:
                     break
-                maps = _fire(checkpoint, layer, sums, first)
+                maps = _fire(checkpoint, index, sums)
             if index in sources.values():
                 added[index] = maps
             if keep:

@@ -2,6 +2,7 @@ import copy
 import errno
 import io
 import json
+import math
 import os
 import pathlib
 import re
@@ -427,3 +428,50 @@ def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
         Checkpoint(architecture=ARCHITECTURE, tensors=made_tensors()).save(path)
     assert path.read_bytes() == content
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def wide_checkpoint(count, *, norm=("gamma", "beta", "mean", "variance"), bias=True, epsilon=1e-5, scale=0.7):
+    """One fully connected layer of ``count`` neurons behind one pixel, with random float32 numbers."""
+    rng = np.random.default_rng(2)
+    neurons = {"kind": "fully-connected", "name": "fc", "neurons": count, **NEURONS, "epsilon": epsilon}
+    architecture = {"input": {**ARCHITECTURE["input"], "height": 1, "width": 1, "scale": scale}, "timesteps": 1,
+                    "layers": [neurons, {**neurons, "name": "fc2"}, {"kind": "readout", "name": "r", "classes": 2}]}
+    tensors = {"r.weight": np.ones((2, count), np.float32), "r.ternary": np.ones((2, count), np.int8),
+               "r.alpha": np.array(1, np.float32)}
+    for name, inputs in (("fc", 1), ("fc2", count)):
+        tensors |= {f"{name}.weight": np.ones((count, inputs), np.float32),
+                    f"{name}.ternary": np.ones((count, inputs), np.int8),
+                    f"{name}.theta": np.array(1, np.float32), f"{name}.initial": np.array(0, np.float32)}
+        for part in ("alpha", *norm, *(["bias"] if bias else [])):
+            tensors[f"{name}.{part}"] = rng.uniform(0.01, 2, count).astype(np.float32)
+    return Checkpoint(architecture=architecture, tensors=tensors)
+
+
+@pytest.mark.parametrize(("index", "name", "scale"), [(0, "fc", 0.7), (1, "fc2", 1.0)])
+def test_gain_and_offset_are_rounded_as_ieee_754_says(index, name, scale):
+    """Python's own float64, one operation after the other; PyTorch's square root would differ for some values."""
+    made = wide_checkpoint(1000)
+    gain, offset = made.gain_and_offset(index)
+    assert gain.dtype == offset.dtype == np.float64
+    for channel in range(1000):
+        alpha, bias, gamma, beta, mean, variance = (
+            float(made.tensors[f"{name}.{part}"][channel])
+            for part in ("alpha", "bias", "gamma", "beta", "mean", "variance"))
+        slope = gamma / math.sqrt(variance + 1e-5)
+        assert gain[channel] == scale * alpha * slope
+        assert offset[channel] == beta + slope * (bias - mean)
+
+
+def test_gain_and_offset_without_batchnorm_or_some_of_its_parts():
+    plain = wide_checkpoint(4, norm=(), epsilon=None)
+    gain, offset = plain.gain_and_offset(0)
+    assert gain.tolist() == [0.7 * alpha for alpha in plain.tensors["fc.alpha"].tolist()]
+    assert offset.tolist() == plain.tensors["fc.bias"].tolist()
+    assert wide_checkpoint(4, norm=(), epsilon=None, bias=False).gain_and_offset(1)[1].tolist() == [0.0] * 4
+    bare = wide_checkpoint(4, norm=("mean", "variance"), bias=False)
+    gain, offset = bare.gain_and_offset(1)
+    for channel in range(4):
+        alpha, mean, variance = (float(bare.tensors[f"fc2.{part}"][channel]) for part in ("alpha", "mean", "variance"))
+        slope = 1 / math.sqrt(variance + 1e-5)
+        assert gain[channel] == alpha * slope
+        assert offset[channel] == slope * -mean

@@ -1,11 +1,14 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
 
+from arch.checkpoint import Checkpoint
 from arch.network import Encoding, Input, Reset
 from export import steps
+from export.evaluation import layer_spikes
 from export.folding import fold
 from sim.reference import Reference
 from train import exact
@@ -274,3 +277,41 @@ def test_wrong_images_are_named():
                         (torch.zeros(1, 2, 9, 8), r"float32 of \(1, 2, 9, 8\)")):
         with pytest.raises(ValueError, match=rf"^images must be uint8 of shape \(N, 2, 9, 8\), not {text}$"):
             exact.forward(checkpoint, wrong)
+
+
+def last_bits_checkpoint():
+    """Neurons with a weight of -1 behind one pixel of 3 whose current is the threshold but for roundings."""
+    count, rng = 4000, np.random.default_rng(SEED)
+    beta = rng.uniform(4, 16, count).astype(np.float32)
+    tensors = {
+        "fc.weight": -np.ones((count, 1)), "fc.alpha": np.ones(count), "fc.gamma": rng.uniform(0.5, 2, count),
+        "fc.variance": rng.uniform(0.5, 2, count), "fc.mean": np.full(count, -3), "fc.beta": beta, "fc.theta": beta,
+        "fc.initial": np.array(0), "r.weight": np.ones((2, count)), "r.alpha": np.array(1)}
+    tensors = {name: values.astype(np.float32) for name, values in tensors.items()}
+    tensors |= {f"{name}.ternary": tensors[f"{name}.weight"].astype(np.int8) for name in ("fc", "r")}
+    return Checkpoint(tensors=tensors, architecture={
+        "input": {"encoding": "pixels", "channels": 1, "height": 1, "width": 1, "zero_point": 0, "scale": 1},
+        "timesteps": 1,
+        "layers": [{"kind": "fully-connected", "name": "fc", "neurons": count, "reset": "subtract", "leak_shift": None,
+                    "epsilon": 1e-5}, {"kind": "readout", "name": "r", "classes": 2}]})
+
+
+def test_training_and_export_round_to_the_last_bit_as_ieee_754_says():
+    """A square root that misses the last bit, as PyTorch's of float64 does for some values, moves spikes here."""
+    made = last_bits_checkpoint()
+    parts = ("gamma", "variance", "beta")
+
+    def spikes(bits):
+        found = []
+        for gamma, variance, beta in zip(*(made.tensors[f"fc.{part}"].tolist() for part in parts), strict=True):
+            root = math.sqrt(variance + 1e-5)
+            slope = gamma / (root + bits * math.ulp(root))
+            found.append(slope * -3.0 + (beta + slope * 3.0) >= beta)
+        return found
+
+    expected = spikes(0)
+    for bits in (-1, 1):
+        assert sum(one != other for one, other in zip(expected, spikes(bits), strict=True)) > 400
+    trained = exact.forward(made, torch.full((1, 1, 1, 1), 3, dtype=torch.uint8))[1][0]
+    assert trained.flatten().bool().tolist() == expected
+    assert layer_spikes(made, 0, np.full((1, 1, 1, 1, 1), 3)).flatten().tolist() == expected

@@ -22,6 +22,7 @@ import numpy as np
 
 from arch import container
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
+from arch.foreign import Kind
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Layer, Network, Readout
 from support.files import write_atomically
@@ -31,9 +32,22 @@ __all__ = ["VERSION", "digest", "dumps", "load", "loads", "save"]
 #: Version of the format; a file of another version is refused.
 VERSION = 1
 
+_TRAIN = "train the network with the method conversion-aware and export that, docs/ttfs.md"
 _FORMAT = container.Format(
     key="sterna_ttfs_network", version=VERSION,
-    stranger="not a network with time-to-first-spike coding: the header names no version of one")
+    stranger="not a network with time-to-first-spike coding: the header names no version of one",
+    hints={
+        Kind.TTFS_CHECKPOINT: "not a network but a checkpoint: export it first, "
+                              "python -m export.ttfs CHECKPOINT -o NETWORK",
+        Kind.CHECKPOINT: "not a network with time-to-first-spike coding but a checkpoint of one of rates: give it to "
+                         "python -m export",
+        Kind.NETWORK: "not a network with time-to-first-spike coding but one of rates: give it to python -m sim or "
+                      "python -m gateware.build",
+        Kind.TENSORS: f"not a network but a safetensors file of another program: {_TRAIN}",
+        Kind.TORCH: f"not a network but a file of torch.save: {_TRAIN}",
+        Kind.HDF5: f"not a network but an HDF5 file: {_TRAIN}",
+        Kind.DATA: "not a network but images or arrays: give the network that python -m export.ttfs wrote",
+    })
 _INPUT_KEYS = ("channels", "height", "width")
 _CODE_KEYS = ("timesteps", "tau", "p", "bits", "fraction")
 _LAYER_KEYS = {

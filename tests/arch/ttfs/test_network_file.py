@@ -1,5 +1,7 @@
 import hashlib
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -7,9 +9,14 @@ import safetensors.numpy
 
 from arch import network_file as rate_network_file
 from arch.network import NetworkError
+from arch.ttfs import checkpoint as checkpoints
 from arch.ttfs import network_file
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout
+from tests.arch.ttfs.test_checkpoint import made as made_checkpoint
+
+MODELS = pathlib.Path(__file__).resolve().parents[3] / "models"
+TRAIN = "train the network with the method conversion-aware and export that, docs/ttfs.md"
 
 
 def make_network(**overrides):
@@ -251,3 +258,24 @@ def test_every_altered_byte_is_noticed():
             altered = bytearray(content)
             altered[offset] ^= flip
             assert refused(bytes(altered)), f"byte {offset} ^ {flip:#x}"
+
+
+@pytest.mark.parametrize(("content", "hint"), [
+    (checkpoints.dumps(made_checkpoint()),
+     "not a network but a checkpoint: export it first, python -m export.ttfs CHECKPOINT -o NETWORK"),
+    ((MODELS / "mnist-conv.checkpoint.safetensors").read_bytes(),
+     "not a network with time-to-first-spike coding but a checkpoint of one of rates: give it to python -m export"),
+    ((MODELS / "mnist-conv.safetensors").read_bytes(),
+     ("not a network with time-to-first-spike coding but one of rates: give it to python -m sim or "
+      "python -m gateware.build")),
+    (safetensors.numpy.save({"x": np.zeros(2, np.float32)}),
+     f"not a network but a safetensors file of another program: {TRAIN}"),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", f"not a network but a file of torch.save: {TRAIN}"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(100), f"not a network but an HDF5 file: {TRAIN}"),
+    (b"\x93NUMPY" + bytes(100),
+     "not a network but images or arrays: give the network that python -m export.ttfs wrote"),
+], ids=["checkpoint", "checkpoint of rates", "network of rates", "safetensors", "torch", "hdf5", "numpy"])
+def test_other_kinds_of_file_get_the_hint_that_helps(tmp_path, content, hint):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(NetworkError, match=f"^{re.escape(str(tmp_path / 'file'))}: {re.escape(hint)}$"):
+        network_file.load(tmp_path / "file")

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from sim import latency
 from sim.reference import Reference, classify
 from sim.ttfs.reference import Reference as TtfsReference
 from support.files import check_output, write_atomically
+from support.progress import Progress
 from support.provenance import revision
 from train import datasets, exact, metrics
 from train.catalogue import RecipeError
@@ -42,6 +42,8 @@ TOLERANCES = (0.0, 0.001, 0.005)
 MAX_FRACTION = 16
 #: The exported network, beside the training.
 NETWORK = "network.safetensors"
+#: What is measured, beside the training.
+MEASUREMENT = "benchmark.json"
 
 
 def _export(checkpoint: Checkpoint, name: str) -> tuple[Network, list[steps.LayerReport]]:
@@ -56,15 +58,15 @@ def _run(network: Network, images: np.ndarray) -> tuple[np.ndarray, list[metrics
     reference = Reference(network)
     scores, found = [], []
     size = exact.batch_size(network.timesteps)
-    for start in range(0, len(images), size):
-        batch = images[start:start + size]
-        result = reference.run(batch, spikes=True, step_scores=True)
-        assert result.spikes is not None
-        assert result.step_scores is not None
-        scores.append(result.step_scores.transpose(1, 0, 2))
-        found.append((len(batch), metrics.activity(network, batch, result.spikes)))
-        sys.stderr.write(f"\r{start + len(batch)} of {len(images)} images")
-    sys.stderr.write("\n")
+    with Progress("measuring the network") as shown:
+        for start in range(0, len(images), size):
+            batch = images[start:start + size]
+            result = reference.run(batch, spikes=True, step_scores=True)
+            assert result.spikes is not None
+            assert result.step_scores is not None
+            scores.append(result.step_scores.transpose(1, 0, 2))
+            found.append((len(batch), metrics.activity(network, batch, result.spikes)))
+            shown.update(f"{start + len(batch)} of {len(images)} images")
     mean = []
     for layers in zip(*(layers for _, layers in found), strict=True):
         def average(name: str, layers: Sequence[metrics.Activity] = layers) -> float | None:
@@ -207,14 +209,14 @@ def _run_ttfs(network: TtfsNetwork, images: np.ndarray) -> tuple[np.ndarray, flo
     reference = TtfsReference(network)
     scores, spikes, places = [], 0, 0
     size = exact.batch_size(network.code.timesteps)
-    for start in range(0, len(images), size):
-        ran = reference.run(images[start:start + size], times=True)
-        assert ran.times is not None
-        scores.append(ran.scores)
-        spikes += sum(int((times < network.code.timesteps).sum()) for times in ran.times[1:])
-        places += sum(times.size for times in ran.times[1:])
-        sys.stderr.write(f"\r{min(start + size, len(images))} of {len(images)} images")
-    sys.stderr.write("\n")
+    with Progress("measuring the network") as shown:
+        for start in range(0, len(images), size):
+            ran = reference.run(images[start:start + size], times=True)
+            assert ran.times is not None
+            scores.append(ran.scores)
+            spikes += sum(int((times < network.code.timesteps).sum()) for times in ran.times[1:])
+            places += sum(times.size for times in ran.times[1:])
+            shown.update(f"{min(start + size, len(images))} of {len(images)} images")
     return np.concatenate(scores)[None], spikes / places
 
 
@@ -284,6 +286,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         If a file cannot be read or written.
     """
     result = read_result(folder)
+    check_output(folder / MEASUREMENT)
     if rtl_images and ("code" in result or "checkpoint" not in result):
         raise BenchmarkError(f"{folder}: --rtl must be left out for a network with spike times or float weights: the "
                              f"array runs neither")
@@ -293,7 +296,7 @@ def measure(folder: pathlib.Path, data: pathlib.Path, *, verify: bool = True,
         measured = _measure_spiking(folder, data, result, verify, rtl_images)
     else:
         measured = _describe_float(folder, result, verify)
-    write_atomically(folder / "benchmark.json", (json.dumps(measured, indent=2) + "\n").encode())
+    write_atomically(folder / MEASUREMENT, (json.dumps(measured, indent=2) + "\n").encode())
     return measured
 
 

@@ -15,6 +15,8 @@ __all__ = ["COMPARISONS", "PAPERS", "table"]
 STEPS_SHOWN = (1, 2, 4, 8, 16, 24, 32, 64)
 #: What seeds of one recipe have in common.
 SHARED = ("dataset", "network", "methods", "epochs", "timesteps", "weights", "weights_kind", "test_images", "needs")
+#: Words for an exported network's ``exact``, as of :class:`arch.certificate.State`; of several runs, the first counts.
+CERTIFIED = {False: "no", None: "not certified (leaky)", True: "yes"}
 
 #: What the papers say of themselves: method, data set, network, weights, accuracy, source, what differs from ours.
 PAPERS = (
@@ -99,12 +101,19 @@ def _command(name: str, epochs: int) -> str:
         f" --epochs {epochs}" if load_recipe(name).epochs != epochs else "")
 
 
+def _certified(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the certificates of all runs prove together; a network with float weights has none."""
+    if runs[0]["accuracy"] is None:
+        return "-"
+    found = [row["exact"] for row in runs]
+    return next(words for exact, words in CERTIFIED.items() if exact in found)
+
+
 def _method_rows(groups: Runs) -> list[list[str]]:
     rows = []
     for name, runs in groups.items():
         first = runs[0]
-        certified = {True: "yes", False: "no", None: "-"}[
-            None if first["exact"] is None else all(row["exact"] for row in runs)]
+        certified = _certified(runs)
         if "identical_values" in first:
             certified += f"; {first['identical_values']:,} trained values of {VERIFIED:,} images compared, all equal"
         operations = "-"

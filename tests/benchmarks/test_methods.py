@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 import struct
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from arch import network_file
 from arch.checkpoint import Checkpoint
+from benchmarks.methods import measure as measuring
 from benchmarks.methods.command import main
 from benchmarks.methods.measure import _notation, measure
 from benchmarks.methods.measurement import LAYOUT, BenchmarkError
@@ -20,10 +23,14 @@ from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
 from sim.latency import accuracy_over_time
 from sim.reference import Reference
+from support.errors import InputError
+from tests.arch.ttfs.test_network_file import make_network as ttfs_network
+from tests.progress_log import make_log
 from tests.train.test_training import ARCHITECTURE, made
 from train import metrics
 from train.command import main as train
 
+MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 SIDE = 28
 SMALL = {**ARCHITECTURE["layers"][0], "kernel": 5, "stride": 4}
 BASE = {"dataset": "mnist",
@@ -214,6 +221,34 @@ def row_of(name, seed, accuracy, error):
                           "negative_log_likelihood_of_mean_scores", "brier_of_mean_scores"), 0.25)
     return {**facts, **sure, "accuracy": accuracy, "calibration_error": error,
             "calibration_error_of_mean_scores": 0.1 - error}
+
+
+@pytest.mark.parametrize(("exact", "words"), [
+    ([True, True], "yes"), ([True, None], "not certified (leaky)"), ([None, None], "not certified (leaky)"),
+    ([None, False], "no"), ([True, False], "no")])
+def test_a_leaky_network_is_not_certified_rather_than_wrong(exact, words):
+    page = table([{**row_of("plain", seed, 0.8, 0.1), "exact": one} for seed, one in enumerate(exact)])
+    assert f"| 80.00 ± 0.00 % | {words} | 0.100 ± 0.000 |" in page
+
+
+def test_the_network_is_measured_with_progress(monkeypatch):
+    log, told = make_log()
+    monkeypatch.setattr(measuring, "Progress", log)
+    monkeypatch.setattr(measuring.exact, "batch_size", lambda timesteps: 3)
+    for network, run in ((network_file.load(MODELS / "mnist-conv.safetensors"), measuring._run),
+                         (ttfs_network(), measuring._run_ttfs)):
+        run(network, np.full((7, *network.input.shape), 200, np.uint8))
+    assert told == ["measuring the network", "3 of 7 images", "6 of 7 images", "7 of 7 images"] * 2
+
+
+def test_measurement_that_cannot_be_written_is_told_before_the_work(runs, data, tmp_path):
+    folder = copied(runs / "plain-1", tmp_path / "plain-1")
+    (folder / "benchmark.json").unlink(missing_ok=True)
+    (folder / "benchmark.json").mkdir()
+    (folder / "plain.safetensors").unlink()
+    with pytest.raises(InputError, match=f"^{re.escape(str(folder))}/benchmark.json: output must be a file, "
+                                         f"not a folder$"):
+        measure(folder, data, verify=False)
 
 
 def test_layers_are_written_in_shorthand():

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from train import layers, neurons, quantisers
+from train.methods.balancing import balance_network
 from train.methods.context import TrainingContext
-from train.methods.conversion import balance_network
 from train.methods.method import (
     Batch,
     Method,

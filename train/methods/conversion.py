@@ -11,14 +11,11 @@ activations are cut off, and small enough that the steps of 1 / T are fine. The 
 percentile of its activations on some training images; choosing it is called balancing.
 """
 
-import contextlib
 import dataclasses
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +23,8 @@ from arch.checkpoint import Checkpoint
 from arch.network import MAX_TIMESTEPS
 from train import exact, layers, neurons
 from train.datasets import Split
+from train.methods.activations import activation_percentiles, ann_accuracy, least_error_maxima, passing_on
+from train.methods.balancing import balance, check_convertible
 from train.methods.context import TrainingContext
 from train.methods.method import (
     Method,
@@ -39,153 +38,14 @@ from train.methods.method import (
 from train.network import SpikingNetwork
 from train.quantisers import make_quantiser
 
-__all__ = ["LEAST_ERROR", "PERCENTILES", "Conversion", "PercentileSweep", "activation_percentiles", "ann_accuracy",
-           "balance", "balance_network", "convert_network", "least_error_maxima", "sweep_percentiles"]
+__all__ = ["LEAST_ERROR", "PERCENTILES", "Conversion", "PercentileSweep", "convert_network", "sweep_percentiles"]
 
 _log = logging.getLogger(__name__)
 
-#: In place of a percentile: thresholds of :func:`least_error_maxima`.
+#: In place of a percentile: thresholds of :func:`train.methods.activations.least_error_maxima`.
 LEAST_ERROR = "least error"
 #: What a sweep tries: the paper's percentiles, 99.7 and 99.9, their surroundings up to the maximum, the least error.
 PERCENTILES = (99.0, 99.5, 99.7, 99.9, 99.97, 100.0, LEAST_ERROR)
-#: Bins of a histogram of activations, and shares of the largest one that are tried as maximum.
-_BINS = 16384
-_SHARES = [share / 100 for share in range(1, 101)]
-#: Images whose activations of all layers are held at once.
-_BATCH = 100
-
-
-@contextlib.contextmanager
-def _passing_on(network: SpikingNetwork, mode: neurons.Mode) -> Iterator[torch.device]:
-    """Let the network pass on what ``mode`` says, in evaluation mode, for a while; gives its device."""
-    modes = [(module, module.mode) for module in network.modules() if isinstance(module, neurons.PIF | layers.OrPool)]
-    training = network.training
-    network.eval()
-    network.use_mode(mode)
-    try:
-        with torch.no_grad():
-            yield next(network.parameters()).device
-    finally:
-        network.train(training)
-        for module, mode in modes:
-            module.mode = mode
-
-
-def ann_accuracy(network: SpikingNetwork, images: Tensor, labels: Tensor) -> float:
-    """Share of right classes of the network with ReLU neurons, in evaluation mode.
-
-    Images are uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``; labels int64 ``[N]``.
-    """
-    right = 0
-    with _passing_on(network, neurons.Mode.RELU) as device:
-        for batch, classes in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):
-            right += int((network(batch.to(device)).argmax(1).cpu() == classes).sum())
-    return right / len(labels)
-
-
-class _Highest:
-    """The largest values of a stream, enough of them for percentiles from ``lowest`` on."""
-
-    def __init__(self, total: int, lowest: float) -> None:
-        self.total = total
-        self.kept = torch.empty(0)
-        self._count = total - math.floor((total - 1) * lowest / 100)
-
-    def add(self, values: Tensor) -> None:
-        values = values.float().cpu().reshape(-1)
-        if len(self.kept) == self._count:
-            # Most values of later parts are below all that are kept, and selecting is cheaper than sorting.
-            values = values[values > self.kept[-1]]
-        kept = torch.cat([self.kept, values])
-        self.kept = kept.topk(min(self._count, len(kept))).values
-
-    def percentile(self, percentile: float) -> float:
-        """Interpolate linearly between the two values next to the rank ``(total - 1) percentile / 100``."""
-        rank = (self.total - 1) * percentile / 100
-        below = math.floor(rank)
-        low, high = (float(self.kept[self.total - 1 - index]) for index in (below, min(below + 1, self.total - 1)))
-        return low + (high - low) * (rank - below)
-
-
-def _activations(network: SpikingNetwork, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Give name and activations ``[1, B, ..., C]`` of every layer with neurons, batch after batch, as an ANN."""
-    with _passing_on(network, neurons.Mode.RELU) as device:
-        for batch in images.split(_BATCH):
-            maps: list[Tensor] = []
-            network(batch.to(device), maps)
-            for layer, values in zip(network.architecture["layers"][:-1], maps, strict=True):
-                if layer["kind"] != "or-pool":
-                    yield layer["name"], values
-
-
-def activation_percentiles(network: SpikingNetwork, images: Tensor,
-                           percentiles: Sequence[float]) -> dict[str, list[float]]:
-    """Return percentiles of the activations of every layer with neurons, by its name.
-
-    The activations are those of the network with ReLU neurons, in evaluation mode: all neurons, positions and images of
-    a layer together, zeros too, as :func:`numpy.percentile` with linear interpolation.
-
-    Parameters
-    ----------
-    network : SpikingNetwork
-    images : uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``
-        Calibration images, of the training set, without distortions.
-    percentiles : sequence of numbers from 0 to 100, at least one
-
-    Raises
-    ------
-    :exc:`MethodError`
-        If there are no images or percentiles, or a percentile is out of range.
-    """
-    if not len(images) or not percentiles:
-        raise MethodError(f"calibration must have images and percentiles, not {len(images)} and {len(percentiles)}")
-    for percentile in percentiles:
-        check_number("percentile", percentile, 0, 100)
-    streams: dict[str, _Highest] = {}
-    for name, values in _activations(network, images):
-        if name not in streams:
-            streams[name] = _Highest(values.numel() // values.shape[1] * len(images), min(percentiles))
-        streams[name].add(values)
-    return {name: [stream.percentile(value) for value in percentiles] for name, stream in streams.items()}
-
-
-def least_error_maxima(network: SpikingNetwork, images: Tensor, *, timesteps: int,
-                       initial: float) -> dict[str, float]:
-    """Return the activation ``lambda`` of every layer with neurons that a spike in each timestep should stand for.
-
-    It is the one for which the values that spike counts can stand for, ``n lambda / T`` with ``n = floor(a T / lambda +
-    initial)`` from 0 to T, are closest to the activations ``a`` in the mean square: a small one cuts off large
-    activations, a large one makes coarse steps (as the thresholds of SNN calibration, arXiv 2106.06984). Tried are
-    hundredths of the largest activation, on a histogram of :data:`_BINS` bins.
-
-    Parameters
-    ----------
-    network, images
-        As of :func:`activation_percentiles`.
-    timesteps : int
-        T of the spiking network.
-    initial : float
-        As of :func:`balance`.
-
-    Raises
-    ------
-    :exc:`MethodError`
-        If there are no images.
-    """
-    highest = {name: values[0] for name, values in activation_percentiles(network, images, [100]).items()}
-    counts = {name: torch.zeros(_BINS, dtype=torch.float64) for name in highest}
-    for name, values in _activations(network, images):
-        seen = values[values > 0].float().cpu()
-        counts[name] += torch.histc(seen, _BINS, 0, highest[name])
-    centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) / _BINS
-    found = {}
-    for name, count in counts.items():
-        errors = []
-        for share in _SHARES:
-            spikes = (centres * (timesteps / share) + initial).floor().clamp(max=timesteps)
-            errors.append(float((count * (spikes * (share / timesteps) - centres).square()).sum()))
-        found[name] = highest[name] * _SHARES[errors.index(min(errors))]
-    return found
 
 
 def _find_maxima(network: SpikingNetwork, images: Tensor, percentiles: Sequence[float | str], *, timesteps: int,
@@ -204,110 +64,6 @@ def _find_maxima(network: SpikingNetwork, images: Tensor, percentiles: Sequence[
     return maxima
 
 
-def _check_convertible(architecture: Mapping[str, Any]) -> None:
-    """Raise :exc:`MethodError` if spikes of the architecture's neurons cannot stand for the activations of an ANN."""
-    for layer in architecture["layers"]:
-        if layer["kind"] in ("or-pool", "readout"):
-            continue
-        if layer["reset"] != "subtract" or layer["leak_shift"] is not None:
-            raise MethodError(f"{layer['name']} must subtract its threshold and not leak to be converted: "
-                              f"other neurons have no rate that is a ReLU")
-        if "shortcut" in layer:
-            raise MethodError(f"{layer['name']} must not add the spikes of {layer['shortcut']} to be converted: "
-                              f"spikes of two layers stand for different activations")
-
-
-def _balancing(architecture: Mapping[str, Any], maxima: Mapping[str, float]) -> Iterator[tuple[str, float,
-                                                                                              float | None]]:
-    """Give the factors of each layer's weights and of its threshold, None of the readout's; raises MethodError."""
-    _check_convertible(architecture)
-    incoming = 1.0
-    for layer in architecture["layers"]:
-        if layer["kind"] == "or-pool":
-            continue
-        name = layer["name"]
-        if layer["kind"] == "readout":
-            yield name, incoming, None
-            continue
-        if not maxima[name] > 0:
-            raise MethodError(f"{name} must have activations above 0 at that percentile to be converted, "
-                              f"not {maxima[name]:g}")
-        yield name, incoming, maxima[name]
-        incoming = maxima[name]
-
-
-def balance(checkpoint: Checkpoint, maxima: Mapping[str, float], *, timesteps: int, initial: float) -> Checkpoint:
-    """Balance the thresholds of a network that was trained with ReLU neurons.
-
-    With ``lambda`` the layer's entry of ``maxima``: its threshold is multiplied by ``lambda``, and so is the scale of
-    the weights of the next layer, whose inputs are spikes of height 1 where the ANN had activations up to about
-    ``lambda``. BatchNorm sees what it saw in the ANN. (The paper's ``W lambda_in / lambda_out`` with thresholds of 1.)
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        The trained ANN, with few-valued weights.
-    maxima : mapping
-        Activation that gets a spike in each timestep, by name of the layer.
-    timesteps : int
-        T of the spiking network.
-    initial : float
-        Membrane before the first timestep, in units of the threshold: 0 as in the paper rounds rates down, 1/2 rounds
-        to the nearest.
-
-    Raises
-    ------
-    :exc:`MethodError`
-        If neurons leak or reset to zero, a layer adds the spikes of two, or has no activation.
-    """
-    tensors = dict(checkpoint.tensors)
-    for name, incoming, outgoing in _balancing(checkpoint.architecture, maxima):
-        for part in ("weight", "alpha"):
-            scaled = tensors[f"{name}.{part}"].astype(np.float64) * incoming
-            tensors[f"{name}.{part}"] = np.asarray(scaled, dtype=np.float32)
-        if outgoing is None:
-            continue
-        theta = np.asarray(tensors[f"{name}.theta"].astype(np.float64) * outgoing, dtype=np.float32)
-        if theta.ndim and initial:
-            raise MethodError(f"{name} must have one threshold for the layer when its membranes start above 0")
-        tensors[f"{name}.theta"] = theta
-        tensors[f"{name}.initial"] = np.asarray(theta.reshape(-1)[0] * initial, dtype=np.float32)
-    return dataclasses.replace(checkpoint, architecture={**checkpoint.architecture, "timesteps": timesteps},
-                               tensors=tensors)
-
-
-@torch.no_grad()
-def balance_network(network: SpikingNetwork, images: Tensor, percentile: float) -> None:
-    """Turn a network that was trained with ReLU neurons into the spiking one, in place: :func:`balance`.
-
-    Weights may be float: so a network made by conversion can be trained further. Membranes start where the network's
-    neurons let them.
-
-    Parameters
-    ----------
-    network : SpikingNetwork
-        Trained with ReLU neurons. Passes on spikes afterwards.
-    images : uint8 ``[N, C, H, W]``, or events ``[N, T, C, H, W]``
-        Calibration images, of the training set.
-    percentile : float
-        0 to 100.
-
-    Raises
-    ------
-    :exc:`MethodError`
-        As of :func:`balance` and :func:`activation_percentiles`.
-    """
-    found = activation_percentiles(network, images, [percentile])
-    factors = list(_balancing(network.architecture, {name: values[0] for name, values in found.items()}))
-    weighted = (layer for layer in network.chain
-                if isinstance(layer, layers.Convolution | layers.FullyConnected | layers.Readout))
-    for (_, incoming, outgoing), layer in zip(factors, weighted, strict=True):
-        layer.synapses.weight.mul_(incoming)
-        if outgoing is not None and not isinstance(layer, layers.Readout):
-            layer.neurons.theta.mul_(outgoing)
-    network.use_mode(neurons.Mode.SPIKES)
-
-
 def _described(checkpoint: Checkpoint, percentile: float | str, initial: float, images: Tensor,
                maxima: Mapping[str, float]) -> Checkpoint:
     made = {"percentile": percentile, "initial": initial, "calibration_images": len(images), "maxima": dict(maxima)}
@@ -316,11 +72,12 @@ def _described(checkpoint: Checkpoint, percentile: float | str, initial: float, 
 
 def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: float | str = 99.7,
                     timesteps: int | None = None, initial: float = 0.0) -> Checkpoint:
-    """Return the spiking network that a trained ANN becomes: :func:`balance` with percentiles of its activations.
+    """Return the spiking network that a trained ANN becomes.
 
-    Any chain of layers. Average pooling belongs between convolution and neurons (``pool`` of the convolution), where it
-    is exact. An or-pool passes on the OR of spikes for what was the largest activation of the window: more spikes than
-    the largest rate, unless the spikes of the window coincide.
+    Its thresholds are those of :func:`train.methods.balancing.balance`, with percentiles of the activations of the ANN.
+    Any chain of layers can be converted. Average pooling belongs between convolution and neurons (``pool`` of the
+    convolution), where it is exact. An or-pool passes on the OR of spikes where the ANN passes on the largest
+    activation of the window: the OR has more spikes than the largest rate, unless the spikes of the window coincide.
 
     Parameters
     ----------
@@ -333,16 +90,16 @@ def convert_network(network: SpikingNetwork, images: Tensor, *, percentile: floa
     timesteps : int, optional
         T; by default the network's.
     initial : float
-        As of :func:`balance`.
+        As of :func:`train.methods.balancing.balance`.
 
     Raises
     ------
     :exc:`MethodError`
-        As of :func:`balance` and :func:`activation_percentiles`.
+        As of :func:`train.methods.balancing.balance` and :func:`train.methods.activations.activation_percentiles`.
     :exc:`arch.checkpoint.CheckpointError`
         If the weights are float, or timesteps are not 1 to 64.
     """
-    with _passing_on(network, neurons.Mode.SPIKES):
+    with passing_on(network, neurons.Mode.SPIKES):
         checkpoint = network.checkpoint()
     timesteps = network.timesteps if timesteps is None else timesteps
     [maxima] = _find_maxima(network, images, [percentile], timesteps=timesteps, initial=initial)
@@ -371,7 +128,7 @@ def sweep_percentiles(network: SpikingNetwork, images: Tensor, validation: Split
 
     Parameters are those of :func:`convert_network`; it raises the same.
     """
-    with _passing_on(network, neurons.Mode.SPIKES):
+    with passing_on(network, neurons.Mode.SPIKES):
         checkpoint = network.checkpoint()
     timesteps = network.timesteps if timesteps is None else timesteps
     found = _find_maxima(network, images, percentiles, timesteps=timesteps, initial=initial)
@@ -458,7 +215,7 @@ class Conversion(Method):
         """Turn the network into an ANN with weights of this method."""
         check_calibration(self.kind, self.calibration_images, training)
         architecture = training.recipe.architecture
-        _check_convertible(architecture)
+        check_convertible(architecture)
         if architecture["input"]["encoding"] == "events" and self.timesteps not in (None, architecture["timesteps"]):
             raise MethodError(f"{self.kind} timesteps must be the architecture's {architecture['timesteps']} or null, "
                               f"not {self.timesteps}: that is how many frames of events there are")

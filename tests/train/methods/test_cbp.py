@@ -14,7 +14,8 @@ from export import steps
 from export.folding import fold
 from tests.train.test_training import made
 from train import methods, quantisers, training
-from train.methods import cbp, conversion
+from train.methods import cbp
+from train.methods.activations import activation_percentiles
 from train.methods.cbp import ConstrainedBackpropagation, constraint, next_granularity, sawtooth
 from train.methods.method import MethodError
 from train.network import build
@@ -314,7 +315,7 @@ def test_network_made_by_conversion_is_trained_further(tmp_path, known):
     run = trained(tmp_path, "student", architecture=many, epochs=6, learning_rate=0.02, optimiser="sgd",
                   methods=(method,))
     weights = [part.weight.detach() for part in ann.network.synapses()]
-    maxima = [values[0] for values in conversion.activation_percentiles(
+    maxima = [values[0] for values in activation_percentiles(
         ann.network, ann.train.images[:50], [99.9]).values()]
     for old, part, factor in zip(weights, run.network.synapses(), [1.0, *maxima], strict=True):
         assert torch.allclose(part.weight, factor * old)

@@ -1,8 +1,5 @@
 import copy
-import dataclasses
 import itertools
-import math
-import re
 import types
 
 import numpy as np
@@ -15,21 +12,14 @@ from export import steps
 from export.folding import fold
 from sim.latency import accuracy_over_time, cumulated_scores
 from sim.reference import Reference
+from tests.train.methods.anns import SEED, activations, ann, made_images, refused
 from tests.train.test_training import made
 from train import exact, methods
 from train.datasets import Split
-from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.layers import Convolution, FullyConnected, Readout
 from train.methods import conversion
-from train.methods.conversion import (
-    Conversion,
-    activation_percentiles,
-    ann_accuracy,
-    balance,
-    balance_network,
-    convert_network,
-    least_error_maxima,
-    sweep_percentiles,
-)
+from train.methods.activations import ann_accuracy, least_error_maxima
+from train.methods.conversion import Conversion, convert_network, sweep_percentiles
 from train.methods.method import MethodError
 from train.network import SpikingNetwork
 from train.neurons import PIF, Mode
@@ -37,7 +27,6 @@ from train.quantisers import Binary, Float, Ternary, make_quantiser
 from train.recipe import Recipe
 from train.training import Training
 
-SEED = 51
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
 ARCHITECTURE = {
     "input": {"encoding": "pixels", "channels": 1, "height": 8, "width": 8, "zero_point": 0, "scale": 1 / 256},
@@ -48,108 +37,6 @@ ARCHITECTURE = {
                 **NEURONS},
                {"kind": "fully-connected", "name": "fc1", "neurons": 12, **NEURONS},
                {"kind": "readout", "name": "readout", "classes": 3}]}
-
-
-def ann(*, weights="binary", pool=True, timesteps=4, encoding=Encoding.PIXELS):
-    """An untrained ANN with made BatchNorm statistics, of both signs of gamma, and a threshold that is not 1."""
-    torch.manual_seed(SEED)
-    source = Input(encoding=encoding, channels=2, height=9, width=8)
-    chain = [Convolution(2, 5, 3, stride=2, padding=1, timesteps=timesteps),
-             Convolution(5, 6, 2, timesteps=timesteps), OrPool(2),
-             FullyConnected(12, 7, timesteps=timesteps), Readout(7, 4)]
-    if not pool:
-        chain[2:4] = [FullyConnected(72, 7, timesteps=timesteps)]
-    network = SpikingNetwork(source, chain, timesteps=timesteps)
-    for layer in network.chain:
-        if isinstance(layer, Convolution | FullyConnected):
-            layer.norm.weight.data = torch.randn(layer.norm.num_features)
-            layer.norm.bias.data = 0.3 * torch.randn(layer.norm.num_features) + 0.3
-            layer.norm.running_mean = 0.1 * torch.randn(layer.norm.num_features)
-            layer.norm.running_var = 0.5 + torch.rand(layer.norm.num_features)
-            layer.neurons.theta.data.fill_(0.75)
-    for part in network.synapses():
-        part.quantiser = make_quantiser(weights)
-    return network
-
-
-def made_images(count, *, events=False):
-    shape = (count, 4, 2, 9, 8) if events else (count, 2, 9, 8)
-    return torch.from_numpy(np.random.default_rng(SEED).integers(0, 2 if events else 256, shape, dtype=np.uint8))
-
-
-def activations(network, images):
-    """Maps of all layers as ``[N, C, H, W]``, and scores, of the network with ReLU neurons."""
-    network.eval()
-    network.use_mode(Mode.RELU)
-    maps = []
-    with torch.no_grad():
-        scores = network(images, maps)
-    return [values[0].movedim(-1, 1) for values in maps], scores
-
-
-@pytest.mark.parametrize("percentile", [0, 37.5, 50, 99.7, 99.9, 100])
-def test_percentiles_are_those_of_numpy(percentile, monkeypatch):
-    monkeypatch.setattr(conversion, "_BATCH", 7)  # so that the stream has several parts, and a shorter one
-    network, images = ann(), made_images(25)
-    found = activation_percentiles(network, images, [100, percentile])
-    maps, _ = activations(network, images)
-    assert list(found) == ["conv1", "conv2", "fc1"]
-    for (highest, value), values in zip(found.values(), [maps[0], maps[1], maps[3]], strict=True):
-        assert highest == pytest.approx(float(values.max()), rel=1e-6)
-        assert value == pytest.approx(np.percentile(values.numpy(), percentile), rel=1e-5, abs=1e-7)
-
-
-def test_measuring_leaves_mode_and_statistics_as_they_were():
-    network = ann().train()
-    network.chain[0].neurons.mode = Mode.RATES
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    activation_percentiles(network, made_images(5), [50])
-    assert network.training
-    assert [module.mode for module in network.modules() if isinstance(module, PIF)] == [
-        Mode.RATES, Mode.SPIKES, Mode.SPIKES]
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_balance_by_hand():
-    checkpoint = ann().checkpoint()
-    maxima = {"conv1": 2.0, "conv2": 0.5, "fc1": 3.0}
-    balanced = balance(checkpoint, maxima, timesteps=32, initial=0.5)
-    assert balanced.architecture == {**checkpoint.architecture, "timesteps": 32}
-    for name, incoming in (("conv1", 1.0), ("conv2", 2.0), ("fc1", 0.5), ("readout", 3.0)):
-        for part in ("alpha", "weight"):
-            assert np.array_equal(balanced.tensors[f"{name}.{part}"],
-                                  np.float32(incoming) * checkpoint.tensors[f"{name}.{part}"])
-        assert np.array_equal(balanced.tensors[f"{name}.ternary"], checkpoint.tensors[f"{name}.ternary"])
-        if name != "readout":
-            assert balanced.tensors[f"{name}.theta"] == 0.75 * maxima[name]
-            assert balanced.tensors[f"{name}.initial"] == 0.375 * maxima[name]
-            for part in ("gamma", "beta", "mean", "variance"):
-                assert np.array_equal(balanced.tensors[f"{name}.{part}"], checkpoint.tensors[f"{name}.{part}"])
-
-
-@pytest.mark.parametrize("weights", ["binary", "ternary"])
-def test_balanced_network_is_the_balanced_checkpoint(weights):
-    network, images = ann(weights=weights), made_images(20)
-    network.use_mode(Mode.RELU)
-    wanted = exact.forward(convert_network(network, images, percentile=99, initial=0.5), images)
-    balance_network(network, images, 99)
-    assert network.exportable
-    found = exact.forward(network.checkpoint(), images)
-    assert torch.equal(found[0], wanted[0])
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found[1], wanted[1], strict=True))
-
-
-def test_balanced_network_may_have_float_weights():
-    network, images = ann(), made_images(20)
-    for part in network.synapses():
-        part.quantiser = Float()
-    before = [part.weight.detach().clone() for part in network.synapses()]
-    maxima = [values[0] for values in activation_percentiles(network, images, [100]).values()]
-    balance_network(network, images, 100)
-    for old, part, factor in zip(before, network.synapses(), [1.0, *maxima], strict=True):
-        assert torch.allclose(part.weight, factor * old)
-    thetas = [module.theta.item() for module in network.modules() if isinstance(module, PIF)]
-    assert thetas == pytest.approx([0.75 * value for value in maxima])
 
 
 @pytest.mark.parametrize("timesteps", [4, 16, 64])
@@ -169,23 +56,11 @@ def test_rate_under_constant_input_is_the_activation_over_its_maximum(timesteps,
 
 
 @pytest.mark.parametrize(("timesteps", "initial"), [(4, 0.5), (32, 0.5), (8, 0.0)])
-def test_least_error_is_the_least_of_all_tried(timesteps, initial):
-    network, images = ann(), made_images(120)  # more than one batch
-    found = least_error_maxima(network, images, timesteps=timesteps, initial=initial)
-    maps, _ = activations(network, images)
-    for (name, chosen), values in zip(found.items(), [maps[0], maps[1], maps[3]], strict=True):
-        values = values.double()
-        highest = float(values.max())
-
-        def error(maximum, values=values):
-            spikes = (values * timesteps / maximum + initial).floor().clamp(0, timesteps)
-            return float((spikes * maximum / timesteps - values).square().mean())
-
-        errors = [error(highest * share / 100) for share in range(1, 101)]
-        assert error(chosen) == pytest.approx(min(errors), rel=2e-3), name
-        assert chosen < highest
+def test_converted_by_least_error_says_what_was_found(timesteps, initial):
+    network, images = ann(), made_images(120)
     converted = convert_network(network, images, percentile=conversion.LEAST_ERROR, timesteps=timesteps,
                                 initial=initial)
+    found = least_error_maxima(network, images, timesteps=timesteps, initial=initial)
     assert converted.provenance["conversion"]["maxima"] == found
     assert converted.provenance["conversion"]["percentile"] == "least error"
 
@@ -438,11 +313,6 @@ def test_timesteps_of_events_are_those_of_their_frames():
         Conversion(calibration_images=10, timesteps=timesteps).begin(training)
 
 
-def refused(message, call):
-    with pytest.raises(MethodError, match=f"^{re.escape(message)}$"):
-        call()
-
-
 def test_what_has_no_rates_is_refused():
     network, images = ann(), made_images(5)
     refused("calibration must have images and percentiles, not 0 and 1", lambda: convert_network(network, images[:0]))
@@ -454,25 +324,6 @@ def test_what_has_no_rates_is_refused():
             lambda: convert_network(network, images, percentile=101))
     with pytest.raises(CheckpointError, match=r"^timesteps must be an integer from 1 to 64, not 0$"):
         convert_network(network, images, timesteps=0)
-    checkpoint = network.checkpoint()
-    maxima = {"conv1": 2.0, "conv2": 0.0, "fc1": 3.0}
-    refused("conv2 must have activations above 0 at that percentile to be converted, not 0",
-            lambda: balance(checkpoint, maxima, timesteps=8, initial=0))
-    maxima["conv2"] = math.nan
-    refused("conv2 must have activations above 0 at that percentile to be converted, not nan",
-            lambda: balance(checkpoint, maxima, timesteps=8, initial=0))
-    several = dataclasses.replace(checkpoint, tensors={
-        **checkpoint.tensors, "conv1.theta": np.full(5, 0.75, dtype=np.float32)})
-    maxima["conv2"] = 1.0
-    assert balance(several, maxima, timesteps=8, initial=0).tensors["conv1.theta"].tolist() == [1.5] * 5
-    refused("conv1 must have one threshold for the layer when its membranes start above 0",
-            lambda: balance(several, maxima, timesteps=8, initial=0.5))
-    text = "must subtract its threshold and not leak to be converted: other neurons have no rate that is a ReLU"
-    for change in ({"reset": "zero"}, {"leak_shift": 3}):
-        described = [{**layer, **change} if layer.get("name") == "conv2" else layer
-                     for layer in checkpoint.architecture["layers"]]
-        other = dataclasses.replace(checkpoint, architecture={**checkpoint.architecture, "layers": described})
-        refused(f"conv2 {text}", lambda other=other: balance(other, maxima, timesteps=8, initial=0))
 
 
 def test_sum_of_two_layers_is_refused():

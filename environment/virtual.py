@@ -87,6 +87,8 @@ def _pip(folder: pathlib.Path, *arguments: str | pathlib.Path) -> list[str | pat
 
 def _create(folder: pathlib.Path) -> None:
     if folder.exists():
+        if not folder.is_dir():
+            raise EnvironmentProblem(f"{folder} must be a folder, not a file")
         strangers = {path.name for path in folder.iterdir() if not path.name.startswith("sterna-")} - _VENV_ENTRIES
         if strangers:
             raise EnvironmentProblem(f"{folder} must be a virtual environment, not a folder with {min(strangers)!r}")
@@ -211,9 +213,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EnvironmentProblem as problem:
         print(f"ERROR: {problem}", file=sys.stderr)
         return 3
+    except OSError as error:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        print(f"ERROR: {where}{error.strerror or error}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("ERROR: interrupted; the next call starts over", file=sys.stderr)
-        return 3
+        return 130
     return 0
 
 

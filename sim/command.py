@@ -74,7 +74,7 @@ def _create_engines(network: Network, arguments: argparse.Namespace, stack: cont
             boards, rtl = importlib.import_module("boards").BOARDS, importlib.import_module("sim.rtl")
         except ImportError as error:
             raise EngineUnavailableError(f"engine rtl cannot run here: {error}") from None
-        board = arguments.board or DEFAULT_BOARD
+        board = DEFAULT_BOARD if arguments.board is None else arguments.board
         if board not in boards:
             raise InputError(f"--board must be one of {', '.join(sorted(boards))}, not {board!r}")
         with Progress("compiling the circuit"):

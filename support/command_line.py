@@ -17,13 +17,15 @@ code  meaning
 
 import argparse
 import contextlib
+import errno
 import importlib
 import importlib.metadata
+import io
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from support.errors import InputError, ToolchainError, printable
@@ -33,22 +35,59 @@ __all__ = ["EXIT_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_TOOLCHAIN", "EXIT_
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+#: Name of the stream in errors.
+_OUTPUT = "standard output"
+
 EXIT_OK, EXIT_INPUT, EXIT_USAGE, EXIT_TOOLCHAIN, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def print_line(text: str) -> None:
-    """Print a result of the command at once, so that it stands in a log before what comes later."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Print a result of the command at once, so that it stands in a log before what comes later.
+
+    What the encoding of standard output has no character for is printed as its escape. Raises :exc:`OSError`, with the
+    name ``standard output``.
+    """
+    # Python has no stream for a descriptor that was closed when it started.
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), _OUTPUT)
+    encoding = sys.stdout.encoding or "utf-8"
+    line = text.encode(encoding, "backslashreplace").decode(encoding)
+    with _named_output():
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _named_output() -> Iterator[None]:
+    """Let an error of standard output say so; a pipe that nobody reads any more has a line of its own."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, _OUTPUT) from None
 
 
 def print_error(text: str) -> None:
     """Print the line that says why the command failed; where standard error is closed too, nobody can be told."""
-    try:
-        sys.stderr.write(f"ERROR: {printable(text)}\n")
+    _tell(f"ERROR: {printable(text)}\n")
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
         sys.stderr.flush()
-    except OSError:
-        pass
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; what argparse quotes of it cannot command the terminal."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parser.parse_args(argv)
+    finally:
+        _tell("".join(letter if letter == "\n" or letter.isprintable() else
+                      letter.encode("unicode_escape").decode() for letter in said.getvalue()))
 
 
 def _reason(error: OSError) -> str:
@@ -72,10 +111,12 @@ def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], in
         What Ctrl-C is answered with: say how to go on, where the command can.
     """
     try:
-        arguments = parser.parse_args(argv)
+        arguments = _parsed(parser, argv)
         status = work(arguments)
         # What the buffer still holds may be what no reader waits for, or what a disk has no room for.
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            with _named_output():
+                sys.stdout.flush()
     except InputError as error:
         print_error(str(error))
         return EXIT_INPUT
@@ -101,6 +142,8 @@ def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], in
 
 def _forget_output() -> None:
     """Let the interpreter's own flush at its end go nowhere: it would complain a second time."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:
@@ -123,11 +166,24 @@ def _missing(error: ModuleNotFoundError) -> str:
     return f"{package} is not installed: pip install {package}"
 
 
+def _fill_descriptors() -> None:
+    """Open what was closed of the first three descriptors: the next file would get the number, and what is printed.
+
+    Who closes standard error wants no messages; that there is no standard output is said when a result is printed.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = pathlib.Path(os.devnull).open("w", encoding="utf-8")
+
+
 def start(module: str) -> NoReturn:
     """Import ``module`` and exit with what its ``main()`` returns.
 
     Ctrl-C during the import, and a package that is not installed, are one line as well.
     """
+    _fill_descriptors()
     try:
         main = importlib.import_module(module).main
     except ModuleNotFoundError as error:

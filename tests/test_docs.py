@@ -34,7 +34,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
-           "benchmarks.readme": "benchmarks.readme", "export.ttfs": "export.ttfs.command"}
+           "benchmarks.readme": "benchmarks.readme.command", "export.ttfs": "export.ttfs.command"}
 #: Folders whose files a page may name from the top of the repository.
 FOLDERS = (*PACKAGES, "docs", "tests", "github", "ci")
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)

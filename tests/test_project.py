@@ -265,6 +265,25 @@ def test_stamp_depends_on_the_set():
     assert virtual.stamp_key(virtual.PackageSet.TEST) in keys
 
 
+def test_folder_that_is_a_file_is_one_line(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("keep me")
+    assert virtual.main(["bitstream", "--folder", f"{tmp_path}/notes.txt"]) == 3
+    assert capsys.readouterr().err == f"ERROR: {tmp_path}/notes.txt must be a folder, not a file\n"
+    assert (tmp_path / "notes.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(("error", "code", "line"), [
+    (OSError(28, "No space left on device", "/venv/bin/python"), 3, "/venv/bin/python: No space left on device"),
+    (KeyboardInterrupt(), 130, "interrupted; the next call starts over"),
+])
+def test_failures_of_the_environment_are_one_line(error, code, line, monkeypatch, tmp_path, capsys):
+    def failing(*_):
+        raise error
+    monkeypatch.setattr(virtual, "prepare", failing)
+    assert virtual.main(["bitstream", "--folder", str(tmp_path)]) == code
+    assert capsys.readouterr().err == f"ERROR: {line}\n"
+
+
 def test_folder_of_somebody_is_not_cleared(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     message = f"{tmp_path} must be a virtual environment, not a folder with 'thesis.tex'"

@@ -44,6 +44,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], int | None
     :exc:`OSError`
         If it is missing or must not be read.
     """
+    if not os.fspath(path):
+        raise InputError("input must be the name of a file, not ''")
     path = pathlib.Path(path)
     status = path.stat()
     # Opening a pipe would wait for a writer: look first.

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from arch.images.files import MAX_BYTES, ImageError, Progress, check_size, opened, read_exactly
 from arch.images.png import SIGNATURE, read_png
 from arch.network import Input
+from arch.strict_json import short
 
 __all__ = ["load_array", "read_idx"]
 
@@ -119,7 +120,11 @@ def read_idx(file: IO[bytes], size: int | None, progress: Progress | None = None
 
 
 def _array(content: bytearray, dtype: np.dtype[Any], shape: Any, order: Any = "C") -> npt.NDArray[Any]:
-    array = np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
+    try:
+        array = np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
+    except (ValueError, TypeError, OverflowError):
+        # Too many dimensions, or sizes beyond an index beside a size of 0, which makes the count look right.
+        raise ImageError(f"must have a shape that an array can have, not {short(shape)}") from None
     return array.astype(dtype.newbyteorder("="), order="C", copy=False)
 
 

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from support.errors import InputError
+from support.files import read_file
 
 __all__ = ["COMMON", "LAYOUT", "MEASURED", "BenchmarkError", "read_json", "read_measurement", "read_result"]
 
@@ -19,6 +20,10 @@ COMMON = {"name", "dataset", "network", "methods", "seed", "epochs", "needs", "f
 MEASURED = {"negative_log_likelihood", "brier", "predictive_entropy", "mutual_information",
             "calibration_error_of_mean_scores", "negative_log_likelihood_of_mean_scores", "brier_of_mean_scores"}
 
+#: Longest file that is read, in bytes.
+_MAX_BYTES = 2**24
+
+
 class BenchmarkError(InputError):
     """A folder cannot be measured or a page not be made. The message is one line."""
 
@@ -26,10 +31,12 @@ class BenchmarkError(InputError):
 def read_json(path: pathlib.Path, what: str) -> dict[str, Any]:
     """Return the JSON object in ``path``, which is ``what``; raises :exc:`BenchmarkError`."""
     try:
-        content: Any = json.loads(path.read_text())
+        content: Any = json.loads(read_file(path, limit=_MAX_BYTES))
+    except InputError as error:
+        raise BenchmarkError(str(error)) from None
     except OSError:
         raise BenchmarkError(f"{path}: {what} is missing: finish the training first") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchmarkError(f"{path}: {what} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise BenchmarkError(f"{path}: {what} must be a JSON object, not {content!r:.40}")

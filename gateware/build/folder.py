@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 
 from boards import Board
 from support.errors import InputError
-from support.files import check_output_folder, locked, write_all
+from support.files import check_output_folder, locked, read_file, write_all
 
 __all__ = ["BITSTREAM", "REPORT", "BuildFolder", "check_folder", "default_folder"]
 
@@ -38,8 +38,8 @@ def _is_earlier_build(path: pathlib.Path) -> bool:
     if (path / _MARK).exists():
         return True
     try:
-        report = json.loads((path / REPORT).read_bytes())
-    except (OSError, ValueError):
+        report = json.loads(read_file(path / REPORT, limit=2**24))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(report, dict) and {"network_sha256", "board", "cycles_per_inference"} <= report.keys()
 

@@ -169,5 +169,5 @@ class Report:
             return cls(**values)
         except KeyError as error:
             raise ReportError(f"{name}: must be a report.json of python -m gateware.build: it has no {error}") from None
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ReportError(f"{name}: must be a report.json of python -m gateware.build: {error}") from None

@@ -13,6 +13,10 @@ __all__ = ["DEFAULT_SEEDS", "BuildError", "Request"]
 DEFAULT_SEEDS = 8
 
 
+#: Most seeds that one build tries: half a minute each.
+MAX_SEEDS = 10_000
+
+
 class BuildError(InputError):
     """The design does not fit, or does not reach its clock; the message says what to change."""
 
@@ -48,6 +52,8 @@ class Request:
         for what, value in (("lanes", self.lanes), ("width", self.width), ("seeds", self.seeds)):
             if value is not None and value < 1:
                 raise BuildError(f"{what} must be at least 1, not {value}")
+        if self.seeds is not None and self.seeds > MAX_SEEDS:
+            raise BuildError(f"seeds must be at most {MAX_SEEDS}, not {self.seeds}")
         if not math.isfinite(self.seed_seconds) or self.seed_seconds <= 0:
             raise BuildError(f"seed seconds must be a positive number, not {self.seed_seconds:g}")
         self.board.check_clock(self.clock_hz)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import struct
@@ -165,6 +166,21 @@ def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
     assert main(["table", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (f"ERROR: {tmp_path}: must hold folders with a benchmark.json: measure them "
                                        f"first\n")
+
+
+@pytest.mark.parametrize("content", [None, "[" * 100_000], ids=["pipe", "deep"])
+def test_a_measurement_that_cannot_be_read_is_one_line(content, tmp_path, capsys):
+    path = tmp_path / "run" / "benchmark.json"
+    path.parent.mkdir()
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(content)
+    assert main(["table", str(tmp_path), "-o", str(tmp_path / "page.md")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ERROR: {path}: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "page.md").exists()
 
 
 def test_measurements_of_an_earlier_revision_get_one_line(tmp_path, capsys):

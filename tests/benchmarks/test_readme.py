@@ -1,11 +1,12 @@
 """The README's figures are those of reports."""
 
 import dataclasses
+import os
 import re
 
 import pytest
 
-from benchmarks import readme
+from benchmarks.readme import command as readme
 from support.errors import InputError
 from tests.gateware.build.test_report import built
 
@@ -63,3 +64,30 @@ def test_the_command_reads_files_and_gives_one_line(tmp_path, capsys, monkeypatc
     assert readme.main(arguments) == 1
     assert capsys.readouterr().err == (f"ERROR: {tmp_path}/report.json: must be a report.json of python -m "
                                        "gateware.build: it has no 'array_utilisation'\n")
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_what_is_no_file_is_one_line(place, tmp_path, capsys):
+    (tmp_path / "report.json").write_bytes(report().to_json())
+    os.mkfifo(tmp_path / "pipe")
+    arguments = [str(tmp_path / "report.json")] * 3
+    arguments[place] = str(tmp_path / "pipe")
+    assert readme.main(arguments) == 1
+    assert capsys.readouterr().err == f"ERROR: {tmp_path}/pipe: input must be a file, not a device, pipe or socket\n"
+
+
+def test_a_console_that_is_no_text_is_one_line(tmp_path, capsys):
+    (tmp_path / "report.json").write_bytes(report().to_json())
+    (tmp_path / "console").write_bytes(b"ok \xff")
+    assert readme.main([str(tmp_path / name) for name in ("report.json", "console", "report.json")]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {tmp_path}/console: CONSOLE must be text in UTF-8, as make bitstream "
+                                       f"prints it: byte 3 is not\n")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff"], ids=["deep", "no text"])
+def test_a_damaged_report_is_one_line(content, tmp_path, capsys):
+    (tmp_path / "report.json").write_bytes(content)
+    assert readme.main([str(tmp_path / "report.json")] * 3) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ERROR: {tmp_path}/report.json: must be a report.json of python -m gateware.build: ")
+    assert error.count("\n") == 1

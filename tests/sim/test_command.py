@@ -202,10 +202,17 @@ def test_the_module_runs_without_torch_and_amaranth(path):
     assert not loaded & {"torch", "amaranth", "PIL"}
 
 
-def test_an_unknown_board_is_one_line(path, capsys):
+@pytest.mark.parametrize("board", ["icebaker", ""])
+def test_an_unknown_board_is_one_line(board, path, capsys):
     pytest.importorskip("amaranth")
-    assert main([path, "--images", IMAGES, "--engine", "rtl", "--board", "icebaker"]) == 1
-    assert capsys.readouterr().err == f"ERROR: --board must be one of {', '.join(sorted(BOARDS))}, not 'icebaker'\n"
+    assert main([path, "--images", IMAGES, "--engine", "rtl", "--board", board]) == 1
+    assert capsys.readouterr().err == f"ERROR: --board must be one of {', '.join(sorted(BOARDS))}, not {board!r}\n"
+
+
+@pytest.mark.parametrize("option", ["--images", "--labels"])
+def test_an_empty_name_is_no_folder(option, path, capsys):
+    assert main([path, "--images", IMAGES, option, ""]) == 1
+    assert capsys.readouterr().err == "ERROR: input must be the name of a file, not ''\n"
 
 
 def test_a_missing_yosys_is_one_line_before_anything_is_compiled(monkeypatch, capsys):
@@ -242,7 +249,7 @@ def test_a_full_disk_is_one_line(path):
     with pathlib.Path("/dev/full").open("w") as full:
         process = started(path, "--json", stdout=full)
         _, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (1, "ERROR: No space left on device\n")
+    assert (process.returncode, err) == (1, "ERROR: standard output: No space left on device\n")
 
 
 def test_ctrl_c_is_one_line(path, monkeypatch, capsys):

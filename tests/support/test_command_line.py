@@ -103,13 +103,70 @@ def test_closed_pipe_is_one_line(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("size", [10, 100_000])
-def test_full_disk_is_one_line(size, tmp_path):
-    words, environment = command(f"def work(_):\n    print('x' * {size})\n" + WORKING, tmp_path)
+@pytest.mark.parametrize("statement", ["print('x')", "print_line('x')", "print_line('x' * 100_000)"])
+def test_full_disk_is_one_line(statement, tmp_path):
+    words, environment = command(f"def work(_):\n    {statement}\n" + WORKING, tmp_path)
+    # Without a buffer, print() itself would fail.
+    environment.pop("PYTHONUNBUFFERED", None)
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, stdout=full, stderr=subprocess.PIPE,
                               check=False)
-    assert (done.returncode, done.stderr) == (1, "ERROR: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "ERROR: standard output: No space left on device\n")
+
+
+RESULT = "def work(_):\n    print_line('result')\n" + WORKING
+
+
+def closed(words, streams, **options):
+    """Run a command in a shell that has closed some of its streams."""
+    return subprocess.run(["sh", "-c", f'exec "$@" {streams}', "sh", *words], text=True, capture_output=True,
+                          check=False, **options)
+
+
+def test_closed_output_is_one_line(tmp_path):
+    words, environment = command(RESULT, tmp_path)
+    done = closed(words, ">&-", cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "ERROR: standard output: Bad file descriptor\n")
+
+
+def test_closed_output_of_a_command_without_results_is_no_error(tmp_path):
+    words, environment = command("def work(_):\n    pass\n" + WORKING, tmp_path)
+    done = closed(words, ">&-", cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("body", "code", "out"), [
+    (RESULT, 0, "result\n"),
+    ("from support.errors import ToolchainError\n"
+     "def work(_):\n    raise ToolchainError('yosys is not installed')\n" + WORKING, 3, ""),
+    ("from support.progress import Progress\n"
+     "def work(_):\n    with Progress('step', first_seconds=0):\n        time.sleep(0.1)\n"
+     "    print_line('result')\n" + WORKING, 0, "result\n"),
+], ids=["result", "error", "progress"])
+def test_closed_error_stream_changes_no_result(body, code, out, tmp_path):
+    words, environment = command(body, tmp_path)
+    done = closed(words, "2>&-", cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout) == (code, out)
+
+
+def test_no_file_of_a_command_gets_the_number_of_a_closed_stream(tmp_path):
+    words, environment = command("def work(_):\n    file = open('made', 'wb')\n    print_line(str(file.fileno() > 2))\n"
+                                 + WORKING, tmp_path)
+    assert closed(words, "<&- 2>&-", cwd=tmp_path, env=environment).stdout == "True\n"
+
+
+def test_what_the_output_cannot_encode_is_escaped(tmp_path):
+    words, environment = command("def work(_):\n    print_line('t\u00e4u \\udcff')\n" + WORKING, tmp_path)
+    for encoding, line in (("ascii", b"t\\xe4u \\udcff\n"), ("utf-8", "t\u00e4u \\udcff\n".encode())):
+        done = subprocess.run(words, cwd=tmp_path, env={**environment, "PYTHONIOENCODING": encoding},
+                              capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, line, b"")
+
+
+def test_usage_commands_no_terminal(capsys):
+    with pytest.raises(SystemExit):
+        run(parser(), lambda _: None, ["\x1b[2J", "--t\u00e4u"])
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: \\x1b[2J --t\u00e4u\n")
 
 
 def test_result_is_there_before_the_work_ends(tmp_path):

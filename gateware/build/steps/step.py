@@ -99,7 +99,7 @@ class Keeper:
             return step.load(content["result"]), content["seconds"]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             logger.warning("%s: the result of an earlier run cannot be used: %s", folder, error)
             return None
 

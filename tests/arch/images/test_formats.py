@@ -57,6 +57,12 @@ def zipped(*members):
     return file.getvalue()
 
 
+def npy_of(shape, content=b""):
+    """An npy file of uint8 with the text of any ``shape``."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
+
+
 FORMATS = "must be an idx, idx.gz, npy, npz or PNG file"
 IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dimensions, not "
 
@@ -85,6 +91,13 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
     (npy(PIXELS).replace(b"(3, 4, 5)", b"(3, 4,-5)"), "npy must have a shape of natural numbers, not (3, 4, -5)"),
     (npy(PIXELS).replace(b"(3, 4, 5)", b"(1<<99, )"), "damaged npy header"),
     (npy(PIXELS).replace(b"(3, 4, 5)", b"(9999999)"), "damaged npy header"),
+    (npy_of("(True, 60)", bytes(60)), "must have a shape that an array can have, not (True, 60)"),
+    (npy_of("(0, 99999999999999999999)"),
+     "must have a shape that an array can have, not (0, 99999999999999999999)"),
+    (npy_of(f"({'1, ' * 70})", bytes(1)),
+     "must have a shape that an array can have, not (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ..."),
+    (bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1),
+     "must have a shape that an array can have, not [0, 4294967295, 4294967295]"),
     (npz(), FORMATS),
     (npz(a=PIXELS, b=PIXELS), "npz must hold one array, or one named images, not a, b"),
     (npz(images=PIXELS)[:-30], "damaged or truncated compressed file"),
@@ -100,7 +113,7 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
     (npy(PIXELS.astype(np.int16)), "images must be uint8, not int16"),
     (npy(PIXELS.astype(">u2")), "images must be uint8, not uint16"),
     (npy(PIXELS > 99), "images must be uint8, not bool"),
-], ids=map(str, range(37)))
+], ids=map(str, range(41)))
 def test_foreign_files_have_one_line_errors(tmp_path, content, message):
     path = tmp_path / "file"
     path.write_bytes(content)

@@ -59,6 +59,7 @@ def test_the_shipped_network_has_the_figures_of_the_readme(run):
     (["--clock", "39", "--baud", "12000000", "--dry-run"],
      "ERROR: baud 12000000 must divide the clock of 39 MHz at least four times"),
     (["--seeds", "0"], "ERROR: seeds must be at least 1, not 0"),
+    (["--seeds", "99999999999"], "ERROR: seeds must be at most 10000, not 99999999999"),
     (["--seeds", "-3"], "ERROR: seeds must be at least 1, not -3"),
     (["--seed-seconds", "0"], "ERROR: seed seconds must be a positive number, not 0"),
     (["--seed-seconds", "nan"], "ERROR: seed seconds must be a positive number, not nan"),

@@ -13,18 +13,19 @@ and design, and of a clean checkout.
 import argparse
 import re
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gateware.build.report import Report
 from support.command_line import run
 from support.errors import InputError
-from support.files import write_atomically
+from support.files import read_file, write_atomically
 
 __all__ = ["create_parser", "main", "refreshed"]
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = Path(__file__).resolve().parents[2] / "README.md"
+#: Longest report or console text that is read, in bytes.
+_MAX_BYTES = 2**24
 BLOCK = re.compile(r"(<!-- report: all.*? -->\n\n).*?(\n\n<!-- report: end -->)", re.DOTALL)
 
 
@@ -111,9 +112,13 @@ def create_parser() -> argparse.ArgumentParser:
 
 
 def _refresh(arguments: argparse.Namespace) -> None:
-    report = Report.from_json(arguments.report.read_bytes(), name=str(arguments.report))
-    seeds = Report.from_json(arguments.seeds.read_bytes(), name=str(arguments.seeds))
-    console = arguments.console.read_text(encoding="utf-8")
+    report, seeds = (Report.from_json(read_file(path, limit=_MAX_BYTES), name=str(path))
+                     for path in (arguments.report, arguments.seeds))
+    try:
+        console = read_file(arguments.console, limit=_MAX_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{arguments.console}: CONSOLE must be text in UTF-8, as make bitstream prints it: byte "
+                         f"{error.start} is not") from None
     text = refreshed(README.read_text(encoding="utf-8"), report, console, seeds)
     write_atomically(README, text.encode())
 
@@ -122,6 +127,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     return run(create_parser(), _refresh, argv)
 
-
-if __name__ == "__main__":
-    sys.exit(main())

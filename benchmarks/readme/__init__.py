@@ -1,0 +1,1 @@
+"""Refreshes the figures of ``README.md`` from build reports."""

@@ -1,6 +1,6 @@
 """``python -m sim``: see :mod:`sim.command`."""
 
-from support.command_line import start
+from support.start import start
 
 if __name__ == "__main__":
     start("sim.command")

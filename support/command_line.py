@@ -1,8 +1,9 @@
 """The frame of every command: one error line, the exit codes, and interruptions at any time.
 
 A command is two modules. ``PACKAGE/command.py`` has ``create_parser()``, the function that does the work and raises,
-and ``main(argv) -> int``, which hands both to :func:`run`. ``PACKAGE/__main__.py`` only calls :func:`start` with the
-name of the other, so that even the seconds in which PyTorch is imported end in one line when somebody presses Ctrl-C.
+and ``main(argv) -> int``, which hands both to :func:`run`. ``PACKAGE/__main__.py`` only calls
+:func:`support.start.start` with the name of the other, so that even the seconds in which PyTorch is imported end in one
+line when somebody presses Ctrl-C.
 
 ====  =====================================================================================================
 code  meaning
@@ -26,12 +27,11 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
 
 from support.errors import InputError, ToolchainError, printable
 
 __all__ = ["EXIT_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_TOOLCHAIN", "EXIT_USAGE", "print_error", "print_line",
-           "run", "start"]
+           "run", "run_module"]
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -178,18 +178,13 @@ def _fill_descriptors() -> None:
         sys.stderr = pathlib.Path(os.devnull).open("w", encoding="utf-8")
 
 
-def start(module: str) -> NoReturn:
-    """Import ``module`` and exit with what its ``main()`` returns.
-
-    Ctrl-C during the import, and a package that is not installed, are one line as well.
-    """
+def run_module(module: str) -> int:
+    """Import ``module`` and return what its ``main()`` returns; a package that is not installed is one line as well."""
     _fill_descriptors()
     try:
         main = importlib.import_module(module).main
     except ModuleNotFoundError as error:
         print_error(_missing(error))
-        sys.exit(EXIT_TOOLCHAIN)
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
-    sys.exit(main())
+        return EXIT_TOOLCHAIN
+    status: int = main()
+    return status

@@ -1,6 +1,6 @@
 """``python -m train``: see :mod:`train.command`."""
 
-from support.command_line import start
+from support.start import start
 
 if __name__ == "__main__":
     start("train.command")

@@ -1,6 +1,6 @@
 """``python -m benchmarks.epoch``: see :mod:`benchmarks.epoch.command`."""
 
-from support.command_line import start
+from support.start import start
 
 if __name__ == "__main__":
     start("benchmarks.epoch.command")

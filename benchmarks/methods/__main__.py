@@ -1,6 +1,6 @@
 """``python -m benchmarks.methods``: see :mod:`benchmarks.methods.command`."""
 
-from support.command_line import start
+from support.start import start
 
 if __name__ == "__main__":
     start("benchmarks.methods.command")

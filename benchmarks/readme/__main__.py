@@ -1,6 +1,6 @@
 """``python -m benchmarks.readme``: see :mod:`benchmarks.readme.command`."""
 
-from support.command_line import start
+from support.start import start
 
 if __name__ == "__main__":
     start("benchmarks.readme.command")

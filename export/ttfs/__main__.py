@@ -1,6 +1,6 @@
 """``python -m export.ttfs``: see :mod:`export.ttfs.command`."""
 
-from support.command_line import start
+from support.start import start
 
 if __name__ == "__main__":
     start("export.ttfs.command")

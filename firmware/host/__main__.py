@@ -1,6 +1,6 @@
 """``python -m firmware.host``: see :mod:`firmware.host.command`."""
 
-from support.command_line import start
+from support.start import start
 
 if __name__ == "__main__":
     start("firmware.host.command")

@@ -67,7 +67,7 @@ def command(body, folder):
     (folder / "tool").mkdir()
     (folder / "tool" / "__init__.py").touch()
     (folder / "tool" / "__main__.py").write_text(
-        "from support.command_line import start\nif __name__ == '__main__':\n    start('tool.command')\n")
+        "from support.start import start\nif __name__ == '__main__':\n    start('tool.command')\n")
     (folder / "tool" / "command.py").write_text(
         "import argparse, sys, time\nfrom support.command_line import print_line, run\n" + body)
     return [sys.executable, "-m", "tool"], {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
@@ -88,6 +88,31 @@ def test_interruption_is_one_line(body, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[1] == "ERROR: interrupted\n"
     assert process.returncode == 130
+
+
+def test_interruption_of_the_first_imports_is_one_line(tmp_path):
+    """The frame itself takes time to import: what it imports may be what is interrupted."""
+    words, environment = command(WORKING, tmp_path)
+    (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ERROR: interrupted\n")
+
+
+def test_interruption_after_the_work_changes_nothing(tmp_path):
+    words, environment = command("import atexit, os, signal\n"
+                                 "def work(_):\n    atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+                                 "    print_line('result')\n" + WORKING, tmp_path)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "result\n", "")
+
+
+def test_second_interruption_is_one_line_too(tmp_path):
+    words, environment = command("def work(_):\n    raise KeyboardInterrupt\n"
+                                 "def main(argv=None):\n    run(argparse.ArgumentParser(), work, argv)\n"
+                                 "    raise KeyboardInterrupt\n", tmp_path)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "ERROR: interrupted\nERROR: interrupted\n"
 
 
 def test_closed_pipe_is_one_line(tmp_path):

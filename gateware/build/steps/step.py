@@ -6,14 +6,16 @@ is begun anew. A result whose files have changed is not used either.
 """
 
 import abc
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
+import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from boards.families.family import Invocation
@@ -70,6 +72,17 @@ class Step(abc.ABC, Generic[Result]):
         """Make the result again of what :func:`dataclasses.asdict` made of it."""
 
 
+@contextlib.contextmanager
+def _named(folder: pathlib.Path) -> Iterator[None]:
+    """Let an operating system's error name the step's folder if it names no file: a full disk is one such."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
+        raise
+
+
 class Keeper:
     """Runs steps, and keeps their results in the folder ``work``.
 
@@ -114,7 +127,8 @@ class Keeper:
                 shutil.rmtree(folder)
             folder.mkdir()
             begun = time.monotonic()
-            result = step.run(folder)
+            with _named(folder):
+                result = step.run(folder)
             seconds = round(time.monotonic() - begun, 2)
             assert dataclasses.is_dataclass(result)
             assert not isinstance(result, type)

@@ -93,7 +93,11 @@ def rename_field(folder):
     (folder / "result.json").write_text(json.dumps({**content, "result": {"other": 1}}))
 
 
-@pytest.mark.parametrize("damage", [damage_output, remove_output, cut_result, rename_field])
+def nest_deeply(folder):
+    (folder / "result.json").write_text("[" * 100_000)
+
+
+@pytest.mark.parametrize("damage", [damage_output, remove_output, cut_result, rename_field, nest_deeply])
 def test_a_damaged_result_is_not_used(tmp_path, caplog, damage):
     step, keeper = Counting(), Keeper(tmp_path)
     keeper.run(step)
@@ -101,6 +105,22 @@ def test_a_damaged_result_is_not_used(tmp_path, caplog, damage):
     with caplog.at_level(logging.CRITICAL):
         _, record = keeper.run(step)
     assert (record.kept, step.runs) == (False, 2)
+
+
+@pytest.mark.parametrize(("error", "named"), [
+    (OSError(28, "No space left on device"), None),
+    (OSError(28, "No space left on device", "/work/step/log"), "/work/step/log"),
+])
+def test_a_full_disk_has_a_name(tmp_path, error, named):
+    step, keeper = Counting(), Keeper(tmp_path)
+
+    def fail(_):
+        raise error
+
+    step.run = fail
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        keeper.run(step)
+    assert caught.value.filename == (named or str(keeper.folder(step)))
 
 
 def test_a_step_that_failed_leaves_its_logs_and_is_begun_anew(tmp_path):

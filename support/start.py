@@ -1,0 +1,29 @@
+"""How every command begins: with so few imports that Ctrl-C is one line from then on.
+
+:mod:`support.command_line` takes longer to import than Python needs to start, and what a command imports takes up to
+seconds. Before this module, Python itself is at work, and answers Ctrl-C in its own way.
+"""
+
+import sys
+from typing import NoReturn
+
+__all__ = ["start"]
+
+
+def start(module: str) -> NoReturn:
+    """Import ``module``, call its ``main()`` and exit with what that returns, as :func:`support.command_line.run`."""
+    try:
+        # Here for the reason above.
+        import signal
+
+        from support.command_line import run_module
+
+        status = run_module(module)
+        # All is said and written: the interpreter's own end has nothing that could be interrupted.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        # As EXIT_INTERRUPTED of support.command_line, which may be what was interrupted.
+        status = 130
+        if sys.stderr is not None:
+            sys.stderr.write("ERROR: interrupted\n")
+    sys.exit(status)

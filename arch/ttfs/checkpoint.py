@@ -30,44 +30,39 @@ What the network computes, in float64: a pixel ``p`` has the value ``scale p`` a
 ``scale p >= theta0 2^(-t/tau)``. A neuron sums the products of its weight codes and the values of its input spikes,
 ``2^(-t/tau)`` without ``theta0``, which is exact; with that sum ``a`` it spikes at the first ``t`` with
 ``g a + d >= theta0 2^(-t/tau)``, where ``g = theta0 scale slope``, ``d = beta - slope mean`` and
-``slope = gamma / sqrt(variance + epsilon)``, rounded after each operation. A pool passes on the earliest spike of its
-window. The scores are the sums of the readout, in units of its scale times ``theta0``.
+``slope = gamma / sqrt(variance + epsilon)``, rounded after each operation
+(:meth:`arch.ttfs.trained_layers.BatchNorm.gain_and_offset`). A pool passes on the earliest spike of its window. The
+scores are the sums of the readout, in units of its scale times ``theta0``.
 """
 
 import dataclasses
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from arch import container
-from arch.architecture import CheckpointError, check_positive
+from arch.architecture import CheckpointError
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from arch.foreign import Kind
-from arch.network import (
-    MAX_STRIDE,
-    NetworkError,
-    Shape,
-    check_classes,
-    check_fan_in,
-    check_integer,
-    check_kernel,
-    check_map,
-    check_neurons,
-    check_order,
-    convolved_shape,
-    freeze,
-)
+from arch.network import NetworkError, Shape, check_map, check_order
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import EarliestPool
+from arch.ttfs.trained_layers import (
+    NORM_PARTS,
+    BatchNorm,
+    Convolution,
+    FullyConnected,
+    Layer,
+    Readout,
+    Reals,
+    check_positive,
+)
 from support.files import write_atomically
 
-__all__ = ["VERSION", "BatchNorm", "Checkpoint", "Convolution", "FullyConnected", "Input", "Layer", "Readout", "digest",
-           "dumps", "load", "loads", "save"]
+__all__ = ["VERSION", "Checkpoint", "Input", "digest", "dumps", "load", "loads", "save"]
 
 #: Version of the format; a file of another version is refused.
 VERSION = 1
@@ -88,37 +83,6 @@ _FORMAT = container.Format(
     })
 _CODE_KEYS = ("timesteps", "tau", "p", "bits", "fraction")
 _INPUT_KEYS = ("channels", "height", "width", "scale")
-_NORM_PARTS = ("gamma", "beta", "mean", "variance")
-
-Weights = npt.NDArray[np.int8]
-Reals = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-
-
-def _check_positive(where: str, value: Any) -> None:
-    try:
-        check_positive(where, value)
-    except CheckpointError as error:
-        # Layers are checked as those of integer networks are; a checkpoint makes all errors its own.
-        raise NetworkError(str(error)) from None
-
-
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
-        raise NetworkError(f"name must be a word of letters, digits, - and _, not {container.short(name)}")
-
-
-def _reals(where: str, values: Any, count: int, *, negative: bool = True) -> Reals:
-    """Check one float32 per channel, and return a read-only copy."""
-    frozen: Reals = freeze(where, values, np.float32, 1)
-    if len(frozen) != count:
-        raise NetworkError(f"{where} must have {count} values, not {len(frozen)}")
-    if not np.isfinite(frozen).all():
-        raise NetworkError(f"{where} must be finite")
-    if not negative and (frozen < 0).any():
-        raise NetworkError(f"{where} must not be negative")
-    return frozen
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
@@ -135,147 +99,12 @@ class Input:
 
     def __post_init__(self) -> None:
         check_map(self.channels, self.height, self.width)
-        _check_positive("input scale", self.scale)
+        check_positive("input scale", self.scale)
 
     @property
     def shape(self) -> Shape:
         """Channels, height, width."""
         return self.channels, self.height, self.width
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class BatchNorm:
-    """Batch normalisation in evaluation mode, one value per channel."""
-
-    #: Gain, ``float32[out]``.
-    gamma: Reals
-    #: Offset, ``float32[out]``.
-    beta: Reals
-    #: Mean, ``float32[out]``.
-    mean: Reals
-    #: Variance, ``float32[out]``, not negative.
-    variance: Reals
-    #: What is added to the variance, positive.
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        _check_positive("epsilon", self.epsilon)
-        count = len(freeze("gamma", self.gamma, np.float32, 1))
-        for part in _NORM_PARTS:
-            object.__setattr__(self, part, _reals(part, getattr(self, part), count, negative=part != "variance"))
-
-    def gain_and_offset(self, scale: Reals, theta0: float) -> tuple[Floats, Floats]:
-        """Return ``g`` and ``d`` of each channel, ``float64[out]``, for codes of this ``scale``, ``float32[out]``.
-
-        The operations are those of IEEE 754, which NumPy rounds correctly on every machine. PyTorch's square root of
-        float64 does not: with MKL it misses the last bit of one value in eighty.
-        """
-        slope = self.gamma.astype(np.float64) / np.sqrt(self.variance.astype(np.float64) + self.epsilon)
-        return (theta0 * scale.astype(np.float64) * slope,
-                self.beta.astype(np.float64) - slope * self.mean.astype(np.float64))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Convolution:
-    """Convolution (cross-correlation, as in PyTorch), batch normalisation, and neurons."""
-
-    kind: ClassVar[str] = "convolution"
-
-    #: Name, a word of letters, digits, ``-`` and ``_`` that no other layer has.
-    name: str
-    #: Weight codes, ``int8[out, in, kernel, kernel]``.
-    weights: Weights
-    #: Scale of the codes, ``float32[out]``, not negative.
-    scale: Reals
-    #: Batch normalisation of the scaled sums.
-    norm: BatchNorm
-    #: Step between receptive fields, 1 to :data:`arch.network.MAX_STRIDE`, in pixels.
-    stride: int = 1
-    #: Border without spikes on each side, 0 to ``kernel - 1``, in pixels.
-    padding: int = 0
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
-        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 4))
-        check_kernel(self.weights)
-        check_integer("stride", self.stride, 1, MAX_STRIDE)
-        check_integer("padding", self.padding, 0, self.weights.shape[2] - 1)
-        _freeze_channels(self)
-
-    def gain_and_offset(self, theta0: float) -> tuple[Floats, Floats]:
-        """As of :meth:`BatchNorm.gain_and_offset`, for the codes of this layer."""
-        return self.norm.gain_and_offset(self.scale, theta0)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the map made from a map of ``shape``; raises :exc:`NetworkError`."""
-        return convolved_shape(self.weights, shape, self.stride, self.padding)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class FullyConnected:
-    """Fully connected layer, batch normalisation, and neurons."""
-
-    kind: ClassVar[str] = "fully-connected"
-
-    #: Name, a word of letters, digits, ``-`` and ``_`` that no other layer has.
-    name: str
-    #: Weight codes, ``int8[neurons, inputs]``; inputs are the map flattened as channel, row, column.
-    weights: Weights
-    #: Scale of the codes, ``float32[neurons]``, not negative.
-    scale: Reals
-    #: Batch normalisation of the scaled sums.
-    norm: BatchNorm
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
-        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
-        check_neurons(self.weights)
-        _freeze_channels(self)
-
-    def gain_and_offset(self, theta0: float) -> tuple[Floats, Floats]:
-        """As of :meth:`BatchNorm.gain_and_offset`, for the codes of this layer."""
-        return self.norm.gain_and_offset(self.scale, theta0)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the output for a map of ``shape``; raises :exc:`NetworkError`."""
-        check_fan_in(self.weights, shape)
-        return len(self.weights), 1, 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Readout:
-    """Fully connected layer without neurons: its sums are the scores."""
-
-    kind: ClassVar[str] = "readout"
-
-    #: Name, a word of letters, digits, ``-`` and ``_`` that no other layer has.
-    name: str
-    #: Weight codes, ``int8[classes, inputs]``; inputs are the map flattened as channel, row, column.
-    weights: Weights
-    #: Scale of the codes of all classes, ``float32[1]``, not negative.
-    scale: Reals
-
-    def __post_init__(self) -> None:
-        _check_name(self.name)
-        object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
-        check_classes(self.weights)
-        object.__setattr__(self, "scale", _reals("scale", self.scale, 1, negative=False))
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the scores for a map of ``shape``; raises :exc:`NetworkError`."""
-        check_fan_in(self.weights, shape)
-        return len(self.weights), 1, 1
-
-
-def _freeze_channels(layer: Convolution | FullyConnected) -> None:
-    """Check that scale and normalisation have a value for each channel of the weights."""
-    object.__setattr__(layer, "scale", _reals("scale", layer.scale, len(layer.weights), negative=False))
-    if len(layer.norm.gamma) != len(layer.weights):
-        raise NetworkError(f"BatchNorm must have {len(layer.weights)} channels like the weights, "
-                           f"not {len(layer.norm.gamma)}")
-
-
-Layer = Convolution | FullyConnected | EarliestPool | Readout
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -301,7 +130,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         try:
-            _check_positive("theta0", self.theta0)
+            check_positive("theta0", self.theta0)
             object.__setattr__(self, "layers", tuple(self.layers))
             self._check_layers()
         except NetworkError as error:
@@ -371,7 +200,7 @@ def _tensors(checkpoint: Checkpoint) -> Iterator[container.Tensor]:
         yield f"{index}.weights", "U8", layer.weights.reshape(-1).view(np.uint8)
         yield f"{index}.scale", "F32", layer.scale.astype("<f4")
         if not isinstance(layer, Readout):
-            for part in _NORM_PARTS:
+            for part in NORM_PARTS:
                 yield f"{index}.{part}", "F32", getattr(layer.norm, part).astype("<f4")
 
 
@@ -460,7 +289,7 @@ def _build_layer(index: int, layer: Any, reader: container.Reader) -> Layer:
         return Readout(name=name, weights=weights, scale=reals("scale", 1))
     channels = shape[0]
     scale = reals("scale", channels)
-    gamma, beta, mean, variance = (reals(part, channels) for part in _NORM_PARTS)
+    gamma, beta, mean, variance = (reals(part, channels) for part in NORM_PARTS)
     norm = BatchNorm(gamma=gamma, beta=beta, mean=mean, variance=variance, epsilon=layer["epsilon"])
     if kind == FullyConnected.kind:
         return FullyConnected(name=name, weights=weights, scale=scale, norm=norm)

@@ -25,10 +25,10 @@ import numpy.typing as npt
 
 from arch.network import Reset
 from arch.ttfs.checkpoint import Checkpoint
-from arch.ttfs.checkpoint import Convolution as RealConvolution
-from arch.ttfs.checkpoint import FullyConnected as RealFullyConnected
-from arch.ttfs.checkpoint import Readout as RealReadout
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Layer, Network, Readout
+from arch.ttfs.trained_layers import Convolution as RealConvolution
+from arch.ttfs.trained_layers import FullyConnected as RealFullyConnected
+from arch.ttfs.trained_layers import Readout as RealReadout
 from arch.ttfs.widths import membrane_range
 from arch.widths import ChannelRange
 from export.certificate import RealNeuron, real_bounds

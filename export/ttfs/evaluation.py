@@ -8,9 +8,10 @@ the same with PyTorch.
 import numpy as np
 import numpy.typing as npt
 
-from arch.ttfs.checkpoint import Checkpoint, Convolution, Layer, Readout
+from arch.ttfs.checkpoint import Checkpoint
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import EarliestPool
+from arch.ttfs.trained_layers import Convolution, Layer, Readout
 
 __all__ = ["exact_forward", "fire", "pixel_times", "thresholds"]
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from arch.architecture import CheckpointError, layer_shapes
 from arch.network import NetworkError
-from arch.ttfs import checkpoint
+from arch.ttfs import checkpoint, trained_layers
 from arch.ttfs.checkpoint import Checkpoint
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import EarliestPool
@@ -84,20 +84,20 @@ class TtfsLayer(nn.Module):
         codes, scale = self.quantiser.codes_and_scale(self.weight, per_channel=per_channel)
         return codes.to(torch.int8), scale
 
-    def described(self, name: str) -> checkpoint.Layer:
+    def described(self, name: str) -> trained_layers.Layer:
         """Return the layer as data, under ``name``; raises :exc:`arch.network.NetworkError`."""
         codes, scale = self.integer_codes()
         numbers: dict[str, Any] = {"name": name, "weights": codes.cpu().numpy(),
                                    "scale": scale.reshape(-1).cpu().numpy()}
         if self.norm is None:
-            return checkpoint.Readout(**numbers)
+            return trained_layers.Readout(**numbers)
         parts = zip(("gamma", "beta", "mean", "variance"),
                     (self.norm.weight, self.norm.bias, self.norm.running_mean, self.norm.running_var), strict=True)
-        norm = checkpoint.BatchNorm(epsilon=self.norm.eps, **{
+        norm = trained_layers.BatchNorm(epsilon=self.norm.eps, **{
             part: value.detach().cpu().numpy() for part, value in parts if value is not None})
         if codes.dim() == 2:
-            return checkpoint.FullyConnected(**numbers, norm=norm)
-        return checkpoint.Convolution(**numbers, norm=norm, stride=self.stride, padding=self.padding)
+            return trained_layers.FullyConnected(**numbers, norm=norm)
+        return trained_layers.Convolution(**numbers, norm=norm, stride=self.stride, padding=self.padding)
 
     @torch.no_grad()
     def gain_and_offset(self, theta0: float) -> tuple[Tensor, Tensor]:
@@ -106,7 +106,7 @@ class TtfsLayer(nn.Module):
         Sums are of ``2^(-t/tau)`` and ``2^(-q/p)``: the weights' scale and ``theta0`` are in the gain.
         """
         layer = self.described("layer")
-        assert isinstance(layer, checkpoint.Convolution | checkpoint.FullyConnected)
+        assert isinstance(layer, trained_layers.Convolution | trained_layers.FullyConnected)
         gain, offset = layer.gain_and_offset(theta0)
         return torch.from_numpy(gain), torch.from_numpy(offset)
 
@@ -155,7 +155,7 @@ class TtfsNetwork(TrainableNetwork):
         """
         if self.code is None:
             raise CheckpointError("weights must be log5 or ternary for a checkpoint, not float")
-        layers: list[checkpoint.Layer] = []
+        layers: list[trained_layers.Layer] = []
         for module, described in zip(self.chain, self.architecture["layers"], strict=True):
             if not isinstance(module, TtfsLayer):
                 layers.append(EarliestPool(size=described["size"]))

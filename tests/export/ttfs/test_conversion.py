@@ -18,7 +18,7 @@ from torch.nn import functional
 from arch.architecture import CheckpointError
 from arch.network import NetworkError
 from arch.ttfs import checkpoint as checkpoints
-from arch.ttfs import network_file
+from arch.ttfs import network_file, trained_layers
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Network, Readout
 from arch.ttfs.widths import layer_widths, membrane_range
 from export.ttfs import command, evaluation
@@ -205,7 +205,7 @@ def test_where_float64_is_not_real_the_forward_counts_and_the_certificate_says_s
     """An offset that only the forward has: the integers follow it, and the channel is named."""
     network = make_network()
     trained = network.checkpoint()
-    honest = checkpoints.BatchNorm.gain_and_offset
+    honest = trained_layers.BatchNorm.gain_and_offset
 
     def off(self, scale, theta0):
         gain, offset = honest(self, scale, theta0)
@@ -214,7 +214,7 @@ def test_where_float64_is_not_real_the_forward_counts_and_the_certificate_says_s
         return gain, offset
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints.BatchNorm, "gain_and_offset", off)
+        patch.setattr(trained_layers.BatchNorm, "gain_and_offset", off)
         converted = ttfs.convert(trained)
         found = ttfs.verify(trained, converted, make_data()[0].numpy())
     assert (found.mismatches, found.scores) == ((0,) * 5, 0)

@@ -47,7 +47,7 @@ from arch import container
 from arch.architecture import CheckpointError
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from arch.foreign import Kind
-from arch.network import NetworkError, Shape, check_map, check_order
+from arch.limits import NetworkError, Shape, check_map, check_order
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import EarliestPool
 from arch.ttfs.trained_layers import (

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import NetworkError, check_integer
+from arch.limits import NetworkError, check_integer
 
 __all__ = ["MAX_BITS", "MAX_FRACTION", "MAX_RESIDUES", "MAX_TIMESTEPS", "TimeCode"]
 

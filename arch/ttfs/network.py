@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import (
+from arch.limits import (
     MAX_POOL,
     MAX_STRIDE,
     NetworkError,

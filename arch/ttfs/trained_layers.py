@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from arch import architecture
 from arch.architecture import CheckpointError
-from arch.network import (
+from arch.limits import (
     MAX_STRIDE,
     NetworkError,
     Shape,

@@ -1,5 +1,4 @@
 import errno
-import hashlib
 import io
 import json
 import os
@@ -26,6 +25,7 @@ from arch.network import (
     shortcut_of,
 )
 from sim.generate import random_network
+from tests.arch.altered_files import drop, edited, join, parts, put, set_byte, set_long
 
 MODELS = pathlib.Path(__file__).parents[2] / "models"
 
@@ -90,7 +90,7 @@ def test_random_graphs_read_back(seed):
 
 
 def described(network):
-    return json.loads(parts(network)[0]["__metadata__"]["network"])["layers"]
+    return json.loads(parts(network_file.dumps(network))[0]["__metadata__"]["network"])["layers"]
 
 
 def graph():
@@ -164,66 +164,8 @@ def test_long_metadata_are_refused(monkeypatch):
         network_file.dumps(make_network(metadata={"x": "y" * 4096}))
 
 
-def parts(network):
-    """Header as an object, and data, of a network's file."""
-    content = network_file.dumps(network)
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8:8 + length]), content[8 + length:]
-
-
-def join(header, data, *, rehash=True):
-    """A file of ``header`` and ``data``, with the hashes that its author would have put in."""
-    header = json.loads(json.dumps(header))
-    metadata = header.get("__metadata__")
-    if rehash and isinstance(metadata, dict):
-        if isinstance(metadata.get("network"), str):
-            metadata["content_sha256"] = hashlib.sha256(metadata["network"].encode() + b"\0" + data).hexdigest()
-        if isinstance(metadata.get("metadata"), str):
-            metadata["metadata_sha256"] = hashlib.sha256(metadata["metadata"].encode()).hexdigest()
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data
-
-
 def edit(**changes):
-    """A file whose description has ``changes``, each a function that edits a part of it."""
-    header, data = parts(make_network())
-    network = json.loads(header["__metadata__"]["network"])
-    for key, change in changes.items():
-        if key == "layer":
-            change(network["layers"])
-        elif key == "header":
-            change(header)
-        elif key == "data":
-            data = change(data)
-        else:
-            change(network)
-    header["__metadata__"]["network"] = json.dumps(network, sort_keys=True, separators=(",", ":"))
-    return join(header, data)
-
-
-def put(key, value, *path):
-    def change(target):
-        for step in path:
-            target = target[step]
-        target[key] = value
-    return change
-
-
-def drop(key, *path):
-    def change(target):
-        for step in path:
-            target = target[step]
-        del target[key]
-    return change
-
-
-def set_byte(offset, value):
-    return lambda data: data[:offset] + bytes([value]) + data[offset + 1:]
-
-
-def set_constant(offset, value):
-    return lambda data: data[:offset] + value.to_bytes(8, "little", signed=True) + data[offset + 8:]
+    return edited(network_file.dumps(make_network()), **changes)
 
 
 TENSOR = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
@@ -294,10 +236,10 @@ KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
      "layer 2 (fully-connected): weights must have 8 inputs for a map of (2, 2, 2), not 12"),
     (edit(data=set_byte(1, 0b10)), "layer 0: weight 4 must not have the reserved code 0b10"),
     (edit(data=set_byte(4, 0b010000)), "layer 0: bits beyond weight 17 must be zero"),
-    (edit(data=set_constant(5, 0)), "layer 0: threshold of channel 0 must be positive, not 0"),
-    (edit(data=set_constant(29, 2**47 + 1)),
+    (edit(data=set_long(5, 0)), "layer 0: threshold of channel 0 must be positive, not 0"),
+    (edit(data=set_long(29, 2**47 + 1)),
      "layer 0: bias of channel 1 must be within +-2^47, not 140737488355329"),
-    (edit(data=set_constant(29, -2**63)),
+    (edit(data=set_long(29, -2**63)),
      "layer 0: bias of channel 1 must be within +-2^47, not -9223372036854775808"),
     (edit(header=put("metadata", "[1]", "__metadata__")), "metadata must be a JSON object, not [1]"),
     (edit(header=put("metadata", '{"a":NaN}', "__metadata__")),
@@ -325,7 +267,7 @@ def test_altered_graphs_are_noticed():
 
 
 def test_altered_contents_do_not_match_their_hashes():
-    header, data = parts(make_network())
+    header, data = parts(network_file.dumps(make_network()))
     altered = data[:5] + b"\x07" + data[6:]
     with pytest.raises(NetworkError, match=r"^network does not match its SHA-256: the file was altered$"):
         network_file.loads(join(header, altered, rehash=False))

@@ -12,6 +12,7 @@ from arch.ttfs.checkpoint import Checkpoint, Input
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import EarliestPool
 from arch.ttfs.trained_layers import Convolution, FullyConnected, Readout
+from tests.arch.altered_files import edited
 from tests.arch.ttfs.test_trained_layers import norm_of, reals
 
 
@@ -102,22 +103,6 @@ def test_file_of_another_kind_or_version_is_named(tmp_path):
             checkpoints.load(path)
 
 
-def edited(edit):
-    """Content of a file whose description was changed by somebody who knows how to compute the hashes."""
-    content = checkpoints.dumps(made())
-    length = int.from_bytes(content[:8], "little")
-    header, data = json.loads(content[8:8 + length]), content[8 + length:]
-    description = json.loads(header["__metadata__"]["network"])
-    edit(description)
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-    header["__metadata__"]["network"] = text
-    header["__metadata__"]["content_sha256"] = checkpoints.container.hashlib.sha256(
-        text.encode() + b"\0" + data).hexdigest()
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    return len(encoded).to_bytes(8, "little") + encoded + data
-
-
 def put(*path_and_value):
     *path, key, value = path_and_value
 
@@ -147,7 +132,7 @@ def put(*path_and_value):
 ])
 def test_descriptions_that_make_no_sense_are_named(edit, line):
     with pytest.raises(CheckpointError, match=f"^{re.escape(line)}") as error:
-        checkpoints.loads(edited(edit))
+        checkpoints.loads(edited(checkpoints.dumps(made()), network=edit))
     assert "\n" not in str(error.value)
 
 

@@ -1,5 +1,3 @@
-import hashlib
-import json
 import pathlib
 import re
 
@@ -13,6 +11,7 @@ from arch.ttfs import checkpoint as checkpoints
 from arch.ttfs import network_file
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout
+from tests.arch.altered_files import drop, edited, join, parts, put, set_long
 from tests.arch.ttfs.test_checkpoint import made as made_checkpoint
 
 MODELS = pathlib.Path(__file__).resolve().parents[3] / "models"
@@ -89,60 +88,8 @@ def test_long_metadata_are_refused(monkeypatch):
         network_file.dumps(make_network(metadata={"x": "y" * 4096}))
 
 
-def parts(network):
-    """Header as an object, and data, of a network's file."""
-    content = network_file.dumps(network)
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8:8 + length]), content[8 + length:]
-
-
-def join(header, data, *, rehash=True):
-    """A file of ``header`` and ``data``, with the hashes that its author would have put in."""
-    header = json.loads(json.dumps(header))
-    metadata = header["__metadata__"]
-    if rehash:
-        if isinstance(metadata.get("network"), str):
-            metadata["content_sha256"] = hashlib.sha256(metadata["network"].encode() + b"\0" + data).hexdigest()
-        if isinstance(metadata.get("metadata"), str):
-            metadata["metadata_sha256"] = hashlib.sha256(metadata["metadata"].encode()).hexdigest()
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data
-
-
 def edit(**changes):
-    """A file whose description has ``changes``, each a function that edits a part of it."""
-    header, data = parts(make_network())
-    network = json.loads(header["__metadata__"]["network"])
-    for key, change in changes.items():
-        if key == "header":
-            change(header)
-        elif key == "data":
-            data = change(data)
-        else:
-            change(network)
-    header["__metadata__"]["network"] = json.dumps(network, sort_keys=True, separators=(",", ":"))
-    return join(header, data)
-
-
-def put(key, value, *path):
-    def change(target):
-        for step in path:
-            target = target[step]
-        target[key] = value
-    return change
-
-
-def drop(key, *path):
-    def change(target):
-        for step in path:
-            target = target[step]
-        del target[key]
-    return change
-
-
-def set_long(offset, value):
-    return lambda data: data[:offset] + value.to_bytes(8, "little", signed=True) + data[offset + 8:]
+    return edited(network_file.dumps(make_network()), **changes)
 
 
 KEYS = "sterna_ttfs_network, network, content_sha256, metadata, metadata_sha256"
@@ -222,7 +169,7 @@ def test_files_of_the_two_kinds_of_network_are_told_apart():
 
 
 def test_altered_contents_do_not_match_their_hashes():
-    header, data = parts(make_network())
+    header, data = parts(network_file.dumps(make_network()))
     with pytest.raises(NetworkError, match=r"^network does not match its SHA-256: the file was altered$"):
         network_file.loads(join(header, data[:-1] + b"\0", rehash=False))
     header["__metadata__"]["metadata"] = '{"accuracy":0.99}'

@@ -67,6 +67,17 @@ def _pack_modular(layout: data.StructLayout, values: Mapping[str, int]) -> int:
     return _pack(layout, {name: value % (1 << layout[name].width) for name, value in values.items()})
 
 
+def _pack_entries(count: int, layouts: Mapping[int, data.StructLayout], steps: Mapping[int, Mapping[str, int]],
+                  parameters: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """Pack a program of ``count`` entries: steps of pointers, which wrap, and parameters, which must fit."""
+    entries = [0] * count
+    for entry, pointers in steps.items():
+        entries[entry] = _pack_modular(layouts[entry], pointers)
+    for entry, values in parameters.items():
+        entries[entry] = _pack(layouts[entry], values)
+    return entries
+
+
 def _pack_arrays(layout: data.StructLayout, bits: Mapping[str, npt.NDArray[np.bool_]]) -> npt.NDArray[np.object_]:
     """Pack arrays of entries, each field given as ``bool[..., width]``, lowest bit first; returns ``object[...]``."""
     packed: Any = 0
@@ -122,12 +133,7 @@ def _layer_program(network: Network, config: EngineConfig, stages: Sequence[Plac
                             "input": number == 0, "final": isinstance(stage.layer, Readout),
                             "classes": network.classes},
     }
-    entries = [0] * LAYER_ENTRIES
-    for entry, pointers in steps.items():
-        entries[entry] = _pack_modular(layouts[entry], pointers)
-    for entry, values in parameters.items():
-        entries[entry] = _pack(layouts[entry], values)
-    return entries
+    return _pack_entries(LAYER_ENTRIES, layouts, steps, parameters)
 
 
 def _neuron_mode(network: Network, config: EngineConfig, stage: Stage, *, planes: bool) -> dict[str, Any]:
@@ -199,12 +205,7 @@ def _pixel_table(network: Network, config: EngineConfig, stage: Stage) -> list[i
         PixelEntry.WINDOWS: {"columns": columns, "rows": rows},
         PixelEntry.SIZES:   {"image_bytes": channels * height * width, "classes": network.classes},
     }
-    entries = [0] * PIXEL_ENTRIES
-    for entry, pointers in steps.items():
-        entries[entry] = _pack_modular(layouts[entry], pointers)
-    for entry, values in parameters.items():
-        entries[entry] = _pack(layouts[entry], values)
-    return entries
+    return _pack_entries(PIXEL_ENTRIES, layouts, steps, parameters)
 
 
 def _weight_rows(config: EngineConfig, stages: Sequence[PlacedStage]) -> list[list[int]]:

@@ -58,6 +58,18 @@ class Host:
     def run(self, *testbenches):
         streams.run(self.dut, *testbenches, deadline_cycles=60_000)
 
+    def exchange(self, images, *, stall=0):
+        """Send the images one after the other, and take the results meanwhile, each word after ``stall`` clocks."""
+        async def sender(ctx):
+            for image in images:
+                await self.send(ctx, image)
+
+        async def receiver(ctx):
+            for _ in images:
+                await self.receive(ctx, stall=stall)
+
+        self.run(sender, receiver)
+
     def check(self, images, *, stalls=False):
         """Compare the results with the reference and the cycle model."""
         expected = Reference(self.plan.network).run(images)
@@ -121,15 +133,7 @@ def test_two_images_are_in_flight():
     host = Host(plan_for(network, 2, 4, 4))
     images = random_images(network, np.random.default_rng(42), 5)
 
-    async def sender(ctx):
-        for image in images:
-            await host.send(ctx, image)
-
-    async def receiver(ctx):
-        for _ in images:
-            await host.receive(ctx)
-
-    host.run(sender, receiver)
+    host.exchange(images)
     # Images this small never fill the FIFO: pixels wait for idle clocks.
     host.check(images)
 
@@ -139,15 +143,7 @@ def test_a_consumer_that_stalls_delays_the_next_image_only():
     host = Host(plan_for(network, 2, 4, 4))
     images = random_images(network, np.random.default_rng(43), 3)
 
-    async def sender(ctx):
-        for image in images:
-            await host.send(ctx, image)
-
-    async def receiver(ctx):
-        for _ in images:
-            await host.receive(ctx, stall=150)
-
-    host.run(sender, receiver)
+    host.exchange(images, stall=150)
     host.check(images)
 
 
@@ -204,15 +200,7 @@ def test_pixels_that_pile_up_take_the_memory_and_are_counted():
     images = random_images(network, rng, 4)[1:]
     assert images[0].size > PIXEL_FIFO_DEPTH
 
-    async def sender(ctx):
-        for image in images:
-            await host.send(ctx, image)
-
-    async def receiver(ctx):
-        for _ in images:
-            await host.receive(ctx)
-
-    host.run(sender, receiver)
+    host.exchange(images)
     host.check(images, stalls=True)
     assert any(words[2] for words in host.results), "no pixel had to wait"
 

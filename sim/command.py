@@ -77,8 +77,8 @@ def _create_engines(network: Network, arguments: argparse.Namespace, stack: cont
         board = DEFAULT_BOARD if arguments.board is None else arguments.board
         if board not in boards:
             raise InputError(f"--board must be one of {', '.join(sorted(boards))}, not {board!r}")
-        with Progress("compiling the circuit"):
-            engine = rtl.RtlEngine(network, board=board, lanes=arguments.lanes, width=arguments.width)
+        # The engine shows the progress of its compilation itself.
+        engine = rtl.RtlEngine(network, board=board, lanes=arguments.lanes, width=arguments.width)
         engines.append(stack.enter_context(engine))
     return engines
 

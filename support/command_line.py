@@ -12,7 +12,7 @@ code  meaning
 1     bad input (:exc:`support.errors.InputError`), a file that cannot be read or written, a closed pipe
 2     usage: argparse names the wrong argument
 3     a tool or a Python package is missing, or a tool fails (:exc:`support.errors.ToolchainError`)
-130   interrupted (Ctrl-C)
+130   interrupted: Ctrl-C, SIGTERM or SIGHUP
 ====  =====================================================================================================
 """
 

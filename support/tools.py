@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -78,6 +79,26 @@ def amaranth_tools() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Hold back Ctrl-C while the context lasts: a tool that was started in it must not be lost before it has a name."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: handler for number in signals if callable(handler := signal.getsignal(number))}
+    for number in before:
+        signal.signal(number, lambda found, _: held.append(found))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -158,10 +179,12 @@ def run_tool(tool: Tool, arguments: Sequence[str], *, cwd: Path, log: Path, limi
     path = find_tool(tool)
     tail = None if on_line is None else _Tail(watch or log, on_line)
     with log.open("wb") as file:
-        process = subprocess.Popen([path, *arguments], cwd=cwd, stdout=file, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, start_new_session=True)
-        begun = time.monotonic()
+        process = None
         try:
+            with _interruptions_held():
+                process = subprocess.Popen([path, *arguments], cwd=cwd, stdout=file, stderr=subprocess.STDOUT,
+                                           stdin=subprocess.DEVNULL, start_new_session=True)
+            begun = time.monotonic()
             status = None
             while status is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -171,7 +194,8 @@ def run_tool(tool: Tool, arguments: Sequence[str], *, cwd: Path, log: Path, limi
                 if status is None and limit_seconds is not None and time.monotonic() - begun > limit_seconds:
                     raise ToolTimeoutError(f"{tool.name} failed: it took longer than {limit_seconds:g} s (see {log})")
         except BaseException:
-            _end(process)
+            if process is not None:
+                _end(process)
             raise
     if status:
         raise ToolError(f"{tool.name} failed: {_reason(log, status)} (see {log})")

@@ -90,6 +90,32 @@ def test_interruption_is_one_line(body, tmp_path):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_the_tools_that_a_command_has_started(number, tmp_path):
+    words, environment = command(
+        "from pathlib import Path\nfrom support.tools import Tool, run_tool\n"
+        "def work(_):\n    run_tool(Tool('sh', 'apt'), ['-c', 'echo $$ > pid; exec sleep 60'], cwd=Path(), "
+        "log=Path('log'))\n" + WORKING, tmp_path)
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[1] == "ERROR: interrupted\n"
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_signals_that_are_ignored_stay_so(tmp_path):
+    words, environment = command("import os, signal\n"
+                                 "def work(_):\n    os.kill(os.getpid(), signal.SIGHUP)\n    print_line('result')\n"
+                                 + WORKING, tmp_path)
+    done = subprocess.run(["nohup", *words], cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "result\n")
+
+
 def test_interruption_of_the_first_imports_is_one_line(tmp_path):
     """The frame itself takes time to import: what it imports may be what is interrupted."""
     words, environment = command(WORKING, tmp_path)

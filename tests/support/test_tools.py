@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import threading
 import time
 
@@ -124,3 +125,20 @@ def test_environment_is_as_before(monkeypatch):
         assert os.environ["AMARANTH_USE_YOSYS"] == "system"
     assert os.environ["YOSYS"] == "mine"
     assert "AMARANTH_USE_YOSYS" not in os.environ
+
+
+def test_an_interruption_while_a_tool_starts_loses_no_tool(tmp_path, monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_tool(SLEEP, ["60"], cwd=tmp_path, log=tmp_path / "log")
+    assert not running(started[0])
+    # The next Ctrl-C is answered as ever.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -19,7 +19,7 @@ from arch.network import MAX_CLASSES, MAX_FRACTION, MAX_SIDE
 from gateware.engine.configuration import MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH, EngineConfig
 from gateware.source import Loaded
 from gateware.system import System
-from sim.verilator import Report, default_folder
+from sim.verilator import Report, default_folder, make_cache
 from support.files import locked, write_atomically
 from support.provenance import tool_versions
 from support.tools import amaranth_tools
@@ -83,7 +83,7 @@ def circuit_verilog(config: EngineConfig, *, divisor: int, folder: Path | None =
     key    = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
     path   = folder / f"design-{key}.v"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_cache(folder)
         with locked(folder / f"design-{key}.lock"):
             if not path.exists():
                 if report is not None:

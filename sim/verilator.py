@@ -16,11 +16,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from support.errors import ToolchainError
-from support.files import locked, write_atomically, write_with
+from support.errors import InputError, ToolchainError
+from support.files import check_output_folder, locked, write_atomically, write_with
 from support.tools import ToolMissingError
 
-__all__ = ["Report", "SimulationError", "check_simulator", "compiled", "default_folder", "top_module"]
+__all__ = ["Report", "SimulationError", "check_simulator", "compiled", "default_folder", "make_cache",
+           "top_module"]
 
 #: Takes the name of a step of a compilation, the parts of the step that are done, and all of its parts.
 Report = Callable[[str, int, int], None]
@@ -64,8 +65,27 @@ def check_simulator() -> tuple[Path, str]:
 
 
 def default_folder() -> Path:
-    """Where compiled simulations are kept if nothing else is said: in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sterna" / "verilated"
+    """Where compiled simulations are kept if nothing else is said: in the user's cache folder.
+
+    Raises :exc:`InputError` if the user has none.
+    """
+    # By the XDG Base Directory Specification, an empty value is none.
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(cache).expanduser() / "sterna" / "verilated"
+    except RuntimeError:
+        raise InputError("compiled simulations must be kept in a folder, and you have no home: set XDG_CACHE_HOME to "
+                         "one") from None
+
+
+def make_cache(folder: Path) -> None:
+    """Make the folder in which compiled simulations are kept; raises :exc:`InputError` if nothing can be written."""
+    try:
+        check_output_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (InputError, OSError):
+        raise InputError(f"{folder}: compiled simulations must be kept in a folder that can be made and written: set "
+                         f"XDG_CACHE_HOME to one") from None
 
 
 def _execute(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
@@ -178,6 +198,8 @@ def compiled(verilog: str, memories: Sequence[str], *, folder: Path | None = Non
         If Verilator or the C++ compiler is not installed.
     :exc:`SimulationError`
         If the design does not compile.
+    :exc:`support.errors.InputError`
+        If nothing can be written to the folder.
     """
     root, compiler = check_simulator()
     folder = default_folder() if folder is None else folder
@@ -188,7 +210,7 @@ def compiled(verilog: str, memories: Sequence[str], *, folder: Path | None = Non
     program = folder / f"simulation-{key}"
     if program.exists():
         return program
-    folder.mkdir(parents=True, exist_ok=True)
+    make_cache(folder)
     # Parallel tests wait for one compilation instead of repeating it.
     with locked(folder / f"{key}.lock"):
         if not program.exists():

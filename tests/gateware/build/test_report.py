@@ -94,3 +94,51 @@ def test_text_says_only_what_was_done():
 
 def test_text_of_a_network_without_accuracy_has_no_such_line():
     assert "accuracy" not in format_report(dataclasses.replace(built(), accuracy=None))
+
+
+#: Lines that a report has whatever was done, as of the shipped network.
+FIGURES = [
+    "  array P x W x T                          8 x 16 x 4   512 synaptic operations per clock",
+    "  peak, effective               24.576, 19.206 GSOP/s   at this clock",
+]
+SPEED = [
+    "  latency                                   0.2302 ms   last pixel to class",
+    "  images per second                            1517.1   with the host link",
+    "  utilisation                                   96.3%   of the array, layers after the first",
+    ("  accuracy                            99.42% of 10000   exported integers on t10k-images-idx3-ubyte.gz, says the "
+     "network's file"),
+]
+
+
+def test_text_of_a_dry_run_has_estimates_alone():
+    assert format_report(planned()).splitlines() == [
+        "mnist-conv on icebreaker, 48 MHz, host link 12000000 baud",
+        "  logic cells                             4478 / 5280   estimated",
+        "  block RAM                                        29   estimated",
+        *FIGURES,
+        "  cycles per image                              10961   exact, by the cycle model; not simulated here",
+        *SPEED,
+        "  exact in every channel                          yes   certificate of the export",
+    ]
+
+
+def test_text_of_a_build_has_what_was_placed_and_simulated():
+    report = dataclasses.replace(built(), sample_images=100, sample_accuracy=0.995, sample_dataset="mnist",
+                                 certified="not certified")
+    assert format_report(report).splitlines() == [
+        "mnist-conv on icebreaker, 48 MHz, host link 12000000 baud",
+        "  logic cells                             4676 / 5280   place and route",
+        "  block RAM, SPRAM, DSP                      29, 4, 0   place and route",
+        "  Fmax, median of seeds                51.00 MHz of 2   place and route",
+        *FIGURES,
+        "  cycles per image                              10961   exact; equal in simulation of 100 images",
+        *SPEED,
+        "  accuracy on samples                   99.50% of 100   simulated: RTL of this build, mnist",
+        "  exact in every channel        not certified (leaky)   certificate of the export",
+    ]
+
+
+def test_text_of_an_accuracy_without_images_or_file():
+    report = dataclasses.replace(planned(), accuracy_images=None, accuracy_file=None)
+    assert ("  accuracy                                     99.42%   exported integers on images, says the network's "
+            "file") in format_report(report).splitlines()

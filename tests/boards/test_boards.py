@@ -59,3 +59,33 @@ def test_clock_below_can_be_made_and_divided(limit_mhz, found_mhz):
     if found is not None:
         ICEBREAKER.check_clock(found)
         assert ICEBREAKER.default_baud(found)
+
+
+@pytest.mark.parametrize(("clock_mhz", "baud", "divisor"), [
+    (48, 12_000_000, 4), (48, 3_000_000, 16), (16, 1_000_000, 16)])
+def test_divisor_is_the_clocks_of_a_bit(clock_mhz, baud, divisor):
+    assert ICEBREAKER.divisor(clock_mhz * 1e6, baud) == divisor
+
+
+@pytest.mark.parametrize(("clock_mhz", "baud", "message"), [
+    # Three clocks of a bit, and twenty thirds.
+    (36, 12_000_000, r"^baud 12000000 must divide the clock of 36 MHz at least four times$"),
+    (20, 3_000_000, r"^baud 3000000 must divide the clock of 20 MHz at least four times$"),
+    (48, 115_200, r"^baud must be one of 1000000, 3000000, 12000000, not 115200$"),
+])
+def test_a_rate_that_the_clock_does_not_divide_into_is_refused(clock_mhz, baud, message):
+    with pytest.raises(BoardError, match=message):
+        ICEBREAKER.divisor(clock_mhz * 1e6, baud)
+
+
+@pytest.mark.parametrize(("clock_mhz", "baud"), [(96, 12_000_000), (48, 3_000_000), (24, 3_000_000), (16, 1_000_000)])
+def test_default_rate_is_the_fastest_with_eight_clocks_a_bit(clock_mhz, baud):
+    assert ICEBREAKER.default_baud(clock_mhz * 1e6) == baud
+
+
+@pytest.mark.parametrize("clock_mhz", [12.5, 7])
+def test_a_clock_without_a_rate_is_refused(clock_mhz):
+    message = (f"^clock must be a multiple of one of 1000000, 3000000, 12000000 Hz with eight clocks a bit, not "
+               f"{clock_mhz:g} MHz: use --clock with another, or --baud$")
+    with pytest.raises(BoardError, match=message):
+        ICEBREAKER.default_baud(clock_mhz * 1e6)

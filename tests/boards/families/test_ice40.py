@@ -179,8 +179,12 @@ def test_no_report_of_place_and_route_is_none(tmp_path):
 @pytest.mark.parametrize(("log", "refusal"), [
     ("ERROR: Unable to place cell 'ram_34_RAM', no BELs remaining to implement cell type 'ICESTORM_RAM'\n",
      Refusal.TOO_LARGE),
+    ("ERROR: Unable to place cell 'dsp_3', no Bels remaining of type ICESTORM_DSP\n", Refusal.TOO_LARGE),
+    ("ERROR: Unable to place cell 'pll' of type ICESTORM_PLL\n", Refusal.TOO_LARGE),
     ("ERROR: Unable to find legal placement for all cells, design is probably at utilisation limit.\n",
      Refusal.NO_PLACEMENT),
+    ("ERROR: failed to place chain starting at cell 'sum_lc'\n", Refusal.NO_PLACEMENT),
+    ("ERROR: Unable to place carry chain, starting at cell 'sum_lc'\n", Refusal.NO_PLACEMENT),
     ("ERROR: Max frequency for clock 'clk': 46.10 MHz (FAIL at 48.00 MHz)\n", None),
     ("ERROR: Failed to open 'sterna.pcf'\n", None),
 ])

@@ -1,0 +1,172 @@
+# amaranth: UnusedElaboratable=no
+"""Lines: a pseudo-terminal in the place of a serial device, and programs in the place of a board."""
+
+import contextlib
+import os
+import re
+import select
+import shlex
+import sys
+import threading
+import time
+import tty
+
+import numpy as np
+import pytest
+from amaranth.back import verilog
+
+from firmware.host import command, transports
+from firmware.host.transports import DeviceError, PipeTransport, SerialTransport, open_port
+from sim.verilated import Verilated
+from tests.image_files import npy
+from tests.link_board import CACHE, LinkBoard, expected_result, make_info
+
+BAUD = 3_000_000
+PIXELS = bytes(range(20))
+
+
+@pytest.fixture
+def terminal():
+    """The descriptor of the device's end, and the name of the host's."""
+    device, host = os.openpty()
+    tty.setraw(host)
+    yield device, os.ttyname(host)
+    for descriptor in (device, host):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def arrived(device, count):
+    """Read ``count`` bytes at the device's end, or what comes within five seconds."""
+    data = b""
+    while len(data) < count and select.select([device], [], [], 5)[0]:
+        data += os.read(device, count - len(data))
+    return data
+
+
+def test_bytes_pass_a_serial_device_unchanged(terminal):
+    device, name = terminal
+    every = bytes(range(256))
+    line = open_port(name, BAUD)
+    assert isinstance(line, SerialTransport)
+    try:
+        line.write(every)
+        assert arrived(device, 256) == every
+        os.write(device, every)
+        data = b""
+        while len(data) < 256 and (part := line.read(100, 5)):
+            assert len(part) <= 100
+            data += part
+        assert data == every
+    finally:
+        line.close()
+
+
+def test_a_silent_serial_device_gives_nothing_after_the_timeout(terminal):
+    line = SerialTransport(terminal[1], BAUD)
+    begun = time.monotonic()
+    assert line.read(100, 0.2) == b""
+    assert 0.15 < time.monotonic() - begun < 5
+    # A pseudo-terminal has no latency timer.
+    assert line.latency_ms is None
+    line.close()
+
+
+def test_what_came_before_a_session_is_no_part_of_it(terminal):
+    device, name = terminal
+    os.write(device, b"of a session that died")
+    line = SerialTransport(name, BAUD)
+    os.write(device, b"new")
+    assert line.read(100, 5) == b"new"
+    line.close()
+
+
+def test_a_serial_device_that_goes_away_is_one_line(terminal):
+    device, name = terminal
+    line = SerialTransport(name, BAUD)
+    os.close(device)
+    wrong = f"^port {re.escape(name)} must be a serial device that can be used: [^\n]+$"
+    with pytest.raises(DeviceError, match=wrong):
+        line.read(100, 5)
+    with pytest.raises(DeviceError, match=wrong):
+        line.write(bytes(100))
+    line.close()
+
+
+def program(text):
+    return [sys.executable, "-c", text]
+
+
+def test_bytes_pass_a_program_unchanged():
+    """More than a pipe holds, in both directions."""
+    many = bytes(range(256)) * 1024
+    line = PipeTransport(program("import sys; data = sys.stdin.buffer.read(262144); "
+                                 "sys.stdout.buffer.write(data[::-1])"))
+    line.write(many)
+    data = b""
+    while len(data) < len(many) and (part := line.read(5000, 10)):
+        assert len(part) <= 5000
+        data += part
+    assert data == many[::-1]
+    line.close()
+
+
+def test_a_silent_program_gives_nothing_after_the_timeout():
+    line = PipeTransport(program("import sys; sys.stdin.read()"))
+    begun = time.monotonic()
+    assert line.read(100, 0.2) == b""
+    assert 0.15 < time.monotonic() - begun < 5
+    line.close()
+
+
+def test_a_program_that_ends_is_one_line():
+    line = PipeTransport(program("raise SystemExit(7)"))
+    with pytest.raises(DeviceError, match=r"^simulated board ended with exit status 7$"):
+        line.read(100, 10)
+    with pytest.raises(DeviceError, match=r"^simulated board ended with exit status 7$"):
+        line.write(b"anybody there?")
+    line.close()
+
+
+def test_a_program_that_does_not_want_to_end_is_ended(monkeypatch):
+    monkeypatch.setattr(transports, "_END_SECONDS", 0.2)
+    line = PipeTransport(program("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+                                 "print('ready', end='', flush=True); time.sleep(600)"))
+    assert line.read(100, 10) == b"ready"
+    begun = time.monotonic()
+    line.close()
+    assert time.monotonic() - begun < 60
+    with pytest.raises(ProcessLookupError):
+        os.kill(line._process.pid, 0)
+
+
+def pump(device, line, stop):
+    """Pass bytes between a terminal and a simulated board, as a serial cable does."""
+    while not stop.is_set():
+        if select.select([device], [], [], 0.01)[0]:
+            line.write(os.read(device, 4096))
+        if data := line.read(4096, 0.01):
+            os.write(device, data)
+
+
+def test_the_command_classifies_over_a_serial_device(terminal, tmp_path, capsys):
+    """Two sessions with the same board, one after the other."""
+    device, name = terminal
+    board = LinkBoard(info=make_info())
+    with Verilated(verilog.convert(board, name="board", emit_src=False), cache=CACHE) as simulation:
+        line = open_port(f"sim:{shlex.quote(str(simulation.program))} --uart 4", BAUD)
+    stop = threading.Event()
+    cable = threading.Thread(target=pump, args=(device, line, stop))
+    cable.start()
+    (tmp_path / "a.npy").write_bytes(npy(np.frombuffer(PIXELS, np.uint8).reshape(4, 5)))
+    expected = expected_result(PIXELS, 200)
+    try:
+        for _ in range(2):
+            assert command.main(["classify", "--port", name, "--timeout", "10", str(tmp_path / "a.npy")]) == 0
+            assert capsys.readouterr().out == (
+                f"{tmp_path}/a.npy: class {expected.label}, 200 cycles (0.004 ms), 20 stalls, scores "
+                f"{' '.join(map(str, expected.scores))}\n")
+    finally:
+        stop.set()
+        cable.join()
+        line.close()

@@ -44,7 +44,8 @@ def download(dataset: Dataset, folder: pathlib.Path) -> None:
 def split_validation(train: Split, count: int) -> tuple[Split, Split]:
     """Cut ``count`` validation images off the training split: always the same ones, drawn at random."""
     if not 0 < count < len(train):
-        raise DataError(f"validation images must be 1 to {len(train) - 1}, not {count}")
+        raise DataError(f"validation_images must be 1 to {len(train) - 1}, as there are {len(train)} training images, "
+                        f"not {count}: change it in the recipe")
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(VALIDATION_SEED))
     kept, held = order[count:].sort().values, order[:count].sort().values
     return (Split(images=train.images[kept], labels=train.labels[kept]),

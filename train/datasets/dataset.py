@@ -13,7 +13,7 @@ from arch.network import Encoding
 from support.errors import InputError
 from train.datasets.framing import Framing
 
-__all__ = ["Arrays", "DataError", "Dataset", "PixelDataset", "Split"]
+__all__ = ["Arrays", "DataError", "Dataset", "PixelDataset", "Split", "UnofficialError"]
 
 #: Images and labels of a split.
 Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
@@ -21,6 +21,22 @@ Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 class DataError(InputError):
     """A data file is missing, malformed or not the official one. The message is one line."""
+
+
+class UnofficialError(DataError):
+    """A file is not the official one.
+
+    Parameters
+    ----------
+    path : :class:`pathlib.Path`
+        The file, or a folder of files.
+    fault : :class:`str`
+        What shows it, without the path; also an attribute.
+    """
+
+    def __init__(self, path: pathlib.Path, fault: str) -> None:
+        super().__init__(f"{path}: {fault}: get the official files, or accept these with --unverified")
+        self.fault = fault
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

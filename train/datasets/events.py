@@ -26,7 +26,7 @@ import torch
 
 from arch.network import Encoding
 from train.datasets import files
-from train.datasets.dataset import DataError, Dataset, Split
+from train.datasets.dataset import DataError, Dataset, Split, UnofficialError
 from train.datasets.framing import Framing, frames_of
 
 __all__ = ["DVS_GESTURE", "N_MNIST", "N_MNIST_SMALL", "SHD", "EventDataset", "SmallNmnist", "TonicDataset"]
@@ -149,7 +149,7 @@ class TonicDataset(EventDataset):
             if not recordings:
                 raise DataError(f"{place / name}: recordings of {self.name} must be there")
             if verify and len(recordings) != count:
-                raise DataError(f"{place / name}: {count} recordings must be there, not {len(recordings)}")
+                raise UnofficialError(place / name, f"{count} recordings must be there, not {len(recordings)}")
         return splits[0], splits[1]
 
     def _split(self, folder: pathlib.Path, train: bool) -> list[_Recording]:
@@ -216,7 +216,8 @@ class SmallNmnist(EventDataset):
                 with _reading(path):
                     digest.update(path.read_bytes())
             if digest.hexdigest() != self.digest:
-                raise DataError(f"{place}: MD5 of lists and recordings must be {self.digest}, not {digest.hexdigest()}")
+                raise UnofficialError(place, f"MD5 of lists and recordings must be {self.digest}, "
+                                             f"not {digest.hexdigest()}")
         return splits[0], splits[1]
 
     def _listed(self, path: pathlib.Path) -> list[_Recording]:

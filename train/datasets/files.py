@@ -9,7 +9,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable
 
-from train.datasets.dataset import DataError
+from train.datasets.dataset import DataError, UnofficialError
 
 __all__ = ["MAX_BYTES", "check_md5", "fetch", "unpacked"]
 
@@ -32,14 +32,14 @@ def unpacked(path: pathlib.Path) -> bytes:
 
 
 def check_md5(path: pathlib.Path, digest: str, content: bytes | None = None) -> None:
-    """Raise :exc:`DataError` unless the file, or its unpacked ``content``, has the MD5 ``digest``."""
+    """Raise :exc:`UnofficialError` unless the file, or its unpacked ``content``, has the MD5 ``digest``."""
     if content is None:
         with path.open("rb") as file:
             found, what = hashlib.file_digest(file, _md5).hexdigest(), "file"
     else:
         found, what = _md5(content).hexdigest(), "unpacked file"
     if found != digest:
-        raise DataError(f"{path}: MD5 of the {what} must be {digest}, not {found}")
+        raise UnofficialError(path, f"MD5 of the {what} must be {digest}, not {found}")
 
 
 def _md5(content: bytes = b"") -> "hashlib._Hash":
@@ -56,5 +56,8 @@ def fetch(url: str, path: pathlib.Path, check: Callable[[pathlib.Path], object])
                 fetched.write_bytes(response.read(MAX_BYTES))
         except (urllib.error.URLError, TimeoutError, OSError) as error:
             raise DataError(f"{url}: cannot be downloaded ({error}); give the files with --data DIR") from None
-        check(fetched)
+        try:
+            check(fetched)
+        except UnofficialError as error:
+            raise DataError(f"{url}: {error.fault}; give the official files with --data DIR") from None
         fetched.replace(path)

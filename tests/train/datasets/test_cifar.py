@@ -13,6 +13,8 @@ from train.datasets import CifarDataset, DataError, download, files, load
 from train.datasets.cifar import CIFAR_10, CIFAR_100, CIFAR_100_COARSE, read_records, unordered_md5
 
 SEED = 7
+#: What to do about files that are not the official ones.
+OFFICIAL = ": get the official files, or accept these with --unverified"
 COUNTS = {"one.bin": 4, "two.bin": 3, "test.bin": 5}
 
 
@@ -108,7 +110,7 @@ def test_wrong_md5_is_named_unless_unverified(tmp_path):
     content[-1] ^= 1
     (tmp_path / "two.bin").write_bytes(content)
     wanted = made().digests["two.bin"]
-    text = f"MD5 of the unpacked file must be {wanted}, not {md5(content)}"
+    text = f"MD5 of the unpacked file must be {wanted}, not {md5(content)}{OFFICIAL}"
     with pytest.raises(DataError, match=message(tmp_path / "two.bin", text)):
         load(made(), tmp_path)
     load(made(), tmp_path, verify=False)
@@ -116,7 +118,7 @@ def test_wrong_md5_is_named_unless_unverified(tmp_path):
     digest = pack(tmp_path / "made.tar.gz", members())
     for name in COUNTS:
         (tmp_path / name).unlink()
-    text = f"MD5 of the file must be {md5(b'')}, not {digest}"
+    text = f"MD5 of the file must be {md5(b'')}, not {digest}{OFFICIAL}"
     with pytest.raises(DataError, match=message(tmp_path / "made.tar.gz", text)):
         load(made(), tmp_path)
     check(*load(made(), tmp_path, verify=False))
@@ -227,7 +229,8 @@ def test_download_fetches_the_archive_once_and_checks_it(tmp_path, monkeypatch):
     check(*load(dataset, target))
 
     (target / "made.tar.gz").unlink()
-    with pytest.raises(DataError, match=r"MD5 of the file must be \w+, not \w+$"):
+    with pytest.raises(DataError, match=r"^https://made\.invalid/made\.tar\.gz: MD5 of the file must be \w+, not \w+; "
+                                        r"give the official files with --data DIR$"):
         download(dataclasses.replace(dataset, archive_digest=md5(b"")), target)
     assert list(target.iterdir()) == [], "a wrong file gets no name"
 

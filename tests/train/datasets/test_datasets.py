@@ -29,5 +29,6 @@ def test_validation_split_is_always_the_same_and_leaves_the_rest(shape):
     assert validation.labels.tolist() == split_validation(split, 12)[1].labels.tolist()
     assert validation.images.shape == (12, *shape)
     assert validation.images.flatten(1)[:, 0].tolist() == validation.labels.tolist()
-    with pytest.raises(DataError, match=r"^validation images must be 1 to 49, not 50$"):
+    with pytest.raises(DataError, match=(r"^validation_images must be 1 to 49, as there are 50 training images, "
+                                            r"not 50: change it in the recipe$")):
         split_validation(split, 50)

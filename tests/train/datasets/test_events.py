@@ -16,6 +16,8 @@ h5py = pytest.importorskip("h5py")
 tonic = pytest.importorskip("tonic")
 
 SEED = 8
+#: What to do about files that are not the official ones.
+OFFICIAL = ": get the official files, or accept these with --unverified"
 FRAMING = Framing(timesteps=3)
 COUNT = Framing(timesteps=3, slicing=Slicing.COUNT)
 
@@ -197,7 +199,7 @@ def test_missing_unpacked_files_and_archives_are_named(tmp_path):
 
 def test_wrong_archives_and_counts_are_named_unless_unverified(tmp_path):
     made = write_nmnist(tmp_path)
-    text = "3 recordings must be there, not 2"
+    text = f"3 recordings must be there, not 2{OFFICIAL}"
     (tmp_path / "NMNIST/Train/3/00001.bin").unlink()
     with pytest.raises(DataError, match=message(tmp_path / "NMNIST/Train", text)):
         load(made, tmp_path, framing=FRAMING)
@@ -205,7 +207,7 @@ def test_wrong_archives_and_counts_are_named_unless_unverified(tmp_path):
     path = tmp_path / "NMNIST/test.zip"
     path.write_bytes(b"other")
     with pytest.raises(DataError, match=message(path, f"MD5 of the file must be {made.digests['test.zip']}, "
-                                                      f"not {md5(path)}")):
+                                                      f"not {md5(path)}{OFFICIAL}")):
         load(made, tmp_path, framing=FRAMING)
     for path in (tmp_path / "NMNIST/Test").rglob("*.bin"):
         path.unlink()
@@ -258,7 +260,8 @@ def test_wrong_lists_and_digests_of_the_small_set_are_named(tmp_path):
         download(N_MNIST_SMALL, tmp_path)
     made = write_small(tmp_path)
     (tmp_path / "2.bs2").write_bytes(bytes(5))
-    with pytest.raises(DataError, match=rf"^{tmp_path}: MD5 of lists and recordings must be {made.digest}, not \w+$"):
+    with pytest.raises(DataError, match=rf"^{tmp_path}: MD5 of lists and recordings must be {made.digest}, "
+                                        rf"not \w+{OFFICIAL}$"):
         load(made, tmp_path, framing=FRAMING)
     (tmp_path / "2.bs2").unlink()
     with pytest.raises(DataError, match=rf"^{tmp_path}/2\.bs2: recording cannot be used: .*No such file.*$"):

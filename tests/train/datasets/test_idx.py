@@ -12,6 +12,8 @@ from train.datasets import DataError, Framing, IdxDataset, download, files, load
 from train.datasets.idx import MNIST, read_array
 
 SEED = 4
+#: What to do about files that are not the official ones.
+OFFICIAL = ": get the official files, or accept these with --unverified"
 
 
 def idx(array):
@@ -102,7 +104,8 @@ def test_wrong_md5_is_named_unless_unverified(tmp_path):
     content[-1] = (content[-1] + 1) % 3
     path.write_bytes(content)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    with pytest.raises(DataError, match=message(path, f"MD5 of the unpacked file must be {wanted}, not {found}")):
+    text = f"MD5 of the unpacked file must be {wanted}, not {found}{OFFICIAL}"
+    with pytest.raises(DataError, match=message(path, text)):
         load(made, tmp_path)
     load(made, tmp_path, verify=False)
 
@@ -164,7 +167,8 @@ def test_download_fetches_what_is_missing_and_checks_it(tmp_path, monkeypatch):
 
     (target / asked[0]).unlink()
     (source / asked[0]).write_bytes(gzip.compress(idx(np.zeros((9, 5, 4), np.uint8))))
-    with pytest.raises(DataError, match=r"MD5 of the unpacked file must be \w+, not \w+$"):
+    with pytest.raises(DataError, match=r"^https://.+\.gz: MD5 of the unpacked file must be \w+, not \w+; give the "
+                                        r"official files with --data DIR$"):
         download(made, target)
     assert not (target / asked[0]).exists(), "a wrong file gets no name"
 

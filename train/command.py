@@ -42,7 +42,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", metavar="N", type=int, help="use N threads (default: PyTorch's choice)")
     parser.add_argument("--dry-run", action="store_true",
                         help="check all that the training needs, print the plan, train nothing")
-    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="show neither progress bar nor the lines of the epochs")
     return parser
 
 

@@ -373,6 +373,9 @@ class Training:
         try:
             for _ in range(done, self.recipe.epochs):
                 entry = self.run_epoch(bar)
+                if bar is not None:
+                    # The line would stand behind the bar; the next step draws the bar again, below it.
+                    bar.clear()
                 _log.info("epoch %d: loss %.4f, accuracy %.2f %%, validation accuracy %.2f %%, firing rate %.1f %%, "
                           "%.1f s", entry["epoch"], entry["loss"], 100 * entry["accuracy"],
                           100 * entry["validation_accuracy"], 100 * entry["firing_rate"], entry["seconds"])

@@ -1,6 +1,8 @@
 import dataclasses
 import itertools
 import json
+import logging
+import sys
 
 import numpy as np
 import pytest
@@ -66,6 +68,23 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path):
     best = [Checkpoint.load(tmp_path / name / "tiny.safetensors") for name in ("whole", "parts")]
     for name, array in best[0].tensors.items():
         assert np.array_equal(array, best[1].tensors[name])
+
+
+def test_the_line_of_an_epoch_stands_alone_beside_the_progress_bar(tmp_path, capsys):
+    log, handler = logging.getLogger("train"), logging.StreamHandler(sys.stderr)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        made_training = training(tmp_path, epochs=2)
+        made_training.progress = True
+        made_training.run()
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+    lines = [line for line in capsys.readouterr().err.split("\n") if "epoch 1: " in line or "epoch 2: " in line]
+    # What a terminal shows of a line: a carriage return goes back to its beginning.
+    assert [line.rpartition("\r")[2].partition(" loss")[0] for line in lines] == ["epoch 1:", "epoch 2:"]
 
 
 def test_another_seed_gives_another_network(tmp_path):

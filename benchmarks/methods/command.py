@@ -20,14 +20,16 @@ def create_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="task", required=True)
     measuring = commands.add_parser("measure", help="export and measure finished trainings")
     measuring.add_argument("runs", metavar="RUN", type=pathlib.Path, nargs="+",
-                           help="folder that python -m train filled")
+                           help="measure the training in the folder RUN (build/train/RECIPE)")
     measuring.add_argument("--data", metavar="DIR", type=pathlib.Path, required=True, help="read the data set from DIR")
     measuring.add_argument("--unverified", action="store_true", help="accept data files that are not the official ones")
     measuring.add_argument("--rtl", metavar="N", type=int,
                            help="run N test images on the simulated RTL, if the network fits (default: none)")
     tabling = commands.add_parser("table", help="write docs/benchmarks.md")
-    tabling.add_argument("runs", metavar="RUNS", type=pathlib.Path, help="folder of measured folders")
-    tabling.add_argument("-o", "--output", metavar="FILE", type=pathlib.Path, default=PAGE, help="write FILE instead")
+    tabling.add_argument("runs", metavar="RUNS", type=pathlib.Path,
+                         help="take the measured trainings in the folder RUNS (build/train)")
+    tabling.add_argument("-o", "--output", metavar="FILE", type=pathlib.Path, default=PAGE,
+                         help="write the page to FILE (default: docs/benchmarks.md, which is overwritten)")
     return parser
 
 
@@ -36,12 +38,14 @@ def _measure(arguments: argparse.Namespace) -> None:
         raise InputError(f"--rtl must be 1 or more, not {arguments.rtl}")
     # Here, because it imports PyTorch, which takes seconds: wrong arguments are answered at once.
     from benchmarks.methods.measure import measure
+    from benchmarks.methods.page import rtl_cell
 
     for folder in arguments.runs:
         row = measure(folder, arguments.data, verify=not arguments.unverified, rtl_images=arguments.rtl or 0)
         of, accuracy = (("", row["accuracy"]) if row["accuracy"] is not None else
                         ("float, ", row["float_test_accuracy"]))
-        print_line(f"{row['name']}: {of}{accuracy:.2%} of {row['test_images']} test images")
+        simulated = f"; RTL {rtl_cell(row)}" if arguments.rtl else ""
+        print_line(f"{row['name']}: {of}{accuracy:.2%} of {row['test_images']} test images{simulated}")
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -51,7 +55,8 @@ def _table(arguments: argparse.Namespace) -> None:
 
     found = sorted(arguments.runs.glob("*/benchmark.json"))
     if not found:
-        raise BenchmarkError(f"{arguments.runs}: must hold folders with a benchmark.json: measure them first")
+        raise BenchmarkError(f"{arguments.runs}: must hold folders with a benchmark.json: measure trainings first, and "
+                             f"give the folder that holds them")
     check_output(arguments.output)
     page = table([read_measurement(path) for path in found])
     write_atomically(arguments.output, page.encode())

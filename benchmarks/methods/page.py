@@ -9,7 +9,7 @@ from benchmarks.methods.measurement import BenchmarkError
 from train.catalogue import shipped_recipes
 from train.recipe import load_recipe
 
-__all__ = ["COMPARISONS", "PAPERS", "table"]
+__all__ = ["COMPARISONS", "PAPERS", "rtl_cell", "table"]
 
 #: Timesteps of the page's table over time.
 STEPS_SHOWN = (1, 2, 4, 8, 16, 24, 32, 64)
@@ -74,7 +74,8 @@ def _percent(values: Sequence[float | None], form: str = "{:.2f}") -> str:
     return _spread([None if value is None else 100 * value for value in values], form, " %")
 
 
-def _rtl_cell(row: Mapping[str, Any]) -> str:
+def rtl_cell(row: Mapping[str, Any]) -> str:
+    """Return in words what the simulated RTL gave for a measurement, ``-`` if it was not asked."""
     if "rtl_images" in row:
         return f"equal on {row['rtl_images']} images, {row['rtl_cycles']:,} clocks"
     return f"does not fit: {row['rtl_limit']}" if "rtl_limit" in row else "-"
@@ -126,7 +127,7 @@ def _method_rows(groups: Runs) -> list[list[str]]:
             f"{first['compression']:.1f} x", _float_cell(runs),
             _percent([row["accuracy"] for row in runs]), certified,
             _spread([row["calibration_error"] for row in runs], "{:.3f}"),
-            _percent([row["firing_rate"] for row in runs], "{:.1f}"), operations, _rtl_cell(first),
+            _percent([row["firing_rate"] for row in runs], "{:.1f}"), operations, rtl_cell(first),
             _spread([row["train_seconds"] / 60 for row in runs], "{:.0f}", " min"),
             f"`{_command(name, first['epochs'])}`"
             + (f" after {' and '.join(first['needs'])}" if first["needs"] else "")])

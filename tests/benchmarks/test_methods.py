@@ -132,8 +132,11 @@ def test_compared_thresholds_are_a_table_of_their_own():
             "| converted, seed 2 | least error | 75.00 % | 85.00 % | 1,000 |") in page
 
 
-def test_images_run_on_the_rtl_where_the_network_fits(runs, data):
-    row = measure(runs / "plain-1", data, verify=False, rtl_images=2)
+def test_images_run_on_the_rtl_where_the_network_fits(runs, data, capsys):
+    assert main(["measure", str(runs / "plain-1"), "--data", str(data), "--unverified", "--rtl", "2"]) == 0
+    row = json.loads((runs / "plain-1" / "benchmark.json").read_text())
+    assert capsys.readouterr().out == (f"plain: {row['accuracy']:.2%} of 60 test images; RTL equal on 2 images, "
+                                       f"{row['rtl_cycles']:,} clocks\n")
     network = network_file.load(runs / "plain-1" / "network.safetensors")
     assert row["rtl_images"] == 2
     assert row["rtl_cycles"] == count_cycles(plan_for_board(network, BOARDS["icebreaker"])).total
@@ -164,8 +167,8 @@ def test_missing_results_and_measurements_get_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == (f"ERROR: {tmp_path}/result.json: the training's result is missing: finish the "
                                        f"training first\n")
     assert main(["table", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == (f"ERROR: {tmp_path}: must hold folders with a benchmark.json: measure them "
-                                       f"first\n")
+    assert capsys.readouterr().err == (f"ERROR: {tmp_path}: must hold folders with a benchmark.json: measure trainings "
+                                       f"first, and give the folder that holds them\n")
 
 
 @pytest.mark.parametrize("content", [None, "[" * 100_000], ids=["pipe", "deep"])

@@ -37,7 +37,8 @@ logger = logging.getLogger("export")
 
 def create_parser() -> argparse.ArgumentParser:
     """Create the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m export",
+                                     description="Turn a checkpoint into an integer network, certified and verified.")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="read the trained network from CHECKPOINT")
     parser.add_argument("-o", "--output", metavar="FILE", default="network.safetensors",
                         help="write the integer network to FILE (default: network.safetensors)")

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import importlib
+import inspect
 import pathlib
 import pkgutil
 import re
@@ -10,23 +11,27 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from arch import network_file
 from arch.link import Command, Frame, FrameReader, Info, InputEncoding, Reply, Result, crc16
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS, BoardError
-from gateware.engine.accelerator import drain_cycles
+from gateware.engine.accelerator import Accelerator, drain_cycles
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.engine.dot_product import DotProduct
 from gateware.engine.neuron_array import NeuronArray
 from gateware.engine.pif import PifUnit
 from gateware.engine.sequencer import LAYER_START_CYCLES
 from gateware.engine.spike_collector import SpikeCollector
+from gateware.link.host_link import HostLink
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
 from models import DEFAULT_NETWORK
 from sim.generate import random_weights
 from tests.test_project import PACKAGES
+from train.datasets import DATASETS
+from train.methods import METHODS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
@@ -37,6 +42,7 @@ MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.com
            "benchmarks.readme": "benchmarks.readme.command", "export.ttfs": "export.ttfs.command"}
 #: Folders whose files a page may name from the top of the repository.
 FOLDERS = (*PACKAGES, "docs", "tests", "github", "ci")
+SVG = "{http://www.w3.org/2000/svg}"
 CODE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -124,8 +130,46 @@ def test_decisions_have_their_sections(page):
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs").glob("*.svg")), ids=lambda path: path.name)
 def test_pictures_can_be_drawn(picture):
     root = xml.etree.ElementTree.parse(picture).getroot()
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.tag == f"{SVG}svg"
     assert root.get("viewBox")
+
+
+def drawn(picture):
+    """Boxes of a picture, ``(x, y, width, height)``, and its texts, ``(x, y, size, weight, text)``."""
+    root = xml.etree.ElementTree.parse(picture).getroot()
+    _, *boxes = ([float(rect.get(key)) for key in ("x", "y", "width", "height")] for rect in root.iter(f"{SVG}rect"))
+    texts = [(float(text.get("x")), float(text.get("y")), float(text.get("font-size")), text.get("font-weight"),
+              text.text) for text in root.iter(f"{SVG}text")]
+    return boxes, texts
+
+
+def test_texts_of_the_architecture_fit_their_boxes():
+    fonts = pathlib.Path(pytest.importorskip("matplotlib").get_data_path()) / "fonts" / "ttf"
+    boxes, texts = drawn(ROOT / "docs" / "architecture.svg")
+    inside = 0
+    for left, top, width, height in boxes:
+        for x, y, size, weight, text in texts:
+            if left <= x <= left + width and top <= y <= top + height:
+                # Ten times the size, because a font measures in whole pixels.
+                font = ImageFont.truetype(fonts / f"DejaVuSans{'-Bold' if weight else ''}.ttf", 10 * size)
+                assert font.getlength(text) / 10 <= width - 8, text
+                inside += 1
+    assert inside == 3 * len(boxes)
+
+
+def test_boxes_of_the_architecture_are_blocks_of_the_circuit():
+    _, texts = drawn(ROOT / "docs" / "architecture.svg")
+    names = {re.sub(r"\W", "", text.title()) for *_, weight, text in texts if weight == "bold"}
+    parts = set(re.findall(r"= (\w+)\(config", inspect.getsource(Accelerator.elaborate)))
+    assert names == parts | {HostLink.__name__}
+
+
+def test_every_method_and_data_set_has_its_row():
+    for page, kinds in (("training.md", METHODS), ("datasets.md", DATASETS)):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        first = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+        named = [name for cell in first for name in re.findall(r"`([\w-]+)`", cell)]
+        assert sorted(set(kinds) - set(named)) == []
 
 
 def example(name):

@@ -95,8 +95,6 @@ def _inputs(arguments: argparse.Namespace) -> list[str]:
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     check_output(arguments.output, inputs=_inputs(arguments))
-    if arguments.memories == "":
-        raise ExportError("--memories must be the name of a folder, not ''")
     if arguments.memories is not None:
         check_output_folder(arguments.memories)
 
@@ -112,8 +110,8 @@ def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
         If a file cannot be read or written.
     """
     _check_options(arguments)
-    name = _network_name(arguments)
     _check_outputs(arguments)
+    name = _network_name(arguments)
     logger.info("load: %s", printable(arguments.checkpoint))
     checkpoint = Checkpoint.load(arguments.checkpoint)
     network, rows = _integer_network(checkpoint, arguments.max_fraction, {

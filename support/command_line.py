@@ -30,8 +30,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from support.errors import InputError, ToolchainError, printable
 
-__all__ = ["EXIT_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_TOOLCHAIN", "EXIT_USAGE", "print_error", "print_line",
-           "run", "run_module"]
+__all__ = ["EXIT_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_TOOLCHAIN", "EXIT_USAGE", "path_argument", "print_error",
+           "print_line", "print_note", "run", "run_module"]
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -41,17 +41,33 @@ _OUTPUT = "standard output"
 EXIT_OK, EXIT_INPUT, EXIT_USAGE, EXIT_TOOLCHAIN, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
+def path_argument(text: str) -> pathlib.Path:
+    """Return the path that an argument names, as a ``type`` of :mod:`argparse`.
+
+    An empty argument, as of a variable of the shell that is not set, would be the current folder, and is refused.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file or folder, not ''")
+    return pathlib.Path(text)
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` with control characters as their escapes: the name of a file cannot command the terminal."""
+    return "".join(letter if letter == "\n" or letter.isprintable() else letter.encode("unicode_escape").decode()
+                   for letter in text)
+
+
 def print_line(text: str) -> None:
     """Print a result of the command at once, so that it stands in a log before what comes later.
 
-    What the encoding of standard output has no character for is printed as its escape. Raises :exc:`OSError`, with the
-    name ``standard output``.
+    Control characters but line breaks, and what the encoding of standard output has no character for, are printed as
+    their escapes. Raises :exc:`OSError`, with the name ``standard output``.
     """
     # Python has no stream for a descriptor that was closed when it started.
     if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), _OUTPUT)
     encoding = sys.stdout.encoding or "utf-8"
-    line = text.encode(encoding, "backslashreplace").decode(encoding)
+    line = _shown(text).encode(encoding, "backslashreplace").decode(encoding)
     with _named_output():
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -73,6 +89,11 @@ def print_error(text: str) -> None:
     _tell(f"ERROR: {printable(text)}\n")
 
 
+def print_note(text: str) -> None:
+    """Print a line about the work to standard error; where nobody can read it, the work goes on all the same."""
+    _tell(f"note: {printable(text)}\n")
+
+
 def _tell(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(text)
@@ -80,14 +101,18 @@ def _tell(text: str) -> None:
 
 
 def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line; what argparse quotes of it cannot command the terminal."""
-    said = io.StringIO()
+    """Parse the command line; what argparse quotes of it cannot command the terminal.
+
+    The help is printed as every result is: argparse itself does not notice that a disk is full.
+    """
+    said, asked = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(asked):
             return parser.parse_args(argv)
     finally:
-        _tell("".join(letter if letter == "\n" or letter.isprintable() else
-                      letter.encode("unicode_escape").decode() for letter in said.getvalue()))
+        _tell(_shown(said.getvalue()))
+        if asked.getvalue():
+            print_line(asked.getvalue().removesuffix("\n"))
 
 
 def _reason(error: OSError) -> str:

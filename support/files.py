@@ -115,6 +115,8 @@ def check_output(path: _Path, *, inputs: Iterable[_Path] = ()) -> None:
 def check_output_folder(path: _Path) -> None:
     """Check that ``path`` is a folder that can be written, or can be made; raises :exc:`InputError`."""
     folder = pathlib.Path(path)
+    if not os.fspath(path):
+        raise InputError("output must be the name of a folder, not ''")
     if folder.is_symlink() and not folder.exists():
         raise InputError(f"{os.fspath(path)}: output must be a folder, not a link to nowhere")
     existing = folder.resolve()

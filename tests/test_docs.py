@@ -61,17 +61,26 @@ def slugs(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@functools.cache
-def flags_of(module):
-    """All options of a module's parser, those of its commands included."""
-    parsers, flags = [importlib.import_module(MODULES[module]).create_parser()], set()
+def actions_of(module):
+    """All arguments of a module's parser, those of its commands included."""
+    parsers = [importlib.import_module(MODULES[module]).create_parser()]
     while parsers:
-        parser = parsers.pop()
-        flags |= set(parser._option_string_actions)
-        for action in parser._actions:
+        for action in parsers.pop()._actions:
+            yield action
             if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
-    return flags
+
+
+@functools.cache
+def flags_of(module):
+    return {flag for action in actions_of(module) for flag in action.option_strings}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_argument_takes_the_current_folder_for_an_empty_name(module):
+    """What a parser makes a path of itself is made by path_argument, which refuses an empty name."""
+    assert not [action.dest for action in actions_of(module)
+                if isinstance(action.type, type) and issubclass(action.type, pathlib.PurePath)]
 
 
 @pages

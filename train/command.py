@@ -2,11 +2,10 @@
 
 import argparse
 import os
-import pathlib
 from collections.abc import Sequence
 
 from support import provenance
-from support.command_line import print_line, run
+from support.command_line import path_argument, print_line, run
 from support.errors import InputError
 from train.catalogue import read_recipe, shipped_recipes
 
@@ -26,11 +25,11 @@ def create_parser() -> argparse.ArgumentParser:
         epilog="An interrupted training resumes when the same command is given again.")
     parser.add_argument("--recipe", metavar="RECIPE", required=True,
                         help=f"train RECIPE: {', '.join(shipped_recipes())} or a .json file")
-    parser.add_argument("--data", metavar="DIR", type=pathlib.Path, required=True,
+    parser.add_argument("--data", metavar="DIR", type=path_argument, required=True,
                         help="read the official files of the data set from DIR (see docs/datasets.md)")
     parser.add_argument("--download", action="store_true", help="first fetch the files that DIR lacks")
     parser.add_argument("--unverified", action="store_true", help="accept files that are not the official ones")
-    parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path,
+    parser.add_argument("-o", "--output", metavar="DIR", type=path_argument,
                         help="write checkpoint, state, metrics and curves to DIR (default: build/train/RECIPE)")
     parser.add_argument("--epochs", metavar="N", type=int, help="train N epochs (default: the recipe's)")
     parser.add_argument("--seed", metavar="N", type=int, help="use the seed N (default: the recipe's)")

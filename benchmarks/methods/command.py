@@ -4,7 +4,7 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from support.command_line import print_line, run
+from support.command_line import path_argument, print_line, run
 from support.errors import InputError
 from support.files import check_output, write_atomically
 
@@ -19,16 +19,17 @@ def create_parser() -> argparse.ArgumentParser:
                                      description="Measure trainings in integers, and make docs/benchmarks.md of them.")
     commands = parser.add_subparsers(dest="task", required=True)
     measuring = commands.add_parser("measure", help="export and measure finished trainings")
-    measuring.add_argument("runs", metavar="RUN", type=pathlib.Path, nargs="+",
+    measuring.add_argument("runs", metavar="RUN", type=path_argument, nargs="+",
                            help="measure the training in the folder RUN (build/train/RECIPE)")
-    measuring.add_argument("--data", metavar="DIR", type=pathlib.Path, required=True, help="read the data set from DIR")
+    measuring.add_argument("--data", metavar="DIR", type=path_argument, required=True,
+                           help="read the data set from DIR")
     measuring.add_argument("--unverified", action="store_true", help="accept data files that are not the official ones")
     measuring.add_argument("--rtl", metavar="N", type=int,
                            help="run N test images on the simulated RTL, if the network fits (default: none)")
     tabling = commands.add_parser("table", help="write docs/benchmarks.md")
-    tabling.add_argument("runs", metavar="RUNS", type=pathlib.Path,
+    tabling.add_argument("runs", metavar="RUNS", type=path_argument,
                          help="take the measured trainings in the folder RUNS (build/train)")
-    tabling.add_argument("-o", "--output", metavar="FILE", type=pathlib.Path, default=PAGE,
+    tabling.add_argument("-o", "--output", metavar="FILE", type=path_argument, default=PAGE,
                          help="write the page to FILE (default: docs/benchmarks.md, which is overwritten)")
     return parser
 

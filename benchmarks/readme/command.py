@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateware.build.report import Report
-from support.command_line import run
+from support.command_line import path_argument, run
 from support.errors import InputError
 from support.files import read_file, write_atomically
 
@@ -103,10 +103,11 @@ def create_parser() -> argparse.ArgumentParser:
     """Create the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme",
                                      description="Refresh the numbers of README.md from two builds.")
-    parser.add_argument("report", metavar="REPORT", type=Path,
+    parser.add_argument("report", metavar="REPORT", type=path_argument,
                         help="read the build of CONSOLE from REPORT (report.json)")
-    parser.add_argument("console", metavar="CONSOLE", type=Path, help="read what make bitstream printed from CONSOLE")
-    parser.add_argument("seeds", metavar="SEEDS", type=Path,
+    parser.add_argument("console", metavar="CONSOLE", type=path_argument,
+                        help="read what make bitstream printed from CONSOLE")
+    parser.add_argument("seeds", metavar="SEEDS", type=path_argument,
                         help="read a build with --seeds from SEEDS (report.json)")
     return parser
 

@@ -11,7 +11,7 @@ from arch.ttfs import network_file
 from arch.ttfs.checkpoint import Checkpoint
 from export.ttfs.conversion import convert, verify
 from support import provenance
-from support.command_line import print_line, run
+from support.command_line import path_argument, print_line, run
 from support.errors import InputError
 from support.files import check_output
 
@@ -26,9 +26,9 @@ def create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export.ttfs",
         description="Convert the checkpoint of a conversion-aware training to the integer network with spike times.")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=pathlib.Path,
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=path_argument,
                         help="read the trained network from CHECKPOINT, NAME.safetensors of python -m train")
-    parser.add_argument("-o", "--output", metavar="FILE", type=pathlib.Path, required=True,
+    parser.add_argument("-o", "--output", metavar="FILE", type=path_argument, required=True,
                         help="write the integer network to FILE")
     parser.add_argument("--verify-images", metavar="N", type=int, default=32,
                         help="compare every spike time on N images of noise (default: 32)")

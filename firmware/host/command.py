@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Sequence
 
 from arch.images import image_bytes, load_images
@@ -13,7 +12,7 @@ from firmware.host import latency
 from firmware.host.link import DeviceError, Link
 from firmware.host.transports import SerialTransport, Transport, open_port
 from support import command_line
-from support.command_line import print_line
+from support.command_line import print_line, print_note
 from support.errors import printable
 from support.progress import Progress
 
@@ -92,8 +91,8 @@ def _say_latency(transport: Transport, info: Info, arguments: argparse.Namespace
                  for milliseconds in (transport.latency_ms, latency.BEST_MS))
     if math.floor(now) < math.floor(best):
         timer = latency.timer_of(arguments.port)
-        sys.stderr.write(f"note: the port's latency timer of {transport.latency_ms} ms allows {now:.0f} images per "
-                         f"second, 1 ms allows {best:.0f}: echo 1 | sudo tee {timer}\n")
+        print_note(f"the port's latency timer of {transport.latency_ms} ms allows {now:.0f} images per second, 1 ms "
+                   f"allows {best:.0f}: echo 1 | sudo tee {timer}")
 
 
 def work(arguments: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ from gateware.mapper.fit import DoesNotFitError, format_fit
 from gateware.top import Top
 from models import DEFAULT_NETWORK
 from sim.rtl import check_tools
-from support.command_line import print_line, run
+from support.command_line import path_argument, print_line, run
 from support.errors import printable
 from support.tools import find_tool, run_tool
 
@@ -56,7 +56,7 @@ def create_parser() -> argparse.ArgumentParser:
         prog="python -m gateware.build", description="Build the bitstream that runs a network on a board.")
     parser.add_argument("--board", metavar="BOARD", choices=sorted(BOARDS), required=True,
                         help="build for BOARD (one of: %(choices)s)")
-    parser.add_argument("--network", metavar="FILE", type=pathlib.Path, default=DEFAULT_NETWORK,
+    parser.add_argument("--network", metavar="FILE", type=path_argument, default=DEFAULT_NETWORK,
                         help="build in the network of FILE, as python -m export writes it (default: the shipped MNIST "
                              "network)")
     parser.add_argument("--clock", metavar="MHZ", type=float,
@@ -79,7 +79,7 @@ def create_parser() -> argparse.ArgumentParser:
                         help="do STEP and what follows again, whatever is kept of an earlier run (one of: %(choices)s)")
     parser.add_argument("--program", action="store_true",
                         help="write the bitstream to the board's flash after the build")
-    parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path,
+    parser.add_argument("-o", "--output", metavar="DIR", type=path_argument,
                         help="write to DIR (default: build/BOARD/NETWORK)")
     return parser
 

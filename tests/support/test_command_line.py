@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command_line import run
+from support.command_line import path_argument, print_line, print_note, run
 from support.errors import InputError, ToolchainError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,6 +218,50 @@ def test_usage_commands_no_terminal(capsys):
     with pytest.raises(SystemExit):
         run(parser(), lambda _: None, ["\x1b[2J", "--t\u00e4u"])
     assert capsys.readouterr().err.endswith("error: unrecognized arguments: \\x1b[2J --t\u00e4u\n")
+
+
+def test_results_command_no_terminal(capsys):
+    assert run(parser(), lambda _: print_line("written: \x1b[2J\r\u00e4\nnext \udcff"), []) == 0
+    assert capsys.readouterr().out == "written: \\x1b[2J\\r\u00e4\nnext \\udcff\n"
+
+
+def test_notes_are_one_line(capsys):
+    print_note("a\x1b[2J\nb")
+    assert capsys.readouterr() == ("", "note: a\\x1b[2J b\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_work_goes_on_where_nobody_can_read_a_note(tmp_path):
+    words, environment = command("from support.command_line import print_note\n"
+                                 "def work(_):\n    print_note('slow')\n    print_line('result')\n" + WORKING, tmp_path)
+    done = closed(words, "2>/dev/full", cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout) == (0, "result\n")
+
+
+def test_paths_have_a_name(capsys):
+    made = argparse.ArgumentParser()
+    made.add_argument("--network", type=path_argument)
+    assert made.parse_args(["--network", "a/b"]).network == Path("a/b")
+    with pytest.raises(SystemExit) as stopped:
+        run(made, lambda _: None, ["--network", ""])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("error: argument --network: must be the name of a file or folder, not ''\n")
+
+
+def test_help_is_printed(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(parser(), lambda _: None, ["--help"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr() == (parser().format_help(), "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_help_on_a_full_disk_is_one_line(tmp_path):
+    words, environment = command("def work(_):\n    pass\n" + WORKING, tmp_path)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*words, "--help"], cwd=tmp_path, env=environment, text=True, stdout=full,
+                              stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, "ERROR: standard output: No space left on device\n")
 
 
 def test_result_is_there_before_the_work_ends(tmp_path):

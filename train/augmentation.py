@@ -2,18 +2,29 @@
 
 import dataclasses
 import math
-import sys
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from arch.limits import MAX_SIDE
+
 __all__ = ["Augmentation", "augment"]
+
+
+#: Smallest and largest value of each extent. Distortions by more than the largest image leave nothing to learn from.
+_LIMITS = {"shift": (0, MAX_SIDE), "rotation": (0, 360), "scaling": (0, 1), "shear": (0, 100), "elastic": (0, MAX_SIDE),
+           "elastic_points": (2, MAX_SIDE), "mirror": (0, 1), "crop_padding": (0, MAX_SIDE), "erase": (0, 1),
+           "erase_side": (0, 2 * MAX_SIDE)}
+_INTEGERS = ("elastic_points", "crop_padding")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
-    """How far images are distorted; each image draws its own distortion, uniformly. All zero: not at all."""
+    """How far images are distorted; each image draws its own distortion, uniformly. All zero: not at all.
+
+    Raises :exc:`ValueError` for an extent that is no number, negative, or larger than images are.
+    """
 
     #: Largest shift along each axis, in pixels.
     shift: float = 0.0
@@ -38,20 +49,11 @@ class Augmentation:
     erase_side: int = 8
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            # An integer may be too large for a float.
-            if not number or not 0 <= value <= sys.float_info.max:
-                raise ValueError(f"augmentation {field.name} must be a number from 0, not {value!r}")
-        if self.elastic_points < 2 or not isinstance(self.elastic_points, int):
-            raise ValueError(f"augmentation elastic_points must be an integer from 2, not {self.elastic_points!r}")
-        if not isinstance(self.crop_padding, int):
-            raise ValueError(f"augmentation crop_padding must be an integer from 0, not {self.crop_padding!r}")
-        for name in ("mirror", "erase"):
-            if getattr(self, name) > 1:
-                raise ValueError(f"augmentation {name} must be a share of the images, at most 1, "
-                                 f"not {getattr(self, name)!r}")
+        for name, (low, high) in _LIMITS.items():
+            value = getattr(self, name)
+            kind, what = (int, "an integer") if name in _INTEGERS else (int | float, "a number")
+            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"augmentation {name} must be {what} from {low} to {high}, not {value!r}")
         if self.scaling >= 1:
             raise ValueError(f"augmentation scaling must be below 1, not {self.scaling!r}")
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from support.errors import InputError
 
-__all__ = ["ARCHITECTURES", "FOLDER", "RecipeError", "load_architecture", "read_recipe", "recipe_path",
+__all__ = ["ARCHITECTURES", "FOLDER", "MAX_EPOCHS", "RecipeError", "load_architecture", "read_recipe", "recipe_path",
            "shipped_architectures", "shipped_recipes"]
 
 #: Folder of the shipped recipes.
 FOLDER = pathlib.Path(__file__).parent / "recipes"
+#: Most epochs of a training.
+MAX_EPOCHS = 1_000_000
 #: Folder of the shipped architectures, which recipes can name.
 ARCHITECTURES = pathlib.Path(__file__).parent / "architectures"
 

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from support import provenance
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError
-from train.catalogue import read_recipe, shipped_recipes
+from train.catalogue import MAX_EPOCHS, read_recipe, shipped_recipes
 
 __all__ = ["MAX_THREADS", "check_threads", "create_parser", "main"]
 
 #: Most threads that a command takes: more than there are processors only wait for each other, but may be wanted to
 #: repeat the result of another machine.
 MAX_THREADS = max(256, os.cpu_count() or 1)
-#: Most epochs that the command takes.
-MAX_EPOCHS = 1_000_000
 
 
 def create_parser() -> argparse.ArgumentParser:

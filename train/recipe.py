@@ -8,7 +8,7 @@ from typing import Any
 
 from arch.architecture import CheckpointError, layer_shapes
 from train.augmentation import Augmentation
-from train.catalogue import RecipeError, read_recipe, recipe_path
+from train.catalogue import MAX_EPOCHS, RecipeError, read_recipe, recipe_path
 from train.datasets import DATASETS, Framing, Slicing
 from train.methods import make_methods
 from train.methods.method import MethodError, check_integer, check_number
@@ -34,7 +34,7 @@ class Recipe:
     #: How events become frames, ``{"slicing": "time" or "count", "factor": 1}`` of :class:`train.datasets.Framing`; the
     #: architecture gives the timesteps. None for images.
     framing: Mapping[str, Any] | None = None
-    #: Passes over the training images, from 1.
+    #: Passes over the training images, 1 to :data:`train.catalogue.MAX_EPOCHS`.
     epochs: int
     #: Images per step, from 2.
     batch_size: int = 128
@@ -82,10 +82,12 @@ class Recipe:
         if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
             raise RecipeError(f"dataset must be {' or '.join(DATASETS)}, not {self.dataset!r}")
         try:
-            for name, low in (("epochs", 1), ("batch_size", 2), ("plain_epochs", 0), ("validation_images", 1),
+            check_integer("epochs", self.epochs, 1, MAX_EPOCHS)
+            for name, low in (("batch_size", 2), ("plain_epochs", 0), ("validation_images", 1),
                               ("calibration_images", 0), ("seed", 0)):
                 check_integer(name, getattr(self, name), low)
-            for name in ("learning_rate", "warmup_epochs", "weight_decay", "label_smoothing", "initial_membrane"):
+            check_number("warmup_epochs", self.warmup_epochs, 0, MAX_EPOCHS)
+            for name in ("learning_rate", "weight_decay", "label_smoothing", "initial_membrane"):
                 check_number(name, getattr(self, name), 0)
         except MethodError as error:
             raise RecipeError(str(error)) from None

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -105,9 +106,18 @@ def test_frames_of_a_recording_move_together_and_stay_binary(how):
 
 
 def test_wrong_extents_are_named():
-    with pytest.raises(ValueError, match=r"^augmentation crop_padding must be an integer from 0, not 1\.5$"):
+    with pytest.raises(ValueError, match=r"^augmentation crop_padding must be an integer from 0 to 1024, not 1\.5$"):
         Augmentation(crop_padding=1.5)
-    with pytest.raises(ValueError, match=r"^augmentation shift must be a number from 0, not -1$"):
+    with pytest.raises(ValueError, match=r"^augmentation shift must be a number from 0 to 1024, not -1$"):
         Augmentation(shift=-1)
-    with pytest.raises(ValueError, match=r"^augmentation elastic_points must be an integer from 2, not 1$"):
+    with pytest.raises(ValueError, match=r"^augmentation elastic_points must be an integer from 2 to 1024, not 1$"):
         Augmentation(elastic_points=1)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Augmentation)])
+def test_every_extent_is_bounded(field):
+    """An integer of any length, and a number that float32 does not hold, would fail in the first step."""
+    for value in (10**30, 10**400, 1e300, float("inf"), float("nan"), True, "1", None):
+        with pytest.raises(ValueError, match=rf"^augmentation {field} must be an? (number|integer) from \d to \d+, "
+                                             rf"not {re.escape(repr(value))}$"):
+            Augmentation(**{field: value})

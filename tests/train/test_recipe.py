@@ -78,7 +78,9 @@ def test_recipe_file_is_read(tmp_path):
 
 @pytest.mark.parametrize(("change", "text"), [
     ({"dataset": "imagenet"}, f"dataset must be {' or '.join(DATASETS)}, not 'imagenet'"),
-    ({"epochs": 0}, "epochs must be an integer from 1, not 0"),
+    ({"epochs": 0}, "epochs must be an integer from 1 to 1000000, not 0"),
+    ({"epochs": 10**400}, f"epochs must be an integer from 1 to 1000000, not {10**400}"),
+    ({"warmup_epochs": 1e308}, "warmup_epochs must be a number from 0 to 1e+06, not 1e+308"),
     ({"batch_size": 1}, "batch_size must be an integer from 2, not 1"),
     ({"learning_rate": float("nan")}, "learning_rate must be a number from 0, not nan"),
     ({"label_smoothing": 1.0}, "label_smoothing must be below 1, not 1.0"),
@@ -86,9 +88,9 @@ def test_recipe_file_is_read(tmp_path):
     ({"speed": 1}, f"recipe has no key 'speed', only {FIELDS}"),
     ({"augmentation": {"blur": 1}}, ("augmentation has no key 'blur', only shift, rotation, scaling, shear, elastic, "
                                     "elastic_points, mirror, crop_padding, erase, erase_side")),
-    ({"augmentation": {"shift": -1}}, "augmentation shift must be a number from 0, not -1"),
-    ({"augmentation": {"mirror": 1.1}}, "augmentation mirror must be a share of the images, at most 1, not 1.1"),
-    ({"augmentation": {"erase": 2}}, "augmentation erase must be a share of the images, at most 1, not 2"),
+    ({"augmentation": {"shift": -1}}, "augmentation shift must be a number from 0 to 1024, not -1"),
+    ({"augmentation": {"mirror": 1.1}}, "augmentation mirror must be a number from 0 to 1, not 1.1"),
+    ({"augmentation": {"erase": 2}}, "augmentation erase must be a number from 0 to 1, not 2"),
     ({"augmentation": {"scaling": 1.0}}, "augmentation scaling must be below 1, not 1.0"),
     ({"augmentation": {"crop_padding": 29}}, ("augmentation crop_padding must be at most the 28 pixels of the shorter "
                                              "side, not 29")),

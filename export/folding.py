@@ -53,11 +53,11 @@ def real_neurons(checkpoint: Checkpoint, layer: Mapping[str, Any], *, first: boo
     channels = len(tensors[f"{name}.ternary"])
     columns = {part: _rationals(tensors.get(f"{name}.{part}", np.array(_ABSENT.get(part, 0.0))), channels)
                for part in ("alpha", "gamma", "beta", "bias", "mean", "variance", "theta", "initial")}
-    scale = Fraction(checkpoint.architecture["input"]["scale"]) if first else Fraction(1)
+    scale = Fraction(float(checkpoint.architecture["input"]["scale"])) if first else Fraction(1)
     # The integer neurons see the sum of a window of currents, the real-valued ones its mean.
     scale /= layer.get("pool", 1) ** 2
     # Without BatchNorm nothing is divided: the root is that of 1, which is rational.
-    epsilon = Fraction(1) if layer["epsilon"] is None else Fraction(layer["epsilon"])
+    epsilon = Fraction(1) if layer["epsilon"] is None else Fraction(float(layer["epsilon"]))
     return [RealNeuron(scale=scale * alpha, gamma=gamma, beta=beta, centre=bias - mean,
                        variance_epsilon=variance + epsilon, theta=theta, initial=initial)
             for alpha, gamma, beta, bias, mean, variance, theta, initial in zip(*columns.values(), strict=True)]

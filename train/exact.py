@@ -1,9 +1,10 @@
 """The exact evaluation forward: what the integer reference and the RTL reproduce spike for spike.
 
-It runs on a checkpoint, not on a module: frozen codes -1, 0, +1, convolved in float32, where every sum is an exact
-integer (below 2^24), as are those over the windows of a pool; then ``u += g a + d`` and ``u >= theta`` in float64,
-without autocast. The accuracies that a training reports of a network that is exported come from here. Leaky
-neurons are defined by their integers instead, and may differ from these in single spikes.
+It runs on a checkpoint, not on a module: frozen codes -1, 0, +1, convolved in float32, where every sum below 2^24 is an
+exact integer, as are those over the windows of a pool; layers whose sums may be larger are convolved in float64. Then
+``u += g a + d`` and ``u >= theta`` in float64, without autocast. The accuracies that a training reports of a network
+that is exported come from here. Leaky neurons are defined by their integers instead, and may differ from these in
+single spikes.
 """
 
 import dataclasses
@@ -43,11 +44,11 @@ def _area(layer: Mapping[str, Any]) -> int:
 
 
 def _sums(checkpoint: Checkpoint, layer: dict[str, Any], maps: Tensor, largest: int) -> Tensor:
-    """Integer currents ``a`` in float32, ``[T or 1, B, C, H, W]``, of maps of the same form up to ``largest``."""
-    codes = _parameters(checkpoint, layer["name"])("ternary").float()
-    if codes.flatten(1).abs().sum(1).max() * largest * _area(layer) >= _EXACT:
-        raise ValueError(f"{layer['name']} must have sums below 2^24 to be exact in float32")
-    folded = maps.flatten(0, 1)
+    """Integer currents ``a``, ``[T or 1, B, C, H, W]`` in floats that hold them, of maps like it up to ``largest``."""
+    codes = _parameters(checkpoint, layer["name"])("ternary")
+    reach = int(codes.flatten(1).ne(0).sum(1).max()) * largest * _area(layer)
+    codes = codes.to(torch.float32 if reach < _EXACT else torch.float64)
+    folded = maps.flatten(0, 1).to(codes.dtype)
     if layer["kind"] == "convolution":
         sums = functional.conv2d(folded, codes, stride=layer["stride"], padding=layer["padding"]).round_()
         if _area(layer) > 1:
@@ -227,7 +228,7 @@ def recalibrate(checkpoint: Checkpoint, images: Tensor, *, over_mean: bool = Fal
             squares = squares + sums.square().sum((0, 1, 3, 4))
             count = count + math.prod(sums.shape) / sums.shape[2]
         get = _parameters(current, name)
-        scale = get("alpha").double() * (checkpoint.architecture["input"]["scale"] if name == names[0] else 1.0)
+        scale = get("alpha").double() * (float(checkpoint.architecture["input"]["scale"]) if name == names[0] else 1.0)
         scale = scale / _area(layers[name])
         bias = get("bias").double() if f"{name}.bias" in tensors else 0.0
         mean = total / count

@@ -300,7 +300,7 @@ def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
             chain.append(layers.Readout(shape[0] * shape[1] * shape[2], layer["classes"]))
         else:
             behaviour = {"timesteps": timesteps, "reset": Reset(layer["reset"]), "leak_shift": layer["leak_shift"],
-                         **({"norm": False} if layer["epsilon"] is None else {"epsilon": layer["epsilon"]}),
+                         **({"norm": False} if layer["epsilon"] is None else {"epsilon": float(layer["epsilon"])}),
                          "shortcut": shortcut_sources(architecture).get(index)}
             if layer["kind"] == "convolution":
                 chain.append(layers.Convolution(shape[0], output[0], layer["kernel"], stride=layer["stride"],
@@ -310,7 +310,7 @@ def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
     source = architecture["input"]
     described = Input(encoding=Encoding(source["encoding"]), channels=source["channels"], height=source["height"],
                       width=source["width"], zero_point=source["zero_point"])
-    return SpikingNetwork(described, chain, timesteps=timesteps, scale=source["scale"])
+    return SpikingNetwork(described, chain, timesteps=timesteps, scale=float(source["scale"]))
 
 
 @torch.no_grad()

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import math
 
@@ -13,7 +14,7 @@ from export.folding import fold
 from sim.reference import Reference
 from train import exact
 from train.layers import Convolution, FullyConnected, OrPool, Readout
-from train.network import SpikingNetwork
+from train.network import SpikingNetwork, build
 
 SEED = 21
 
@@ -263,12 +264,34 @@ def test_recalibrated_statistics_of_a_pool_are_those_of_the_mean_currents():
     assert checkpoint.tensors["conv1.variance"] == pytest.approx(current.var(0, correction=0).numpy(), rel=1e-4)
 
 
-def test_sums_beyond_float32_are_refused():
+def test_sums_beyond_float32_are_exact():
+    """The odd sum lies between two numbers of float32."""
     source = Input(encoding=Encoding.PIXELS, channels=1, height=256, width=258)
-    network = SpikingNetwork(source, [FullyConnected(256 * 258, 2, timesteps=1), Readout(2, 2)], timesteps=1)
+    network = SpikingNetwork(source, [Readout(256 * 258, 2)], timesteps=1)
     network.chain[0].synapses.weight.data.fill_(1)
-    with pytest.raises(ValueError, match=r"^fc1 must have sums below 2\^24 to be exact in float32$"):
-        exact.forward(network.checkpoint(), torch.zeros(1, 1, 256, 258, dtype=torch.uint8))
+    images = torch.full((1, 1, 256, 258), 255, dtype=torch.uint8)
+    images[0, 0, 0, 0] = 254
+    total = 256 * 258 * 255 - 1
+    assert total > 2**24
+    assert total % 2
+    assert exact.forward(network.checkpoint(), images)[0].tolist() == [[total, total]]
+
+
+def test_integers_of_any_length_are_numbers():
+    """JSON has integers that fit in no machine word; scale and epsilon may be written as such."""
+    architecture = copy.deepcopy(dict(small_network().checkpoint().architecture))
+    architecture["input"]["scale"] = architecture["layers"][0]["epsilon"] = 10**30
+    network = build(architecture).eval()
+    with torch.no_grad():
+        network.chain[0].synapses.weight.mul_(1e-25)
+    checkpoint, images = network.checkpoint(), made_images(20)
+    assert (checkpoint.architecture["input"]["scale"], checkpoint.architecture["layers"][0]["epsilon"]) == (1e30, 1e30)
+    given = dataclasses.replace(checkpoint, architecture=architecture)
+    folded, described = (fold(each) for each in (given, checkpoint))
+    assert folded[0].neurons == described[0].neurons
+    assert torch.equal(exact.forward(given, images)[0], exact.forward(checkpoint, images)[0])
+    measured, again = (exact.recalibrate(each, images) for each in (given, checkpoint))
+    assert np.array_equal(measured.tensors["conv1.mean"], again.tensors["conv1.mean"])
 
 
 def test_wrong_images_are_named():

@@ -14,7 +14,7 @@ from arch.architecture import CheckpointError, layer_shapes
 from arch.network import Input, Reset
 from train import distributed, layers, neurons
 
-__all__ = ["Layer", "check_forward", "describe", "named_layers", "shortcut_of", "training_only"]
+__all__ = ["Layer", "check_forward", "check_module", "describe", "named_layers", "shortcut_of", "training_only"]
 
 #: What a network is composed of.
 Layer = layers.Convolution | layers.FullyConnected | layers.OrPool | layers.Readout
@@ -119,8 +119,11 @@ def _check_inputs(architecture: dict[str, Any], chain: Sequence[Layer]) -> None:
             raise CheckpointError(f"{described['name']} must have {fan_in} inputs for a map of {shape}, not {inputs}")
 
 
-def _check_module(name: str, module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
-    """Check that ``module`` computes what one of ``kinds`` does, and that no hook changes it."""
+def check_module(name: str, module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
+    """Check that ``module``, called ``name``, computes what one of ``kinds`` does, and that no hook changes it.
+
+    Raises :exc:`CheckpointError`.
+    """
     if type(module) not in kinds:
         raise CheckpointError(f"{name} must be {kinds[0].__name__}, not {type(module).__name__}: a checkpoint has no "
                               f"place for what that computes")
@@ -147,11 +150,11 @@ def check_forward(network: nn.Module, chain: Sequence[Layer]) -> None:
             raise CheckpointError(f"{key} must be float32, not {str(value.dtype).removeprefix('torch.')}: call "
                                   f"network.float()")
     for name, layer in named_layers(chain):
-        _check_module(name, layer, tuple(kind for kind in _PARTS if isinstance(layer, kind)))
+        check_module(name, layer, tuple(kind for kind in _PARTS if isinstance(layer, kind)))
         for part, kinds in _PARTS[type(layer)].items():
             module = getattr(layer, part)
             if module is not None:
-                _check_module(f"{name}.{part}", module, kinds)
+                check_module(f"{name}.{part}", module, kinds)
         if isinstance(layer, layers.Readout):
             if layer.synapses.per_channel:
                 raise CheckpointError("readout must have one scale for all classes, not one per class: set "

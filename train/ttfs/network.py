@@ -18,6 +18,7 @@ from arch.ttfs import checkpoint, trained_layers
 from arch.ttfs.checkpoint import Checkpoint
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import EarliestPool
+from train.description import check_module
 from train.quantisers import Float, Quantiser, Ternary
 from train.trainable import TrainableNetwork
 from train.ttfs.neurons import LogQuantiser, TtfsActivation
@@ -146,28 +147,68 @@ class TtfsNetwork(TrainableNetwork):
 
     @torch.no_grad()
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
-        """Return the trained network as data, for ``python -m export.ttfs``.
+        """Return what :meth:`forward` computes now, in evaluation mode, as data for ``python -m export.ttfs``.
 
         Raises
         ------
         :exc:`CheckpointError`
-            If the weights are float, or a parameter is not finite.
+            If the weights are float, a parameter is not finite, or a module computes what the format has no place for:
+            activations of another mode or code, replaced or hooked modules.
         """
         if self.code is None:
             raise CheckpointError("weights must be log5 or ternary for a checkpoint, not float")
+        check_module("network", self, (TtfsNetwork,))
+        self._check_activation("encoder", self.encoder)
         layers: list[trained_layers.Layer] = []
         for module, described in zip(self.chain, self.architecture["layers"], strict=True):
-            if not isinstance(module, TtfsLayer):
-                layers.append(EarliestPool(size=described["size"]))
-                continue
+            name = described.get("name", described["kind"])
             try:
-                layers.append(module.described(described["name"]))
+                if isinstance(module, TtfsLayer):
+                    self._check_layer(name, module)
+                    layers.append(module.described(name))
+                else:
+                    layers.append(_described_pool(name, module))
             except NetworkError as error:
-                raise CheckpointError(f"layer {described['name']}: {error}") from None
-        source = self.architecture["input"]
-        return Checkpoint(
-            input=checkpoint.Input(**{key: source[key] for key in ("channels", "height", "width", "scale")}),
-            code=self.code, theta0=self.theta0, layers=tuple(layers), provenance=provenance or {})
+                raise CheckpointError(f"layer {name}: {error}") from None
+        source = {key: self.architecture["input"][key] for key in ("channels", "height", "width")}
+        try:
+            seen = checkpoint.Input(**source, scale=self.scale)
+        except NetworkError as error:
+            raise CheckpointError(str(error)) from None
+        return Checkpoint(input=seen, code=self.code, theta0=self.theta0, layers=tuple(layers),
+                          provenance=provenance or {})
+
+    def _check_activation(self, name: str, activation: nn.Module) -> None:
+        """Check that an activation is that of the network's code; raises :exc:`CheckpointError`."""
+        check_module(name, activation, (TtfsActivation,))
+        assert isinstance(activation, TtfsActivation)
+        if activation.mode != "ttfs":
+            raise CheckpointError(f"{name} must pass on the values of spike times, not {activation.mode}: call "
+                                  f"network.set_activation('ttfs')")
+        assert self.code is not None
+        for what, value, wanted in (("T", activation.T, self.code.timesteps), ("tau", activation.tau, self.code.tau),
+                                    ("fraction", activation.fraction, self.code.fraction),
+                                    ("theta0", activation.theta0, self.theta0)):
+            if value != wanted:
+                raise CheckpointError(f"{name} {what} must be {wanted} like the network's, not {value!r}")
+
+    def _check_layer(self, name: str, layer: TtfsLayer) -> None:
+        """Check that a checkpoint has a place for all that a layer computes; raises :exc:`CheckpointError`."""
+        check_module(name, layer, (TtfsLayer,))
+        assert self.code is not None
+        quantiser, code = layer.quantiser, self.code
+        if isinstance(quantiser, LogQuantiser) and (quantiser.bits, quantiser.p) != (code.bits, code.p):
+            raise CheckpointError(f"{name} weights must have {code.bits} bits and p = {code.p} like the network's, not "
+                                  f"{quantiser.bits} and {quantiser.p}")
+        if (layer.norm is None) != (layer.activation is None):
+            raise CheckpointError(f"{name} must have both BatchNorm and an activation, or neither as a readout")
+        if layer.norm is None or layer.activation is None:
+            return
+        check_module(f"{name}.norm", layer.norm, (nn.BatchNorm2d,))
+        if layer.norm.running_mean is None or layer.norm.weight is None:
+            raise CheckpointError(f"{name}.norm must have gain, offset and running statistics: set affine and "
+                                  f"track_running_stats when it is built")
+        self._check_activation(f"{name}.activation", layer.activation)
 
     @staticmethod
     def firing_rate(maps: Tensor) -> float:
@@ -224,6 +265,16 @@ class TtfsNetwork(TrainableNetwork):
         return scores[None] if by_step else scores
 
 
+def _described_pool(name: str, pool: nn.Module) -> EarliestPool:
+    """Return a pool as data; raises :exc:`CheckpointError` if its windows are not those of an earliest-pool."""
+    check_module(name, pool, (nn.MaxPool2d,))
+    assert isinstance(pool, nn.MaxPool2d)
+    if (pool.stride, pool.padding, pool.dilation, pool.ceil_mode) != (pool.kernel_size, 0, 1, False):
+        raise CheckpointError(f"{name} must have windows side by side, without padding, dilation and ceil_mode, "
+                              f"not {pool.extra_repr()}")
+    return EarliestPool(size=pool.kernel_size)  # type: ignore[arg-type]
+
+
 def build_ttfs_network(architecture: Mapping[str, Any], *, T: int, tau: int, theta0: float = 1.0,
                       weights: str = "log5", p: int = 2, fraction: int = 16) -> TtfsNetwork:
     """Return an untrained network with time-to-first-spike coding.
@@ -276,9 +327,6 @@ def build_ttfs_network(architecture: Mapping[str, Any], *, T: int, tau: int, the
         elif kind not in ("convolution", "fully-connected") or {"pool", "shortcut"} & set(layer) or layer["leak_shift"]:
             raise CheckpointError(f"layer {layer['name']} must be a convolution or fully connected without leak, pool "
                                   f"and shortcut for time-to-first-spike coding")
-        elif layer["epsilon"] is None:
-            raise CheckpointError(f"layer {layer['name']} must have BatchNorm, an epsilon that is not null, for "
-                                  f"time-to-first-spike coding")
         elif kind == "convolution":
             chain.append(TtfsLayer((output[0], shape[0], layer["kernel"], layer["kernel"]), quantiser(), activation(),
                                   stride=layer["stride"], padding=layer["padding"], epsilon=layer["epsilon"]))

@@ -6,13 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from arch.architecture import CheckpointError
 from arch.ttfs.code import TimeCode
+from export.ttfs import evaluation
 from train.ttfs.exact import accuracy, forward, mismatches, predict
 from train.ttfs.network import TtfsLayer, build_ttfs_network
-from train.ttfs.neurons import decode_time
+from train.ttfs.neurons import LogQuantiser, decode_time
 
 SEED = 41
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
@@ -202,6 +204,67 @@ def test_sums_that_float64_may_round_are_refused():
     network = build_ttfs_network(architecture, T=36, tau=1, weights="ternary", fraction=17)
     with pytest.raises(ValueError, match=r"^membrane must stay below 2\^53, and may reach \d+: .*fraction$"):
         forward(network, make_data()[0])
+
+
+def test_values_set_after_construction_are_in_the_checkpoint():
+    """As training scripts do; what the file holds is what the forwards compute."""
+    network = make_network()
+    network.scale, network.chain[0].norm.eps, network.chain[2].padding = 1 / 128, 0.5, 0
+    network.chain[1] = nn.MaxPool2d(3, 3)
+    network.chain[3] = TtfsLayer((7, 6 * 1 * 1), network.chain[3].quantiser, network.chain[3].activation)
+    network.chain[2] = TtfsLayer((6, 5, 1, 1), network.chain[2].quantiser, network.chain[2].activation)
+    network.eval()
+    images = make_data()[0][:20]
+    checkpoint = network.checkpoint()
+    assert (checkpoint.input.scale, checkpoint.layers[0].norm.epsilon, checkpoint.layers[1].size) == (1 / 128, 0.5, 3)
+    scores, times = evaluation.exact_forward(checkpoint, images.numpy())
+    ours, our_times = forward(network, images)
+    assert np.array_equal(scores, ours.numpy())
+    assert all(np.array_equal(one, other.numpy()) for one, other in zip(times, our_times, strict=True))
+    assert mismatches(network, images)[0] <= 2
+
+
+def without_statistics(network):
+    network.chain[0].norm = nn.BatchNorm2d(5, track_running_stats=False)
+
+
+NO_PLACE = ": a checkpoint has no place for what that computes"
+WINDOWS = "or-pool must have windows side by side, without padding, dilation and ceil_mode, not "
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda network: network.set_activation("clip"),
+     "conv1.activation must pass on the values of spike times, not clip: call network.set_activation('ttfs')"),
+    (lambda network: setattr(network.encoder, "tau", 2), "encoder tau must be 4 like the network's, not 2"),
+    (lambda network: setattr(network.encoder, "theta0", 2.0),
+     "conv1.activation theta0 must be 2.0 like the network's, not 1.0"),
+    (lambda network: setattr(network.chain[2].activation, "T", 12),
+     "conv2.activation T must be 24 like the network's, not 12"),
+    (lambda network: setattr(network.chain[2].activation, "fraction", 15),
+     "conv2.activation fraction must be 16 like the network's, not 15"),
+    (lambda network: setattr(network.chain[2], "activation", nn.ReLU()),
+     "conv2.activation must be TtfsActivation, not ReLU" + NO_PLACE),
+    (lambda network: setattr(network.chain[2], "norm", None),
+     "conv2 must have both BatchNorm and an activation, or neither as a readout"),
+    (lambda network: setattr(network.chain[2], "norm", nn.InstanceNorm2d(6)),
+     "conv2.norm must be BatchNorm2d, not InstanceNorm2d" + NO_PLACE),
+    (without_statistics, ("conv1.norm must have gain, offset and running statistics: set affine and "
+                          "track_running_stats when it is built")),
+    (lambda network: setattr(network.chain[0], "quantiser", LogQuantiser(5, 4)),
+     "conv1 weights must have 5 bits and p = 2 like the network's, not 5 and 4"),
+    (lambda network: network.chain.__setitem__(1, nn.AvgPool2d(2)),
+     "or-pool must be MaxPool2d, not AvgPool2d" + NO_PLACE),
+    (lambda network: network.chain.__setitem__(1, nn.MaxPool2d(2, stride=1)),
+     WINDOWS + "kernel_size=2, stride=1, padding=0, dilation=1, ceil_mode=False"),
+    (lambda network: setattr(network, "forward", lambda images: images),
+     "network must have the forward of TtfsNetwork, not one that was set on it" + NO_PLACE),
+    (lambda network: setattr(network, "scale", 0.0), "input scale must be a positive number, not 0.0"),
+])
+def test_what_a_checkpoint_has_no_place_for_is_named(change, message):
+    network = make_network(steps=0)
+    change(network)
+    with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
+        network.checkpoint()
 
 
 @pytest.mark.parametrize(("images", "message"), [

@@ -29,6 +29,8 @@ __all__ = ["load_array", "read_idx"]
 _IDX_TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype("u1"), 0x09: np.dtype("i1"), 0x0B: np.dtype(">i2"), 0x0C: np.dtype(">i4")}
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+#: Begin and size of the last record of a zip archive, which only a comment follows.
+_ZIP_END, _ZIP_END_BYTES = b"PK\x05\x06", 22
 #: Arrays of an npz that an error names.
 _NAMED = 5
 
@@ -154,6 +156,9 @@ def _read_npy(file: IO[bytes], size: int | None, progress: Progress | None) -> n
 def _read_npz(file: IO[bytes], name: str, progress: Progress | None) -> npt.NDArray[Any]:
     try:
         with zipfile.ZipFile(file) as archive:
+            file.seek(-_ZIP_END_BYTES - len(archive.comment), os.SEEK_END)
+            if file.read(len(_ZIP_END)) != _ZIP_END:
+                raise ImageError("npz must end where its zip archive does, not have more bytes: save it again")
             info = _choose(archive.infolist(), name)
             if info.file_size > MAX_BYTES:
                 raise ImageError(f"must hold at most {MAX_BYTES} bytes, not {info.file_size}")

@@ -28,8 +28,6 @@ _MAX_FILE_BYTES = 2**26
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 #: Colour type by number of channels.
 _WANTED = {1: 0, 3: 2}
-
-
 #: Rows and columns of the passes of an interlaced picture: first and step of each (section 8.1, Adam7).
 _ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
 
@@ -48,6 +46,8 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
             raise ImageError("damaged PNG")
         chunks[kind] = chunks.get(kind, b"") + body[4:]
         at += 12 + size
+    if len(content) > at:
+        raise ImageError(f"PNG must end after its last chunk, not have {len(content) - at} more bytes: save it again")
     return chunks
 
 

@@ -101,6 +101,9 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
     (npz(), FORMATS),
     (npz(a=PIXELS, b=PIXELS), "npz must hold one array, or one named images, not a, b"),
     (npz(images=PIXELS)[:-30], "damaged or truncated compressed file"),
+    (npz(images=PIXELS) + b"\0", "npz must end where its zip archive does, not have more bytes: save it again"),
+    (npz(images=PIXELS) + npz(images=PIXELS)[:30],
+     "npz must end where its zip archive does, not have more bytes: save it again"),
     (zipped(("images.npy", npy(PIXELS) + b"\0")), "must end after the 60 bytes that the header promises"),
     (npz(a=PIXELS, b=PIXELS, c=PIXELS, d=PIXELS, e=PIXELS, f=PIXELS, g=PIXELS),
      "npz must hold one array, or one named images, not a, b, c, d, e and 2 more"),
@@ -113,7 +116,7 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
     (npy(PIXELS.astype(np.int16)), "images must be uint8, not int16"),
     (npy(PIXELS.astype(">u2")), "images must be uint8, not uint16"),
     (npy(PIXELS > 99), "images must be uint8, not bool"),
-], ids=map(str, range(41)))
+], ids=map(str, range(43)))
 def test_foreign_files_have_one_line_errors(tmp_path, content, message):
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -121,6 +124,14 @@ def test_foreign_files_have_one_line_errors(tmp_path, content, message):
         load_images(path, make_network())
     assert str(caught.value) == f"{path}: {message}"
     assert not pathlib.Path("/tmp/sterna-evil").exists()
+
+
+def test_an_archive_may_have_a_comment(tmp_path):
+    path = tmp_path / "images.npz"
+    path.write_bytes(npz(images=PIXELS))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"made by hand"
+    assert (load_images(path, make_network()) == PIXELS[:, None]).all()
 
 
 def message_of(path):

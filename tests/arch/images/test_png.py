@@ -113,6 +113,14 @@ def test_damaged_files_have_their_line(path, content):
         load_images(path, make_network())
 
 
+@pytest.mark.parametrize("more", [b"\n", png(GREY)])
+def test_bytes_after_the_end_are_refused(path, more):
+    path.write_bytes(png(GREY) + more)
+    with pytest.raises(ImageError, match=f"^{path}: PNG must end after its last chunk, not have {len(more)} more "
+                                         "bytes: save it again$"):
+        load_images(path, make_network())
+
+
 def test_a_huge_file_is_left_alone(path):
     with path.open("wb") as file:
         file.write(png(GREY))

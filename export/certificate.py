@@ -54,7 +54,11 @@ _MAX_FIXED = 256
 
 
 class RealValueError(InputError):
-    """A bound cannot be decided, because the two ends of the square root's enclosure give different integers."""
+    """Real numbers have no integers in their place.
+
+    A bound cannot be decided, because the two ends of the square root's enclosure give different integers; or a
+    constant of a leaky neuron, which is defined by its integers, is larger than a network can hold.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -283,6 +287,14 @@ def _solve_fixed(neuron: RealNeuron, bounds: list[tuple[Bound, int]]) -> tuple[i
     return None
 
 
+def _is_proven(bounds: list[tuple[Bound, int]], constants: tuple[int, int, int], fraction: int) -> bool:
+    """Whether (Theta, B, V0) can be stored and has exactly these bounds: the proof, however they were found."""
+    threshold, bias, initial = constants
+    places = [place for place, _ in bounds]
+    return max(map(abs, constants)) <= MAX_CONSTANT and [limit for _, limit in bounds] == integer_bounds(
+        places, threshold=threshold, bias=bias, initial=initial, fraction=fraction)
+
+
 def certify(neurons: list[RealNeuron], lows: npt.NDArray[np.int64], highs: npt.NDArray[np.int64], *, timesteps: int,
             reset: Reset, constant: bool, max_fraction: int) -> tuple[Neurons, list[int]]:
     """Find the integer neurons of a layer, and the channels in which they are not exact.
@@ -327,7 +339,7 @@ def certify(neurons: list[RealNeuron], lows: npt.NDArray[np.int64], highs: npt.N
             number = exact[channel]
             start = number.rounded(fraction) if number else (1, 0, 0)
             found = _simple(of, fraction) or (_solve_small(number, of, fraction) if number else fixed[channel])
-            if found is None or max(map(abs, found)) > MAX_CONSTANT:
+            if found is None or not _is_proven(of, found, fraction):
                 inexact.append(channel)
                 found = _storable(start)
             constants.append(found)
@@ -344,17 +356,24 @@ def certify(neurons: list[RealNeuron], lows: npt.NDArray[np.int64], highs: npt.N
 def round_leaky(neurons: list[RealNeuron], *, fraction: int, reset: Reset, leak_shift: int) -> Neurons:
     """Round the constants of leaky neurons, which are defined by the integers and have no certificate.
 
-    A channel with g = 0 has no scale of its own; its threshold becomes :data:`_MAX_FIXED` units.
+    A channel with g = 0 has no scale of its own; its threshold becomes :data:`_MAX_FIXED` units. Raises
+    :exc:`RealValueError` if a constant is larger than a network can hold; the line names the channel.
     """
     constants: list[tuple[int, int, int]] = []
-    for neuron in neurons:
+    for channel, neuron in enumerate(neurons):
         if neuron.sign:
-            constants.append(_storable(_Exact(neuron).rounded(fraction)))
-            continue
-        scale = (_MAX_FIXED << fraction) / neuron.theta
-        values = (neuron.theta * scale, _drift(neuron) * scale, neuron.initial * scale)
-        theta, bias, initial = (math.floor(value + Fraction(1, 2)) for value in values)
-        constants.append(_storable((theta, bias, initial)))
+            found = _Exact(neuron).rounded(fraction)
+        else:
+            scale = (_MAX_FIXED << fraction) / neuron.theta
+            values = (neuron.theta * scale, _drift(neuron) * scale, neuron.initial * scale)
+            theta, bias, initial = (math.floor(value + Fraction(1, 2)) for value in values)
+            found = theta, bias, initial
+        if found != _storable(found):
+            other = "larger" if max(map(abs, found)) <= MAX_CONSTANT else "smaller"
+            raise RealValueError(f"channel {channel}: threshold, bias and initial membrane must be within +-2^47 units "
+                                 f"of the gain at F = {fraction}, and the threshold at least 1, not {found}: give a "
+                                 f"{other} --max-fraction, or the channel a gain of another size")
+        constants.append(found)
     thresholds, biases, initials = np.array(constants, dtype=np.int64).T
     return Neurons(threshold=thresholds, bias=biases, initial=initials, fraction=fraction, reset=reset,
                    leak_shift=leak_shift)

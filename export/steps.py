@@ -133,17 +133,17 @@ def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: 
         currents = widths.channel_currents(entry.weights, inputs, pool=layer.get("pool", 1))
         exact: bool | None = None
         inexact: list[int] = []
-        if layer["leak_shift"] is None:
-            try:
+        try:
+            if layer["leak_shift"] is None:
                 neurons, inexact = certify_layer(
                     entry.neurons, currents.low, currents.high, timesteps=timesteps, reset=Reset(layer["reset"]),
                     constant=constant, max_fraction=max_fraction)
-            except RealValueError as error:
-                raise RealValueError(f"layer {layer['name']}, {error}") from None
-            exact = not inexact
-        else:
-            neurons = round_leaky(entry.neurons, fraction=max_fraction, reset=Reset(layer["reset"]),
-                                  leak_shift=layer["leak_shift"])
+                exact = not inexact
+            else:
+                neurons = round_leaky(entry.neurons, fraction=max_fraction, reset=Reset(layer["reset"]),
+                                      leak_shift=layer["leak_shift"])
+        except RealValueError as error:
+            raise RealValueError(f"layer {layer['name']}, {error}") from None
         built: Layer
         if layer["kind"] == "convolution":
             built = Convolution(weights=entry.weights, neurons=neurons, stride=layer["stride"],

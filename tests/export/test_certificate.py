@@ -1,6 +1,7 @@
 import functools
 import itertools
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -285,3 +286,28 @@ def test_leaky_constants_are_the_rounded_ones():
     assert neurons.bias.tolist() == [-2, 256]
     assert neurons.initial.tolist() == [6, 0]
     assert (neurons.fraction, neurons.leak_shift, neurons.reset) == (2, 3, Reset.ZERO)
+
+
+@pytest.mark.parametrize(("neuron", "constants", "other"), [
+    (make_neuron(scale=Fraction(1, 2**46)), (2**49, 0, 0), "smaller"),
+    (make_neuron(beta=Fraction(-2**45)), (8, -2**48, 0), "smaller"),
+    (make_neuron(scale=Fraction(64)), (0, 0, 0), "larger"),
+    (make_neuron(gamma=Fraction(0), theta=Fraction(1, 2**40), initial=Fraction(1)), (2048, 0, 2**51), "smaller"),
+])
+def test_leaky_constants_are_never_clipped(neuron, constants, other):
+    """They define the neuron: another constant is another network, and no certificate would tell."""
+    with pytest.raises(certificate.RealValueError, match=(
+            r"^channel 1: threshold, bias and initial membrane must be within \+-2\^47 units of the gain at F = 3, and "
+            rf"the threshold at least 1, not {re.escape(str(constants))}: give a {other} --max-fraction, or the "
+            r"channel a gain of another size$")):
+        certificate.round_leaky([make_neuron(), neuron], fraction=3, reset=Reset.ZERO, leak_shift=3)
+
+
+def test_the_comparison_of_bounds_is_the_proof(monkeypatch):
+    """Constants are exact because their bounds are equal, and not because the search has found them."""
+    neuron = make_neuron(scale=Fraction(1, 3), beta=Fraction(-1, 6), initial=Fraction(1, 2))
+    for reset in Reset:
+        assert solve_one(neuron, -3, 3, 4, reset)[1] == []
+    monkeypatch.setattr(certificate, "solve", lambda bounds, start, fraction: (start[0] + (9 << fraction), *start[1:]))
+    for reset in Reset:
+        assert solve_one(neuron, -3, 3, 4, reset)[1] == [0]

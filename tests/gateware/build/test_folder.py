@@ -1,0 +1,73 @@
+"""The folder of a build: its name, its lock, and a result that is there as a whole."""
+
+import json
+import os
+import pathlib
+import re
+
+import pytest
+
+from boards import BOARDS
+from gateware.build.folder import BuildFolder, check_folder, default_folder
+from support.errors import InputError
+
+
+@pytest.mark.parametrize(("name", "folder"), [
+    ("mnist-conv", "mnist-conv"), ("v1.2_b", "v1.2_b"), ("a/../b c", "a_.._b_c"), ("../up", "_up"), ("...", "network"),
+    ("", "network"), ("größe", "gr__e"), ("x" * 70, "x" * 64)])
+def test_default_folder_has_the_names_of_board_and_network(name, folder):
+    assert default_folder(BOARDS["icesugar"], name) == pathlib.Path("build", "icesugar", folder)
+
+
+REPORT = {"network_sha256": "0", "board": "icebreaker", "cycles_per_inference": 1, "more": 2}
+
+
+@pytest.mark.parametrize("report", [REPORT, {**REPORT, "board": None}])
+def test_a_build_from_before_there_was_a_mark_is_ours(tmp_path, report):
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    (tmp_path / "sterna.bin").write_bytes(b"old")
+    check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("report", [
+    "{", "[]", "null", "[" * 100_000, json.dumps({key: value for key, value in REPORT.items() if key != "board"})])
+def test_a_report_of_somebody_is_no_build(tmp_path, report):
+    (tmp_path / "report.json").write_text(report)
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path))}: output must be a new or empty folder or that "
+                                         f"of an earlier build, not one with 'report.json': give another with -o$"):
+        check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_is_opened_is_marked_and_locked(tmp_path, there):
+    path = tmp_path / "board" / "network"
+    if there:
+        path.mkdir(parents=True)
+    with BuildFolder.opened(path) as folder:
+        assert folder.path == path
+        assert sorted(entry.name for entry in path.iterdir()) == [".sterna-build", "work"]
+        assert folder.work == path / "work"
+        busy = f"^{re.escape(str(path))}: another build works in this folder: wait for it, or give another with -o$"
+        with pytest.raises(InputError, match=busy), BuildFolder.opened(path):
+            pytest.fail("two builds are in one folder")
+    with BuildFolder.opened(path):
+        pass
+
+
+def test_a_result_is_published_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    names = ("sterna.bin", "report.json")
+    with BuildFolder.opened(tmp_path) as folder:
+        folder.publish({name: f"first {name}".encode() for name in names})
+        replace, done = os.replace, []
+
+        def fail_at_the_second(*arguments, **options):
+            done.append(arguments)
+            if len(done) == 2:
+                raise OSError(28, "No space left on device")
+            return replace(*arguments, **options)
+
+        monkeypatch.setattr(os, "replace", fail_at_the_second)
+        with pytest.raises(OSError, match="No space left on device"):
+            folder.publish({name: f"second {name}".encode() for name in names})
+    assert len(done) >= 2
+    assert [(tmp_path / name).read_text() for name in names] == [f"first {name}" for name in names]

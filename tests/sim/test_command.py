@@ -225,9 +225,7 @@ def test_a_missing_yosys_is_one_line_before_anything_is_compiled(monkeypatch, ca
 def test_a_circuit_that_no_board_has_is_one_line(capsys):
     pytest.importorskip("amaranth")
     assert main([MODEL, "--images", IMAGES, "--engine", "rtl", "--lanes", "99"]) == 1
-    err = capsys.readouterr().err
-    assert err.startswith("ERROR: ")
-    assert err.count("\n") == 1
+    assert capsys.readouterr().err == "ERROR: lanes must be a power of two, not 99\n"
 
 
 def started(path, *arguments, **options):

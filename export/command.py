@@ -138,7 +138,8 @@ def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     return {
         "network_sha256": network_file.digest(network), "bytes": len(content),
         "written": _write(network, content, arguments), "metadata": dict(network.metadata),
-        "certificate": str(certificate_of(network)), "checkpoint_protected": checkpoint.protected,
+        "certificate": str(certificate_of(network)), "max_fraction": arguments.max_fraction,
+        "checkpoint_protected": checkpoint.protected,
         "layers": [dataclasses.asdict(row) for row in rows],
         "verified_images": len(images), "verified_on": sample,
     }

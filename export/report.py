@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from arch.limits import MAX_FRACTION
 from support.errors import printable
 
 __all__ = ["format_table"]
@@ -45,6 +46,9 @@ def format_table(report: dict[str, Any]) -> str:
                                                   zip(line[1:], spans[1:], strict=True))]) for line in lines]
     metadata = report["metadata"]
     text += ["", f"exact: {report['certificate']}"]
+    if report["max_fraction"] < MAX_FRACTION and any(row["exact"] is False for row in report["layers"]):
+        text.append(f"a larger --max-fraction, {report['max_fraction'] + 1} to {MAX_FRACTION}, may certify more "
+                    f"channels")
     if "accuracy" in metadata:
         text.append(f"accuracy: {100 * metadata['accuracy']:.2f} % of {metadata['accuracy_images']} images")
     wide = [row["name"] for row in report["layers"] if (row["membrane_bits"] or 0) > _WIDE]

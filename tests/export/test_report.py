@@ -21,7 +21,7 @@ ROWS = [
 REPORT = {
     "network_sha256": "0123456789abcdef", "bytes": 12345, "written": ["net.safetensors"],
     "metadata": {"export": {"revision": "abc123", "tool_versions": {"python": "3.11", "numpy": "2.4"}}},
-    "certificate": "NO, conv1 may differ in 2 channels: 2, 5", "checkpoint_protected": True,
+    "certificate": "NO, conv1 may differ in 2 channels: 2, 5", "max_fraction": 8, "checkpoint_protected": True,
     "layers": [dataclasses.asdict(row) for row in ROWS], "verified_images": 32, "verified_on": "noise"}
 
 
@@ -39,6 +39,7 @@ def test_every_cell_and_line():
         "readout    10 x 1 x 1       80  25.0%       -  -   4 bits         -       -       -     20      16.0 x",
         "",
         "exact: NO, conv1 may differ in 2 channels: 2, 5",
+        "a larger --max-fraction, 9 to 16, may certify more channels",
         "WIDE: membranes of more than 24 bits in conv1, lif",
         "sha256: 0123456789abcdef",
         "written: net.safetensors",
@@ -48,6 +49,8 @@ def test_every_cell_and_line():
 
 def test_lines_that_not_every_export_has():
     metadata = {**REPORT["metadata"], "accuracy": 0.98765, "accuracy_images": 10000}
+    # No option is named where none helps: all channels of the layers are certified, or F was as large as it can be.
+    assert lines_of(max_fraction=16)[8].startswith("WIDE: ")
     assert lines_of(metadata=metadata, layers=REPORT["layers"][2:3], checkpoint_protected=False)[3:] == [
         "exact: NO, conv1 may differ in 2 channels: 2, 5",
         "accuracy: 98.77 % of 10000 images",

@@ -17,6 +17,7 @@ from arch import network_file
 from arch.link import Command, Frame, FrameReader, Info, InputEncoding, Reply, Result, crc16
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS, BoardError
+from export.command import main as export
 from gateware.engine.accelerator import Accelerator, drain_cycles
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.engine.dot_product import DotProduct
@@ -199,11 +200,15 @@ def masked(text):
 def test_the_example_trains_exports_simulates_and_fits(tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    (program,) = (block for kind, block in CODE.findall((ROOT / "docs" / "your-network.md").read_text(encoding="utf-8"))
-                  if kind == "python")
-    exec(compile(program, "mine.py", "exec"), {})
-    ((_, output),) = example("python mine.py")
-    assert capsys.readouterr().out == output
+    own, foreign = (block for kind, block in CODE.findall((ROOT / "docs" / "your-network.md").read_text("utf-8"))
+                    if kind == "python")
+    outputs = [output for _, output in example("python mine.py")]
+    exec(compile(foreign, "mine.py", "exec"), {})
+    assert capsys.readouterr().out == outputs[1]
+    assert export(["mine.checkpoint.safetensors", "-o", "mine.safetensors", "-q"]) == 0
+    assert "\nexact: yes, " in capsys.readouterr().out
+    exec(compile(own, "mine.py", "exec"), {})
+    assert capsys.readouterr().out == outputs[0]
     ran = 0
     for module in ("export", "sim", "gateware.build"):
         for command, output in example(f"python -m {module} "):

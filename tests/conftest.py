@@ -56,6 +56,16 @@ def pytest_report_header():
     return lines
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Let every test, and the fixtures made for it, draw the same weights, whatever ran before.
+
+    PyTorch has one generator for all. Tests without PyTorch do not import it.
+    """
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _amaranth_tools():
     """Let Amaranth write Verilog with our Yosys in any test, in whatever order they run.

@@ -55,9 +55,10 @@ from arch.network import Encoding, Input
 from support.errors import InputError
 
 __all__ = [
-    "BAUD_RATES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC", "MAX_EVENT_TIMESTEPS",
-    "MAX_IMAGE_BYTES", "MAX_PAYLOAD_BYTES", "RESULT_HEADER_WORDS", "SYNC", "TIMEOUT_BITS", "VERSION", "Command",
-    "ErrorCode", "Frame", "FrameReader", "Info", "InputEncoding", "LinkError", "Reply", "Result", "crc16",
+    "BAUD_RATES", "CRC_BYTES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC",
+    "MAX_EVENT_TIMESTEPS", "MAX_IMAGE_BYTES", "MAX_PAYLOAD_BYTES", "RESULT_HEADER_WORDS", "SYNC", "TIMEOUT_BITS",
+    "VERSION", "Command", "ErrorCode", "Frame", "FrameReader", "Info", "InputEncoding", "LinkError", "Reply",
+    "Result", "crc16",
 ]  # fmt: skip
 
 #: First byte of every frame.
@@ -71,6 +72,8 @@ MAGIC = b"STRN"
 BAUD_RATES = (1_000_000, 3_000_000, 12_000_000)
 #: Bytes of a frame before the payload.
 HEADER_BYTES = 5
+#: Bytes of a frame behind the payload.
+CRC_BYTES = 2
 #: Largest payload that a frame's length can state.
 MAX_PAYLOAD_BYTES = 0xFFFF
 #: Largest image that a network on the array may take, in bytes: it must fit in a frame.
@@ -166,7 +169,7 @@ class Frame:
         'a5 01 07 00 00 9f 93'
         """
         body = bytes((self.command, self.tag)) + len(self.payload).to_bytes(2, "little") + self.payload
-        return bytes((SYNC,)) + body + crc16(body).to_bytes(2, "little")
+        return bytes((SYNC,)) + body + crc16(body).to_bytes(CRC_BYTES, "little")
 
 
 class FrameReader:
@@ -190,7 +193,7 @@ class FrameReader:
             del self._buffer[: len(self._buffer) if start < 0 else start]
             if len(self._buffer) < HEADER_BYTES:
                 return frames
-            end = HEADER_BYTES + int.from_bytes(self._buffer[3:5], "little") + 2
+            end = HEADER_BYTES + int.from_bytes(self._buffer[3:5], "little") + CRC_BYTES
             if len(self._buffer) < end:
                 return frames
             if crc16(bytes(self._buffer[1:end])):
@@ -198,7 +201,7 @@ class FrameReader:
                 del self._buffer[:1]
                 continue
             command, tag = self._buffer[1:3]
-            frames.append(Frame(command=command, tag=tag, payload=bytes(self._buffer[HEADER_BYTES : end - 2])))
+            frames.append(Frame(command=command, tag=tag, payload=bytes(self._buffer[HEADER_BYTES : end - CRC_BYTES])))
             del self._buffer[:end]
 
     def reset(self) -> None:

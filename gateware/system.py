@@ -4,10 +4,12 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from gateware.engine.accelerator import Accelerator
+from gateware.engine.accelerator import START_CYCLES, Accelerator
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.spike_memory import RamFactory
 from gateware.link.host_link import HostLink
+from gateware.link.receiver import COMMIT_CYCLES
+from gateware.link.uart import UartReceiver
 from gateware.source import NetworkSource
 
 __all__ = ["System"]
@@ -18,7 +20,8 @@ class System(wiring.Component):
 
     Throughput and latency are those of :class:`gateware.engine.accelerator.Accelerator`; on the line a byte takes
     10 * ``divisor`` clocks. After reset the accelerator fills its spike memory, in ``config.spike_words`` clocks; an
-    image that is sent earlier is answered with the error ``BUSY``.
+    image that is sent earlier is answered with the error ``BUSY``. The inference begins :meth:`start_cycles_of` clocks
+    after the last bit of the image's frame, if the engine is free and every pixel is in memory.
 
     Parameters
     ----------
@@ -51,6 +54,15 @@ class System(wiring.Component):
             "tx":   Out(1, init=1),
             "busy": Out(1),
         })
+
+    @staticmethod
+    def start_cycles_of(divisor: int) -> int:
+        """Clocks from the end of the last stop bit of an image's frame to the first clock of the inference.
+
+        Negative for slow lines, because a stop bit is sampled at its middle.
+        """
+        # One clock is the register between the link and the accelerator.
+        return UartReceiver.latency_of(divisor) + COMMIT_CYCLES + 1 + START_CYCLES - 10 * divisor
 
     def elaborate(self, platform):
         m = Module()

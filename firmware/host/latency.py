@@ -12,7 +12,7 @@ import contextlib
 import pathlib
 from typing import Any
 
-from arch.link import HEADER_BYTES, RESULT_HEADER_WORDS
+from arch.link import CRC_BYTES, HEADER_BYTES, RESULT_HEADER_WORDS
 
 __all__ = ["BEST_MS", "PACKET_BYTES", "WINDOW", "images_per_second", "lower", "timer_of"]
 
@@ -23,7 +23,7 @@ BEST_MS = 1
 #: Bytes from the board in a full USB packet of a high-speed bridge (FT2232H, FT232H): 512, less two of status.
 PACKET_BYTES = 510
 #: Bytes of a frame around its payload: header and CRC.
-_FRAME_BYTES = HEADER_BYTES + 2
+_FRAME_BYTES = HEADER_BYTES + CRC_BYTES
 #: Bits of a byte on the line, with start and stop bit.
 _BITS = 10
 _TTY = pathlib.Path("/sys/class/tty")

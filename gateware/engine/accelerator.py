@@ -27,10 +27,13 @@ from gateware.engine.spike_memory import RamFactory, SpikeMemory
 from gateware.engine.weight_store import ConstantStore, WeightStore
 from gateware.engine.window_writer import WindowWriter
 
-__all__ = ["PIXEL_FIFO_DEPTH", "Accelerator", "drain_cycles"]
+__all__ = ["PIXEL_FIFO_DEPTH", "START_CYCLES", "Accelerator", "drain_cycles"]
 
 #: Pixels that wait for a free clock of the spike memory; what one block RAM holds.
 PIXEL_FIFO_DEPTH = 512
+
+#: Clocks from ``commit`` to the first clock of the inference, if the engine is free and every pixel is in memory.
+START_CYCLES = 4
 
 
 def drain_cycles(config: EngineConfig) -> int:
@@ -50,7 +53,8 @@ class Accelerator(wiring.Component):
     the images, as words of ``o_words``. The next inference starts when the result before it has been handed over.
 
     An inference takes exactly the clocks that :func:`gateware.mapper.cycles.count_cycles` predicts. They are counted
-    from its start, when the engine is free and the last pixel of the image is in memory, to the class. Only the pixels
+    from its start, when the engine is free and the last pixel of the image is in memory (:data:`START_CYCLES` after
+    ``commit`` at the earliest), to the class. Only the pixels
     of the next image can delay it: usually they wait for clocks in which the engine does not read, but when the FIFO
     is half full they take clocks from it. Such clocks are counted as stalls. A stall delays the inference by one clock,
     by none when the array was waiting anyway, and now and then by two, when it moves a read onto a write.

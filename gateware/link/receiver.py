@@ -16,7 +16,10 @@ from gateware.link.crc import SerialCrc
 from gateware.link.frame import CONTROL_SLOT, TAG_SLOTS, Field
 from gateware.link.uart import UartReceiver, check_divisor
 
-__all__ = ["FrameReceiver", "PayloadCounter", "check_timeout_bits"]
+__all__ = ["COMMIT_CYCLES", "FrameReceiver", "PayloadCounter", "check_timeout_bits"]
+
+#: Clocks from the clock in which the last stop bit of a frame is sampled to ``commit`` or ``abort``.
+COMMIT_CYCLES = 3
 
 
 def check_timeout_bits(timeout_bits):

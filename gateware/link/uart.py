@@ -23,9 +23,9 @@ class UartReceiver(wiring.Component):
     bit that has gone by its middle is ignored. The next start bit may follow at the middle of the stop bit, so a
     transmitter may be fast or slow by 4.5 % (at 16 clocks a bit and more; nothing to spare at 4).
 
-    ``received`` and ``error`` are strobes at the middle of the stop bit, 9 * ``divisor`` + ``(divisor - 1) // 2`` + 2
-    clocks after the clock in which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters
-    cannot be stalled. Reset: idle. Cost: 15 flip-flops and the width of the timer.
+    ``received`` and ``error`` are strobes at the middle of the stop bit, :meth:`latency_of` clocks after the clock in
+    which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters cannot be stalled. Reset:
+    idle. Cost: 15 flip-flops and the width of the timer.
 
     Parameters
     ----------
@@ -65,6 +65,11 @@ class UartReceiver(wiring.Component):
             "received": Out(1),
             "error":    Out(1),
         })
+
+    @staticmethod
+    def latency_of(divisor: int) -> int:
+        """Clocks from the clock in which ``rx`` falls, the first of a start bit, to ``received``."""
+        return 9 * divisor + (divisor - 1) // 2 + 2
 
     def elaborate(self, platform):
         m = Module()

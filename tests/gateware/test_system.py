@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The system against the reference, through its pins, with the shipped networks."""
 
 import contextlib
@@ -12,6 +13,7 @@ from amaranth.back import verilog
 
 from arch import network_file
 from arch.images import image_bytes, load_images, load_labels
+from arch.link import Command, Frame
 from arch.network import Encoding
 from boards import BOARDS
 from firmware.host import command
@@ -27,6 +29,9 @@ from sim.reference import Reference
 from sim.rtl import DIVISOR, RtlEngine
 from sim.verilated import SimulationTransport, Verilated
 from support.tools import amaranth_tools
+from tests import streams
+from tests.gateware.mapper.networks import conv
+from tests.gateware.mapper.networks import network as small_network
 from tests.link_board import CACHE
 from tests.random_networks import SMALL
 
@@ -127,3 +132,34 @@ def test_host_command_takes_the_events_that_the_simulation_takes(tmp_path, capsy
     results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [result["scores"] for result in results] == [*expected.scores.tolist(), expected.scores[3].tolist()]
     assert [result["label"] for result in results] == [*expected.classes.tolist(), expected.classes[3]]
+
+
+@pytest.mark.parametrize(("divisor", "start"), [(4, 7), (5, 7), (7, 6), (8, 5), (16, 1), (48, -15)])
+def test_an_inference_begins_when_it_is_said_to(divisor, start):
+    """On the pins, from the end of a frame's last stop bit; the class follows after the clocks of the inference."""
+    network = small_network(conv(2, 1))
+    plan = map_network(network, SMALL)
+    dut = System(SMALL, Baked(contents=plan.contents, info=info_of(plan, clock_hz=48e6)), divisor=divisor)
+    frame = Frame(command=Command.CLASSIFY, tag=1, payload=bytes(range(16))).to_bytes()
+    total = count_cycles(plan).total
+    at = {}
+
+    async def host(ctx):
+        for _ in range(SMALL.spike_words + 40):
+            await ctx.tick()
+        await streams.send_characters(ctx, dut.rx, frame, clocks_per_bit=divisor)
+        at["end"] = SMALL.spike_words + 40 + 10 * divisor * len(frame)
+
+    async def monitor(ctx):
+        clock = 0
+        for level in (1, 0):
+            while ctx.get(dut.busy) != level:
+                await ctx.tick()
+                clock += 1
+            at["busy", level] = clock
+
+    streams.run(dut, host, monitor, deadline_cycles=30_000)
+    # `busy` follows the first clock of an inference by one, and falls in the clock in which the class is known.
+    assert at["busy", 1] - 1 - at["end"] == start
+    assert at["busy", 0] - at["end"] == start + total
+    assert System.start_cycles_of(divisor) == start

@@ -1,16 +1,16 @@
 """The report: what the steps have found out, by the names of :class:`gateware.build.report.Report`."""
 
 import dataclasses
+import math
 import pathlib
 import shlex
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from arch import network_file
 from arch.certificate import certificate_of
+from arch.link import CRC_BYTES, HEADER_BYTES
 from gateware.build.report import ArrayUtilisation, LayerReport, Report, StepReport
 from gateware.build.request import Request
 from gateware.build.steps.place import Placement
@@ -18,15 +18,13 @@ from gateware.build.steps.plan import Planned
 from gateware.build.steps.simulate import Samples, Simulation
 from gateware.build.steps.step import Record
 from gateware.mapper.plan import synaptic_operations
+from gateware.system import System
 from support.provenance import revision, tool_versions
 
 __all__ = ["finished", "planned", "with_bitstream", "with_placements", "with_simulation"]
 
-#: Clocks from the last bit of a frame to the start of the engine.
-START_CLOCKS = 7
-
-#: Bytes of a frame beyond its payload, and those behind it.
-FRAME_BYTES, CRC_BYTES = 7, 2
+#: Bits of a byte on the line, with start and stop bit.
+_BYTE_BITS = 10
 
 
 def _test_file(command: Any) -> str | None:
@@ -46,8 +44,8 @@ def planned(request: Request, made: Planned) -> Report:
     config, there, clock_hz = plan.config, board.fpga.resources, request.clock_hz
     divisor = board.divisor(clock_hz, request.baud)
     operations = [synaptic_operations(plan, number) for number in range(len(plan.stages))]
-    line = (int(np.prod(network.input.shape)) + FRAME_BYTES) * 10 * divisor
-    latency = CRC_BYTES * 10 * divisor + START_CLOCKS + cycles.total
+    line = (math.prod(network.input.shape) + HEADER_BYTES + CRC_BYTES) * _BYTE_BITS * divisor
+    latency = CRC_BYTES * _BYTE_BITS * divisor + System.start_cycles_of(divisor) + cycles.total
     layers = [
         LayerReport(
             index=stage.index, kind=stage.layer.kind, pool=stage.pool, input=list(stage.source),

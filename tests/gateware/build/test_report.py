@@ -45,12 +45,20 @@ def test_figures_of_the_shipped_network():
     assert report.peak_gsops == pytest.approx(24.576)
     assert report.cycles_per_inference == 10961
     # Two CRC bytes at four clocks a bit, the start, the inference.
-    assert report.latency_ms == pytest.approx((80 + 7 + report.cycles_per_inference) / 48e3, abs=1e-4)
+    assert report.latency_ms == round((80 + 7 + report.cycles_per_inference) / 48e3, 4)
     assert report.images_per_second_link == pytest.approx(48e6 / ((784 + 7) * 40), abs=0.1)
     assert report.array_utilisation.after_first >= 0.7
     assert (report.lc_total, report.ebr_total, report.spram_total, report.dsp_total) == (5280, 30, 4, 8)
     assert report.ebr_estimate == 29
     assert report.lc_estimate == pytest.approx(4676, rel=0.05)
+
+
+@pytest.mark.parametrize(("baud", "bit", "start"), [(12_000_000, 4, 7), (3_000_000, 16, 1), (1_000_000, 48, -15)])
+def test_latency_has_the_start_of_its_line(baud, bit, start):
+    """The starts are those that ``test_system.py`` sees on the pins."""
+    report = planned(baud=baud)
+    assert report.latency_ms == round((20 * bit + start + report.cycles_per_inference) / 48e3, 4)
+    assert report.images_per_second_link == round(48e6 / max((784 + 7) * 10 * bit, report.cycles_per_inference), 1)
 
 
 def test_keys_that_users_rely_on_are_there():

@@ -108,6 +108,7 @@ def test_receiver_latency_is_as_documented(divisor):
         assert ctx.get(dut.data) == 0xA7
 
     streams.run(dut, line, monitor)
+    assert UartReceiver.latency_of(divisor) == 9 * divisor + (divisor - 1) // 2 + 2
 
 
 def test_data_outlives_the_character_by_a_bit_and_a_half():

@@ -20,7 +20,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.engine.contents import MemoryContents
 from gateware.engine.neuron_array import NeuronArray, beat_layout, word_layout
 from gateware.engine.pif import Current, PifUnit
-from gateware.engine.readout import HEADER_WORDS, Readout, result_layout
+from gateware.engine.readout import CLOCK_COUNTER_WIDTH, HEADER_WORDS, Readout, result_layout
 from gateware.engine.sequencer import Sequencer
 from gateware.engine.spike_collector import SpikeCollector
 from gateware.engine.spike_memory import RamFactory, SpikeMemory
@@ -212,8 +212,9 @@ class Accelerator(wiring.Component):
 
     def _count_clocks(self, m, *, sequencer, readout, stall):
         """Count the clocks of the inference, and those in which ``stall`` holds."""
-        cycles  = Signal(24)
-        stalls  = Signal(24)
+        # Modulo their width: the mapper refuses networks that take longer.
+        cycles  = Signal(CLOCK_COUNTER_WIDTH)
+        stalls  = Signal(CLOCK_COUNTER_WIDTH)
         stalled = Signal()
         m.d.sync += stalled.eq(stall)
         m.d.comb += readout.cycles.eq(cycles)

@@ -7,7 +7,10 @@ from amaranth.lib.wiring import In, Out
 from arch.link import RESULT_HEADER_WORDS as HEADER_WORDS
 from gateware.engine.configuration import EngineConfig, bits_for
 
-__all__ = ["HEADER_WORDS", "Readout", "result_layout"]
+__all__ = ["CLOCK_COUNTER_WIDTH", "HEADER_WORDS", "Readout", "result_layout"]
+
+#: Bits of the clocks and the stalls of an inference, as they are counted for the result.
+CLOCK_COUNTER_WIDTH = 24
 
 
 def result_layout() -> data.StructLayout:
@@ -39,7 +42,7 @@ class Readout(wiring.Component):
     score : :py:`In(signed(config.score_width))`
     score_valid : :py:`In(1)`
     classes : :py:`In(bits_for(config.classes))`
-    cycles, stalls : :py:`In(24)`
+    cycles, stalls : :py:`In(CLOCK_COUNTER_WIDTH)`
         Sent as they are when their word is.
     send : :py:`In(1)`
     busy : :py:`Out(1)`
@@ -54,8 +57,8 @@ class Readout(wiring.Component):
             "score":       In(signed(config.score_width)),
             "score_valid": In(1),
             "classes":     In(bits_for(config.classes)),
-            "cycles":      In(24),
-            "stalls":      In(24),
+            "cycles":      In(CLOCK_COUNTER_WIDTH),
+            "stalls":      In(CLOCK_COUNTER_WIDTH),
             "send":        In(1),
             "busy":        Out(1),
             "o_words":     Out(stream.Signature(result_layout())),

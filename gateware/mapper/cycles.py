@@ -11,10 +11,17 @@ from collections.abc import Sequence
 
 from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.readout import CLOCK_COUNTER_WIDTH
 from gateware.engine.sequencer import LAYER_START_CYCLES
 from gateware.mapper.plan import PlacedStage, Plan
 
-__all__ = ["Cycles", "count_cycles", "estimate_cycles"]
+__all__ = ["MAX_CYCLES", "Cycles", "count_cycles", "estimate_cycles", "exceeding_cycles"]
+
+#: Most clocks of an inference: what the result's counter holds.
+MAX_CYCLES = 2**CLOCK_COUNTER_WIDTH - 1
+
+#: The estimate of a stage is within this share of its clocks, and this many clocks.
+_ESTIMATE_SHARE, _ESTIMATE_CLOCKS = 0.05, 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,14 +38,18 @@ class Cycles:
 
 def count_cycles(plan: Plan) -> Cycles:
     """Predict the clocks of one inference without pixel-write stalls."""
-    config = plan.config
+    return _replay(plan.config, plan.stages)
+
+
+def _replay(config: EngineConfig, placed: Sequence[PlacedStage]) -> Cycles:
+    """Predict as :func:`count_cycles`, before there is a plan; a million sums take about a second."""
     drain  = drain_cycles(config)
     clock  = LAYER_START_CYCLES
     ended  = -config.cooldown_cycles
     begun  = 0
     stages, words = [], []
 
-    for stage in plan.stages:
+    for stage in placed:
         at = stage.placement
         writes: deque[int] = deque()
 
@@ -52,7 +63,7 @@ def count_cycles(plan: Plan) -> Cycles:
                 clock += 1
             return clock
 
-        final   = stage is plan.stages[-1]
+        final   = stage is placed[-1]
         windows = stage.pool ** 2
         sums    = stage.target[1] * stage.target[2] * at.groups * windows
         for number in range(sums):
@@ -84,3 +95,17 @@ def estimate_cycles(config: EngineConfig, stages: Sequence[PlacedStage]) -> list
         words  = stage.placement.sum_words
         estimates.append(max(sums * words + writes, words + (sums - 1) * config.cooldown_cycles) + around)
     return estimates
+
+
+def exceeding_cycles(config: EngineConfig, stages: Sequence[PlacedStage]) -> int | None:
+    """Count the clocks of an inference whose counter does not hold them, pixel-write stalls included; None if it does.
+
+    Where the estimate leaves no doubt it is the answer: an inference may have any number of sums to replay.
+    """
+    # A pixel is written at most once per lane of a window, and delays the inference by two clocks at most.
+    stalls = 2 * stages[0].window_words(config) * config.slice_width
+    clocks = sum(estimate_cycles(config, stages)) + stalls
+    doubt  = _ESTIMATE_SHARE * clocks + _ESTIMATE_CLOCKS * len(stages)
+    if abs(clocks - MAX_CYCLES) <= doubt:
+        clocks = _replay(config, stages).total + stalls
+    return clocks if clocks > MAX_CYCLES else None

@@ -12,6 +12,7 @@ from arch.network import MAX_POOL, Convolution, Encoding, Network, OrPool, Reado
 from arch.widths import layer_widths
 from boards.board import Board
 from gateware.engine.configuration import MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH, PLANES, EngineConfig, bits_for
+from gateware.mapper.cycles import MAX_CYCLES, exceeding_cycles
 from gateware.mapper.memories import count_block_rams
 from gateware.mapper.placement import spike_memory_shortage
 from gateware.mapper.plan import PlacedStage
@@ -78,7 +79,7 @@ def unsupported_layers(network: Network) -> Iterator[Finding]:
 
 
 def memory_findings(network: Network, config: EngineConfig, stages: Sequence[PlacedStage]) -> Iterator[Finding]:
-    """Find what does not fit the input, the timesteps, the weight memory and the spike memory of a circuit."""
+    """Find what does not fit the input, timesteps, spike memory, weight memory and clock counter of a circuit."""
     if (pixels := network.input.encoding is Encoding.PIXELS) != config.pixels:
         yield Finding(where="network", problem=f"its input must be {'pixels' if config.pixels else 'events'} for this "
                                                f"circuit, not {network.input.encoding.value}",
@@ -103,6 +104,9 @@ def memory_findings(network: Network, config: EngineConfig, stages: Sequence[Pla
     rows = sum(stage.placement.weight_rows for stage in stages)
     yield from _above("network", f"weight rows of {config.lanes} x {config.width}", rows, config.weight_rows,
                       weight_rows=rows)
+    if (clocks := exceeding_cycles(config, stages)) is not None:
+        yield Finding(where="network", problem=f"clocks of an inference must be at most {MAX_CYCLES}, not {clocks}",
+                      value=clocks, limit=MAX_CYCLES, remedy="use fewer channels or smaller images")
 
 
 def _enough_spike_words(config: EngineConfig, stages: Sequence[Stage]) -> int:

@@ -7,6 +7,7 @@ from arch.network import Encoding, FullyConnected, Input, Network, OrPool, Reado
 from boards import BOARDS
 from gateware.engine.configuration import ConfigError
 from gateware.mapper.choice import choose_config, map_network, plan_for_board
+from gateware.mapper.cycles import MAX_CYCLES
 from gateware.mapper.limits import circuit_findings, memory_findings, unsupported_layers
 from gateware.mapper.placement import place
 from gateware.mapper.stages import stages_of
@@ -73,3 +74,30 @@ def test_every_limit_is_found_and_not_the_first_alone():
     ]
     assert found[2].excess == 5492 / 64
     assert (found[8].value, found[8].excess) == (None, float("inf"))
+
+
+#: A circuit whose memories hold networks that take too long.
+LARGE = dataclasses.replace(CONFIG, lanes=1, width=16, channel_groups=8192, weight_rows=1 << 22, spike_words=1 << 21,
+                            max_side=128, max_run=1 << 20, max_row_words=1 << 20)
+
+
+@pytest.mark.parametrize(("channels", "clocks"), [
+    (456, None),
+    # Per channel and position nine words and a write, for two classes 29 words of 16 channels per position, and 10,869
+    # for the rest. The counter would hold it without the stalls. Exact, because the estimate is too near to tell.
+    (457, 3600 * (457 * 10 + 2 * 29) + 10_869 + 115_200),
+    # Estimated.
+    (4000, 145_926_078),
+])
+def test_an_inference_that_its_counter_does_not_hold_is_found(channels, clocks):
+    # Two stalls at most for each of 3,600 windows of two words with eight pixels each.
+    net    = network(conv(1, 1), conv(channels, 1), shape=(1, 60, 60))
+    stages = place(LARGE, stages_of(net))
+    found  = list(memory_findings(net, LARGE, stages))
+    message = f"network: clocks of an inference must be at most 16777215, not {clocks}"
+    assert [str(finding) for finding in found] == ([] if clocks is None else [message])
+    if clocks is not None:
+        assert (found[0].value, found[0].limit) == (clocks, MAX_CYCLES)
+        with pytest.raises(ConfigError) as caught:
+            map_network(net, LARGE)
+        assert str(caught.value) == f"{message}: use fewer channels or smaller images"

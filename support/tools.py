@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from support import parent_death
 from support.errors import ToolchainError
 
 __all__ = ["YOSYS", "Tool", "ToolError", "ToolMissingError", "ToolTimeoutError", "amaranth_tools", "find_tool",
@@ -148,7 +149,7 @@ def run_tool(tool: Tool, arguments: Sequence[str], *, cwd: Path, log: Path, limi
     """Run a tool in ``cwd``, with all that it prints in ``log``.
 
     The tool runs in a process group of its own, which is ended with it on a time limit and on any exception, Ctrl-C
-    included.
+    included. If this process is killed, the kernel ends the tool.
 
     Parameters
     ----------
@@ -182,8 +183,8 @@ def run_tool(tool: Tool, arguments: Sequence[str], *, cwd: Path, log: Path, limi
         process = None
         try:
             with _interruptions_held():
-                process = subprocess.Popen([path, *arguments], cwd=cwd, stdout=file, stderr=subprocess.STDOUT,
-                                           stdin=subprocess.DEVNULL, start_new_session=True)
+                process = subprocess.Popen(parent_death.command(path, arguments), cwd=cwd, stdout=file,
+                                           stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
             begun = time.monotonic()
             status = None
             while status is None:

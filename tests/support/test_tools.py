@@ -5,11 +5,13 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
+from support import parent_death
 from support.tools import (
     YOSYS,
     Tool,
@@ -142,3 +144,39 @@ def test_an_interruption_while_a_tool_starts_loses_no_tool(tmp_path, monkeypatch
     assert not running(started[0])
     # The next Ctrl-C is answered as ever.
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_tool_ends_with_a_process_that_is_killed(tmp_path):
+    """Nobody can answer SIGKILL: the kernel must end the tool, or it works on in a folder whose lock is free."""
+    program = ("import pathlib; from support.tools import Tool, run_tool; "
+               f"folder = pathlib.Path({str(tmp_path)!r}); "
+               "run_tool(Tool('sh', ''), ['-c', 'echo $$ > child; exec sleep 60'], cwd=folder, log=folder / 'log')")
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=pathlib.Path(__file__).parents[2])
+    child = child_of(tmp_path)
+    assert running(child)
+    process.kill()
+    process.wait()
+    assert_ends(child)
+
+
+def test_a_tool_that_starts_after_its_parent_died_does_nothing(tmp_path):
+    command = parent_death.command(find_tool(SHELL), ["-c", "touch ran"])
+    command[command.index(str(os.getpid()))] = "1"
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 126
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tool_that_cannot_run_says_why(tmp_path, monkeypatch):
+    (tmp_path / "text").write_text("no program")
+    (tmp_path / "text").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = rf"^text failed: ERROR: {re.escape(str(tmp_path))}/text cannot run: Exec format error \(see .*\)$"
+    with pytest.raises(ToolError, match=message):
+        run_tool(Tool("text", "nowhere"), [], cwd=tmp_path, log=tmp_path / "log")
+
+
+def test_a_tool_has_the_signals_of_a_shell(tmp_path):
+    """Python ignores SIGPIPE; a tool that inherited that would write on for nobody."""
+    run_tool(SHELL, ["-c", "grep SigIgn /proc/self/status"], cwd=tmp_path, log=tmp_path / "log")
+    ignored = int((tmp_path / "log").read_text().split()[1], 16)
+    assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)

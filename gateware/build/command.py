@@ -203,7 +203,10 @@ def build(arguments: argparse.Namespace) -> None:
     first = STEPS.index(arguments.first_step) if arguments.first_step is not None else len(STEPS)
     with BuildFolder.opened(path) as folder:
         keeper = Keeper(folder.work, repeat=STEPS[first:])
-        report, bitstream = _run_steps(request, made, keeper, report, samples)
+        try:
+            report, bitstream = _run_steps(request, made, keeper, report, samples)
+        finally:
+            keeper.prune()
         report = reports.finished(report, keeper.records, time.monotonic() - begun)
         folder.publish({BITSTREAM: bitstream, REPORT: report.to_json()})
         print_line("")

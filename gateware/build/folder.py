@@ -4,7 +4,7 @@
 
     build/BOARD/NETWORK/
         sterna.bin, report.json     result of the last build that succeeded
-        work/STEP-KEY/              a step with its inputs, its logs and its result
+        work/STEP-KEY/              a step with its inputs, its logs and its result; few of older builds stay
         .sterna-build               marks the folder as ours, and is the lock
 """
 

@@ -2,7 +2,8 @@
 
 A step's key is the hash of all that its result depends on: contents of its input files, options, versions of its tools.
 A step works in the folder ``NAME-KEY``; its result is written there last, so a folder without one was interrupted and
-is begun anew. A result whose files have changed is not used either.
+is begun anew. A result whose files have changed is not used either. What other builds have left is removed when there
+is too much of it (:meth:`Keeper.prune`).
 """
 
 import abc
@@ -13,6 +14,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -22,13 +24,19 @@ from boards.families.family import Invocation
 from support.files import write_atomically
 from support.tools import ToolError, run_tool
 
-__all__ = ["Keeper", "Record", "Step", "digests", "run_invocation"]
+__all__ = ["SPARE_STEPS", "Keeper", "Record", "Step", "digests", "run_invocation"]
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 _RESULT = "result.json"
+
+#: Steps of other builds that stay: about those of three builds in which every default seed was placed.
+SPARE_STEPS = 32
+
+#: Folders of steps: name and key.
+_FOLDER = re.compile(r"[a-z0-9-]+-[0-9a-f]{16}")
 
 
 def digests(folder: pathlib.Path, names: Iterable[str]) -> dict[str, str]:
@@ -98,6 +106,8 @@ class Keeper:
         self._repeat = repeat
         #: The steps so far.
         self.records: list[Record] = []
+        #: Folders of the steps that were begun, failed ones included.
+        self._used: set[pathlib.Path] = set()
 
     def folder(self, step: Step[Any]) -> pathlib.Path:
         """Folder of a step."""
@@ -119,9 +129,12 @@ class Keeper:
     def run(self, step: Step[Result]) -> tuple[Result, Record]:
         """Return the result of a step and whether it was kept; raises what the step raises."""
         folder = self.folder(step)
+        self._used.add(folder)
         kept = None if step.kind in self._repeat else self._kept(step, folder)
         if kept is not None:
             result, seconds = kept
+            # The time of last use, for :meth:`prune`.
+            os.utime(folder)
         else:
             if folder.exists():
                 shutil.rmtree(folder)
@@ -138,6 +151,15 @@ class Keeper:
         record = Record(name=step.name, seconds=seconds, kept=kept is not None)
         self.records.append(record)
         return result, record
+
+    def prune(self) -> None:
+        """Remove the steps that were not used for longest: those of this build stay, and :data:`SPARE_STEPS` others."""
+        others = [entry for entry in self._work.iterdir() if entry not in self._used and not entry.is_symlink()
+                  and entry.is_dir() and _FOLDER.fullmatch(entry.name)]
+        others.sort(key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+        for entry in others[SPARE_STEPS:]:
+            # What cannot be removed costs space, and is no reason for a build to fail.
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def run_invocation(invocation: Invocation, folder: pathlib.Path, *, on_line: Callable[[str], None] | None = None,

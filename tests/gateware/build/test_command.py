@@ -227,6 +227,19 @@ def test_a_failed_build_leaves_the_earlier_result(run, toolchain):
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.parametrize("outcome", ["success", "failure"])
+def test_steps_of_other_builds_are_removed_when_there_are_many(run, toolchain, monkeypatch, outcome):
+    monkeypatch.setattr("gateware.build.steps.step.SPARE_STEPS", 1)
+    assert run("--clock", "36", network=small_network())[0] == 0
+    work = HERE / "build" / "icebreaker" / "small" / "work"
+    assert sorted(path.name[:-17] for path in work.iterdir()) == ["pack", "place-seed1", "synthesise"]
+    if outcome == "failure":
+        toolchain.plan(default="crash")
+    assert run(network=small_network())[0] == (0 if outcome == "success" else 3)
+    own = ["pack", "place-seed1", "synthesise"] if outcome == "success" else ["place-seed1", "synthesise"]
+    assert sorted(path.name[:-17] for path in work.iterdir()) == sorted([*own, "pack"])
+
+
 def test_a_second_build_in_the_folder_is_refused(run, toolchain):
     run("-o", "mine", network=small_network())
     toolchain.calls()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 
 import numpy as np
@@ -13,7 +14,7 @@ from boards import BOARDS
 from gateware.build.request import BuildError
 from gateware.build.steps import simulate
 from gateware.build.steps.simulate import Samples, Simulate, Simulation, samples_of
-from gateware.build.steps.step import Keeper, Step
+from gateware.build.steps.step import SPARE_STEPS, Keeper, Step
 from gateware.mapper.choice import plan_for_board
 from models import DEFAULT_NETWORK
 from sim.engines import EngineResult
@@ -136,6 +137,40 @@ def test_a_step_that_failed_leaves_its_logs_and_is_begun_anew(tmp_path):
     assert (keeper.folder(step) / "log").read_text() == "why"
     del step.run
     assert keeper.run(step)[0] == Count(value=1)
+
+
+def fail(folder):
+    raise BuildError("it failed")
+
+
+def test_steps_that_were_not_used_for_longest_are_removed(tmp_path):
+    keeper = Keeper(tmp_path)
+    steps = [Counting(f"input {number}") for number in range(SPARE_STEPS + 3)]
+    for age, step in enumerate(reversed(steps)):
+        keeper.run(step)
+        os.utime(keeper.folder(step), (1000 + age, 1000 + age))
+    (tmp_path / "programmer.log").write_text("not of a step")
+    (tmp_path / "notes").mkdir()
+    later = Keeper(tmp_path)
+    # Used again, used for the first time, and failed: of this build.
+    assert later.run(steps[-1])[1].kept
+    later.run(Counting("another"))
+    failed = Counting("fails")
+    failed.run = fail
+    with pytest.raises(BuildError):
+        later.run(failed)
+    later.prune()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "programmer.log", "notes",
+        *(keeper.folder(step).name for step in (*steps[:SPARE_STEPS], steps[-1], Counting("another"), failed))}
+
+
+def test_many_steps_of_one_build_stay(tmp_path):
+    keeper = Keeper(tmp_path)
+    for number in range(2 * SPARE_STEPS):
+        keeper.run(Counting(str(number)))
+    keeper.prune()
+    assert len(list(tmp_path.iterdir())) == 2 * SPARE_STEPS
 
 
 class Engine:

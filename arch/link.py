@@ -55,7 +55,7 @@ from arch.network import Encoding, Input
 from support.errors import InputError
 
 __all__ = [
-    "BAUD_RATES", "CRC_BYTES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC",
+    "BAUD_RATES", "BYTE_BITS", "CRC_BYTES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC",
     "MAX_EVENT_TIMESTEPS", "MAX_IMAGE_BYTES", "MAX_PAYLOAD_BYTES", "RESULT_HEADER_WORDS", "SYNC", "TIMEOUT_BITS",
     "VERSION", "Command", "ErrorCode", "Frame", "FrameReader", "Info", "InputEncoding", "LinkError", "Reply",
     "Result", "crc16",
@@ -70,6 +70,8 @@ VERSION = 2
 MAGIC = b"STRN"
 #: Rates in baud, of which a board offers the ones that its clock divides into.
 BAUD_RATES = (1_000_000, 3_000_000, 12_000_000)
+#: Bits of a byte on the line, with start bit and stop bit.
+BYTE_BITS = 10
 #: Bytes of a frame before the payload.
 HEADER_BYTES = 5
 #: Bytes of a frame behind the payload.

@@ -75,20 +75,21 @@ class Board:
             raise BoardError(f"baud {baud} must divide the clock of {clock_hz / 1e6:g} MHz at least four times")
         return int(divisor)
 
-    def default_baud(self, clock_hz: float) -> int:
-        """Rate of the host link at this clock if none is asked for, in baud.
+    def default_bauds(self, clock_hz: float) -> list[int]:
+        """Rates of the host link at this clock if none is asked for, in baud, the fastest first.
 
-        The fastest with eight clocks per bit: with less, the receiver bears no difference between the two clocks, which
-        only a board that feeds both ends from one oscillator can promise.
+        They have eight clocks per bit: with less, the receiver bears no difference between the two clocks, which only a
+        board that feeds both ends from one oscillator can promise.
 
         Raises
         ------
         :exc:`BoardError`
             If there is none.
         """
-        for baud in sorted(BAUD_RATES, reverse=True):
-            if baud <= self.fastest_baud and clock_hz % baud == 0 and clock_hz / baud >= 8:
-                return baud
+        bauds = [baud for baud in sorted(BAUD_RATES, reverse=True)
+                 if baud <= self.fastest_baud and clock_hz % baud == 0 and clock_hz / baud >= 8]
+        if bauds:
+            return bauds
         rates = ", ".join(map(str, BAUD_RATES))
         raise BoardError(f"clock must be a multiple of one of {rates} Hz with eight clocks a bit, "
                          f"not {clock_hz / 1e6:g} MHz: use --clock with another, or --baud")

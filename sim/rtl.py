@@ -14,12 +14,24 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.images import image_bytes
-from arch.link import Command, Frame, FrameReader, Reply, Result
+from arch.link import (
+    BYTE_BITS,
+    CRC_BYTES,
+    HEADER_BYTES,
+    RESULT_HEADER_WORDS,
+    Command,
+    Frame,
+    FrameReader,
+    Reply,
+    Result,
+)
 from arch.network import Network, Readout
 from boards import board_named
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.choice import map_network, plan_for_board
+from gateware.mapper.cycles import MAX_CYCLES
 from gateware.mapper.info import info_of
+from gateware.mapper.line import keeps_up
 from gateware.mapper.plan import Plan
 from sim.circuits import circuit_verilog, shared_circuit
 from sim.engines import EngineResult
@@ -30,15 +42,16 @@ from support.errors import ToolchainError
 from support.progress import Progress
 from support.tools import YOSYS, find_tool
 
-__all__ = ["DIVISOR", "RtlEngine", "RtlError", "check_tools"]
+__all__ = ["DIVISOR", "SLOW_DIVISOR", "RtlEngine", "RtlError", "check_tools"]
 
-#: Clocks per bit of the simulated line: the fewest that the receiver takes, as at 12 Mbaud and 48 MHz.
-DIVISOR = 4
+#: Clocks per bit of the simulated line: the fewest that the receiver takes, as at 12 Mbaud and 48 MHz; and those at
+#: 3 Mbaud, for networks whose first layer would lose pixels.
+DIVISOR, SLOW_DIVISOR = 4, 16
 
 #: Clock that the simulated circuit claims in its info block.
 CLOCK_HZ = 48e6
 
-#: Clocks that a reply may take beyond the inference itself.
+#: Clocks that a reply may take beyond its request on the line and the longest inference.
 REPLY_CLOCKS = 200_000
 
 
@@ -83,8 +96,8 @@ class RtlEngine:
         The circuit itself, instead of the choice: exactly the RTL of a build.
     seed : :class:`int`
         Of the random memory contents.
-    divisor : :class:`int`
-        Clocks per bit of the line.
+    divisor : :class:`int`, optional
+        Clocks per bit of the line, if not the fewest at which no pixel is lost.
     cache : :class:`pathlib.Path`, optional
         Where designs and compiled programs are kept.
     report : callable, optional
@@ -107,12 +120,14 @@ class RtlEngine:
 
     def __init__(self, network: Network, *, board: str = "icebreaker", lanes: int | None = None,
                  width: int | None = None, config: EngineConfig | None = None, seed: int = 1,
-                 divisor: int = DIVISOR, cache: Path | None = None, report: Report | None = None, **verilated: Any):
+                 divisor: int | None = None, cache: Path | None = None, report: Report | None = None, **verilated: Any):
         check_tools()
         if config is None:
             chosen = plan_for_board(network, board_named(board), lanes=lanes, width=width)
             config = shared_circuit(chosen.config)
         self.plan: Plan = map_network(network, config)
+        if divisor is None:
+            divisor = DIVISOR if keeps_up(self.plan, DIVISOR, alone=True) else SLOW_DIVISOR
         contents = self.plan.contents
         memories: dict[str, list[int]] = {
             "link.info": list(info_of(self.plan, clock_hz=CLOCK_HZ).to_bytes()),
@@ -123,20 +138,24 @@ class RtlEngine:
         for lane, rows in enumerate(contents.weights):
             memories[f"accelerator.weights.lane{lane}"] = list(rows)
         self._spikes = "accelerator.spikes.words"
-        #: The running simulation; a :class:`sim.verilated.SimulationTransport` makes a board of it.
         with contextlib.ExitStack() as stack:
             if report is None:
                 report = _shown(stack.enter_context(Progress("simulation", first_seconds=2)))
             source = circuit_verilog(config, divisor=divisor, folder=cache, report=report)
+            #: The running simulation; a :class:`sim.verilated.SimulationTransport` makes a board of it.
             self.simulation = Verilated(source, memories=[*memories, self._spikes], divisor=divisor, cache=cache,
                                         report=report, **verilated)
-        for name in (*memories, self._spikes):
-            self.simulation.fill(name, seed)
-        for name, rows in memories.items():
-            self.simulation.load(name, rows)
-        self.simulation.reset()
-        # The spike memory is filled after reset; no image is accepted before.
-        self.simulation.run(limit=self.plan.config.spike_words + 100)
+            # What interrupts the loading must not leave it running.
+            with contextlib.ExitStack() as loading:
+                loading.callback(self.simulation.close)
+                for name in (*memories, self._spikes):
+                    self.simulation.fill(name, seed)
+                for name, rows in memories.items():
+                    self.simulation.load(name, rows)
+                self.simulation.reset()
+                # The spike memory is filled after reset; no image is accepted before.
+                self.simulation.run(limit=self.plan.config.spike_words + 100)
+                loading.pop_all()
         self._reader = FrameReader()
         self._tag = 0
         self._images = 0
@@ -188,12 +207,16 @@ class RtlEngine:
         """
         self._tag = (self._tag + 1) % 256
         payload = image_bytes(self.plan.network, image)
-        self.simulation.send(Frame(command=Command.CLASSIFY, tag=self._tag, payload=payload).to_bytes())
+        request = Frame(command=Command.CLASSIFY, tag=self._tag, payload=payload).to_bytes()
+        self.simulation.send(request)
+        limit = round(len(request) * BYTE_BITS * self.simulation.divisor) + MAX_CYCLES + REPLY_CLOCKS
         frames: list[Frame] = []
-        expected = 4 * (3 + self.plan.network.classes) + 7
+        # An error is shorter than a result: wait for no more than it has first.
+        error  = HEADER_BYTES + 1 + CRC_BYTES
+        result = HEADER_BYTES + 4 * (RESULT_HEADER_WORDS + self.plan.network.classes) + CRC_BYTES
         received = 0
         while not frames:
-            data = self.simulation.run(characters=max(1, expected - received), limit=REPLY_CLOCKS + 20_000_000)
+            data = self.simulation.run(characters=max(1, (result if received else error) - received), limit=limit)
             if not data:
                 raise RtlError(f"image {self._images}: the circuit does not answer")
             received += len(data)

@@ -23,7 +23,7 @@ from gateware.build.steps.place import (
     no_seed_closes,
     too_large,
 )
-from gateware.build.steps.plan import Planned, find_fit, make_plan
+from gateware.build.steps.plan import Planned, find_fit, make_plan, with_line
 from gateware.build.steps.simulate import Samples, Simulate, samples_of
 from gateware.build.steps.step import Keeper, Record
 from gateware.build.steps.synthesise import Netlist, Synthesise
@@ -62,7 +62,8 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--clock", metavar="MHZ", type=float,
                         help="run at MHZ (default: that of the board)")
     parser.add_argument("--baud", metavar="N", type=int,
-                        help="run the host link at N baud (default: the fastest with eight clocks a bit)")
+                        help="run the host link at N baud (default: the fastest with eight clocks a bit "
+                             "at which no pixel is lost)")
     parser.add_argument("--seeds", metavar="N", type=int,
                         help=f"place and route with seeds 1 to N and report each (default: stop at the first of "
                              f"{DEFAULT_SEEDS} that closes)")
@@ -98,7 +99,7 @@ def _request(arguments: argparse.Namespace) -> Request:
     board = BOARDS[arguments.board]
     clock_hz = board.default_clock_hz if arguments.clock is None else arguments.clock * 1e6
     board.check_clock(clock_hz)
-    baud = board.default_baud(clock_hz) if arguments.baud is None else arguments.baud
+    baud = board.default_bauds(clock_hz)[0] if arguments.baud is None else arguments.baud
     network = network_file.load(arguments.network)
     name = network.metadata.get("name")
     return Request(
@@ -190,6 +191,7 @@ def build(arguments: argparse.Namespace) -> None:
     if fit.plan is None:
         print_line(format_fit(fit))
         raise DoesNotFitError(fit)
+    request = with_line(request, fit.plan)
     made = make_plan(request, fit.plan)
     report = reports.planned(request, made)
     if arguments.dry_run:

@@ -162,7 +162,7 @@ def _pixel_table(network: Network, config: EngineConfig, stage: Stage) -> list[i
     field  = stage.field
     whole  = not isinstance(stage.layer, Convolution)
     stride = field.stride
-    turns  = 1 if whole else -(-field.columns // stride)
+    turns  = stage.turns
     length = stage.window_length(config) * config.slice_width
 
     def point(y: int, x: int, channel: int, down: int, across: int) -> dict[str, int]:

@@ -62,6 +62,11 @@ class Stage:
         weights, field = self.layer.weights, self.field
         return weights.reshape(len(weights), self.source[0], field.rows, field.columns).transpose(0, 2, 3, 1)
 
+    @property
+    def turns(self) -> int:
+        """Windows a side that could share a pixel, if the stage is the first."""
+        return -(-self.field.columns // self.field.stride) if isinstance(self.layer, Convolution) else 1
+
     def map_words(self, config: EngineConfig) -> int:
         """Words of spike memory that the result takes."""
         return -(-self.target[0] // config.width) * self.target[1] * self.target[2]

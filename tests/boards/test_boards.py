@@ -12,7 +12,7 @@ ICEBREAKER = BOARDS["icebreaker"]
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_default_clock_can_be_made_and_divided(board):
     board.check_clock(board.default_clock_hz)
-    baud = board.default_baud(board.default_clock_hz)
+    baud = board.default_bauds(board.default_clock_hz)[0]
     assert baud <= board.fastest_baud
     assert board.divisor(board.default_clock_hz, baud) >= 8
 
@@ -46,7 +46,7 @@ def test_a_clock_that_cannot_be_made_is_refused(clock_hz, message):
 
 def test_a_rate_above_that_of_the_usb_side_is_refused():
     board = dataclasses.replace(ICEBREAKER, fastest_baud=1_000_000)
-    assert board.default_baud(48e6) == 1_000_000
+    assert board.default_bauds(48e6)[0] == 1_000_000
     with pytest.raises(BoardError, match=r"^baud must be at most 1000000 on the iCEBreaker, not 3000000$"):
         board.divisor(48e6, 3_000_000)
 
@@ -58,7 +58,7 @@ def test_clock_below_can_be_made_and_divided(limit_mhz, found_mhz):
     assert found == (None if found_mhz is None else found_mhz * 1e6)
     if found is not None:
         ICEBREAKER.check_clock(found)
-        assert ICEBREAKER.default_baud(found)
+        assert ICEBREAKER.default_bauds(found)[0]
 
 
 @pytest.mark.parametrize(("clock_mhz", "baud", "divisor"), [
@@ -80,7 +80,7 @@ def test_a_rate_that_the_clock_does_not_divide_into_is_refused(clock_mhz, baud, 
 
 @pytest.mark.parametrize(("clock_mhz", "baud"), [(96, 12_000_000), (48, 3_000_000), (24, 3_000_000), (16, 1_000_000)])
 def test_default_rate_is_the_fastest_with_eight_clocks_a_bit(clock_mhz, baud):
-    assert ICEBREAKER.default_baud(clock_mhz * 1e6) == baud
+    assert ICEBREAKER.default_bauds(clock_mhz * 1e6)[0] == baud
 
 
 @pytest.mark.parametrize("clock_mhz", [12.5, 7])
@@ -88,4 +88,4 @@ def test_a_clock_without_a_rate_is_refused(clock_mhz):
     message = (f"^clock must be a multiple of one of 1000000, 3000000, 12000000 Hz with eight clocks a bit, not "
                f"{clock_mhz:g} MHz: use --clock with another, or --baud$")
     with pytest.raises(BoardError, match=message):
-        ICEBREAKER.default_baud(clock_mhz * 1e6)
+        ICEBREAKER.default_bauds(clock_mhz * 1e6)

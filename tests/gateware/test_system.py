@@ -89,7 +89,7 @@ def test_host_program_classifies_at_the_divisor_of_the_board():
     network = network_file.load(MODELS / "mnist-conv.safetensors")
     images = load_images(MODELS / "samples" / "mnist-images.idx.gz", network, first=3)
     expected = Reference(network).run(images)
-    divisor = board.divisor(board.default_clock_hz, board.default_baud(board.default_clock_hz))
+    divisor = board.divisor(board.default_clock_hz, board.default_bauds(board.default_clock_hz)[0])
     with RtlEngine(network, divisor=divisor) as engine:
         # Timeouts in simulated time: a second is a million clocks, which is longer than any reply takes.
         link = Link(SimulationTransport(engine.simulation, clocks_per_second=1_000_000))

@@ -26,7 +26,8 @@ def plan():
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_pins_of_the_board_are_constrained(plan, board):
     platform = board.platform()
-    design = Top(plan, board=board, clock_hz=board.default_clock_hz, baud=board.default_baud(board.default_clock_hz))
+    clock_hz = board.default_clock_hz
+    design = Top(plan, board=board, clock_hz=clock_hz, baud=board.default_bauds(clock_hz)[0])
     files = board.fpga.design_files(platform, design)
     text = "\n".join(content.decode() for name, content in files.items() if not name.endswith(".il"))
     fields = [(board.oscillator, platform.lookup(board.oscillator, 0).ios[0]),

@@ -2,14 +2,16 @@
 
 import dataclasses
 
-from gateware.build.request import Request
+from arch.link import BAUD_RATES
+from gateware.build.request import BuildError, Request
 from gateware.mapper.choice import check_fit
 from gateware.mapper.cycles import Cycles, count_cycles
 from gateware.mapper.fit import Fit
+from gateware.mapper.line import keeps_up
 from gateware.mapper.memories import count_block_rams
 from gateware.mapper.plan import Plan
 
-__all__ = ["Planned", "fewer_lanes", "find_fit", "make_plan"]
+__all__ = ["Planned", "fewer_lanes", "find_fit", "make_plan", "with_line"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -41,6 +43,26 @@ def fewer_lanes(request: Request, lanes: int) -> int | None:
         if fewer < lanes and check_fit(request.network, request.board, lanes=fewer, width=width).plan is not None:
             return fewer
     return None
+
+
+def with_line(request: Request, plan: Plan) -> Request:
+    """Return the request with a rate of the host link at which no pixel is lost: the one asked for, or the fastest.
+
+    Raises
+    ------
+    :exc:`BuildError`
+        If pixels are lost at the rate that was asked for, or at every rate.
+    """
+    board, clock_hz = request.board, request.clock_hz
+    bauds = board.default_bauds(clock_hz) if not request.baud_is_given else [request.baud]
+    for baud in bauds:
+        if keeps_up(plan, board.divisor(clock_hz, baud)):
+            return dataclasses.replace(request, baud=baud)
+    slower = [baud for baud in BAUD_RATES if baud < bauds[-1] and clock_hz % baud == 0
+              and keeps_up(plan, board.divisor(clock_hz, baud))]
+    remedy = f"use --baud {max(slower)}" if slower else "use a faster --clock, or a larger stride in the first layer"
+    raise BuildError(f"baud {bauds[-1]} brings pixels faster than the first layer takes them, with windows of "
+                     f"{plan.stages[0].turns} x {plan.stages[0].turns} around each: {remedy}")
 
 
 def make_plan(request: Request, plan: Plan) -> Planned:

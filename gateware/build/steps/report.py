@@ -10,21 +10,20 @@ from typing import Any
 
 from arch import network_file
 from arch.certificate import certificate_of
-from arch.link import CRC_BYTES, HEADER_BYTES
+from arch.link import BYTE_BITS, CRC_BYTES, HEADER_BYTES
 from gateware.build.report import ArrayUtilisation, LayerReport, Report, StepReport
 from gateware.build.request import Request
 from gateware.build.steps.place import Placement
 from gateware.build.steps.plan import Planned
 from gateware.build.steps.simulate import Samples, Simulation
 from gateware.build.steps.step import Record
+from gateware.mapper.line import loading_cycles
 from gateware.mapper.plan import synaptic_operations
 from gateware.system import System
 from support.provenance import revision, tool_versions
 
 __all__ = ["finished", "planned", "with_bitstream", "with_placements", "with_simulation"]
 
-#: Bits of a byte on the line, with start and stop bit.
-_BYTE_BITS = 10
 
 
 def _test_file(command: Any) -> str | None:
@@ -44,8 +43,11 @@ def planned(request: Request, made: Planned) -> Report:
     config, there, clock_hz = plan.config, board.fpga.resources, request.clock_hz
     divisor = board.divisor(clock_hz, request.baud)
     operations = [synaptic_operations(plan, number) for number in range(len(plan.stages))]
-    line = (math.prod(network.input.shape) + HEADER_BYTES + CRC_BYTES) * _BYTE_BITS * divisor
-    latency = CRC_BYTES * _BYTE_BITS * divisor + System.start_cycles_of(divisor) + cycles.total
+    image, loading = math.prod(network.input.shape) * BYTE_BITS * divisor, loading_cycles(plan, divisor)
+    line = image + (HEADER_BYTES + CRC_BYTES) * BYTE_BITS * divisor
+    # The image is complete behind its CRC, or when its last pixel is in memory.
+    complete = max(CRC_BYTES * BYTE_BITS * divisor + System.start_cycles_of(divisor), loading - image)
+    latency = complete + cycles.total
     layers = [
         LayerReport(
             index=stage.index, kind=stage.layer.kind, pool=stage.pool, input=list(stage.source),
@@ -66,7 +68,7 @@ def planned(request: Request, made: Planned) -> Report:
         sop_per_cycle=config.sop_per_cycle, peak_gsops=round(config.sop_per_cycle * clock_hz / 1e9, 3),
         effective_gsops=round(sum(operations) / cycles.total * clock_hz / 1e9, 3),
         cycles_per_inference=cycles.total, latency_ms=round(latency / clock_hz * 1e3, 4),
-        images_per_second_link=round(clock_hz / max(line, cycles.total), 1),
+        images_per_second_link=round(clock_hz / max(line, loading, cycles.total), 1),
         array_utilisation=ArrayUtilisation(
             layers=[layer.utilisation for layer in layers], after_first=round(after_first, 4),
             total=round(sum(operations) / (cycles.total * config.sop_per_cycle), 4)),

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from arch.network import Convolution, Encoding, Input, Network, Neurons, Readout
+from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS
 from gateware.build import command
 from gateware.build.report import Report
@@ -22,6 +22,7 @@ from models import DEFAULT_NETWORK
 from support.files import locked
 from support.tools import ToolMissingError
 from tests.gateware.build.conftest import small_network
+from tests.gateware.mapper.networks import conv, network
 
 HERE = pathlib.Path()
 
@@ -83,6 +84,32 @@ def test_bad_choices_get_one_line_and_exit_code_1(run, toolchain, arguments, mes
     assert (code, out, err) == (1, [], [message])
     assert toolchain.calls() == []
     assert list(HERE.iterdir()) == []
+
+
+def wide_network():
+    """A kernel of seven: 149 clocks for a pixel, and 1,600 pixels."""
+    return network(conv(1, 1, 7, padding=0), OrPool(size=7), shape=(1, 40, 40))
+
+
+@pytest.mark.parametrize(("arguments", "baud"), [
+    ([], 3_000_000), (["--clock", "24"], 1_000_000), (["--clock", "24", "--baud", "1000000"], 1_000_000)])
+def test_a_rate_is_chosen_at_which_no_pixel_is_lost(run, arguments, baud):
+    code, out, _ = run("--dry-run", *arguments, network=wide_network())
+    assert code == 0
+    assert out[0].endswith(f", host link {baud} baud")
+
+
+@pytest.mark.parametrize(("arguments", "remedy"), [
+    (["--baud", "12000000"], "use --baud 3000000"),
+    (["--clock", "24", "--baud", "3000000"], "use --baud 1000000"),
+    (["--clock", "12", "--baud", "1000000"], "use a faster --clock, or a larger stride in the first layer"),
+])
+def test_a_rate_at_which_pixels_are_lost_is_refused(run, toolchain, arguments, remedy):
+    code, out, err = run(*arguments, network=wide_network())
+    assert (code, out, err) == (1, [], [
+        (f"ERROR: baud {arguments[-1]} brings pixels faster than the first layer takes them, with windows of 7 x 7 "
+         f"around each: {remedy}")])
+    assert toolchain.calls() == []
 
 
 def test_missing_and_damaged_networks_get_one_line(run, tmp_path):

@@ -1,0 +1,67 @@
+"""Whether the engine keeps up with the line: the rule, and the circuit at both sides of it."""
+
+import numpy as np
+import pytest
+
+from arch.network import Encoding, OrPool
+from boards import BOARDS
+from gateware.engine.accelerator import PIXEL_FIFO_DEPTH
+from gateware.engine.configuration import EngineConfig
+from gateware.mapper.choice import map_network, plan_for_board
+from gateware.mapper.line import keeps_up, loading_cycles
+from sim.reference import Reference
+from sim.rtl import DIVISOR, SLOW_DIVISOR, RtlEngine, RtlError
+from tests.gateware.mapper.networks import conv, network
+from tests.link_board import CACHE
+
+
+def plan_of(side, kernel, *, channels=1, stride=1):
+    """Plan for the iCEBreaker of a network that sees images of ``side`` x ``side``."""
+    first = conv(1, channels, kernel, stride=stride, padding=0)
+    return plan_for_board(network(first, OrPool(size=7), shape=(channels, side, side)), BOARDS["icebreaker"])
+
+
+@pytest.mark.parametrize(("side", "kernel", "divisor", "alone", "expected"), [
+    # 2 + 3 * 9 = 29 clocks for a pixel every 40.
+    (60, 3, 4, False, True),
+    # 2 + 3 * 16 = 50 clocks: of every 50 pixels, 10 are left waiting.
+    (35, 4, 4, False, True), (36, 4, 4, False, False),
+    # 2 + 2 * 25 = 52 clocks, and the whole FIFO: of every 52 pixels, 12 are left waiting.
+    (47, 5, 4, True, True), (48, 5, 4, True, False), (48, 5, 4, False, False),
+    # 2 + 3 * 49 = 149 clocks for a pixel every 160.
+    (40, 7, 16, False, True), (40, 7, 8, False, False),
+])
+def test_pixels_that_wait_must_have_room(side, kernel, divisor, alone, expected):
+    plan = plan_of(side, kernel)
+    assert keeps_up(plan, divisor, alone=alone) == expected
+
+
+def test_a_stride_takes_less_and_a_whole_map_least():
+    assert keeps_up(plan_of(60, 7, stride=3), 4)
+    assert not keeps_up(plan_of(60, 7, stride=2), 4)
+    whole = network(encoding=Encoding.EVENTS, shape=(1, 60, 60))
+    assert keeps_up(map_network(whole, EngineConfig(lanes=2, width=4, pixels=False, weight_rows=1024)), 4)
+
+
+def test_an_image_is_loaded_at_the_pace_of_the_slower():
+    assert loading_cycles(plan_of(28, 5), 4) == 784 * 52
+    assert loading_cycles(plan_of(28, 5), 16) == 784 * 160
+
+
+@pytest.mark.rtl
+@pytest.mark.long
+def test_the_circuit_loses_pixels_where_the_rule_says_so():
+    """32 x 32 colour images and a kernel of 5: 3,072 bytes at 52 clocks each."""
+    assert PIXEL_FIFO_DEPTH < 3072 * (52 - 40) // 52
+    config = EngineConfig(lanes=1, width=4, spike_words=1 << 16, max_row_words=2048)
+    net = network(conv(1, 3, 5, padding=0), OrPool(size=7), shape=(3, 32, 32))
+    image = np.random.default_rng(1).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
+    with RtlEngine(net, config=config, divisor=DIVISOR, cache=CACHE) as engine:
+        with pytest.raises(RtlError, match=r"^image 0: the circuit must answer with its result, not .*x05"):
+            engine.run(image)
+        # The error is seen when it comes, not when the longest inference is over.
+        assert engine.simulation.clocks < 400_000
+    # What is not told a rate chooses one that works.
+    with RtlEngine(net, config=config, cache=CACHE) as engine:
+        assert engine.simulation.divisor == SLOW_DIVISOR
+        np.testing.assert_array_equal(engine.run(image).scores, Reference(net).run(image).scores)

@@ -4,7 +4,7 @@ Every error class of the project that a user can cause derives from one of them;
 of ours, and shows its traceback.
 """
 
-__all__ = ["InputError", "ToolchainError", "printable"]
+__all__ = ["InputError", "ToolchainError", "first_line", "printable"]
 
 #: Longest text that one line shows; a file may hold a name of a megabyte.
 _LONGEST = 2000
@@ -22,6 +22,11 @@ class ToolchainError(RuntimeError):
 
     The message is one line that names the tool and says how to get it, or where its log is.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what ``error`` says that is not empty, or the name of its class if there is none."""
+    return next(filter(str.strip, str(error).splitlines()), type(error).__name__)
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from arch import strict_json
 from support.errors import InputError
+from support.files import read_file
 
 __all__ = ["ARCHITECTURES", "FOLDER", "MAX_EPOCHS", "RecipeError", "load_architecture", "read_recipe", "recipe_path",
            "shipped_architectures", "shipped_recipes"]
@@ -18,6 +20,8 @@ __all__ = ["ARCHITECTURES", "FOLDER", "MAX_EPOCHS", "RecipeError", "load_archite
 FOLDER = pathlib.Path(__file__).parent / "recipes"
 #: Most epochs of a training.
 MAX_EPOCHS = 1_000_000
+#: Longest recipe that is read, in bytes.
+_MAX_BYTES = 2**20
 #: Folder of the shipped architectures, which recipes can name.
 ARCHITECTURES = pathlib.Path(__file__).parent / "architectures"
 
@@ -63,15 +67,17 @@ def read_recipe(name: str) -> Any:
     """
     path = recipe_path(name)
     try:
-        if path.exists() and not path.is_file():
-            raise RecipeError("recipe must be a file, not a folder, device or pipe")
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and isinstance(values.get("architecture"), str):
-            values["architecture"] = load_architecture(values["architecture"])
+        content = read_file(path, limit=_MAX_BYTES)
+    except InputError as error:
+        raise RecipeError(str(error)) from None
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from None
-    except (RecipeError, ValueError) as error:
+    try:
+        values = strict_json.parse(content)
+        if isinstance(values, dict) and isinstance(values.get("architecture"), str):
+            values["architecture"] = load_architecture(values["architecture"])
+    except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
-    except RecursionError:
-        raise RecipeError(f"{path}: JSON must not be nested so deeply") from None
+    except ValueError as error:
+        raise RecipeError(f"{path}: recipe must be JSON, and cannot be read: {error}") from None
     return values

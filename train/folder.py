@@ -15,7 +15,6 @@ NAME is the name of the recipe. Files of PyTorch (``.pt``) are read with ``weigh
 import dataclasses
 import json
 import pathlib
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +23,11 @@ import torch
 
 from arch.architecture import CheckpointError
 from arch.checkpoint import Checkpoint
-from support.errors import InputError
+from support.errors import InputError, first_line
 from support.files import check_output, check_output_folder, write_atomically, write_with
 from train.assembly import make_network
 from train.methods import make_methods
+from train.methods.method import check_number
 from train.recipe import Recipe
 from train.trainable import TrainableNetwork
 
@@ -36,10 +36,6 @@ __all__ = ["TrainingError", "TrainingFolder", "load_trained", "load_trained_reci
 
 class TrainingError(InputError):
     """A training cannot go on, or cannot be used by another. The message is one line."""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _differences(ours: Recipe, theirs: Mapping[str, Any]) -> list[str]:
@@ -146,8 +142,8 @@ class TrainingFolder:
             result: dict[str, Any] = json.loads(self.result.read_text())
             kind = "" if "test_accuracy" in result else "float_"
             for key in ("epoch", "epochs", "test_images", f"{kind}validation_accuracy", f"{kind}test_accuracy"):
-                float(result[key])
-        except (ValueError, TypeError, KeyError) as error:
+                check_number(key, result[key], 0)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise TrainingError(f"{self.result}: result cannot be read: {error}: {remedy}") from None
         checkpoint = result.get("checkpoint")
         if checkpoint is not None and not (self.path / str(checkpoint)).is_file():
@@ -180,8 +176,9 @@ def read_best(folder: pathlib.Path) -> dict[str, Any]:
         missing = {"form", "network", "epoch", "validation_accuracy"} - best.keys()
         if missing:
             raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, pickle.UnpicklingError, EOFError) as error:
-        raise TrainingError(f"{path}: weights cannot be read: {_first_line(error)}") from None
+    except Exception as error:
+        # torch.load raises whatever the broken file provokes.
+        raise TrainingError(f"{path}: weights cannot be read: {first_line(error)}") from None
     return best
 
 

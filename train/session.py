@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from support import provenance
+from support.errors import first_line
 from train import datasets, distributed
 from train.catalogue import RecipeError, recipe_path
 from train.curves import draw_curves
@@ -42,7 +43,7 @@ def _device(name: str) -> torch.device:
         # Some devices have no numbers, and cannot say so before they are asked for one.
         torch.ones(1, device=device).add(1).item()
     except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"device {name} cannot be used: {str(error).splitlines()[0]}") from None
+        raise TrainingError(f"device {name} cannot be used: {first_line(error)}") from None
     return device
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.checkpoint import Checkpoint
+from support.errors import first_line
 from train import distributed, exact
 from train.assembly import make_network
 from train.augmentation import augment
@@ -190,8 +191,7 @@ class Training:
                 self._take_state(state)
         except Exception as error:
             # torch.load raises whatever the broken file provokes.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise TrainingError(f"{files.state}: state cannot be read: {reason}: "
+            raise TrainingError(f"{files.state}: state cannot be read: {first_line(error)}: "
                                 f"give another folder with -o") from None
         if wrong:
             raise TrainingError(f"{self.folder}: holds a training with another {', '.join(wrong)}: "

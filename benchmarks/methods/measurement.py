@@ -29,12 +29,15 @@ class BenchmarkError(InputError):
 
 
 def read_json(path: pathlib.Path, what: str) -> dict[str, Any]:
-    """Return the JSON object in ``path``, which is ``what``; raises :exc:`BenchmarkError`."""
+    """Return the JSON object in ``path``, which is ``what``.
+
+    Raises :exc:`BenchmarkError` if it is missing or malformed, and :exc:`OSError` if it must not be read.
+    """
     try:
         content: Any = json.loads(read_file(path, limit=_MAX_BYTES))
     except InputError as error:
         raise BenchmarkError(str(error)) from None
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         raise BenchmarkError(f"{path}: {what} is missing: finish the training first") from None
     except (ValueError, RecursionError) as error:
         raise BenchmarkError(f"{path}: {what} cannot be read: {error}") from None
@@ -57,12 +60,8 @@ def read_result(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / "result.json"
     found = read_json(path, "the training's result")
     kinds: dict[str, type | tuple[type, ...]] = {"recipe": str, "train_seconds": (int, float), "test_images": int}
-    if "code" in found or "checkpoint" in found:
-        kinds |= {"test_accuracy": float}
-    else:
-        kinds |= {"float_test_accuracy": float}
-    if "code" in found or "checkpoint" in found:
-        kinds |= {"checkpoint": str}
+    exported = "code" in found or "checkpoint" in found
+    kinds |= {"test_accuracy": float, "checkpoint": str} if exported else {"float_test_accuracy": float}
     for key, kind in kinds.items():
         if not isinstance(found.get(key), kind):
             raise BenchmarkError(f"{path}: the training's result must have {key}: remove the file and repeat the "

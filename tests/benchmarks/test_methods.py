@@ -186,6 +186,12 @@ def test_a_measurement_that_cannot_be_read_is_one_line(content, tmp_path, capsys
     assert not (tmp_path / "page.md").exists()
 
 
+def test_a_result_that_must_not_be_read_is_not_called_missing(tmp_path, capsys):
+    (tmp_path / "result.json").symlink_to("result.json")
+    assert main(["measure", str(tmp_path), "--data", "d"]) == 1
+    assert capsys.readouterr().err == f"ERROR: {tmp_path}/result.json: Too many levels of symbolic links\n"
+
+
 def test_measurements_of_an_earlier_revision_get_one_line(tmp_path, capsys):
     old = tmp_path / "old"
     old.mkdir()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.errors import printable
+from support.errors import first_line, printable
 
 
 @pytest.mark.parametrize(("text", "shown"), [
@@ -15,3 +15,10 @@ from support.errors import printable
 ])
 def test_a_line_shows_nothing_that_moves_the_cursor(text, shown):
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(("error", "line"), [
+    (ValueError("one\ntwo"), "one"), (ValueError(), "ValueError"), (ValueError(" \n"), "ValueError"), (KeyError("name"), "'name'"),
+])
+def test_the_first_line_of_an_error_says_something(error, line):
+    assert first_line(error) == line

@@ -174,11 +174,24 @@ def test_unknown_and_broken_files_are_named(tmp_path):
     with pytest.raises(RecipeError, match=f"^{path}: No such file or directory$"):
         load_recipe(str(path))
     path.write_text("{")
-    with pytest.raises(RecipeError, match=f"^{path}: Expecting property name"):
+    with pytest.raises(RecipeError, match=f"^{path}: recipe must be JSON, and cannot be read: Expecting property name"):
         load_recipe(str(path))
     path.write_text("[" * 100_000)
-    with pytest.raises(RecipeError, match=f"^{path}: JSON must not be nested so deeply$"):
+    unread = f"^{path}: recipe must be JSON, and cannot be read: "
+    with pytest.raises(RecipeError, match=f"{unread}it is nested too deeply$"):
         load_recipe(str(path))
+    path.write_text('{"epochs": 1, "epochs": 100}')
+    with pytest.raises(RecipeError, match=f"{unread}a key appears twice$"):
+        load_recipe(str(path))
+    path.write_text('{"learning_rate": NaN}')
+    with pytest.raises(RecipeError, match=f"{unread}NaN is not JSON$"):
+        load_recipe(str(path))
+    path.write_bytes(b" " * (2**20 + 1))
+    with pytest.raises(RecipeError, match=f"^{path}: file must be at most 1048576 bytes, not 1048577$"):
+        load_recipe(str(path))
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(RecipeError, match=f"^{tmp_path}/a.json: input must be a file, not a folder$"):
+        load_recipe(str(tmp_path / "a.json"))
     path.write_text("[]")
     with pytest.raises(RecipeError, match=f"^{path}: recipe must be an object, not list$"):
         load_recipe(str(path))

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 import sys
 
 import numpy as np
@@ -250,6 +251,19 @@ def test_trained_weights_that_make_no_sense_are_named(tmp_path, change, text):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("error", [IndexError("pop from empty list"), AssertionError(), RecursionError("too deep")])
+def test_whatever_a_broken_file_provokes_is_one_line(tmp_path, monkeypatch, error):
+    finished(tmp_path, epochs=1)
+
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", broken)
+    text = re.escape(str(error) or "AssertionError")
+    with pytest.raises(TrainingError, match=f"^{tmp_path}/best.pt: weights cannot be read: {text}$"):
+        load_trained(tmp_path)
+
+
 def test_a_file_of_something_else_is_named(tmp_path):
     finished(tmp_path, epochs=1)
     torch.save(torch.zeros(3), tmp_path / "best.pt")
@@ -329,7 +343,10 @@ def test_result_without_its_state_is_not_taken_for_one_of_a_new_training(tmp_pat
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"epoch": 1, "epochs": 1, "test_images": 20}',
-                                     '{"epoch": 1, "epochs": 1, "test_images": 20, "test_accuracy": 1}'])
+                                     '{"epoch": 1, "epochs": 1, "test_images": 20, "test_accuracy": 1}',
+                                     ('{"epoch": 1, "epochs": 1, "test_images": 20, "test_accuracy": 1, '
+                                      '"validation_accuracy": "0.5"}'),
+                                     '{"epoch": 1' + 400 * "0" + "}", "[" * 100_000])
 def test_broken_result_is_named_and_measured_again(tmp_path, content):
     run = finished(tmp_path, epochs=1)
     result = json.loads(run.files.result.read_text())

@@ -13,10 +13,10 @@ import abc
 import contextlib
 import dataclasses
 import hashlib
+import http.client
 import operator
 import pathlib
 import types
-import urllib.error
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,14 +25,13 @@ import numpy.typing as npt
 import torch
 
 from arch.network import Encoding
+from support.errors import first_line
 from train.datasets import files
 from train.datasets.dataset import DataError, Dataset, Split, UnofficialError
 from train.datasets.framing import Framing, frames_of
 
 __all__ = ["DVS_GESTURE", "N_MNIST", "N_MNIST_SMALL", "SHD", "EventDataset", "SmallNmnist", "TonicDataset"]
 
-#: What a reader of malformed files raises, whichever library it comes from.
-_READ_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError)
 #: Bytes of an event of N-MNIST: column, row, polarity and time in microseconds.
 _NMNIST_EVENT_BYTES = 5
 
@@ -54,9 +53,9 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except _READ_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: recording cannot be used: {reason}") from None
+    except Exception as error:
+        # A reader of malformed files raises whatever they provoke, in whichever library it comes from.
+        raise DataError(f"{path}: recording cannot be used: {first_line(error)}") from None
 
 
 def _check_whole_events(path: pathlib.Path, event_bytes: int) -> None:
@@ -185,10 +184,9 @@ class TonicDataset(EventDataset):
         for train in (True, False):
             try:
                 loader(save_to=str(folder), train=train)
-            except (urllib.error.URLError, TimeoutError, OSError, RuntimeError) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise DataError(f"{self.url}: {self.name} cannot be downloaded ({reason}); give the files with "
-                                f"--data DIR") from None
+            except (OSError, http.client.HTTPException, RuntimeError) as error:
+                raise DataError(f"{self.url}: {self.name} cannot be downloaded ({first_line(error)}); give the files "
+                                f"with --data DIR") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,13 +2,14 @@
 
 import gzip
 import hashlib
+import http.client
 import pathlib
 import tempfile
-import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable
 
+from support.errors import first_line
 from train.datasets.dataset import DataError, UnofficialError
 
 __all__ = ["MAX_BYTES", "check_md5", "fetch", "unpacked"]
@@ -54,8 +55,10 @@ def fetch(url: str, path: pathlib.Path, check: Callable[[pathlib.Path], object])
         try:
             with urllib.request.urlopen(url, timeout=60) as response:
                 fetched.write_bytes(response.read(MAX_BYTES))
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
-            raise DataError(f"{url}: cannot be downloaded ({error}); give the files with --data DIR") from None
+        # An answer that ends early is no OSError; those of urllib and of sockets are.
+        except (OSError, http.client.HTTPException) as error:
+            raise DataError(f"{url}: cannot be downloaded ({first_line(error)}); give the files with "
+                            f"--data DIR") from None
         try:
             check(fetched)
         except UnofficialError as error:

@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import struct
 import sys
 import urllib.error
 
@@ -284,6 +285,21 @@ def test_loading_never_downloads(tmp_path, monkeypatch):
     monkeypatch.setattr(tonic.dataset.Dataset, "download", lambda self: pytest.fail("nothing may be downloaded"))
     made = write_nmnist(tmp_path)
     load(made, tmp_path, framing=FRAMING)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Unable to synchronously open object"), AssertionError(),
+                                   AttributeError("no attribute"), struct.error("unpack requires 8 bytes")])
+def test_whatever_a_reader_raises_is_one_line(tmp_path, monkeypatch, error):
+    """h5py, NumPy and tonic have errors of many classes for files that make no sense."""
+    write_shd(tmp_path)
+
+    def broken(self, index):
+        raise error
+
+    monkeypatch.setattr(tonic.datasets.SHD, "__getitem__", broken)
+    text = re.escape(f"recording cannot be used: {str(error) or 'AssertionError'}")
+    with pytest.raises(DataError, match=f"^.*/shd_train.h5: {text}$"):
+        load(SHD, tmp_path, verify=False, framing=FRAMING)
 
 
 def test_download_asks_tonic_for_both_splits(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import http.client
 import re
 import struct
 import urllib.error
@@ -173,12 +174,18 @@ def test_download_fetches_what_is_missing_and_checks_it(tmp_path, monkeypatch):
     assert not (target / asked[0]).exists(), "a wrong file gets no name"
 
 
-def test_download_without_network_says_what_to_do(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("error", "reason"), [
+    (urllib.error.URLError("no route to host"), "<urlopen error no route to host>"),
+    (TimeoutError("timed out"), "timed out"),
+    (http.client.IncompleteRead(b"", 9), "IncompleteRead(0 bytes read, 9 more expected)"),
+    (http.client.BadStatusLine("\n"), "BadStatusLine"),
+])
+def test_download_without_network_says_what_to_do(tmp_path, monkeypatch, error, reason):
     def urlopen(url, timeout):
-        raise urllib.error.URLError("no route to host")
+        raise error
 
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
     text = ("^https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz: cannot be downloaded "
-            "(<urlopen error no route to host>); give the files with --data DIR$")
+            f"({reason}); give the files with --data DIR$")
     with pytest.raises(DataError, match=text.replace("(", r"\(").replace(")", r"\)").replace(".", r"\.")):
         download(MNIST, tmp_path)

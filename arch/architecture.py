@@ -30,7 +30,8 @@ from arch import network, strict_json
 from arch.strict_json import short
 from support.errors import InputError
 
-__all__ = ["CheckpointError", "check_keys", "check_positive", "layer_shapes", "shortcut_sources", "weighted_layers"]
+__all__ = ["CheckpointError", "check_keys", "check_positive", "is_name", "layer_shapes", "shortcut_sources",
+           "weighted_layers"]
 
 _INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point", "scale")
 _NEURON_KEYS = ("reset", "leak_shift", "epsilon")
@@ -52,6 +53,11 @@ def _integer(where: str, value: Any, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise CheckpointError(f"{where} must be an integer from {low} to {high}, not {short(value)}")
     return value
+
+
+def is_name(value: Any) -> bool:
+    """Whether ``value`` can be the name of a layer: a word of letters, digits, ``-`` and ``_``, a letter first."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", value) is not None
 
 
 def check_positive(where: str, value: Any) -> None:
@@ -118,7 +124,7 @@ def layer_shapes(architecture: Mapping[str, Any]) -> Iterator[tuple[Mapping[str,
             raise CheckpointError("layer 0 must have weights, not be an or-pool")
         if "name" in layer:
             name = layer["name"]
-            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) or name in names:
+            if not is_name(name) or name in names:
                 raise CheckpointError(f"{where} name must be a word of letters, digits, - and _ that no other layer "
                                       f"has, not {short(name)}")
             names.add(name)

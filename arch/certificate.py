@@ -11,7 +11,7 @@ from typing import Any
 
 from arch.network import Convolution, FullyConnected, Network
 
-__all__ = ["Certificate", "State", "certificate_of"]
+__all__ = ["Certificate", "State", "certificate_of", "few"]
 
 #: Channels of a layer that one line shows.
 _MOST = 8
@@ -49,7 +49,7 @@ class Certificate:
             return "unknown, the network's file has no certificate"
         parts = []
         if self.inexact:
-            differ = (f"{name} may differ in {_count(channels)}: {_few(channels)}"
+            differ = (f"{name} may differ in {_count(channels)}: {few(channels)}"
                       for name, channels in self.inexact.items())
             parts.append(f"NO, {'; '.join(differ)}")
         if self.leaky:
@@ -61,7 +61,8 @@ def _count(channels: tuple[int, ...]) -> str:
     return "1 channel" if len(channels) == 1 else f"{len(channels)} channels"
 
 
-def _few(channels: tuple[int, ...]) -> str:
+def few(channels: tuple[int, ...]) -> str:
+    """Return the first of ``channels`` for a line, and an ellipsis if there are more."""
     return ", ".join(map(str, channels[:_MOST])) + (", ..." if len(channels) > _MOST else "")
 
 

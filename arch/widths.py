@@ -55,13 +55,6 @@ class Range:
         """Width of a signed (two's complement) register for the range and zero, in bits, at least 1."""
         return max(max(self.high, 0).bit_length(), max(-self.low - 1, 0).bit_length()) + 1
 
-    @property
-    def unsigned_bits(self) -> int:
-        """Width of an unsigned register for the range and zero, in bits, at least 1; ``low`` is not negative."""
-        if self.low < 0:
-            raise ValueError(f"low must be 0 or more for an unsigned register, not {self.low}")
-        return max(self.high.bit_length(), 1)
-
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class ChannelRange:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from arch import network_file
-from arch.certificate import certificate_of
+from arch.certificate import certificate_of, few
 from arch.checkpoint import Checkpoint
 from arch.images import load_images, load_labels
 from arch.network import MAX_FRACTION, Network, OrPool
@@ -159,16 +159,12 @@ def _integer_network(checkpoint: Checkpoint, max_fraction: int,
             logger.info("certify: %s not certified (leaky)", layer.name)
         elif layer.exact is not None:
             logger.info("certify: %s %s", layer.name, "exact" if layer.exact else
-                        f"NOT exact in {len(layer.inexact)} channels: {_few(layer.inexact)}")
+                        f"NOT exact in {len(layer.inexact)} channels: {few(layer.inexact)}")
     network = steps.assemble(checkpoint, certified, metadata)
     rows = steps.size(network, certified)
     logger.info("size: %d weights, widest membrane %d bits", network.weight_count,
                 max((row.membrane_bits or 0 for row in rows), default=0))
     return network, rows
-
-
-def _few(channels: Sequence[int]) -> str:
-    return ", ".join(map(str, channels[:8])) + (", ..." if len(channels) > 8 else "")
 
 
 def _with_accuracy(network: Network, arguments: argparse.Namespace, command: str) -> Network:
@@ -197,13 +193,16 @@ def _with_verification(rows: list[LayerReport], verification: Verification, *, m
 def _write(network: Network, content: bytes, arguments: argparse.Namespace) -> list[str]:
     """Write the network and its memories, all or none, and return the names of the files; nothing in a dry run."""
     contents = {arguments.output: content}
-    if arguments.memories is not None and pathlib.Path(arguments.memories).exists():
-        for name in memory_images(network):
-            check_output(pathlib.Path(arguments.memories, name), inputs=_inputs(arguments))
     if arguments.memories is not None:
         width = arguments.memory_width or _MEMORY_WIDTH
-        contents |= {str(pathlib.Path(arguments.memories, name)): image
-                     for name, image in memory_images(network, word_bytes=width // 8).items()}
+        for name, image in memory_images(network, word_bytes=width // 8).items():
+            path = str(pathlib.Path(arguments.memories, name))
+            if pathlib.Path(path).resolve() == pathlib.Path(arguments.output).resolve():
+                raise ExportError(f"{arguments.output}: output must not be one of the files of --memories: give "
+                                  f"another name")
+            if pathlib.Path(arguments.memories).exists():
+                check_output(path, inputs=_inputs(arguments))
+            contents[path] = image
     if arguments.dry_run:
         return []
     made = _make_folder(pathlib.Path(arguments.memories)) if arguments.memories is not None else []

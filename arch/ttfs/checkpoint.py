@@ -84,6 +84,7 @@ _FORMAT = container.Format(
 _CODE_KEYS = ("timesteps", "tau", "p", "bits", "fraction")
 _INPUT_KEYS = ("channels", "height", "width", "scale")
 
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
     """A uint8 image whose pixel ``p`` has the value ``scale p``."""

@@ -5,7 +5,6 @@ What they compute stands in :mod:`arch.ttfs.checkpoint`, whose checkpoints consi
 """
 
 import dataclasses
-import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,7 +47,7 @@ def check_positive(where: str, value: Any) -> None:
 
 
 def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+    if not architecture.is_name(name):
         raise NetworkError(f"name must be a word of letters, digits, - and _, not {short(name)}")
 
 

@@ -52,12 +52,6 @@ def test_signed_bits_hold_the_range(low, high, bits):
     assert Range(low, high).bits == bits
 
 
-def test_unsigned_bits_hold_the_range():
-    assert [Range(0, high).unsigned_bits for high in (0, 1, 2, 255, 256)] == [1, 1, 2, 8, 9]
-    with pytest.raises(ValueError, match=r"^low must be 0 or more for an unsigned register, not -1$"):
-        _ = Range(-1, 3).unsigned_bits
-
-
 def test_input_ranges():
     source = {"channels": 1, "height": 2, "width": 2}
     assert input_range(Input(encoding=Encoding.PIXELS, **source)) == Range(0, 255)

@@ -295,6 +295,21 @@ def test_dry_run_writes_nothing(checkpoint, tmp_path, capsys):
     assert "written: nothing (dry run)\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_the_network_is_no_file_of_the_memories(checkpoint, tmp_path, capsys, made):
+    """One of the two would be lost, and the other read back in its place."""
+    memories = tmp_path / "m"
+    if made:
+        memories.mkdir()
+    path = tmp_path / "m" / ".." / "m" / "layer0-weights.bin" if made else tmp_path / "layer0-weights.bin"
+    folder = memories if made else tmp_path
+    before = sorted(folder.iterdir())
+    assert main([checkpoint, "-o", str(path), "--memories", str(folder), "-q"]) == 1
+    assert capsys.readouterr().err == (f"ERROR: {path}: output must not be one of the files of --memories: give "
+                                       f"another name\n")
+    assert sorted(folder.iterdir()) == before
+
+
 def test_inexact_channels_are_named(checkpoint, tmp_path, capsys):
     assert main([checkpoint, "-o", str(tmp_path / "net"), "--max-fraction", "0"]) == 0
     captured = capsys.readouterr()

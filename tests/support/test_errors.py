@@ -18,7 +18,8 @@ def test_a_line_shows_nothing_that_moves_the_cursor(text, shown):
 
 
 @pytest.mark.parametrize(("error", "line"), [
-    (ValueError("one\ntwo"), "one"), (ValueError(), "ValueError"), (ValueError(" \n"), "ValueError"), (KeyError("name"), "'name'"),
+    (ValueError("one\ntwo"), "one"), (ValueError(), "ValueError"), (ValueError(" \n"), "ValueError"),
+    (KeyError("name"), "'name'"),
 ])
 def test_the_first_line_of_an_error_says_something(error, line):
     assert first_line(error) == line

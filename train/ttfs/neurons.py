@@ -16,8 +16,8 @@ from arch.ttfs.code import TimeCode
 from train import compilation
 from train.quantisers import Quantiser
 
-__all__ = ["MODES", "LogQuantiser", "TtfsActivation", "decode_time", "encode_time", "log_quantise", "phi_clip",
-           "phi_ttfs", "thresholds"]
+__all__ = ["MODES", "LogQuantiser", "TtfsActivation", "decode_time", "encode_time", "phi_clip", "phi_ttfs",
+           "thresholds"]
 
 #: What :class:`TtfsActivation` can be, from the easiest to train to the one that is converted.
 MODES = ("relu", "clip", "ttfs")
@@ -230,8 +230,3 @@ class LogQuantiser(Quantiser):
         codes, scale = self.codes_and_scale(weight, per_channel=per_channel)
         value = codes * scale.reshape(-1, *[1] * (weight.dim() - 1))
         return value.reshape(weight.shape) + (weight - weight.detach())
-
-
-def log_quantise(weight: Tensor, bits: int = 5, p: int = 2) -> Tensor:
-    """Return ``weight`` in codes of :class:`LogQuantiser` times one scale, with the straight-through gradient."""
-    return LogQuantiser(bits, p).quantise(weight, per_channel=False)

@@ -14,7 +14,6 @@ from train.ttfs.neurons import (
     TtfsActivation,
     decode_time,
     encode_time,
-    log_quantise,
     phi_clip,
     phi_ttfs,
     thresholds,
@@ -236,9 +235,9 @@ def test_the_gradient_of_the_weights_is_straight_through(per_channel):
     assert torch.allclose(gradient, wanted)
 
 
-def test_log_quantise_has_one_scale():
+def test_a_layer_may_have_one_scale():
     weight = torch.tensor([[1.0, 0.5], [-4.0, 0.3]], requires_grad=True)
-    value = log_quantise(weight)
+    value = LogQuantiser().quantise(weight, per_channel=False)
     assert value.tolist() == [[1, 0.5], [-4, pytest.approx(4 * 2**-3.5, rel=1e-6)]]
     (gradient,) = torch.autograd.grad(value.sum(), weight)
     assert (gradient == 1).all()

@@ -31,15 +31,16 @@ from train.methods.method import check_number
 from train.recipe import Recipe
 from train.trainable import TrainableNetwork
 
-__all__ = ["TrainingError", "TrainingFolder", "load_trained", "load_trained_recipe", "load_weights", "read_best"]
+__all__ = ["TrainingError", "TrainingFolder", "differences", "load_trained", "load_trained_recipe",
+           "load_weights", "read_best"]
 
 
 class TrainingError(InputError):
     """A training cannot go on, or cannot be used by another. The message is one line."""
 
 
-def _differences(ours: Recipe, theirs: Mapping[str, Any]) -> list[str]:
-    """Keys of a recipe whose values differ."""
+def differences(ours: Recipe, theirs: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a recipe whose values are others in the JSON ``theirs``."""
     return [key for key, value in ours.to_json().items() if theirs.get(key) != value]
 
 
@@ -108,7 +109,7 @@ class TrainingFolder:
             raise TrainingError(f"{self.path}: folder must be empty or hold a training, not {strangers[0]!r}: "
                                 f"give another folder with -o")
         if self.best.exists():
-            wrong = _differences(recipe, read_best(self.path)["recipe"].to_json())
+            wrong = differences(recipe, read_best(self.path)["recipe"].to_json())
             if wrong:
                 raise TrainingError(f"{self.path}: holds a training with another {', '.join(wrong)}: "
                                     f"give another folder with -o")
@@ -117,7 +118,7 @@ class TrainingFolder:
                 made = Checkpoint.load(self.checkpoint).provenance.get("recipe")
             except CheckpointError:
                 made = None
-            if not isinstance(made, Mapping) or _differences(recipe, made):
+            if not isinstance(made, Mapping) or differences(recipe, made):
                 raise TrainingError(f"{self.checkpoint}: must be of this training: give another folder with -o")
 
     def write_best(self, recipe: Recipe, network: TrainableNetwork, *, epoch: int, accuracy: float) -> None:

@@ -15,6 +15,7 @@ from support.errors import first_line
 from train import datasets, distributed
 from train.catalogue import RecipeError, recipe_path
 from train.curves import draw_curves
+from train.finishing import finish
 from train.folder import TrainingError, TrainingFolder
 from train.memory import keep_freed_memory
 from train.recipe import Recipe
@@ -102,7 +103,7 @@ def train(arguments: argparse.Namespace, values: Any, command: str) -> dict[str,
         if arguments.dry_run:
             return {"recipe": recipe.to_json(), "output": str(folder), "training_images": len(learned),
                     "validation_images": len(validation), "test_images": len(test)}
-        result = training.finish(test)
+        result = finish(training, test)
     try:
         draw_curves(training.history, recipe.architecture["layers"], recipe.name, training.files.curves)
     except ImportError:

@@ -28,10 +28,9 @@ from train import distributed, exact
 from train.assembly import make_network
 from train.augmentation import augment
 from train.datasets import Split
-from train.folder import TrainingError, TrainingFolder, load_trained, load_weights, read_best
+from train.folder import TrainingError, TrainingFolder, differences, load_trained, load_weights
 from train.methods import make_methods
 from train.methods.method import Batch, Described, MethodError
-from train.network import SpikingNetwork, from_checkpoint
 from train.recipe import Recipe
 from train.trainable import TrainableNetwork
 
@@ -43,8 +42,6 @@ AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Described)
 
 #: Steps between two measurements of the firing rate.
 RATE_INTERVAL = 20
-#: Validation images on which spikes of the plain float32 forward are compared with the exact ones at the end.
-FLOAT_IMAGES = 1000
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -184,7 +181,7 @@ class Training:
         try:
             state = torch.load(files.state, map_location=self.device, weights_only=True)
             recipe = json.loads(state["recipe"])
-            wrong += [key for key, value in self.recipe.to_json().items() if recipe.get(key) != value]
+            wrong += differences(self.recipe, recipe)
             if state["data"] != self._data:
                 wrong.append("data")
             if not wrong:
@@ -349,13 +346,13 @@ class Training:
             # The best network first: a state that knows of an epoch means that its files are there.
             if accuracy >= best:
                 if checkpoint is not None:
-                    self._described(checkpoint, epoch + 1, validation_accuracy=accuracy).save(self.files.checkpoint)
+                    self.described(checkpoint, epoch + 1, validation_accuracy=accuracy).save(self.files.checkpoint)
                 self.files.write_best(self.recipe, self.network, epoch=epoch + 1, accuracy=accuracy)
             self._save_state()
         return entry
 
-    def _described(self, checkpoint: AnyCheckpoint, epoch: int, **more: Any) -> AnyCheckpoint:
-        """Return the checkpoint with its whole provenance: this training, the epoch, and what was measured."""
+    def described(self, checkpoint: AnyCheckpoint, epoch: int, **more: Any) -> AnyCheckpoint:
+        """Return the checkpoint with its whole provenance: this training, the epoch and ``more``, what was measured."""
         made = {**self.provenance, "recipe": self.recipe.to_json(), "dataset": self.recipe.dataset,
                 "seed": self.recipe.seed, "epochs": self.recipe.epochs, "epoch": epoch,
                 "validation_images": len(self.validation), **more}
@@ -382,74 +379,3 @@ class Training:
         finally:
             if bar is not None:
                 bar.close()
-
-    def finish(self, test: Split) -> dict[str, Any]:
-        """Choose between running and measured BatchNorm statistics by validation, and measure the test set, once.
-
-        Returns the content of ``result.json``; what has spikes is also in the checkpoint's provenance. Raises
-        :exc:`TrainingError` if a file of the epochs or of an earlier call is missing or broken.
-        """
-        files = self.files
-        if files.result.exists():
-            return files.read_result()
-        best = read_best(self.folder)
-        if best["recipe"].to_json() != self.recipe.to_json():
-            raise TrainingError(f"{files.best}: must be of this training: give another folder with -o")
-        result: dict[str, Any] = {
-            "recipe": self.recipe.name, "epochs": self.recipe.epochs, "epoch": best["epoch"],
-            "validation_images": len(self.validation), "test_images": len(test),
-            "train_seconds": round(sum(entry["seconds"] for entry in self.history), 1)}
-        spiking = self.history[-1]["exportable"]
-        converted = None
-        if not spiking:
-            # Of a resumed training no epoch may have begun that chose what neurons pass on.
-            self.network.use_form(best["form"])
-            self.network.load_state_dict(best["network"])
-            result |= {"float_validation_accuracy": best["validation_accuracy"],
-                       "float_test_accuracy": self.plain_accuracy(test)}
-            self.network.eval()
-            for method in self.methods:
-                converted = method.export(self) or converted
-                outcome = method.finish(self, test)
-                result |= outcome.entries
-                if outcome.checkpoint is not None:
-                    self._described(outcome.checkpoint, best["epoch"], **outcome.checkpoint.provenance).save(
-                        files.checkpoint)
-                    result["checkpoint"] = files.checkpoint.name
-        if converted is not None:
-            accuracy = exact.accuracy(converted, self.validation.images, self.validation.labels)
-            self._described(converted, best["epoch"], validation_accuracy=accuracy,
-                            **converted.provenance).save(files.checkpoint)
-        if spiking or converted is not None:
-            checkpoint = self._finish_checkpoint(test, recalibrated=converted is None)
-            result |= {key: checkpoint.provenance[key] for key in
-                       ("epoch", "validation_accuracy", "test_accuracy", "statistics")}
-            result["checkpoint"] = files.checkpoint.name
-        files.write_result(result)
-        return result
-
-    def _finish_checkpoint(self, test: Split, *, recalibrated: bool) -> Checkpoint:
-        path = self.files.checkpoint
-        if not path.exists():
-            raise TrainingError(f"{path}: best checkpoint is missing: train again, into another folder")
-        checkpoint = Checkpoint.load(path)
-        provenance = checkpoint.provenance
-        if "test_accuracy" in provenance:
-            return checkpoint
-        best, statistics = provenance["validation_accuracy"], "running"
-        if self.recipe.calibration_images and recalibrated:
-            assert isinstance(self.network, SpikingNetwork)
-            measured = exact.recalibrate(checkpoint, self.train.images[:self.recipe.calibration_images],
-                                         over_mean=self.network.norm_over_mean)
-            accuracy = exact.accuracy(measured, self.validation.images, self.validation.labels)
-            if accuracy > best:
-                checkpoint, best, statistics = measured, accuracy, "measured"
-        wrong, compared = exact.mismatches(from_checkpoint(checkpoint, frozen=True),
-                                            self.validation.images[:FLOAT_IMAGES], checkpoint)
-        _log.info("plain float32 forward: %d of %d spikes differ from the exact forward", wrong, compared)
-        checkpoint = self._described(checkpoint, provenance["epoch"], validation_accuracy=best, statistics=statistics,
-                                     float32_mismatches=wrong, float32_compared=compared,
-                                     test_accuracy=exact.accuracy(checkpoint, test.images, test.labels),
-                                     test_images=len(test))
-        checkpoint.save(path)
-        return checkpoint

@@ -15,6 +15,7 @@ from train.augmentation import Augmentation
 from train.catalogue import shipped_recipes
 from train.curves import draw_curves
 from train.datasets import Split
+from train.finishing import finish
 from train.folder import TrainingError, load_trained
 from train.recipe import Recipe, load_recipe
 from train.training import Training
@@ -101,7 +102,7 @@ def test_training_learns_and_reports_what_the_exact_forward_measures(tmp_path):
     run = training(tmp_path, epochs=6)
     run.run()
     test = made(60, 3)
-    result = run.finish(test)
+    result = finish(run, test)
     checkpoint = Checkpoint.load(run.files.checkpoint)
     assert result["test_accuracy"] == checkpoint.provenance["test_accuracy"]
     assert json.loads(run.files.result.read_text()) == result
@@ -114,14 +115,14 @@ def test_training_learns_and_reports_what_the_exact_forward_measures(tmp_path):
     draw_curves(run.history, ARCHITECTURE["layers"], "tiny", run.files.curves)
     assert run.files.curves.read_bytes().startswith(b"\x89PNG")
     # The test set is measured once: a second call does not look at it.
-    assert run.finish(made(7, 4)) == result
+    assert finish(run, made(7, 4)) == result
     assert Checkpoint.load(run.files.checkpoint).provenance == checkpoint.provenance
 
 
 def finished(folder, **changes):
     run = training(folder, **changes)
     run.run()
-    run.finish(made(20, 3))
+    finish(run, made(20, 3))
     return run
 
 
@@ -154,7 +155,7 @@ def run_briefly(name, folder):
     run.run()
     assert run.steps_per_epoch == 3
     assert run.history[0]["loss"] > 0
-    return run.finish(made_for(recipe, 5, 3))
+    return finish(run, made_for(recipe, 5, 3))
 
 
 #: Networks of 4 to 68 million weights.
@@ -181,7 +182,7 @@ def test_training_computes_in_bfloat16_where_the_recipe_says(tmp_path, chosen):
     hook.remove()
     assert seen == [torch.bfloat16 if chosen else torch.float32]
     run.run()
-    assert run.finish(made(40, 3))["test_accuracy"] > 0.4
+    assert finish(run, made(40, 3))["test_accuracy"] > 0.4
 
 
 def test_float_training_has_no_checkpoint_and_is_where_others_start(tmp_path):
@@ -189,7 +190,7 @@ def test_float_training_has_no_checkpoint_and_is_where_others_start(tmp_path):
     teacher.run()
     assert not any(entry["exportable"] for entry in teacher.history)
     test = made(60, 3)
-    result = teacher.finish(test)
+    result = finish(teacher, test)
     assert "checkpoint" not in result
     assert not teacher.files.checkpoint.exists()
     loaded = load_trained(tmp_path / "teacher")
@@ -342,49 +343,6 @@ def test_result_without_its_state_is_not_taken_for_one_of_a_new_training(tmp_pat
         training(tmp_path, epochs=1).resume()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"epoch": 1, "epochs": 1, "test_images": 20}',
-                                     '{"epoch": 1, "epochs": 1, "test_images": 20, "test_accuracy": 1}',
-                                     ('{"epoch": 1, "epochs": 1, "test_images": 20, "test_accuracy": 1, '
-                                      '"validation_accuracy": "0.5"}'),
-                                     '{"epoch": 1' + 400 * "0" + "}", "[" * 100_000])
-def test_broken_result_is_named_and_measured_again(tmp_path, content):
-    run = finished(tmp_path, epochs=1)
-    result = json.loads(run.files.result.read_text())
-    run.files.result.write_text(content)
-    with pytest.raises(TrainingError, match=f"^{run.files.result}: result cannot be read: .*: remove it, and "):
-        run.finish(made(20, 3))
-    run.files.result.unlink()
-    assert run.finish(made(20, 3)) == result
-
-
-def test_finished_training_that_lost_its_checkpoint_is_named(tmp_path):
-    finished(tmp_path, epochs=1).files.checkpoint.unlink()
-    run = training(tmp_path, epochs=1)
-    run.resume()
-    text = f"^{tmp_path}/tiny.safetensors: is missing beside result.json: give another folder with -o$"
-    with pytest.raises(TrainingError, match=text):
-        run.finish(made(20, 3))
-
-
-def test_finished_training_that_lost_its_best_network_starts_no_other(tmp_path):
-    finished(tmp_path, epochs=1).files.best.unlink()
-    run = training(tmp_path, epochs=1)
-    run.resume()
-    # What the result says is still true.
-    assert run.finish(made(20, 3))["epoch"] == 1
-    with pytest.raises(TrainingError, match=f"^{tmp_path}/best.pt: best network is missing: train again, into "):
-        load_trained(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["tiny.safetensors", "best.pt"])
-def test_epochs_that_lost_a_file_are_not_measured(tmp_path, name):
-    run = training(tmp_path, epochs=1)
-    run.run()
-    (tmp_path / name).unlink()
-    with pytest.raises(TrainingError, match=f"^{tmp_path}/{name}: best (checkpoint|network) is missing: train again, "):
-        run.finish(made(20, 3))
-
-
 def test_training_that_is_not_finished_starts_no_other(tmp_path):
     run = training(tmp_path / "first", epochs=2)
     run.run_epoch()
@@ -407,7 +365,7 @@ def test_training_interrupted_before_its_end_measures_the_same(tmp_path, methods
     assert resumed.resume()
     resumed.run()
     test = made(200, 3)
-    expected, found = (run.finish(test) for run in (whole, resumed))
+    expected, found = (finish(run, test) for run in (whole, resumed))
     for key in ("float_test_accuracy", "float_validation_accuracy", "epoch"):
         assert found[key] == expected[key], key
 

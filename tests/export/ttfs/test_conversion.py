@@ -25,6 +25,7 @@ from export.ttfs import command, evaluation
 from export.ttfs import conversion as ttfs
 from sim.ttfs.reference import Reference
 from tests.train.test_training import finished, made, training
+from train.finishing import finish
 from train.folder import load_trained
 from train.ttfs import exact
 from train.ttfs.network import build_ttfs_network
@@ -412,7 +413,7 @@ def test_folder_of_an_earlier_version_gets_the_line_that_helps(times, tmp_path, 
     again = training(folder, name="times", epochs=1, batch_size=50, weights="float", methods=(method,))
     assert again.resume()
     again.run()
-    again.finish(made(20, 3))
+    finish(again, made(20, 3))
     assert checkpoints.digest(checkpoints.load(folder / "times.safetensors")) == checkpoints.digest(
         checkpoints.load(times / "times.safetensors"))
     assert command.main([str(folder / "times.safetensors"), "-o", str(output)]) == 0

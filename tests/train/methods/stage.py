@@ -3,6 +3,7 @@
 import torch
 
 from train.datasets import Split
+from train.finishing import finish
 from train.methods.method import Batch
 from train.recipe import Recipe
 from train.training import Training
@@ -35,7 +36,7 @@ def made_training(folder, architecture=ARCHITECTURE, **changes):
 def made_finished(folder, **changes):
     training = made_training(folder, **changes)
     training.run()
-    training.finish(training.validation)
+    finish(training, training.validation)
     return training
 
 

@@ -14,6 +14,7 @@ from export import steps
 from export.folding import fold
 from tests.train.test_training import made
 from train import methods, quantisers, training
+from train.finishing import finish
 from train.methods import cbp
 from train.methods.activations import activation_percentiles
 from train.methods.cbp import ConstrainedBackpropagation, constraint, next_granularity, sawtooth
@@ -47,7 +48,7 @@ def trained(folder, name, **changes):
 def finished(folder, name, **changes):
     run = trained(folder, name, **changes)
     run.run()
-    run.finish(made(60, 3))
+    finish(run, made(60, 3))
     return run
 
 
@@ -294,7 +295,7 @@ def test_constraint_is_met_in_the_end_and_the_network_exports(tmp_path, known, l
     run.run()
     failures = [entry["constraint_failure"] for entry in run.history]
     assert failures[-1] < 0.5 * failures[0]
-    assert run.finish(made(60, 3))["test_accuracy"] > 0.9
+    assert finish(run, made(60, 3))["test_accuracy"] > 0.9
     checkpoint = Checkpoint.load(run.files.checkpoint)
     allowed = {-1, 0, 1} if levels == "ternary" else {-1, 1}
     for name in ("conv1", "fc1", "readout"):
@@ -329,7 +330,7 @@ def test_network_made_by_conversion_is_trained_further(tmp_path, known):
     run = trained(tmp_path, "student", architecture=many, epochs=6, learning_rate=0.02, optimiser="sgd",
                   methods=(method,))
     run.run()
-    assert run.finish(made(60, 3))["test_accuracy"] > 0.9
+    assert finish(run, made(60, 3))["test_accuracy"] > 0.9
 
 
 def test_too_few_images_to_balance_with_are_named(tmp_path, known):

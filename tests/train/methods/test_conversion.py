@@ -16,6 +16,7 @@ from tests.train.methods.anns import SEED, activations, ann, made_images, refuse
 from tests.train.test_training import made
 from train import exact, methods
 from train.datasets import Split
+from train.finishing import finish
 from train.layers import Convolution, FullyConnected, Readout
 from train.methods import conversion
 from train.methods.activations import ann_accuracy, least_error_maxima
@@ -176,7 +177,7 @@ def trained(tmp_path_factory):
 def test_training_reports_the_accuracies_of_both_networks(trained):
     assert not any(entry["exportable"] for entry in trained.history)
     test = made(80, 3)
-    result = trained.finish(test)
+    result = finish(trained, test)
     best = max(entry["validation_accuracy"] for entry in trained.history)
     assert result["float_validation_accuracy"] == best
     assert result["float_test_accuracy"] == ann_accuracy(trained.network, test.images, test.labels) > 0.9
@@ -189,7 +190,7 @@ def test_training_reports_the_accuracies_of_both_networks(trained):
 
 
 def test_accuracy_grows_over_time_to_that_of_the_whole_network(trained):
-    trained.finish(made(80, 3))
+    finish(trained, made(80, 3))
     checkpoint, test = Checkpoint.load(trained.files.checkpoint), made(80, 4)
     integer = steps.assemble(checkpoint, steps.certify(checkpoint, fold(checkpoint), max_fraction=16), {})
     shares = accuracy_over_time(integer, test.images.numpy(), test.labels.numpy())
@@ -216,7 +217,7 @@ def test_sweep_takes_the_first_of_the_best_percentiles(trained):
 @pytest.mark.parametrize("compared", [1000, 12])
 def test_percentile_is_chosen_if_none_is_given(tmp_path, compared):
     training = train(tmp_path, percentile=None, timesteps=6, sweep_images=compared)
-    result = training.finish(made(80, 3))
+    result = finish(training, made(80, 3))
     split = Split(images=training.validation.images[:compared], labels=training.validation.labels[:compared])
     wanted = sweep_percentiles(training.network, training.train.images[:60], split, timesteps=6)
     checkpoint = Checkpoint.load(training.files.checkpoint)
@@ -278,7 +279,7 @@ def test_first_and_last_layer_may_have_other_weights():
 
 def test_float_network_is_not_converted(tmp_path):
     training = train(tmp_path, weights="float")
-    result = training.finish(made(80, 3))
+    result = finish(training, made(80, 3))
     assert "float_test_accuracy" in result
     assert "checkpoint" not in result
     message = "weights must be ternary or binary for a checkpoint, not float"

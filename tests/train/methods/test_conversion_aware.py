@@ -10,6 +10,7 @@ from export.ttfs import conversion as ttfs
 from sim.ttfs.reference import Reference
 from tests.train.test_training import ARCHITECTURE, made, training
 from train import distributed
+from train.finishing import finish
 from train.folder import TrainingError, load_trained
 from train.methods.conversion_aware import ConversionAware
 from train.methods.method import MethodError
@@ -23,7 +24,7 @@ def test_activations_follow_the_schedule_and_the_integers_repeat_the_result(tmp_
     assert [entry["form"] for entry in run.history] == ["relu", "clip", "ttfs", "ttfs"]
     assert not any(entry["exportable"] for entry in run.history)
     test = made(50, 3)
-    result = run.finish(test)
+    result = finish(run, test)
     network = load_trained(tmp_path / "cat")
     assert network.form == "ttfs"
     best = max(entry["validation_accuracy"] for entry in run.history[2:])
@@ -40,7 +41,7 @@ def test_float_weights_have_no_exact_accuracy(tmp_path):
     run = training(tmp_path, weights="float", epochs=1, methods=({**METHOD, "weights": "float", "relu_epochs": 0,
                                                                   "clip_epochs": 0},))
     run.run()
-    assert "test_accuracy" not in run.finish(made(20, 3))
+    assert "test_accuracy" not in finish(run, made(20, 3))
 
 
 @pytest.mark.parametrize(("options", "message"), [

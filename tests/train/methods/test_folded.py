@@ -5,6 +5,7 @@ import torch
 from arch.checkpoint import Checkpoint
 from tests.train.methods.stage import ARCHITECTURE, images_and_labels, made_training
 from train import exact
+from train.finishing import finish
 from train.folder import load_trained
 from train.methods.folded import FoldedTime
 from train.methods.method import MethodError
@@ -91,7 +92,7 @@ def test_measured_statistics_are_of_the_kind_of_the_training(tmp_path, methods, 
     monkeypatch.setattr(exact, "recalibrate", lambda checkpoint, _, *, over_mean: seen.append(over_mean) or checkpoint)
     training = made_training(tmp_path, epochs=2, calibration_images=8, methods=methods)
     training.run()
-    training.finish(training.validation)
+    finish(training, training.validation)
     assert seen == [bool(methods)]
 
 
@@ -100,7 +101,7 @@ def test_network_of_rates_is_exported_with_spikes(tmp_path):
     training.run()
     assert modes_of(training.network) == {Mode.RATES}
     assert not training.files.checkpoint.exists()
-    result = training.finish(training.validation)
+    result = finish(training, training.validation)
     checkpoint = Checkpoint.load(training.files.checkpoint)
     assert result["checkpoint"] == training.files.checkpoint.name
     assert result["test_accuracy"] == exact.accuracy(checkpoint, training.validation.images,
@@ -115,7 +116,7 @@ def test_network_of_rates_is_exported_with_spikes(tmp_path):
 def test_float_network_of_rates_is_not_exported(tmp_path):
     training = made_training(tmp_path, epochs=1, weights="float", methods=({"kind": "folded-time", "epochs": -1},))
     training.run()
-    assert "checkpoint" not in training.finish(training.validation)
+    assert "checkpoint" not in finish(training, training.validation)
     assert modes_of(load_trained(tmp_path)) == {Mode.RATES}
 
 

@@ -3,6 +3,7 @@ import torch
 
 from tests.train.methods.stage import images_and_labels, made_training
 from train import quantisers
+from train.finishing import finish
 from train.layers import TernaryLinear
 from train.methods.indirect import Indirect, projected
 from train.methods.method import MethodError
@@ -101,7 +102,7 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path):
         entry["quantisation_error"] for entry in whole.history]
     assert [entry["exportable"] for entry in whole.history] == [False, False, False, True, True]
     # What is kept as the best is one of the quantised epochs.
-    assert whole.finish(whole.validation)["epoch"] >= 4
+    assert finish(whole, whole.validation)["epoch"] >= 4
 
 
 def test_distance_from_ternary_is_noted(tmp_path):

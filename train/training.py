@@ -373,9 +373,10 @@ class Training:
                 if bar is not None:
                     # The line would stand behind the bar; the next step draws the bar again, below it.
                     bar.clear()
-                _log.info("epoch %d: loss %.4f, accuracy %.2f %%, validation accuracy %.2f %%, firing rate %.1f %%, "
-                          "%.1f s", entry["epoch"], entry["loss"], 100 * entry["accuracy"],
-                          100 * entry["validation_accuracy"], 100 * entry["firing_rate"], entry["seconds"])
+                if not distributed.rank():
+                    _log.info("epoch %d: loss %.4f, accuracy %.2f %%, validation accuracy %.2f %%, "
+                              "firing rate %.1f %%, %.1f s", entry["epoch"], entry["loss"], 100 * entry["accuracy"],
+                              100 * entry["validation_accuracy"], 100 * entry["firing_rate"], entry["seconds"])
         finally:
             if bar is not None:
                 bar.close()

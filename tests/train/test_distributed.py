@@ -12,11 +12,12 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 SCRIPT = """
-import pathlib, sys
+import logging, pathlib, sys
 import torch
 from tests.train.test_training import training
 from train import distributed
 torch.set_num_threads(1)
+logging.basicConfig(level=logging.INFO, format="%(message)s")
 with distributed.connect(torch.device("cpu")):
     run = training(pathlib.Path(sys.argv[1]), epochs=2, optimiser="sgd", learning_rate=0.05,
                    methods=({"kind": "folded-time", "epochs": 1},) if sys.argv[3] == "folded" else ())
@@ -33,6 +34,8 @@ def start(folder, processes, time):
     done = subprocess.run([*command, str(script), str(folder), str(processes), time], cwd=ROOT, capture_output=True,
                           text=True, check=False, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr[-2000:]
+    # Of several processes, the first one reports.
+    assert [done.stderr.count(f"epoch {epoch}: ") for epoch in (1, 2)] == [1, 1], done.stderr[-2000:]
     return torch.load(folder / "state.pt", weights_only=True)
 
 

@@ -109,8 +109,11 @@ def simulate(arguments: argparse.Namespace) -> Report:
             result, speeds[engine.name] = _run(engine, images, arguments.spikes)
             results.append(result)
         if len(engines) > 1:
+            spikes = results[1].spikes
             comparison = Comparison(
-                spikes_compared=arguments.spikes and results[1].spikes is not None,
+                # None of the maps, where they overwrite each other; an array forms no map before its OR-pool.
+                spikes_asked=arguments.spikes,
+                spikes_compared=spikes is not None and (not spikes or any(maps is not None for maps in spikes)),
                 difference=first_difference(network, images, results[0], results[1], engines[0], engines[1]))
     return Report(network=arguments.network, network_sha256=network_file.digest(network), images_per_second=speeds,
                   result=results[-1], labels=labels, comparison=comparison, revision=provenance.revision(),

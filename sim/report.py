@@ -23,6 +23,8 @@ class Comparison:
     spikes_compared: bool
     #: The first difference, None if there is none.
     difference: Difference | None
+    #: Whether the spikes were asked for: an engine whose maps overwrite each other shows none.
+    spikes_asked: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -103,8 +105,10 @@ class Report:
         if self.comparison is not None:
             what = ("scores, classes and every layer's spikes" if self.comparison.spikes_compared else
                     "scores and classes")
-            lines.append(f"agreement: {what} of {self.images} images are equal" if self.agree else
-                         f"DIFFERENCE: {self.comparison.difference}")
+            unseen = self.comparison.spikes_asked and not self.comparison.spikes_compared
+            note = "; spikes were not compared, because maps share memory in this circuit" if unseen else ""
+            lines.append((f"agreement: {what} of {self.images} images are equal" if self.agree else
+                          f"DIFFERENCE: {self.comparison.difference}") + note)
         versions = ", ".join(f"{name} {version}" for name, version in self.tool_versions.items())
         return "\n".join([*lines, f"made by: revision {self.revision}, {versions}"])
 

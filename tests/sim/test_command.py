@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from arch import network_file
-from arch.network import Encoding, FullyConnected, Input, Network, Neurons, Readout
+from arch.network import Encoding, FullyConnected, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS
 from sim import command, engines
 from sim.command import create_parser, main
 from sim.reference import Reference
 from support import tools
+from tests.gateware.mapper.networks import conv
+from tests.gateware.mapper.networks import network as pooled_network
 from tests.progress_log import make_log
 from tests.sim.test_engines import FakeEngine, spoil
 
@@ -101,6 +103,24 @@ def test_both_engines_agree(path, rtl, capsys):
     assert (report["agree"], report["difference"], report["spikes_compared"]) == (True, None, True)
     assert (report["cycles"], report["stall_cycles"]) == ([100] * 3, [7] * 3)
     assert list(report["images_per_second"]) == ["reference", "rtl"]
+
+
+def test_spikes_that_an_engine_does_not_show_are_not_said_to_agree(tmp_path, rtl, monkeypatch, capsys):
+    path = str(tmp_path / "pooled.safetensors")
+    network_file.save(pooled_network(conv(2, 1), OrPool(size=7), shape=(1, 28, 28)), path)
+    run = rtl.engine.run
+
+    def overwritten(self, images, *, spikes=False):
+        result = run(self, images, spikes=spikes)
+        return dataclasses.replace(result, spikes=(None,) * len(result.spikes)) if spikes else result
+
+    monkeypatch.setattr(rtl.engine, "run", overwritten)
+    arguments = [path, "--images", IMAGES, "--engine", "both", "--spikes", "--first", "3"]
+    assert main(arguments) == 0
+    assert ("agreement: scores and classes of 3 images are equal; spikes were not compared, because maps share memory "
+            "in this circuit\n") in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spikes_compared"] is False
 
 
 def test_rtl_alone_runs(path, rtl, capsys):

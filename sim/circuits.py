@@ -8,6 +8,7 @@ compiled program (docs/decisions/0008). What decides the clocks is not rounded.
 import dataclasses
 import hashlib
 from pathlib import Path
+from types import ModuleType
 
 from amaranth.back import verilog
 
@@ -24,7 +25,7 @@ from support.files import locked, write_atomically
 from support.provenance import tool_versions
 from support.tools import amaranth_tools
 
-__all__ = ["circuit_verilog", "shared_circuit"]
+__all__ = ["circuit_verilog", "shared_circuit", "sources_digest"]
 
 #: Classes of widths, in bits: most networks need the first.
 _ACCUMULATORS = (16, MAX_ACCUMULATOR_WIDTH)
@@ -95,11 +96,17 @@ def circuit_verilog(config: EngineConfig, *, divisor: int, folder: Path | None =
     return path.read_text(encoding="utf-8")
 
 
-def _sources() -> str:
-    """Hash of every source file of the packages that the gateware is made of."""
+def sources_digest(*packages: ModuleType) -> str:
+    """SHA-256 of every source file of ``packages``, in Python and in C++, with its name."""
     digest = hashlib.sha256()
-    for package in (arch, boards, gateware, support):
+    for package in packages:
         root = Path(package.__path__[0])
-        for path in sorted(root.rglob("*.py")):
-            digest.update(f"{path.relative_to(root.parent)}\0".encode() + path.read_bytes() + b"\0")
+        for path in sorted(root.rglob("*")):
+            if path.suffix in (".py", ".cpp"):
+                digest.update(f"{path.relative_to(root.parent)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _sources() -> str:
+    """Digest of the packages that the gateware is made of."""
+    return sources_digest(arch, boards, gateware, support)

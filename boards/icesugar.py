@@ -13,6 +13,7 @@ __all__ = ["ICESUGAR"]
 
 
 def _platform() -> Any:
+    # Here, as in icebreaker.py.
     from amaranth_boards.icesugar import ICESugarPlatform
 
     return ICESugarPlatform()

@@ -17,6 +17,7 @@ __all__ = ["UPDUINO_V3"]
 
 
 def _platform() -> Any:
+    # Here, as in icebreaker.py.
     from amaranth.build import Attrs, PinsN, Resource
     from amaranth_boards.resources import UARTResource
     from amaranth_boards.upduino_v3 import UpduinoV3Platform

@@ -1,6 +1,6 @@
 // Runs one Verilated design with the ports clk, rst, rx, tx, driven over stdin and stdout.
 //
-// Compiled by sim/verilated.py together with what Verilator makes of the design. Commands are one byte and fixed
+// Compiled by sim/verilator.py together with what Verilator makes of the design. Commands are one byte and fixed
 // arguments, all integers little-endian; memory rows travel in Verilator's own storage (1, 2, 4, 8 or 4n bytes).
 //
 //   'M' name length u16, name       look up a memory      -> width u32, depth u32, row bytes u32 (depth 0: unknown)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import statistics
 from typing import Any, Self
 
 from arch.certificate import State
@@ -126,11 +125,6 @@ class Report:
     #: The steps of the build, and seconds of the run that wrote the report.
     steps: list[StepReport] = dataclasses.field(default_factory=list)
     build_seconds: float | None = None
-
-    @property
-    def fmax_median_hz(self) -> float:
-        """Median of the seeds' Fmax, in Hz."""
-        return statistics.median(self.fmax_mhz) * 1e6
 
     @property
     def certificate(self) -> str:

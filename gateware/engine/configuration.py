@@ -51,13 +51,14 @@ class EngineConfig:
     weight_rows: int = 256
     #: Groups of ``lanes`` channels for which the constant memory has room.
     channel_groups: int = 32
-    #: Words of the spike memory; a word is ``width`` lanes of ``timesteps`` bits.
+    #: Words of the spike memory, a power of two: the top bit of an address is the image buffer. A word is ``width``
+    #: lanes of ``timesteps`` bits.
     spike_words: int = 16384
     #: Layers of a program.
     layers: int = 16
     #: Most words of one kernel row, or of a fully connected layer's whole map.
     max_run: int = 1024
-    #: Largest side of a spike map or image, in positions, and of a map's row, in words.
+    #: Largest side of a spike map or image with its padding, in positions.
     max_side: int = 256
     #: Most words of a row of a spike map.
     max_row_words: int = 1024
@@ -65,10 +66,10 @@ class EngineConfig:
     classes: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("lanes", "width"):
+        for name in ("lanes", "width", "spike_words"):
             value = getattr(self, name)
             if value < 1 or value & (value - 1):
-                raise ConfigError(f"{name} must be a power of two, not {value!r}")
+                raise ConfigError(f"{name.replace('_', ' ')} must be a power of two, not {value!r}")
         if self.width < 2 or self.lanes > self.width:
             raise ConfigError(f"lanes must be at most width and width at least 2, "
                               f"not {self.lanes} and {self.width}")

@@ -33,7 +33,7 @@ def block_ram_memories(config: EngineConfig, family: Family) -> Iterator[MemoryS
     yield MemorySize(name="scores", width=config.score_width, depth=config.classes)
     # One pixel waits in the register behind the memory.
     yield MemorySize(name="pixel FIFO", width=8, depth=PIXEL_FIFO_DEPTH - 1)
-    # The host link counts beyond its end.
+    # As many rows again behind the info block: the first of them hold the tags of frames.
     yield MemorySize(name="information", width=8, depth=2 * INFO_BYTES)
     if family.large_ram is None:
         yield MemorySize(name="spikes", width=config.width * config.timesteps, depth=config.spike_words)

@@ -9,6 +9,8 @@ from gateware.engine.configuration import ConfigError, EngineConfig, bits_for
 @pytest.mark.parametrize(("options", "message"), [
     ({"lanes": 3}, r"^lanes must be a power of two, not 3$"),
     ({"lanes": 0}, r"^lanes must be a power of two, not 0$"),
+    ({"spike_words": 1000}, r"^spike words must be a power of two, not 1000$"),
+    ({"spike_words": 0}, r"^spike words must be a power of two, not 0$"),
     ({"width": 12}, r"^width must be a power of two, not 12$"),
     ({"width": -4}, r"^width must be a power of two, not -4$"),
     ({"lanes": 1, "width": 1}, r"^lanes must be at most width and width at least 2, not 1 and 1$"),

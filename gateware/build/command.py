@@ -170,6 +170,14 @@ def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report,
     return report, bitstream
 
 
+def _check_tools(request: Request, *, program: bool) -> None:
+    """Check that every tool is installed before one of them works for minutes."""
+    fpga = request.board.fpga
+    invocations = fpga.synthesise(), fpga.place(seed=1, clock_hz=request.clock_hz), fpga.pack()
+    for tool in (*([request.board.programmer.tool] if program else []), *(step.tool for step in invocations)):
+        find_tool(tool)
+
+
 def _program(request: Request, folder: BuildFolder) -> None:
     """Write the bitstream to the board's flash."""
     programmer = request.board.programmer
@@ -185,8 +193,7 @@ def build(arguments: argparse.Namespace) -> None:
     path = arguments.output or default_folder(request.board, request.name)
     if not arguments.dry_run:
         check_folder(path)
-        if arguments.program:
-            find_tool(request.board.programmer.tool)
+        _check_tools(request, program=arguments.program)
     fit = find_fit(request)
     if fit.plan is None:
         print_line(format_fit(fit))

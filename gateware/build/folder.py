@@ -9,6 +9,7 @@
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -30,7 +31,10 @@ _MARK = ".sterna-build"
 def default_folder(board: Board, name: str) -> pathlib.Path:
     """Folder of a build that was given none: networks of different names have different folders."""
     safe = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:64]
-    return pathlib.Path("build") / board.name / (safe or "network")
+    if safe != name:
+        # Other names may become the same.
+        safe = f"{safe or 'network'}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    return pathlib.Path("build") / board.name / safe
 
 
 def _is_earlier_build(path: pathlib.Path) -> bool:

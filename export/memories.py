@@ -4,6 +4,7 @@ The layout is generic, in the order of the network file, for engines other than 
 ``docs/formats.md`` describes it. Per layer with weights there are
 
 * ``layerN-weights``: 2-bit codes, four to a byte, the first in the least significant bits, tensor in C order;
+* ``layerN-projection``: the same for the weights of its projection, if it has one;
 * ``layerN-constants``: for each channel threshold, bias, initial membrane, as 48-bit two's complement.
 
 ``.bin`` is bytes, least significant first. ``.hex`` and ``.mem`` hold one word per line, most significant digit first:
@@ -14,7 +15,7 @@ constants in words of 48 bits. ``.mem`` begins with a comment and the address ``
 import numpy as np
 
 from arch import ternary
-from arch.network import Network, OrPool, Readout
+from arch.network import Network, OrPool, Readout, projection_of
 
 __all__ = ["CONSTANT_BYTES", "MAX_WORD_BITS", "memory_images"]
 
@@ -48,17 +49,21 @@ def memory_images(network: Network, *, word_bytes: int = 4) -> dict[str, bytes]:
     for index, layer in enumerate(network.layers):
         if isinstance(layer, OrPool):
             continue
-        contents = [("weights", ternary.pack_array(layer.weights).tobytes(), word_bytes)]
+        contents = [("weights", layer.weights.shape, ternary.pack_array(layer.weights).tobytes(), word_bytes)]
+        projection = projection_of(layer)
+        if projection is not None:
+            contents.append(("projection", projection.weights.shape, ternary.pack_array(projection.weights).tobytes(),
+                             word_bytes))
         if not isinstance(layer, Readout):
             neurons = layer.neurons
             table = np.stack([neurons.threshold, neurons.bias, neurons.initial], axis=1).reshape(-1).tolist()
             constants = b"".join(value.to_bytes(CONSTANT_BYTES, "little", signed=True) for value in table)
-            contents.append(("constants", constants, CONSTANT_BYTES))
-        for what, content, size in contents:
+            contents.append(("constants", layer.weights.shape, constants, CONSTANT_BYTES))
+        for what, weights, content, size in contents:
             name = f"layer{index}-{what}"
             words = _words(content, size)
             text = "\n".join(words) + "\n"
-            shape = " x ".join(map(str, layer.weights.shape))
+            shape = " x ".join(map(str, weights))
             head = f"// {name}: {layer.kind}, weights {shape}, {len(words)} words of {8 * size} bits\n@0\n"
             images |= {f"{name}.bin": content, f"{name}.hex": text.encode(), f"{name}.mem": (head + text).encode()}
     return images

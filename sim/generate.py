@@ -1,11 +1,13 @@
 """Random networks and inputs: odd sizes, all features, neurons that often meet their threshold exactly."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from arch.limits import MAX_STRIDE, convolved_shape
 from arch.network import (
     Convolution,
     Encoding,
@@ -15,12 +17,13 @@ from arch.network import (
     Network,
     Neurons,
     OrPool,
+    Projection,
     Readout,
     Reset,
     Shape,
 )
 
-__all__ = ["random_images", "random_network", "random_neurons", "random_weights"]
+__all__ = ["random_images", "random_network", "random_neurons", "random_projection", "random_weights"]
 
 
 def random_weights(rng: np.random.Generator, *shape: int) -> npt.NDArray[np.int8]:
@@ -41,9 +44,27 @@ def random_neurons(rng: np.random.Generator, channels: int, spread: float, *, re
         fraction=fraction, reset=reset or list(Reset)[rng.integers(len(Reset))], leak_shift=leak_shift)
 
 
+def random_projection(rng: np.random.Generator, shapes: Sequence[Shape], currents: Shape) -> Projection | None:
+    """Make a projection of a map of one of the ``shapes`` onto ``currents``; None if no map has the right sides.
+
+    Where it can be, every second one is diagonal, as identity shortcuts are.
+    """
+    channels, *sides = currents
+    found = [(source, stride) for source, (_, height, width) in enumerate(shapes) for stride in range(1, MAX_STRIDE + 1)
+             if [(height - 1) // stride + 1, (width - 1) // stride + 1] == sides]
+    if not found:
+        return None
+    source, stride = found[rng.integers(len(found))]
+    weights = random_weights(rng, channels, shapes[source][0], 1, 1)
+    if shapes[source][0] == channels and rng.random() < 0.5:
+        weights *= np.eye(channels, dtype=np.int8)[..., None, None]
+    return Projection(source=source, weights=weights, stride=stride)
+
+
 def random_network(rng: np.random.Generator, *, timesteps: int | None = None, encoding: Encoding | None = None,
                    max_side: int = 9, max_channels: int = 20, layers: int | None = None, reset: Reset | None = None,
-                   leak: bool | None = None, shortcuts: bool = False, pools: bool = False) -> Network:
+                   leak: bool | None = None, shortcuts: bool = False, pools: bool = False,
+                   projections: bool = False) -> Network:
     """Make a network of odd sizes; what is not given is drawn from ``rng``.
 
     Parameters
@@ -59,6 +80,8 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
     shortcuts : add the spikes of an earlier layer wherever one has the shape of the input map; more than half of the
         layers behind the first are convolutions that keep the shape of their map
     pools : sum currents over windows in half of the other convolutions, where there is room for one
+    projections : give a projection to two of three convolutions without a shortcut, wherever an earlier map has the
+        right sides
     """
     timesteps = timesteps or int(rng.integers(1, 5))
     encoding = encoding or list(Encoding)[rng.integers(len(Encoding))]
@@ -85,11 +108,20 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
             weights = random_weights(rng, out, shape[0], kernel, kernel)
             padding = kernel // 2 if keep else int(rng.integers(least, max(least, kernel - 1) + 1))
             stride = 1 if keep else int(rng.integers(1, 4))
+            # As a stride alone would make it, a map has the sides that a projection of the input map has.
+            if projections and not keep and rng.random() < 0.5:
+                kernel, padding = kernel | 1, (kernel | 1) // 2
+                weights = random_weights(rng, out, shape[0], kernel, kernel)
             room = min((side + 2 * padding - kernel) // stride + 1 for side in shape[1:])
             pooled = pools and room > 1 and not keep and rng.random() < 0.5
             pool = int(rng.integers(2, min(3, room) + 1)) if pooled else 1
             spread = amplitude * pool * math.sqrt(weights[0].size)
+            projection = None
+            if projections and shortcut is None and rng.random() < 2 / 3:
+                currents = convolved_shape(weights, shape, stride, padding)
+                projection = random_projection(rng, shapes, currents)
             layer = Convolution(weights=weights, stride=stride, padding=padding, pool=pool, shortcut=shortcut,
+                                projection=projection,
                                 neurons=random_neurons(rng, out, spread, reset=reset, leak_shift=shift))
         else:
             weights = random_weights(rng, out, math.prod(shape))

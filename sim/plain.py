@@ -49,7 +49,12 @@ def infer(network: Network, image: npt.NDArray[Any]) -> Trace:
             membranes.append(None)
         elif isinstance(layer, Convolution):
             weights = layer.weights.tolist()
-            currents = [_sum(layer.pool, _convolve(weights, layer.stride, layer.padding, frame)) for frame in maps]
+            sums = [_convolve(weights, layer.stride, layer.padding, frame) for frame in maps]
+            if layer.projection is not None:
+                beside = layer.projection
+                sums = [_add(frame, _convolve(beside.weights.tolist(), beside.stride, 0, other))
+                        for frame, other in zip(sums, spikes[beside.source], strict=True)]
+            currents = [_sum(layer.pool, frame) for frame in sums]
             maps, left = _fire(layer.neurons, currents)
             membranes.append(left)
         else:

@@ -24,6 +24,8 @@ from arch.network import (
     OrPool,
     Readout,
     Reset,
+    filters_of,
+    projection_of,
     shortcut_of,
 )
 from arch.widths import LayerWidths, Range, layer_widths
@@ -145,7 +147,8 @@ class Reference:
         self.network = network
         self._stages = [_Stage(layer, widths) for layer, widths in
                         zip(network.layers, layer_widths(network), strict=True)]
-        self._sources = {shortcut_of(layer) for layer in network.layers} - {None}
+        self._sources = {shortcut_of(layer) for layer in network.layers} | {
+            projection.source for projection in map(projection_of, network.layers) if projection}
 
     def run(self, images: npt.NDArray[Any], *, spikes: bool = False, internals: bool = False,
             step_scores: bool = False) -> Result:
@@ -187,6 +190,8 @@ class Reference:
             shortcut = shortcut_of(stage.layer)
             if shortcut is not None:
                 maps = maps.astype(np.int8) + added[shortcut]
+            projection = projection_of(stage.layer)
+            beside = None if projection is None else added[projection.source]
             if isinstance(stage.layer, OrPool):
                 maps = _or_pool(maps, stage.layer.size)
                 details = None
@@ -195,7 +200,7 @@ class Reference:
                 steps = np.broadcast_to(currents[:, :, 0, 0], (timesteps, len(images), self.network.classes))
                 break
             else:
-                maps, details = stage.fire(stage.currents(maps), timesteps, keep_internals)
+                maps, details = stage.fire(stage.currents(maps, beside), timesteps, keep_internals)
             if index in self._sources:
                 added[index] = maps
             if keep_spikes:
@@ -260,15 +265,20 @@ class _Stage:
         weights = layer.weights
         matrix = weights.reshape(len(weights), -1) if weights.ndim == 2 else weights.transpose(0, 2, 3, 1).reshape(
             len(weights), -1)
-        largest = int(np.count_nonzero(matrix, axis=1).max()) * max(-widths.input.low, widths.input.high)
+        terms = int(np.count_nonzero(filters_of(layer), axis=1).max())
+        largest = terms * max(-widths.input.low, widths.input.high)
         self._exact: type[np.floating] = np.float32 if largest <= 2**24 else np.float64
         assert largest <= 2**53, "a matrix of 2^45 weights does not fit in memory"
         self._matrix = np.ascontiguousarray(matrix.T.astype(self._exact))
+        self._projection = projection_of(layer)
         ranges = (widths.current, widths.shifted, widths.membrane, widths.difference)
         self._integer = np.int32 if all(_fits_int32(entry) for entry in ranges if entry) else np.int64
 
-    def currents(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Sum the weighted inputs, over windows if pooled: ``[T or 1, images, height, width, channels]``."""
+    def currents(self, maps: npt.NDArray[Any], beside: Spikes | None = None) -> npt.NDArray[Any]:
+        """Sum the weighted inputs, over windows if pooled: ``[T or 1, images, height, width, channels]``.
+
+        ``beside``: the map that a projection sees.
+        """
         layer = self.layer
         if isinstance(layer, Convolution):
             pad = layer.padding
@@ -284,7 +294,13 @@ class _Stage:
             # Weights see the map flattened as channel, row, column.
             rows = maps.transpose(0, 1, 4, 2, 3).reshape(-1, len(self._matrix)).astype(self._exact)
             shape = (*maps.shape[:2], 1, 1)
-        sums = (rows @ self._matrix).astype(self._integer).reshape(*shape, self._matrix.shape[1])
+        sums = (rows @ self._matrix).reshape(*shape, self._matrix.shape[1])
+        if self._projection is not None:
+            assert beside is not None
+            stride = self._projection.stride
+            weights = self._projection.weights[:, :, 0, 0].T.astype(self._exact)
+            sums += beside[:, :, ::stride, ::stride].astype(self._exact) @ weights
+        sums = sums.astype(self._integer)
         return _sum_windows(sums, layer.pool) if isinstance(layer, Convolution) and layer.pool > 1 else sums
 
     def fire(self, currents: npt.NDArray[Any], timesteps: int,

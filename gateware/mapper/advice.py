@@ -53,6 +53,8 @@ def _supported(network: Network) -> Network | None:
     for layer in network.layers:
         if isinstance(layer, Convolution | FullyConnected):
             layer = dataclasses.replace(layer, shortcut=None)
+        if isinstance(layer, Convolution):
+            layer = dataclasses.replace(layer, projection=None)
         if isinstance(layer, Convolution) and layer.pool > 1:
             layers += [dataclasses.replace(layer, pool=1), OrPool(size=layer.pool)]
         elif isinstance(layer, OrPool) and isinstance(layers[-1], OrPool):
@@ -138,7 +140,7 @@ def resized(network: Network, *, channels: Mapping[int, int] | None = None,
             image: tuple[int, int] | None = None) -> Network | None:
     """Cut a network down to fewer ``channels`` of some layers, and to a smaller ``image``, height and width.
 
-    Weights of what is left stay; None if a map would vanish. Shortcuts must not be there.
+    Weights of what is left stay; None if a map would vanish. Shortcuts and projections must not be there.
     """
     height, width = image or (network.input.height, network.input.width)
     source = dataclasses.replace(network.input, height=height, width=width)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from arch.link import MAX_IMAGE_BYTES
-from arch.network import MAX_POOL, Convolution, Encoding, Network, OrPool, Readout, Reset, shortcut_of
+from arch.network import MAX_POOL, Convolution, Encoding, Network, OrPool, Readout, Reset, projection_of, shortcut_of
 from arch.widths import layer_widths
 from boards.board import Board
 from gateware.engine.configuration import MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH, PLANES, EngineConfig, bits_for
@@ -62,6 +62,10 @@ def unsupported_layers(network: Network) -> Iterator[Finding]:
             yield Finding(where=where, problem=f"adds the spikes of layer {added}: summed spikes do not run on the "
                                                f"array, only on the reference",
                           remedy="train it without the shortcut")
+        if (beside := projection_of(layer)) is not None:
+            yield Finding(where=where, problem=f"sees the spikes of layer {beside.source} through weights of their "
+                                               f"own: projections do not run on the array, only on the reference",
+                          remedy="train it without the projection")
         if isinstance(layer, Convolution) and layer.pool > 1:
             yield Finding(where=where, problem=f"sums the currents of {layer.pool} x {layer.pool} windows: pooled "
                                                f"currents do not run on the array, only on the reference",

@@ -84,7 +84,7 @@ def stages_of(network: Network) -> tuple[Stage, ...]:
     """Join every layer with the pools behind it.
 
     What the array does not run (:func:`gateware.mapper.limits.unsupported_layers`) has stages too, of the same sizes:
-    spikes that are added are left out, and pooled currents stand as an OR-pool of the same size.
+    spikes that are added and projections are left out, and pooled currents stand as an OR-pool of the same size.
     """
     stages: list[Stage] = []
     for index, (layer, source, target) in enumerate(network.shapes()):

@@ -10,7 +10,10 @@ from arch.network import (
     NetworkError,
     Neurons,
     OrPool,
+    Projection,
     Readout,
+    filters_of,
+    projection_of,
     shortcut_of,
 )
 
@@ -67,6 +70,47 @@ def test_shortcuts_leave_shapes_as_they_are():
     behind = FullyConnected(weights=ones(4, 2), neurons=make_neurons(4), shortcut=0)
     make_network(layers=(FullyConnected(weights=ones(2, 30), neurons=make_neurons()), inner, behind,
                          Readout(weights=ones(3, 4))))
+
+
+def beside(source, *shape, stride=1):
+    return Projection(source=source, weights=ones(*shape, 1, 1), stride=stride)
+
+
+def test_projections_leave_shapes_as_they_are():
+    """Of the layer before, of one before that, of an or-pool, and of a larger map with a stride and before a pool."""
+    first = make_convolution(weights=ones(2, 1, 3, 3), padding=1)
+    same = {"weights": ones(2, 2, 3, 3), "padding": 1}
+    layers = (first, make_convolution(**same, projection=Projection.identity(0, 2)),
+              make_convolution(**same, projection=beside(0, 2, 2)), OrPool(size=2),
+              make_convolution(**same, projection=Projection.identity(3, 2)),
+              make_convolution(**same, projection=beside(1, 2, 2, stride=2), pool=2), Readout(weights=ones(3, 2)))
+    network = make_network(layers=(*layers[:5], Readout(weights=ones(3, 12))))
+    assert [output for _, _, output in network.shapes()] == [(2, 6, 5)] * 3 + [(2, 3, 2)] * 2 + [(3, 1, 1)]
+    assert [projection and projection.source for projection in map(projection_of, network.layers)] == [
+        None, 0, 0, None, 3, None]
+    # 6 x 5 has 3 x 3 positions with stride 2, and the or-pool's map 3 x 2: so the map is 6 x 4.
+    even = make_input(width=4)
+    assert [output for _, _, output in make_network(input=even, layers=layers).shapes()] == [
+        (2, 6, 4)] * 3 + [(2, 3, 2)] * 2 + [(2, 1, 1), (3, 1, 1)]
+
+
+def test_identities_count_no_weights():
+    first = make_convolution(weights=ones(2, 1, 3, 3), padding=1)
+    chain = (first, make_convolution(weights=ones(2, 2, 1, 1)), Readout(weights=ones(3, 60)))
+    count = make_network(layers=chain).weight_count
+    for projection, more in ((Projection.identity(0, 2), 0), (beside(0, 2, 2), 4)):
+        changed = make_convolution(weights=ones(2, 2, 1, 1), projection=projection)
+        assert make_network(layers=(first, changed, chain[2])).weight_count == count + more
+
+
+def test_filters_are_the_weights_of_both_inputs():
+    weights = np.arange(-1, 2, dtype=np.int8)
+    convolution = make_convolution(weights=np.tile(weights, 6).reshape(2, 1, 3, 3),
+                                   projection=Projection(source=0, weights=weights[[[0, 1], [2, 2]]][..., None, None]))
+    assert filters_of(convolution).tolist() == [[-1, 0, 1] * 3 + [-1, 0], [-1, 0, 1] * 3 + [1, 1]]
+    assert filters_of(make_convolution()).tolist() == [[1] * 9] * 2
+    readout = Readout(weights=ones(3, 4))
+    assert filters_of(readout).tolist() == readout.weights.tolist()
 
 
 def test_arrays_are_frozen_copies():
@@ -144,6 +188,21 @@ INT64 = np.int64
      "layer 4 (convolution): shortcut must be a layer before the previous one, not 3: that map is the input"),
     (lambda: make_network(layers=graph_layers(shortcut=2)),
      "layer 4 (convolution): shortcut must have a map of (2, 2, 1) like the input, not that of layer 2, (2, 4, 3)"),
+    (lambda: make_convolution(projection=0), "projection must be a Projection, not int"),
+    (lambda: make_convolution(shortcut=1, projection=beside(0, 2, 2)),
+     "shortcut must be None beside a projection, not 1: a filter sees at most two maps"),
+    (lambda: make_convolution(projection=beside(0, 3, 2)), "projection must have 2 channels like the weights, not 3"),
+    (lambda: make_network(layers=(make_convolution(projection=beside(0, 2, 2)), Readout(weights=ones(2, 24)))),
+     "layer 0 (convolution): projection must read spikes, not be of layer 0: this layer sees the input"),
+    (lambda: make_network(layers=graph_layers(projection=beside(4, 2, 2))),
+     "layer 4 (convolution): projection must be of an earlier layer, not of layer 4"),
+    (lambda: make_network(layers=graph_layers(projection=beside(2, 2, 3, stride=3))),
+     "layer 4 (convolution): projection of layer 2: weights must have 2 input channels, not 3"),
+    (lambda: make_network(layers=graph_layers(projection=beside(2, 2, 2, stride=2))),
+     ("layer 4 (convolution): projection must have currents of (2, 2, 1) like the kernel, not those of layer 2 with "
+      "stride 2, (2, 2, 2)")),
+    (lambda: make_network(layers=graph_layers(weights=ones(2, 2, 7, 7), projection=beside(2, 2, 2))),
+     "layer 4 (convolution): kernel 7 must fit in the padded map of 2 x 1"),
     (lambda: make_network(layers=(make_convolution(), Readout(weights=ones(2, 23)))),
      "layer 1 (readout): weights must have 24 inputs for a map of (2, 4, 3), not 23"),
 ])

@@ -20,8 +20,10 @@ from arch.network import (
     NetworkError,
     Neurons,
     OrPool,
+    Projection,
     Readout,
     Reset,
+    projection_of,
     shortcut_of,
 )
 from sim.generate import random_network
@@ -61,6 +63,10 @@ def assert_same(left, right):
         if isinstance(one, Convolution):
             assert (one.stride, one.padding, one.pool) == (other.stride, other.padding, other.pool)
         assert shortcut_of(one) == shortcut_of(other)
+        assert (projection_of(one) is None) == (projection_of(other) is None)
+        if projection_of(one) is not None:
+            assert (one.projection.source, one.projection.stride) == (other.projection.source, other.projection.stride)
+            assert (one.projection.weights == other.projection.weights).all()
         if not isinstance(one, Readout):
             for name in ("threshold", "bias", "initial"):
                 assert (getattr(one.neurons, name) == getattr(other.neurons, name)).all()
@@ -87,6 +93,8 @@ def test_random_networks_read_back(seed):
 def test_random_graphs_read_back(seed):
     network = random_network(np.random.default_rng([4, seed]), layers=4, shortcuts=True, pools=True)
     assert_same(network, network_file.loads(network_file.dumps(network)))
+    network = random_network(np.random.default_rng([5, seed]), layers=4, shortcuts=True, projections=True)
+    assert_same(network, network_file.loads(network_file.dumps(network)))
 
 
 def described(network):
@@ -103,10 +111,41 @@ def graph():
     return make_network(layers=(pooled, first, second, summed, Readout(weights=-square)))
 
 
+def projected(**options):
+    """A network whose second layer sees the first one's map twice: through its kernel, and through a projection."""
+    weights = (np.arange(6) % 3 - 1).astype(np.int8).reshape(3, 2, 1, 1)
+    first = Convolution(weights=np.ones((2, 1, 3, 3), dtype=np.int8), neurons=make_neurons(2), padding=1)
+    second = Convolution(weights=np.ones((3, 2, 3, 3), dtype=np.int8), neurons=make_neurons(3), stride=2, padding=1,
+                         projection=Projection(**({"source": 0, "weights": weights, "stride": 2} | options)))
+    return make_network(layers=(first, second, Readout(weights=np.ones((2, 27), dtype=np.int8))))
+
+
+def test_a_projection_is_a_key_and_a_tensor_behind_the_weights():
+    network = projected()
+    header, data = parts(network_file.dumps(network))
+    assert [layer.get("projection") for layer in described(network)] == [
+        None, {"shape": [3, 2, 1, 1], "source": 0, "stride": 2}, None]
+    names = [name for name in header if name != "__metadata__"]
+    assert names[4:6] == ["1.weights", "1.projection"]
+    begin, end = header["1.projection"]["data_offsets"]
+    assert (header["1.projection"]["dtype"], header["1.projection"]["shape"]) == ("U8", [2])
+    # -1, 0, 1, -1, 0, 1, least significant bits first.
+    assert bytes(data[begin:end]) == bytes([0b11_01_00_11, 0b0000_01_00])
+    assert_same(network, network_file.loads(network_file.dumps(network)))
+
+
+def test_the_digest_depends_on_every_part_of_a_projection():
+    weights = np.ones((3, 2, 1, 1), dtype=np.int8)
+    made = [projected(), projected(weights=weights), make_network(layers=(
+        *projected().layers[:1], Convolution(weights=np.ones((3, 2, 3, 3), dtype=np.int8), neurons=make_neurons(3),
+                                             stride=2, padding=1), projected().layers[2]))]
+    assert len({network_file.digest(network) for network in made}) == 3
+
+
 def test_keys_of_graphs_are_written_only_where_a_layer_has_them():
-    keys = [set(layer) & {"pool", "shortcut"} for layer in described(graph())]
+    keys = [set(layer) & {"pool", "shortcut", "projection"} for layer in described(graph())]
     assert keys == [{"pool"}, set(), set(), {"shortcut"}, set()]
-    assert not any(set(layer) & {"pool", "shortcut"} for layer in described(make_network()))
+    assert not any(set(layer) & {"pool", "shortcut", "projection"} for layer in described(make_network()))
 
 
 @pytest.mark.parametrize("name", ["mnist-conv", "fashion-conv"])
@@ -214,7 +253,7 @@ KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
     (edit(layer=put("stride", "1", 0)), "layer 0: stride must be an integer from 1 to 7, not '1'"),
     (edit(layer=put("groups", 2, 0)),
      ("layer 0: convolution must have the keys kind, shape, stride, padding, fraction, reset, leak_shift and may have "
-      "pool, shortcut, not 'fraction, groups, kind, leak_shift, ...")),
+      "pool, shortcut, projection, not 'fraction, groups, kind, leak_shift, ...")),
     (edit(layer=put("pool", 2, 2)),
      ("layer 2: fully-connected must have the keys kind, shape, fraction, reset, leak_shift and may have shortcut, "
       "not 'fraction, kind, leak_shift, pool, re...")),
@@ -255,6 +294,44 @@ def test_malformed_files_have_one_line_errors(tmp_path, content, message):
     with pytest.raises(NetworkError) as caught:
         network_file.load(path)
     assert str(caught.value) == f"{path}: {message}"
+
+
+def edit_projected(**changes):
+    return edited(network_file.dumps(projected()), **changes)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (edit_projected(layer=put("projection", None, 1)), "layer 1: projection must be an object, not None"),
+    (edit_projected(layer=drop("stride", 1, "projection")),
+     "layer 1: projection must have the keys source, shape, stride, not 'shape, source'"),
+    (edit_projected(layer=put("more", 1, 1, "projection")),
+     "layer 1: projection must have the keys source, shape, stride, not 'more, shape, source, stride'"),
+    (edit_projected(layer=put("shape", [3, 2], 1, "projection")),
+     "layer 1: shape must be 4 positive integers, not [3, 2]"),
+    (edit_projected(layer=put("shape", [3, 3, 1, 1], 1, "projection")),
+     "layer 1: tensor '1.projection' must have shape [3], not [2]"),
+    (edit_projected(layer=put("shape", [1, 2, 1, 3], 1, "projection")),
+     "layer 1: projection weights must be 1 x 1, not 1 x 3"),
+    (edit_projected(layer=put("shape", [2, 3, 1, 1], 1, "projection")),
+     "layer 1: projection must have 3 channels like the weights, not 2"),
+    (edit_projected(layer=put("source", "conv1", 1, "projection")),
+     "layer 1: projection source must be the index of an earlier layer, not 'conv1'"),
+    (edit_projected(layer=put("source", 1, 1, "projection")),
+     "layer 1 (convolution): projection must be of an earlier layer, not of layer 1"),
+    (edit_projected(layer=put("stride", 1, 1, "projection")),
+     ("layer 1 (convolution): projection must have currents of (3, 3, 3) like the kernel, not those of layer 0 with "
+      "stride 1, (3, 6, 5)")),
+    (edit_projected(layer=put("shortcut", 0, 1)),
+     "layer 1: shortcut must be None beside a projection, not 0: a filter sees at most two maps"),
+    (edit_projected(layer=drop("projection", 1)), "tensor '1.projection' belongs to no layer"),
+    # Behind the constants of layer 0, 53 bytes, and the 54 weights of layer 1, 14 bytes.
+    (edit_projected(data=set_byte(67, 0b10)), "layer 1: projection: weight 0 must not have the reserved code 0b10"),
+    (edit_projected(data=set_byte(68, 0b010000)), "layer 1: projection: bits beyond weight 5 must be zero"),
+])
+def test_malformed_projections_have_one_line_errors(content, message):
+    with pytest.raises(NetworkError) as caught:
+        network_file.loads(content)
+    assert str(caught.value) == message
 
 
 def test_altered_graphs_are_noticed():

@@ -12,6 +12,7 @@ from arch.network import (
     NetworkError,
     Neurons,
     OrPool,
+    Projection,
     Readout,
     Reset,
 )
@@ -182,7 +183,34 @@ def test_extreme_spikes_reach_the_extremes_of_a_summed_and_pooled_layer():
     assert (internals.compared.min(), internals.compared.max()) == (of.membrane.low, of.membrane.high)
 
 
-@pytest.mark.parametrize("options", [{}, {"shortcuts": True, "pools": True, "layers": 4}], ids=["chain", "graph"])
+def test_extreme_spikes_reach_the_extremes_of_a_projected_and_pooled_layer():
+    """All spikes where a weight of either input is +1 and none where it is -1, in every field of the window."""
+    weights, projected = np.array([1, -1, 0], dtype=np.int8), np.array([1, 1, -1], dtype=np.int8)
+    rest = {"bias": np.zeros(6, np.int64), "initial": np.zeros(6, np.int64)}
+    # Both layers pass on what they see: the first the last three channels, the second the first three.
+    repeat = Convolution(weights=np.eye(6, dtype=np.int8)[..., None, None],
+                         neurons=Neurons(threshold=np.ones(6, np.int64), **rest))
+    front = Convolution(weights=np.eye(3, 6, dtype=np.int8)[..., None, None],
+                        neurons=Neurons(threshold=np.ones(3, np.int64), bias=np.zeros(3, np.int64),
+                                        initial=np.zeros(3, np.int64)))
+    back = np.concatenate([np.zeros(3, np.int8), projected]).reshape(1, 6, 1, 1)
+    last = Convolution(weights=weights.reshape(1, 3, 1, 1), neurons=make_neurons(7, bias=3), pool=2,
+                       projection=Projection(source=0, weights=back))
+    network = Network(input=Input(encoding=Encoding.EVENTS, channels=6, height=2, width=2), timesteps=2,
+                      layers=(repeat, front, last, Readout(weights=np.array([[1], [-1]], dtype=np.int8))))
+    signs = np.concatenate([weights, projected])
+    images = np.stack([np.broadcast_to((signs == sign)[:, None, None], (2, 6, 2, 2)) for sign in (1, -1)])
+    result = Reference(network).run(images, internals=True)
+    of = list(layer_widths(network))[2]
+    internals = result.internals[2]
+    assert of.input == Range(0, 1)
+    assert (internals.currents.min(), internals.currents.max()) == (of.current.low, of.current.high) == (-8, 12)
+    assert (internals.compared.min(), internals.compared.max()) == (of.membrane.low, of.membrane.high)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"shortcuts": True, "pools": True, "layers": 4},
+    {"shortcuts": True, "pools": True, "projections": True, "layers": 4}], ids=["chain", "graph", "projections"])
 @pytest.mark.parametrize("seed", range(20))
 def test_reference_stays_in_the_widths(seed, options):
     rng = np.random.default_rng([20, seed])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from arch import ternary
-from arch.network import OrPool, Readout
+from arch.network import OrPool, Readout, projection_of
 from export.memories import memory_images
 from sim.generate import random_network
 
@@ -38,6 +38,29 @@ def test_memories_hold_weights_and_constants(seed, word_bytes):
         for ending in ("hex", "mem"):
             found = words(images[f"layer{index}-constants.{ending}"])
             assert [word - (word >> 47 << 48) for word in found] == expected
+
+
+def test_projections_have_memories_of_their_own():
+    found = 0
+    for seed in range(6):
+        network = random_network(np.random.default_rng([6, seed]), layers=4, shortcuts=True, projections=True)
+        images = memory_images(network, word_bytes=4)
+        for index, projection in enumerate(map(projection_of, network.layers)):
+            names = {name for name in images if name.startswith(f"layer{index}-projection")}
+            if projection is None:
+                assert not names
+                continue
+            found += 1
+            flat = projection.weights.reshape(-1).tolist()
+            content = images[f"layer{index}-projection.bin"]
+            assert ternary.unpack(int.from_bytes(content, "little"), len(flat)) == flat
+            shape = " x ".join(map(str, projection.weights.shape))
+            lines = images[f"layer{index}-projection.mem"].decode().splitlines()
+            assert lines[0].removeprefix(f"// layer{index}-projection: ") == (
+                f"convolution, weights {shape}, {len(lines) - 2} words of 32 bits")
+            assert f"layer{index}-constants.bin" in images
+            assert len(names) == 3
+    assert found > 3
 
 
 def test_mem_begins_with_a_comment_and_an_address():

@@ -3,6 +3,7 @@ import time
 import numpy as np
 import pytest
 
+from arch import network_file
 from arch.network import (
     Convolution,
     Encoding,
@@ -12,8 +13,10 @@ from arch.network import (
     NetworkError,
     Neurons,
     OrPool,
+    Projection,
     Readout,
     Reset,
+    projection_of,
     shortcut_of,
 )
 from sim.generate import random_images, random_network, random_weights
@@ -72,6 +75,44 @@ def test_random_graphs_add_spikes_and_pool_currents():
     assert {"convolution", "fully-connected"} == {layer for layer, _ in kinds}
     assert pools == {(True, False), (False, False), (False, True)}
     assert twos > 100
+
+
+def projected_network(rng, seed):
+    """Make a network with projections; in every second one other layers have shortcuts."""
+    return random_network(rng, layers=5, max_side=8, max_channels=5, shortcuts=seed % 2 == 0, pools=True,
+                          projections=True)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_equals_the_plain_twin_on_random_projections(seed):
+    rng = np.random.default_rng([18, seed])
+    network = projected_network(rng, seed)
+    assert_equal_to_plain(network, random_images(network, rng, 4), 4)
+
+
+def test_random_projections_are_of_every_kind():
+    """Sources of every kind, the previous layer and others; strides, pools, identities; beside shortcuts elsewhere."""
+    sources, distances, strides, pools, diagonal, shortcuts = (set() for _ in range(6))
+    for seed in range(40):
+        network = projected_network(np.random.default_rng([18, seed]), seed)
+        for index, layer in enumerate(network.layers):
+            beside = projection_of(layer)
+            if beside is not None:
+                sources.add(network.layers[beside.source].kind)
+                distances.add(index - beside.source > 1)
+                strides.add(beside.stride > 1)
+                pools.add(layer.pool > 1)
+                diagonal.add(beside.diagonal)
+                shortcuts.add(any(shortcut_of(other) is not None for other in network.layers))
+    assert sources == {"convolution", "fully-connected", "or-pool"}
+    assert distances == strides == pools == diagonal == shortcuts == {True, False}
+
+
+def test_old_seeds_make_the_networks_that_they_made():
+    """Networks of tests and reports are named by their seed."""
+    rng = np.random.default_rng([17, 3])
+    digest = network_file.digest(random_network(rng, **GRAPHS))
+    assert digest == "8cb1276933f725135818833131b9aa248a82960a6db0b68dd8c642b910031abe"
 
 
 @pytest.mark.parametrize("reset", list(Reset))
@@ -146,6 +187,42 @@ def test_a_shortcut_adds_the_spikes_of_both_maps():
     # Sums (1, 0), (2, 1), (0, 2), (1, 1): currents 1, 1, -2, 0, and a membrane of 1, 2, 0, 0.
     assert result.internals[2].currents.reshape(-1).tolist() == [1, 1, -2, 0]
     assert result.internals[2].membranes.reshape(-1).tolist() == [1, 2, 0, 0]
+
+
+def test_a_projection_adds_currents_of_an_earlier_map():
+    """Layer 0 repeats the input, layer 1 spikes at every second input; layer 2 sees both through weights apart."""
+    eye = np.eye(2, dtype=np.int8)[..., None, None]
+    beside = Projection(source=0, weights=np.array([[-1, 1], [0, 1]], dtype=np.int8)[..., None, None])
+    network = Network(
+        input=Input(encoding=Encoding.EVENTS, channels=2, height=1, width=1), timesteps=4,
+        layers=(Convolution(weights=eye, neurons=relay(2)), Convolution(weights=eye, neurons=relay(2, 2)),
+                Convolution(weights=np.array([[1, 1], [1, 0]], dtype=np.int8)[..., None, None], neurons=relay(2, 2),
+                            projection=beside),
+                Readout(weights=np.array([[1, 0], [0, 1]], dtype=np.int8))))
+    frames = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], dtype=bool)
+    result = assert_equal_to_plain(network, frames[None, :, :, None, None], 1)
+    assert result.spikes[1].reshape(4, 2).astype(int).tolist() == [[0, 0], [1, 0], [0, 1], [0, 0]]
+    # Own map 0, 1, 1, 0 and 0, 1, 0, 0; beside it -1, 0, 1, 0 and 0, 1, 1, 1.
+    assert result.internals[2].currents.reshape(4, 2).tolist() == [[-1, 0], [1, 2], [2, 1], [0, 1]]
+    assert result.internals[2].membranes.reshape(4, 2).tolist() == [[-1, 0], [0, 0], [0, 1], [0, 0]]
+    assert result.scores.tolist() == [[1, 2]]
+
+
+def test_a_projection_takes_every_nth_position_and_meets_the_pool():
+    """The kernel of layer 1 is silent: windows of 2 x 2 of every second position of a 7 x 5 map, in their places."""
+    one = np.ones((1, 1, 1, 1), dtype=np.int8)
+    network = Network(
+        input=Input(encoding=Encoding.EVENTS, channels=1, height=7, width=5), timesteps=1,
+        layers=(Convolution(weights=one, neurons=relay(1)),
+                Convolution(weights=0 * one, neurons=relay(1), stride=2, pool=2,
+                            projection=Projection.identity(0, 1, stride=2)),
+                Readout(weights=np.ones((2, 2), dtype=np.int8))))
+    frame = np.zeros((1, 1, 1, 7, 5), dtype=bool)
+    # Seen: rows 0, 2, 4, 6 and columns 0, 2; the third column of positions fills no window.
+    for row, column in ((0, 0), (2, 2), (1, 0), (4, 0), (6, 0), (6, 2), (6, 4)):
+        frame[..., row, column] = True
+    result = assert_equal_to_plain(network, frame, 1)
+    assert result.internals[1].currents[0, 0].tolist() == [[[2], [3]]]
 
 
 def test_a_pool_sums_currents_before_the_neurons():

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from arch.network import Convolution, FullyConnected, OrPool, Readout
+from arch.network import Convolution, FullyConnected, OrPool, Projection, Readout
 from gateware.mapper.advice import nearest_change, resized
 from sim.generate import random_images
 from sim.reference import Reference
@@ -70,6 +70,15 @@ def test_what_the_array_does_not_run_is_replaced_first():
         "most 3 channels in layer 3 (convolution)")
     assert [type(layer) for layer in tried[0].layers] == [Convolution, OrPool, Convolution, Convolution, Readout]
     assert all(candidate.timesteps == 4 for candidate in tried)
+
+
+def test_a_projection_is_left_out():
+    net = network(conv(4, 1), dataclasses.replace(conv(4, 4), projection=Projection.identity(0, 4)))
+    tried = []
+    remedy = nearest_change(net, lambda candidate: tried.append(candidate) or True, timesteps=4)
+    assert remedy == "train it without the projection"
+    assert [type(layer) for layer in tried[0].layers] == [Convolution, Convolution, Readout]
+    assert tried[0].layers[1].projection is None
 
 
 def test_one_pool_for_two_gives_the_same_spikes():

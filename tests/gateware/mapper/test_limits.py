@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from arch.network import Encoding, FullyConnected, Input, Network, OrPool, Readout
+from arch.network import Encoding, FullyConnected, Input, Network, OrPool, Projection, Readout
 from boards import BOARDS
 from gateware.engine.configuration import ConfigError
 from gateware.mapper.choice import choose_config, map_network, plan_for_board
@@ -24,6 +24,9 @@ SQUARE = FullyConnected(weights=np.eye(2, dtype=np.int8), neurons=make_neurons(2
     (network(FULL, SQUARE, dataclasses.replace(SQUARE, shortcut=0)),
      ("layer 2 (fully-connected): adds the spikes of layer 0: summed spikes do not run on the array, only on the "
       "reference: train it without the shortcut")),
+    (network(conv(2, 1), dataclasses.replace(conv(2, 2), projection=Projection.identity(0, 2))),
+     ("layer 1 (convolution): sees the spikes of layer 0 through weights of their own: projections do not run on the "
+      "array, only on the reference: train it without the projection")),
     (network(dataclasses.replace(conv(2, 1), pool=2)),
      ("layer 0 (convolution): sums the currents of 2 x 2 windows: pooled currents do not run on the array, only on the "
       "reference: train it with an or-pool instead")),

@@ -17,6 +17,16 @@ fully-connected layer ``shortcut``, the name of an earlier layer with neurons, o
 to its input map: values 0 to 2. An or-pool may have a ``name`` for that. The map that is added must have the shape of
 the input map, and must not be that map itself.
 
+A convolution may have a ``projection`` instead of a shortcut: its filters see the map of an earlier layer beside their
+own, through 1 x 1 weights. ``{"source": "conv1", "stride": 2, "weights": "trained"}`` is a projection shortcut with
+weights of its own; with ``"identity"`` each channel sees the same channel of the map. The map must give currents of as
+many rows and columns as the convolution's, before its pool.
+
+A layer with weights may have ``input_pool``: it sees the mean of windows of its input map (average pooling). The side
+of the windows must divide those of the map. The export repeats the weights in place of the pooling: a convolution of
+kernel 3, stride 1 and padding 1 behind windows of 2 becomes one of kernel 6, stride 2 and padding 2. So
+``input_pool`` times kernel and times stride is at most 7; without a kernel it may be as large as the map.
+
 ``epsilon`` is BatchNorm's; null says that the layer has no BatchNorm.
 """
 
@@ -30,8 +40,8 @@ from arch import network, strict_json
 from arch.strict_json import short
 from support.errors import InputError
 
-__all__ = ["CheckpointError", "check_keys", "check_positive", "is_name", "layer_shapes", "shortcut_sources",
-           "weighted_layers"]
+__all__ = ["CheckpointError", "check_keys", "check_positive", "is_name", "layer_shapes", "mean_size",
+           "projection_shapes", "projection_sources", "shortcut_sources", "weighted_layers"]
 
 _INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point", "scale")
 _NEURON_KEYS = ("reset", "leak_shift", "epsilon")
@@ -42,7 +52,9 @@ _LAYER_KEYS = {
     "readout": ("name", "classes"),
 }
 #: Keys that a layer may have; without them it is a link of a plain chain.
-_OPTIONAL_KEYS = {"convolution": ("pool", "shortcut"), "or-pool": ("name",), "fully-connected": ("shortcut",)}
+_OPTIONAL_KEYS = {"convolution": ("pool", "shortcut", "projection", "input_pool"), "or-pool": ("name",),
+                  "fully-connected": ("shortcut", "input_pool"), "readout": ("input_pool",)}
+_PROJECTION_KEYS = ("source", "stride", "weights")
 
 
 class CheckpointError(InputError):
@@ -137,6 +149,10 @@ def layer_shapes(architecture: Mapping[str, Any]) -> Iterator[tuple[Mapping[str,
                 check_positive(f"{where} epsilon", layer["epsilon"])
         if "shortcut" in layer:
             _check_source(where, layer["shortcut"], index, sources, previous, shape)
+        if "input_pool" in layer:
+            _check_input_pool(where, layer, shape)
+        if "projection" in layer:
+            _check_projection(where, layer, index, sources, shape)
         output = _output_shape(where, layer, shape)
         yield layer, shape, output
         previous = layer.get("name")
@@ -161,17 +177,72 @@ def _check_source(where: str, source: Any, index: int, sources: Mapping[str, net
                               f"{sources[source]}")
 
 
+def _check_input_pool(where: str, layer: Mapping[str, Any], shape: network.Shape) -> None:
+    """Check the windows of which ``layer`` sees the mean, in a map of ``shape``."""
+    size = _integer(f"{where} input_pool", layer["input_pool"], 1, network.MAX_SIDE)
+    _, height, width = shape
+    if height % size or width % size:
+        raise CheckpointError(f"{where} input_pool must divide both sides of the map of {height} x {width}, not be "
+                              f"{size}")
+    if "projection" in layer and size > 1:
+        raise CheckpointError(f"{where} input_pool must be 1 beside a projection, not {size}: both maps have one scale")
+    if layer["kind"] != "convolution":
+        return
+    for key, most in (("kernel", network.MAX_KERNEL), ("stride", network.MAX_STRIDE)):
+        factor = _integer(f"{where} {key}", layer[key], 1, most)
+        if factor * size > most:
+            raise CheckpointError(f"{where} input_pool times {key} must be at most {most}, not {factor * size}: the "
+                                  f"export makes one convolution of both")
+
+
+def _check_projection(where: str, layer: Mapping[str, Any], index: int, sources: Mapping[str, network.Shape],
+                      shape: network.Shape) -> None:
+    """Check the projection of layer ``index``, which sees a map of ``shape``, behind the named layers ``sources``."""
+    projection = layer["projection"]
+    check_keys(f"{where} projection", projection, _PROJECTION_KEYS)
+    source = projection["source"]
+    if "shortcut" in layer:
+        raise CheckpointError(f"{where} must have a shortcut or a projection, not both: its filters see at most two "
+                              f"maps")
+    if index == 0:
+        raise CheckpointError(f"{where} projection must read spikes, not be of {short(source)}: this layer sees the "
+                              f"input")
+    if not isinstance(source, str) or source not in sources:
+        raise CheckpointError(f"{where} projection source must be the name of an earlier layer "
+                              f"({strict_json.names(sources)}), not {short(source)}")
+    stride = _integer(f"{where} projection stride", projection["stride"], 1, network.MAX_STRIDE)
+    if projection["weights"] not in ("trained", "identity"):
+        raise CheckpointError(f"{where} projection weights must be trained or identity, not "
+                              f"{short(projection['weights'])}")
+    channels, height, width = sources[source]
+    out, *sides = _current_shape(where, layer, shape)
+    projected = [(height - 1) // stride + 1, (width - 1) // stride + 1]
+    if projected != sides:
+        raise CheckpointError(f"{where} projection must have currents of {sides[0]} x {sides[1]} like the kernel, not "
+                              f"those of {source} with stride {stride}, {projected[0]} x {projected[1]}")
+    if projection["weights"] == "identity" and channels != out:
+        raise CheckpointError(f"{where} projection must have trained weights or {out} channels like the layer, not the "
+                              f"{channels} of {source}")
+
+
+def _current_shape(where: str, layer: Mapping[str, Any], shape: network.Shape) -> network.Shape:
+    """Shape of the currents of a convolution before its pool."""
+    size = layer.get("input_pool", 1)
+    height, width = shape[1] // size, shape[2] // size
+    out = _integer(f"{where} channels", layer["channels"], 1, network.MAX_CHANNELS)
+    kernel = _integer(f"{where} kernel", layer["kernel"], 1, network.MAX_KERNEL)
+    stride = _integer(f"{where} stride", layer["stride"], 1, network.MAX_STRIDE)
+    padding = _integer(f"{where} padding", layer["padding"], 0, kernel - 1)
+    if min(height, width) + 2 * padding < kernel:
+        raise CheckpointError(f"{where} kernel must fit in the padded map of {height + 2 * padding} x "
+                              f"{width + 2 * padding}, not be {kernel}")
+    return out, (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
+
+
 def _output_shape(where: str, layer: Mapping[str, Any], shape: network.Shape) -> network.Shape:
     channels, height, width = shape
     if layer["kind"] == "convolution":
-        out = _integer(f"{where} channels", layer["channels"], 1, network.MAX_CHANNELS)
-        kernel = _integer(f"{where} kernel", layer["kernel"], 1, network.MAX_KERNEL)
-        stride = _integer(f"{where} stride", layer["stride"], 1, network.MAX_STRIDE)
-        padding = _integer(f"{where} padding", layer["padding"], 0, kernel - 1)
-        if min(height, width) + 2 * padding < kernel:
-            raise CheckpointError(f"{where} kernel must fit in the padded map of {height + 2 * padding} x "
-                                  f"{width + 2 * padding}, not be {kernel}")
-        rows, columns = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
+        out, rows, columns = _current_shape(where, layer, shape)
         pool = _integer(f"{where} pool", layer.get("pool", 1), 1, network.MAX_POOL)
         if min(rows, columns) < pool:
             raise CheckpointError(f"{where} pool must fit in the currents of {rows} x {columns}, not be {pool}")
@@ -193,6 +264,30 @@ def shortcut_sources(architecture: Mapping[str, Any]) -> dict[int, int]:
     return {index: indices[layer["shortcut"]] for index, layer in enumerate(layers) if "shortcut" in layer}
 
 
+def projection_sources(architecture: Mapping[str, Any]) -> dict[int, int]:
+    """Index of the layer whose spikes a projection sees, by the index of the layer that has the projection."""
+    layers = architecture["layers"]
+    indices = {layer["name"]: index for index, layer in enumerate(layers) if "name" in layer}
+    return {index: indices[layer["projection"]["source"]] for index, layer in enumerate(layers)
+            if "projection" in layer}
+
+
+def projection_shapes(architecture: Mapping[str, Any]) -> dict[str, tuple[int, int, int, int]]:
+    """Shape of the weights of each projection, ``(out, channels, 1, 1)``, by the name of its layer; identities too.
+
+    Checks the whole architecture; raises :exc:`CheckpointError`.
+    """
+    channels = {layer.get("name"): output[0] for layer, _, output in layer_shapes(architecture)}
+    return {layer["name"]: (layer["channels"], channels[layer["projection"]["source"]], 1, 1)
+            for layer in architecture["layers"] if "projection" in layer}
+
+
+def mean_size(layer: Mapping[str, Any]) -> int:
+    """Number of integers of which the neurons see the mean: places of an input window times positions of a pool's."""
+    size: int = layer.get("input_pool", 1) * layer.get("pool", 1)
+    return size**2
+
+
 def weighted_layers(architecture: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[int, ...]]]:
     """Layers with weights by name, in order, each with the shape of its weight tensor."""
     found: dict[str, tuple[Mapping[str, Any], tuple[int, ...]]] = {}
@@ -200,5 +295,5 @@ def weighted_layers(architecture: Mapping[str, Any]) -> dict[str, tuple[Mapping[
         if layer["kind"] == "convolution":
             found[layer["name"]] = layer, (output[0], shape[0], layer["kernel"], layer["kernel"])
         elif layer["kind"] != "or-pool":
-            found[layer["name"]] = layer, (output[0], math.prod(shape))
+            found[layer["name"]] = layer, (output[0], math.prod(shape) // layer.get("input_pool", 1)**2)
     return found

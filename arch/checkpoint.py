@@ -26,6 +26,16 @@ NAME.theta            float32    threshold, ``[out]`` or ``[]``, positive
 NAME.initial          float32    membrane before the first timestep, ``[]``
 ====================  =========  ==========================================================================
 
+A convolution with a projection whose weights are trained has two more:
+
+========================  =======  =======================================================
+NAME.projection_weight    float32  latent weights of the projection, ``[out, channels, 1, 1]``
+NAME.projection_ternary   int8     their frozen codes -1, 0, +1, same shape
+========================  =======  =======================================================
+
+They are weights of the same filters: alpha, BatchNorm and threshold of a channel are those of both. An identity has no
+tensors; its codes are the unit matrix.
+
 and its neurons compute, with ``a`` the integer sum of ``ternary`` over the spikes (or over ``p - zero_point``),
 ``u += g a + d`` where ``g = scale alpha gamma / sqrt(variance + epsilon)`` (``scale`` in the first layer only) and
 ``d = beta + gamma (bias - mean) / sqrt(variance + epsilon)``; they spike where ``u >= theta``. A layer whose
@@ -34,7 +44,9 @@ only ``weight``, ``ternary`` and ``alpha``.
 
 With ``pool`` the neurons see the mean of the currents of each window (average pooling between convolution and
 BatchNorm; windows do not overlap, rows and columns that fill none are dropped): ``a`` is the integer sum over the
-window, and ``g`` is divided by ``pool ** 2``, while ``d`` stays as it is.
+window, and ``g`` is divided by ``pool ** 2``, while ``d`` stays as it is. In the same way a layer with ``input_pool``
+sees the mean of each window of its input map: ``a`` is the sum over those windows, and ``g`` is divided by
+``input_pool ** 2``. A readout's scores have no gain; they are sums over the windows.
 """
 
 import dataclasses
@@ -49,7 +61,14 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from arch import foreign, strict_json, tensor_file
-from arch.architecture import CheckpointError, check_keys, check_positive, weighted_layers
+from arch.architecture import (
+    CheckpointError,
+    check_keys,
+    check_positive,
+    mean_size,
+    projection_shapes,
+    weighted_layers,
+)
 from arch.foreign import Kind
 from arch.strict_json import short
 from support.errors import InputError
@@ -83,6 +102,7 @@ _HINTS = {
 def _expected(architecture: Mapping[str, Any]) -> dict[str, tuple[str, tuple[tuple[int, ...], ...], bool]]:
     """Tensors by name: dtype, allowed shapes, and whether it must be there."""
     expected: dict[str, tuple[str, tuple[tuple[int, ...], ...], bool]] = {}
+    projections = projection_shapes(architecture)
     for name, (layer, shape) in weighted_layers(architecture).items():
         out = (shape[0],)
         readout = layer["kind"] == "readout"
@@ -96,6 +116,9 @@ def _expected(architecture: Mapping[str, Any]) -> dict[str, tuple[str, tuple[tup
                     expected[f"{name}.{part}"] = "float32", (out,), part in ("mean", "variance")
             expected[f"{name}.theta"] = "float32", (out, ()), True
             expected[f"{name}.initial"] = "float32", ((),), True
+        if name in projections and layer["projection"]["weights"] == "trained":
+            expected[f"{name}.projection_weight"] = "float32", (projections[name],), True
+            expected[f"{name}.projection_ternary"] = "int8", (projections[name],), True
     return expected
 
 
@@ -179,8 +202,8 @@ class Checkpoint:
     def gain_and_offset(self, index: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return ``g`` and ``d`` of the module's docstring, ``float64[out]``, for layer ``index``, which has neurons.
 
-        The mean over a window of pooled currents is not in ``g`` yet. The operations are those of IEEE 754, one after
-        the other, which NumPy rounds correctly on every machine: products from left to right,
+        The means over windows, of currents or of the input, are not in ``g`` yet. The operations are those of IEEE 754,
+        one after the other, which NumPy rounds correctly on every machine: products from left to right,
         ``slope = gamma / sqrt(variance + epsilon)`` before ``g = (scale alpha) slope`` and
         ``d = beta + slope (bias - mean)``. PyTorch's square root of float64 is not rounded correctly: with MKL it
         misses the last bit of one value in eighty.
@@ -199,6 +222,27 @@ class Checkpoint:
             return gain, bias
         slope = get("gamma", 1) / np.sqrt(get("variance", 1) + layer["epsilon"])
         return gain * slope, get("beta", 0) + slope * (bias - get("mean", 0))
+
+    def projection(self, index: int) -> npt.NDArray[np.int8] | None:
+        """Return the codes of the projection of layer ``index``, ``int8[out, channels, 1, 1]``; None without one.
+
+        Those of an identity are the unit matrix.
+        """
+        layer = self.architecture["layers"][index]
+        if "projection" not in layer:
+            return None
+        if layer["projection"]["weights"] == "identity":
+            return np.eye(layer["channels"], dtype=np.int8)[..., None, None]
+        return self.tensors[f"{layer['name']}.projection_ternary"]
+
+    @property
+    def score_scale(self) -> float:
+        """Factor that makes real scores of a timestep of integer ones: the readout's alpha, over its input's windows.
+
+        The real scores are those of means over the windows of an ``input_pool``, the integer ones of sums.
+        """
+        readout = self.architecture["layers"][-1]
+        return float(self.tensors[f"{readout['name']}.alpha"]) / mean_size(readout)
 
     def digest(self) -> str:
         """SHA-256 of what the network computes, as 64 hexadecimal digits; the provenance does not count.

@@ -52,7 +52,7 @@ from arch.limits import (
     freeze,
     pooled_shape,
 )
-from arch.projection import Projection
+from arch.projection import Projection, joined_filters
 
 __all__ = [
     "MAX_CHANNELS",
@@ -343,13 +343,9 @@ def projection_of(layer: Layer) -> Projection | None:
 
 
 def filters_of(layer: Convolution | FullyConnected | Readout) -> Weights:
-    """All weights of each output channel, ``int8[out, synapses]``: behind those of the layer those of its projection.
-
-    What depends on a filter's weights alone, whichever map they meet, is derived from these: ranges and widths.
-    """
-    flat = layer.weights.reshape(len(layer.weights), -1)
+    """All weights of each output channel, ``int8[out, synapses]`` (:func:`arch.projection.joined_filters`)."""
     projection = projection_of(layer)
-    return flat if projection is None else np.concatenate([flat, projection.weights[:, :, 0, 0]], axis=1)
+    return joined_filters(layer.weights, None if projection is None else projection.weights)
 
 
 def _check_projected(layer: Layer, outputs: list[Shape], shape: Shape) -> None:

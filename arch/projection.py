@@ -17,7 +17,7 @@ from arch.limits import (
     freeze,
 )
 
-__all__ = ["Projection"]
+__all__ = ["Projection", "joined_filters"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -69,3 +69,12 @@ class Projection:
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the currents of a source map of ``shape``; raises :exc:`NetworkError`."""
         return convolved_shape(self.weights, shape, self.stride, 0)
+
+
+def joined_filters(weights: Weights, projected: Weights | None) -> Weights:
+    """All weights of each filter, ``int8[out, synapses]``: behind ``weights``, ``[out, ...]``, those of its projection.
+
+    What depends on a filter's weights alone, whichever map they meet, is derived from these: ranges and widths.
+    """
+    flat = weights.reshape(len(weights), -1)
+    return flat if projected is None else np.concatenate([flat, projected.reshape(len(projected), -1)], axis=1)

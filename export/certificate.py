@@ -70,7 +70,7 @@ class RealNeuron:
     """
 
     #: Scale of the currents, not negative: the weights' scale alpha, times the input's scale in the first layer, over
-    #: pool^2 where currents are pooled.
+    #: the size of the windows where currents or the input are pooled (:func:`arch.architecture.mean_size`).
     scale: Fraction
     #: BatchNorm's scale.
     gamma: Fraction

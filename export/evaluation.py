@@ -11,17 +11,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arch.architecture import mean_size
 from arch.checkpoint import Checkpoint
 
 __all__ = ["layer_currents", "layer_spikes"]
 
 
-def layer_currents(codes: npt.NDArray[np.int8], layer: Mapping[str, Any], maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _summed(maps: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """Sum ``[..., H, W]`` over windows of ``size x size``; rows and columns that fill none are dropped."""
+    rows, columns = maps.shape[-2] // size, maps.shape[-1] // size
+    kept = maps[..., :rows * size, :columns * size]
+    return kept.reshape(*maps.shape[:-2], rows, size, columns, size).sum(axis=(-3, -1))
+
+
+def layer_currents(codes: npt.NDArray[np.int8], layer: Mapping[str, Any], maps: npt.NDArray[Any],
+                   beside: tuple[npt.NDArray[np.int8], npt.NDArray[Any]] | None = None) -> npt.NDArray[Any]:
     """Sum ``codes`` over ``maps``, ``[images, T or 1, C, H, W]``: float64 of the same form, integers below 2^53.
 
-    The currents of a convolution with a pool are summed over its windows.
+    An input that is pooled is summed over its windows, and so are the currents of a convolution with a pool.
+    ``beside``: codes of a projection, and the map that it sees.
     """
     weights = codes.astype(np.float64)
+    maps = _summed(maps, layer.get("input_pool", 1))
     if layer["kind"] != "convolution":
         flat = maps.reshape(*maps.shape[:2], -1).astype(np.float64)
         return (flat @ weights.T)[..., None, None]
@@ -35,17 +46,18 @@ def layer_currents(codes: npt.NDArray[np.int8], layer: Mapping[str, Any], maps: 
         for x in range(kernel):
             tap = padded[:, :, y:y + stride * (rows - 1) + 1:stride, x:x + stride * (columns - 1) + 1:stride]
             total += tap @ weights[:, :, y, x].T
-    pool = layer.get("pool", 1)
-    rows, columns = rows // pool, columns // pool
-    windows = total[:, :, :rows * pool, :columns * pool].reshape(*maps.shape[:2], rows, pool, columns, pool, -1)
-    return windows.sum(axis=(3, 5)).transpose(0, 1, 4, 2, 3)
+    if beside is not None:
+        step = layer["projection"]["stride"]
+        total += beside[1].transpose(0, 1, 3, 4, 2)[:, :, ::step, ::step] @ beside[0][:, :, 0, 0].T.astype(np.float64)
+    return _summed(total.transpose(0, 1, 4, 2, 3), layer.get("pool", 1))
 
 
-def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any],
+                 beside: npt.NDArray[Any] | None = None) -> npt.NDArray[np.bool_]:
     """Spikes of layer ``index``, which has neurons, ``bool[images, T, C, H, W]``.
 
     ``maps`` are its inputs: spikes ``[images, T, C, H, W]``, two maps summed where it has a shortcut, or pixels minus
-    the zero point ``[images, 1, C, H, W]``.
+    the zero point ``[images, 1, C, H, W]``. ``beside`` are the spikes that its projection sees, if it has one.
     """
     architecture = checkpoint.architecture
     layer = architecture["layers"][index]
@@ -57,7 +69,9 @@ def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any]) -> 
 
     gain, offset = (values[:, None, None] for values in checkpoint.gain_and_offset(index))
     keep = 1.0 if layer["leak_shift"] is None else 1 - 2.0**-layer["leak_shift"]
-    currents, area = layer_currents(tensors[f"{name}.ternary"], layer, maps), layer.get("pool", 1) ** 2
+    projection, area = checkpoint.projection(index), mean_size(layer)
+    seen = None if projection is None or beside is None else (projection, beside)
+    currents = layer_currents(tensors[f"{name}.ternary"], layer, maps, seen)
     theta, u = get("theta"), np.broadcast_to(get("initial"), currents[:, 0].shape)
     spikes = np.empty((len(currents), architecture["timesteps"], *currents.shape[2:]), dtype=bool)
     for timestep in range(architecture["timesteps"]):

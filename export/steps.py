@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch import network_file, widths
-from arch.architecture import shortcut_sources, weighted_layers
+from arch.architecture import projection_sources, shortcut_sources, weighted_layers
 from arch.checkpoint import Checkpoint
 from arch.network import (
     Convolution,
@@ -16,14 +16,18 @@ from arch.network import (
     FullyConnected,
     Layer,
     Network,
+    Neurons,
     OrPool,
+    Projection,
     Readout,
     Reset,
+    projection_of,
 )
+from arch.projection import joined_filters
 from export.certificate import RealValueError, round_leaky
 from export.certificate import certify as certify_layer
 from export.evaluation import layer_spikes
-from export.folding import FoldedLayer, fold_input
+from export.folding import FoldedLayer, fold_input, trained_codes
 from sim.reference import Reference
 from support.errors import InputError
 
@@ -51,6 +55,8 @@ class CertifiedLayer:
     exact: bool | None = None
     #: Channels in which they may differ.
     inexact: tuple[int, ...] = ()
+    #: Number of trained weights; 0 for an OR-pool.
+    trained: int = 0
 
     @property
     def leaky(self) -> bool:
@@ -66,7 +72,7 @@ class LayerReport:
     kind: str
     #: Output map: channels, height, width.
     shape: tuple[int, int, int]
-    #: Number of weights, and share of zeros among them; None for an OR-pool.
+    #: Number of trained weights, and share of zeros among them and their copies; None for an OR-pool.
     weights: int | None = None
     sparsity: float | None = None
     #: Share of neurons and timesteps with a spike on the calibration sample; None without one.
@@ -87,7 +93,7 @@ class LayerReport:
 
 
 def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
-    """Take the frozen codes, and return each layer's share of zeros.
+    """Take the frozen codes, and return each layer's share of zeros; an identity has no codes of its own.
 
     Raises
     ------
@@ -96,10 +102,12 @@ def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
         image from the layers behind it.
     """
     shares = {}
+    indices = {layer.get("name"): index for index, layer in enumerate(checkpoint.architecture["layers"])}
     for name, (layer, _) in weighted_layers(checkpoint.architecture).items():
-        codes = checkpoint.tensors[f"{name}.ternary"]
+        codes = trained_codes(checkpoint, name)
         shares[name] = float(np.mean(codes == 0))
-        if shares[name] == 1:
+        sees = joined_filters(codes, checkpoint.projection(indices[name])).any(axis=1)
+        if not sees.any():
             raise ExportError(f"layer {name} must have a weight that is not zero")
         alpha = checkpoint.tensors[f"{name}.alpha"]
         if layer["kind"] == "readout":
@@ -107,7 +115,7 @@ def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
                 raise ExportError(f"layer {name} must have a scale that is not zero: every score would be 0")
             continue
         gain = alpha * checkpoint.tensors.get(f"{name}.gamma", np.ones(()))
-        if not (gain * codes.reshape(len(codes), -1).any(axis=1)).any():
+        if not (gain * sees).any():
             raise ExportError(f"layer {name} must have a channel whose scale and gain are not zero: its spikes would "
                               f"not depend on the image")
     return shares
@@ -115,7 +123,6 @@ def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
 
 def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: int) -> list[CertifiedLayer]:
     """Find integer constants for all layers; exact ones wherever they exist with F up to ``max_fraction``."""
-    sources = shortcut_sources(checkpoint.architecture)
     constant = checkpoint.architecture["input"]["encoding"] == "pixels"
     timesteps = checkpoint.architecture["timesteps"]
     certified = []
@@ -125,12 +132,13 @@ def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: 
             certified.append(CertifiedLayer(layer=OrPool(size=layer["size"]), name=layer.get("name", layer["kind"])))
             continue
         if entry.neurons is None:
-            certified.append(CertifiedLayer(layer=Readout(weights=entry.weights), name=layer["name"]))
+            certified.append(CertifiedLayer(layer=Readout(weights=entry.weights), name=layer["name"],
+                                            trained=entry.trained))
             continue
-        shortcut = sources.get(entry.index)
-        inputs = (widths.spike_range(summed=shortcut is not None) if entry.index
+        inputs = (widths.spike_range(summed="shortcut" in layer) if entry.index
                   else widths.input_range(fold_input(checkpoint)))
-        currents = widths.channel_currents(entry.weights, inputs, pool=layer.get("pool", 1))
+        currents = widths.channel_currents(joined_filters(entry.weights, entry.projection), inputs,
+                                           pool=layer.get("pool", 1))
         exact: bool | None = None
         inexact: list[int] = []
         try:
@@ -144,15 +152,26 @@ def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: 
                                       leak_shift=layer["leak_shift"])
         except RealValueError as error:
             raise RealValueError(f"layer {layer['name']}, {error}") from None
-        built: Layer
-        if layer["kind"] == "convolution":
-            built = Convolution(weights=entry.weights, neurons=neurons, stride=layer["stride"],
-                                padding=layer["padding"], pool=layer.get("pool", 1), shortcut=shortcut)
-        else:
-            built = FullyConnected(weights=entry.weights, neurons=neurons, shortcut=shortcut)
-        certified.append(CertifiedLayer(layer=built, name=layer["name"], exact=exact, inexact=tuple(inexact)))
+        certified.append(CertifiedLayer(layer=_built(checkpoint, entry, neurons), name=layer["name"], exact=exact,
+                                        inexact=tuple(inexact), trained=entry.trained))
         constant = False
     return certified
+
+
+def _built(checkpoint: Checkpoint, entry: FoldedLayer, neurons: Neurons) -> Convolution | FullyConnected:
+    """Return the integer layer of the folded one, an average pooling of its input in the kernel."""
+    layer, architecture = entry.layer, checkpoint.architecture
+    assert entry.weights is not None
+    shortcut = shortcut_sources(architecture).get(entry.index)
+    if layer["kind"] != "convolution":
+        return FullyConnected(weights=entry.weights, neurons=neurons, shortcut=shortcut)
+    size = layer.get("input_pool", 1)
+    projection = None if entry.projection is None else Projection(
+        source=projection_sources(architecture)[entry.index], weights=entry.projection,
+        stride=layer["projection"]["stride"])
+    return Convolution(weights=entry.weights, neurons=neurons, stride=layer["stride"] * size,
+                       padding=layer["padding"] * size, pool=layer.get("pool", 1), shortcut=shortcut,
+                       projection=projection)
 
 
 def assemble(checkpoint: Checkpoint, certified: list[CertifiedLayer], metadata: Mapping[str, Any]) -> Network:
@@ -176,11 +195,15 @@ def size(network: Network, certified: list[CertifiedLayer]) -> list[LayerReport]
             rows.append(LayerReport(name=entry.name, kind=layer.kind, shape=shape))
             continue
         neurons = None if isinstance(layer, Readout) else layer.neurons
-        packed = -(-layer.weights.size // 4) + (0 if neurons is None else 3 * 8 * neurons.channels)
-        floats = 4 * (layer.weights.size + (0 if neurons is None else 3 * neurons.channels))
+        projection = projection_of(layer)
+        beside = None if projection is None else projection.weights
+        packed = sum(-(-weights.size // 4) for weights in (layer.weights, beside) if weights is not None)
+        packed += 0 if neurons is None else 3 * 8 * neurons.channels
+        floats = 4 * (entry.trained + (0 if neurons is None else 3 * neurons.channels))
+        own = joined_filters(layer.weights, None if projection is None or projection.diagonal else beside)
         rows.append(LayerReport(
-            name=entry.name, kind=layer.kind, shape=shape, weights=layer.weights.size,
-            sparsity=float(np.mean(layer.weights == 0)), fraction=None if neurons is None else neurons.fraction,
+            name=entry.name, kind=layer.kind, shape=shape, weights=entry.trained, sparsity=float(np.mean(own == 0)),
+            fraction=None if neurons is None else neurons.fraction,
             current_bits=of.score.bits if of.score else of.current.bits,
             membrane_bits=of.membrane.bits if of.membrane else None,
             exact=entry.exact, inexact=entry.inexact, leaky=entry.leaky, bytes=packed, compression=floats / packed))
@@ -217,6 +240,7 @@ def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> 
     reference = Reference(network)
     pixels = network.input.encoding is Encoding.PIXELS
     sources = shortcut_sources(checkpoint.architecture)
+    projected = projection_sources(checkpoint.architecture)
     count = len(network.layers) - 1
     spikes, mismatches, compared, places = ([0] * count for _ in range(4))
     channels: list[set[int]] = [set() for _ in range(count)]
@@ -231,7 +255,8 @@ def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> 
             spikes[index] += int(np.count_nonzero(result))
             places[index] += result.size
             if not isinstance(layer, OrPool):
-                wrong = layer_spikes(checkpoint, index, maps) != result
+                beside = kept[projected[index]] if index in projected else None
+                wrong = layer_spikes(checkpoint, index, maps, beside) != result
                 mismatches[index] += int(np.count_nonzero(wrong))
                 channels[index] |= set(np.flatnonzero(wrong.any(axis=(0, 1, 3, 4))).tolist())
                 compared[index] += result.size

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from arch.architecture import CheckpointError, layer_shapes
+from arch.architecture import CheckpointError, layer_shapes, projection_shapes, weighted_layers
 from arch.network import Input, Reset
 from train import distributed, layers, neurons
+from train.synapses import ProjectedConv2d, TernaryConv2d, TernaryLinear
 
-__all__ = ["Layer", "check_forward", "check_module", "describe", "named_layers", "shortcut_of", "training_only"]
+__all__ = ["Layer", "check_forward", "check_module", "describe", "named_layers", "projection_of", "shortcut_of",
+           "training_only"]
 
 #: What a network is composed of.
 Layer = layers.Convolution | layers.FullyConnected | layers.OrPool | layers.Readout
@@ -25,9 +27,9 @@ _PREFIXES = {layers.Convolution: "conv", layers.FullyConnected: "fc", layers.OrP
 _NORMS = (nn.BatchNorm1d, distributed.GlobalNorm)
 #: Parts of the layers, with the types whose forward is known.
 _PARTS: dict[type[nn.Module], dict[str, tuple[type[nn.Module], ...]]] = {
-    layers.Convolution: {"synapses": (layers.TernaryConv2d,), "norm": _NORMS, "neurons": (neurons.PIF,)},
-    layers.FullyConnected: {"synapses": (layers.TernaryLinear,), "norm": _NORMS, "neurons": (neurons.PIF,)},
-    layers.Readout: {"synapses": (layers.TernaryLinear,)},
+    layers.Convolution: {"synapses": (TernaryConv2d, ProjectedConv2d), "norm": _NORMS, "neurons": (neurons.PIF,)},
+    layers.FullyConnected: {"synapses": (TernaryLinear,), "norm": _NORMS, "neurons": (neurons.PIF,)},
+    layers.Readout: {"synapses": (TernaryLinear,)},
     layers.OrPool: {},
 }
 
@@ -43,6 +45,11 @@ def training_only(hook: _Hook) -> _Hook:
 def shortcut_of(layer: Layer) -> int | None:
     """Index of the layer whose spikes are added to the input map of ``layer``; None adds nothing."""
     return layer.shortcut if isinstance(layer, layers.Convolution | layers.FullyConnected) else None
+
+
+def projection_of(layer: Layer) -> layers.Identity | layers.Projection | None:
+    """Return the further input of ``layer``; None if it has none."""
+    return layer.projection if isinstance(layer, layers.Convolution) else None
 
 
 def named_layers(chain: Sequence[Layer]) -> Iterator[tuple[str, Layer]]:
@@ -79,16 +86,17 @@ def describe(source: Input, chain: Sequence[Layer], *, timesteps: int, scale: fl
         If a value is none that a network can have, or the layers do not fit together.
     """
     described: list[dict[str, Any]] = []
-    sources = {shortcut_of(layer) for layer in chain}
+    sources = {shortcut_of(layer) for layer in chain} | {
+        projection.source for projection in map(projection_of, chain) if projection}
     for index, (name, layer) in enumerate(named_layers(chain)):
         if isinstance(layer, layers.OrPool):
             described.append({"kind": "or-pool", "size": layer.size, **({"name": name} if index in sources else {})})
             continue
         weight = layer.synapses.weight
         if isinstance(layer, layers.Readout):
-            described.append({"kind": "readout", "name": name, "classes": len(weight)})
+            described.append({"kind": "readout", "name": name, "classes": len(weight), **_input_pool(layer)})
             continue
-        behaviour = _behaviour(name, layer, timesteps)
+        behaviour = _behaviour(name, layer, timesteps) | _input_pool(layer)
         if layer.shortcut is not None:
             if type(layer.shortcut) is not int or layer.shortcut not in range(index):
                 raise CheckpointError(f"{name} shortcut must be the index of an earlier layer, not {layer.shortcut!r}")
@@ -98,7 +106,10 @@ def describe(source: Input, chain: Sequence[Layer], *, timesteps: int, scale: fl
             continue
         if layer.pool != 1:
             behaviour["pool"] = layer.pool
-        described.append({"kind": "convolution", "name": name, "channels": len(weight), "kernel": weight.shape[2],
+        if layer.projection is not None:
+            behaviour["projection"] = _projection(name, layer.projection, described)
+        described.append({"kind": "convolution", "name": name, "channels": len(weight),
+                          "kernel": layer.synapses.kernel,
                           "stride": layer.synapses.stride, "padding": layer.synapses.padding, **behaviour})
     architecture = {
         "input": {"encoding": source.encoding.value, "channels": source.channels, "height": source.height,
@@ -108,15 +119,37 @@ def describe(source: Input, chain: Sequence[Layer], *, timesteps: int, scale: fl
     return architecture
 
 
+def _input_pool(layer: layers.Convolution | layers.FullyConnected | layers.Readout) -> dict[str, Any]:
+    return {} if layer.input_pool == 1 else {"input_pool": layer.input_pool}
+
+
+def _projection(name: str, projection: layers.Identity | layers.Projection,
+                described: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a layer behind those that are ``described`` sees beside its input."""
+    if type(projection.source) is not int or projection.source not in range(len(described)):
+        raise CheckpointError(f"{name} projection must be of the index of an earlier layer, not {projection.source!r}")
+    return {"source": described[projection.source]["name"], "stride": projection.stride,
+            "weights": "trained" if isinstance(projection, layers.Projection) else "identity"}
+
+
 def _check_inputs(architecture: dict[str, Any], chain: Sequence[Layer]) -> None:
     """Check the architecture, and that the weights of every layer fit the map that it sees."""
+    weights = {name: shape for name, (_, shape) in weighted_layers(architecture).items()}
+    projections = projection_shapes(architecture)
     for layer, (described, shape, _) in zip(chain, layer_shapes(architecture), strict=True):
         if isinstance(layer, layers.OrPool):
             continue
-        inputs = layer.synapses.weight.shape[1]
-        fan_in = shape[0] if isinstance(layer, layers.Convolution) else shape[0] * shape[1] * shape[2]
-        if inputs != fan_in:
-            raise CheckpointError(f"{described['name']} must have {fan_in} inputs for a map of {shape}, not {inputs}")
+        name, synapses = described["name"], layer.synapses
+        inputs = synapses.in_channels if isinstance(synapses, TernaryConv2d) else synapses.weight.shape[1]
+        if inputs != weights[name][1]:
+            raise CheckpointError(f"{name} must have {weights[name][1]} inputs for a map of {shape}, not {inputs}")
+        trained = isinstance(projection_of(layer), layers.Projection)
+        if trained != isinstance(synapses, ProjectedConv2d):
+            raise CheckpointError(f"{name} synapses must be a ProjectedConv2d exactly if the projection has weights: "
+                                  f"build the layer with its projection")
+        if isinstance(synapses, ProjectedConv2d) and synapses.beside != projections[name][1]:
+            raise CheckpointError(f"{name} projection must have the {projections[name][1]} channels of its source, not "
+                                  f"{synapses.beside}")
 
 
 def check_module(name: str, module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:

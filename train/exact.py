@@ -1,7 +1,8 @@
 """The exact evaluation forward: what the integer reference and the RTL reproduce spike for spike.
 
 It runs on a checkpoint, not on a module: frozen codes -1, 0, +1, convolved in float32, where every sum below 2^24 is an
-exact integer, as are those over the windows of a pool; layers whose sums may be larger are convolved in float64. Then
+exact integer, as are those over the windows of a pool, and those of a projection beside them; layers whose sums may be
+larger are convolved in float64. Then
 ``u += g a + d`` and ``u >= theta`` in float64, without autocast. The accuracies that a training reports of a network
 that is exported come from here. Leaky neurons are defined by their integers instead, and may differ from these in
 single spikes.
@@ -9,15 +10,14 @@ single spikes.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from arch.architecture import shortcut_sources, weighted_layers
+from arch.architecture import mean_size, projection_sources, shortcut_sources, weighted_layers
 from arch.checkpoint import Checkpoint
 from train.network import SpikingNetwork
 
@@ -38,24 +38,32 @@ def _parameters(checkpoint: Checkpoint, name: str) -> Callable[[str], Tensor]:
     return lambda part: torch.from_numpy(np.array(checkpoint.tensors[f"{name}.{part}"]))
 
 
-def _area(layer: Mapping[str, Any]) -> int:
-    """Positions of a window of pooled currents."""
-    return layer.get("pool", 1) ** 2
+def _sums(checkpoint: Checkpoint, index: int, maps: Tensor, largest: int, beside: Tensor | None) -> Tensor:
+    """Integer currents ``a``, ``[T or 1, B, C, H, W]`` in floats that hold them, of maps like it up to ``largest``.
 
-
-def _sums(checkpoint: Checkpoint, layer: dict[str, Any], maps: Tensor, largest: int) -> Tensor:
-    """Integer currents ``a``, ``[T or 1, B, C, H, W]`` in floats that hold them, of maps like it up to ``largest``."""
+    ``beside``: the spikes that a projection sees.
+    """
+    layer, projection = checkpoint.architecture["layers"][index], checkpoint.projection(index)
     codes = _parameters(checkpoint, layer["name"])("ternary")
-    reach = int(codes.flatten(1).ne(0).sum(1).max()) * largest * _area(layer)
+    beside_codes = torch.zeros(len(codes), 0, 1, 1) if projection is None else torch.from_numpy(projection.copy())
+    synapses = codes.flatten(1).ne(0).sum(1) + beside_codes.flatten(1).ne(0).sum(1)
+    reach = int(synapses.max()) * largest * mean_size(layer)
     codes = codes.to(torch.float32 if reach < _EXACT else torch.float64)
-    folded = maps.flatten(0, 1).to(codes.dtype)
+    folded = _window_sums(maps.flatten(0, 1).to(codes.dtype), layer.get("input_pool", 1))
     if layer["kind"] == "convolution":
         sums = functional.conv2d(folded, codes, stride=layer["stride"], padding=layer["padding"]).round_()
-        if _area(layer) > 1:
-            sums = functional.avg_pool2d(sums, layer["pool"], divisor_override=1)
+        if beside is not None:
+            seen = beside.flatten(0, 1).to(codes.dtype)
+            sums += functional.conv2d(seen, beside_codes.to(codes.dtype), stride=layer["projection"]["stride"]).round_()
+        sums = _window_sums(sums, layer.get("pool", 1))
     else:
         sums = functional.linear(folded.flatten(1), codes)[..., None, None].round_()
     return sums.unflatten(0, maps.shape[:2])
+
+
+def _window_sums(maps: Tensor, size: int) -> Tensor:
+    """Sum ``[N, C, H, W]`` over windows of ``size x size``."""
+    return functional.avg_pool2d(maps, size, divisor_override=1) if size > 1 else maps
 
 
 def _fire(checkpoint: Checkpoint, index: int, sums: Tensor) -> Tensor:
@@ -74,9 +82,9 @@ def _fire(checkpoint: Checkpoint, index: int, sums: Tensor) -> Tensor:
     for t in range(timesteps):
         if t == 0 or not constant:
             torch.mul(sums[0 if constant else t].double(), gain, out=current)
-            if _area(layer) > 1:
+            if mean_size(layer) > 1:
                 # After the product: where that is exact, the mean is only rounded once.
-                current.div_(_area(layer))
+                current.div_(mean_size(layer))
             current.add_(offset)
         if keep != 1:
             membrane.mul_(keep)
@@ -129,7 +137,8 @@ def _run(checkpoint: Checkpoint, images: Tensor, *, keep: bool,
     """Return the last layer's currents, its sum over time, and the spikes; stop at the currents of layer ``until``."""
     with torch.autocast("cpu", enabled=False):
         maps = _encode(checkpoint, images)
-        sources = shortcut_sources(checkpoint.architecture)
+        sources, projected = shortcut_sources(checkpoint.architecture), projection_sources(checkpoint.architecture)
+        kept = {*sources.values(), *projected.values()}
         added: dict[int, Tensor] = {}
         spikes = []
         for index, layer in enumerate(checkpoint.architecture["layers"]):
@@ -139,11 +148,12 @@ def _run(checkpoint: Checkpoint, images: Tensor, *, keep: bool,
                 maps = functional.max_pool2d(maps.flatten(0, 1), layer["size"]).unflatten(0, maps.shape[:2])
             else:
                 largest = 255 if index == 0 and checkpoint.architecture["input"]["encoding"] == "pixels" else 1
-                sums = _sums(checkpoint, layer, maps, largest + (index in sources))
+                sums = _sums(checkpoint, index, maps, largest + (index in sources),
+                             added[projected[index]] if index in projected else None)
                 if layer["kind"] == "readout" or layer["name"] == until:
                     break
                 maps = _fire(checkpoint, index, sums)
-            if index in sources.values():
+            if index in kept:
                 added[index] = maps
             if keep:
                 spikes.append(maps.to(torch.uint8))
@@ -229,7 +239,7 @@ def recalibrate(checkpoint: Checkpoint, images: Tensor, *, over_mean: bool = Fal
             count = count + math.prod(sums.shape) / sums.shape[2]
         get = _parameters(current, name)
         scale = get("alpha").double() * (float(checkpoint.architecture["input"]["scale"]) if name == names[0] else 1.0)
-        scale = scale / _area(layers[name])
+        scale = scale / mean_size(layers[name])
         bias = get("bias").double() if f"{name}.bias" in tensors else 0.0
         mean = total / count
         tensors[f"{name}.mean"] = (scale * mean + bias).float().numpy()

@@ -7,6 +7,7 @@ input with codes -1, 0, +1: spikes of bfloat16 autocast give sums that are exact
 scale, BatchNorm and neurons in float32.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,63 +16,32 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from arch.network import Reset
-from train import compilation, distributed, fused, neurons, quantisers
+from train import compilation, distributed, fused, neurons
+from train.synapses import ProjectedConv2d, TernaryConv2d, TernaryLinear
 
-__all__ = ["Convolution", "FullyConnected", "OrPool", "Readout", "TernaryConv2d", "TernaryLinear", "normalise",
-           "or_pool"]
-
-
-class TernaryConv2d(nn.Module):
-    """Ternary convolution without bias, ``[N, H, W, in]`` -> float32 ``[N, H', W', out]``.
-
-    ``scale * conv2d(x, codes)`` with the codes and the scale per output channel of its
-    :mod:`quantiser <train.quantisers>`, by default TWN's.
-    The latent weights are ``[out, in, kernel, kernel]``, as PyTorch's.
-    """
-
-    def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
-        super().__init__()
-        self.stride = stride
-        self.padding = padding
-        self.quantiser: quantisers.Quantiser = quantisers.Ternary()
-        self.weight = nn.Parameter(torch.empty(channels, in_channels, kernel, kernel))
-        nn.init.kaiming_normal_(self.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Current of the input ``x``."""
-        sums, scale = self.sums_and_scale(x[None])
-        return sums[0].float() * scale
-
-    def sums_and_scale(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``conv2d(maps, codes)``, ``[T, B, H', W', out]`` of ``[T, B, H, W, in]``, and the scale ``[out]``."""
-        with torch.autocast(maps.device.type, enabled=False):
-            codes, scale = self.quantiser(self.weight)
-            codes = codes.to(maps.dtype, memory_format=torch.channels_last)
-            sums = functional.conv2d(maps.flatten(0, 1).movedim(-1, 1), codes, stride=self.stride,
-                                     padding=self.padding)
-            return sums.movedim(1, -1).unflatten(0, maps.shape[:2]), scale
+__all__ = ["Convolution", "FullyConnected", "Identity", "OrPool", "Projection", "Readout", "normalise", "or_pool"]
 
 
-class TernaryLinear(nn.Module):
-    """Ternary linear layer without bias, ``[N, in]`` -> float32 ``[N, out]``; one scale per output or for the layer."""
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Identity:
+    """Further input of a convolution: each channel sees the same channel of an earlier map, with a weight of 1."""
 
-    def __init__(self, inputs: int, outputs: int, *, per_channel: bool = True) -> None:
-        super().__init__()
-        self.per_channel = per_channel
-        self.quantiser: quantisers.Quantiser = quantisers.Ternary()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        nn.init.kaiming_normal_(self.weight)
+    #: Index in the chain of the earlier layer, or or-pool, which has as many channels as the convolution.
+    source: int
+    #: Step between the positions that are seen, in pixels.
+    stride: int = 1
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Current of the input ``x``."""
-        sums, scale = self.sums_and_scale(x[None])
-        return sums[0].float() * scale
 
-    def sums_and_scale(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``linear(maps, codes)``, ``[T, B, out]`` of ``[T, B, in]``, and the scale, ``[out]`` or ``[]``."""
-        with torch.autocast(maps.device.type, enabled=False):
-            codes, scale = self.quantiser(self.weight, per_channel=self.per_channel)
-            return functional.linear(maps, codes.to(maps.dtype)), scale
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Projection:
+    """Further input of a convolution: its filters see an earlier map through trained 1 x 1 weights."""
+
+    #: Index in the chain of the earlier layer, or or-pool.
+    source: int
+    #: Channels of its map.
+    channels: int
+    #: Step between the positions that are seen, in pixels.
+    stride: int = 1
 
 
 def normalise(current: Tensor, norm: nn.BatchNorm1d | None, *, over_mean: bool = False) -> Tensor:
@@ -108,6 +78,16 @@ def _flatten(spikes: Tensor) -> Tensor:
     return spikes.movedim(-1, 2).flatten(2)
 
 
+def _check_size(where: str, size: int) -> None:
+    if size < 1:
+        raise ValueError(f"{where} must be at least 1, not {size!r}")
+
+
+def _window_means(maps: Tensor, size: int) -> Tensor:
+    """Return the mean of each ``size x size`` window of ``[..., H, W, C]``."""
+    return _windows(maps, size).mean((-4, -2)) if size > 1 else maps
+
+
 class Convolution(nn.Module):
     """Ternary convolution, average pooling, BatchNorm with one set of statistics over all timesteps, PIF neurons.
 
@@ -125,6 +105,13 @@ class Convolution(nn.Module):
     shortcut : int, optional
         Index in the chain of an earlier layer, or or-pool, whose spikes the network adds to the input map; not that of
         the previous layer. The map may hold 2 then.
+    projection : Identity or Projection, optional
+        Further input of the filters, in place of a shortcut: the same scale, BatchNorm and neurons. The network gives
+        its map to :meth:`forward`.
+    input_pool : int
+        Side of the windows of the input map of which the layer sees the mean, 1 (none) or a divisor of both sides of
+        the map; not beside a projection. The export repeats the weights instead, so that ``input_pool`` times the
+        kernel, and times the stride, is at most 7.
     timesteps : int, optional
         T; by default that of the network that the layer becomes part of.
     reset, leak_shift
@@ -136,21 +123,39 @@ class Convolution(nn.Module):
     """
 
     def __init__(self, in_channels: int, channels: int, kernel: int, *, stride: int = 1, padding: int = 0,
-                 pool: int = 1, shortcut: int | None = None, timesteps: int | None = None,
-                 reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None, norm: bool = True,
-                 epsilon: float = 1e-5) -> None:
+                 pool: int = 1, shortcut: int | None = None, projection: Identity | Projection | None = None,
+                 input_pool: int = 1, timesteps: int | None = None, reset: Reset = Reset.SUBTRACT,
+                 leak_shift: int | None = None, norm: bool = True, epsilon: float = 1e-5) -> None:
         super().__init__()
-        if pool < 1:
-            raise ValueError(f"pool must be at least 1, not {pool!r}")
+        _check_size("pool", pool)
+        _check_size("input_pool", input_pool)
         self.pool = pool
         self.shortcut = shortcut
-        self.synapses = TernaryConv2d(in_channels, channels, kernel, stride=stride, padding=padding)
+        self.projection = projection
+        self.input_pool = input_pool
+        self.synapses: TernaryConv2d
+        if isinstance(projection, Projection):
+            self.synapses = ProjectedConv2d(in_channels, channels, kernel, stride=stride, padding=padding,
+                                            beside=projection.channels)
+        else:
+            self.synapses = TernaryConv2d(in_channels, channels, kernel, stride=stride, padding=padding)
         self.norm = _norm(channels, norm, epsilon)
         self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)
 
-    def forward(self, spikes: Tensor) -> Tensor:
-        """Spikes ``[T, B, H', W', out]`` of the map ``[T or 1, B, H, W, in]``."""
+    def _sums_and_scale(self, spikes: Tensor, beside: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.projection is None:
+            return self.synapses.sums_and_scale(spikes)
+        if beside is None:
+            raise TypeError("a convolution with a projection must be given the map that the projection sees")
+        seen = beside[:, :, ::self.projection.stride, ::self.projection.stride]
+        if isinstance(self.synapses, ProjectedConv2d):
+            return self.synapses.sums_of_both(spikes, seen)
         sums, scale = self.synapses.sums_and_scale(spikes)
+        return sums + seen, scale
+
+    def forward(self, spikes: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Spikes ``[T, B, H', W', out]`` of the map ``[T or 1, B, H, W, in]``, and of the one of a projection."""
+        sums, scale = self._sums_and_scale(_window_means(spikes, self.input_pool), beside)
         if self.pool > 1:
             # A mean of integers needs more bits than bfloat16 has.
             pooled = functional.avg_pool2d(sums.float().flatten(0, 1).movedim(-1, 1), self.pool).movedim(1, -1)
@@ -164,23 +169,28 @@ class FullyConnected(nn.Module):
     Parameters
     ----------
     inputs, outputs : int
-        Size of the flattened map (in the order channel, row, column) and number of neurons.
+        Size of the flattened map (in the order channel, row, column; after ``input_pool``) and number of neurons.
+    input_pool : int
+        Side of the windows of the input map of which the layer sees the mean, 1 (none) or a divisor of both sides of
+        the map.
     shortcut, timesteps, reset, leak_shift, norm, epsilon
         As of :class:`Convolution`.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, shortcut: int | None = None, timesteps: int | None = None,
-                 reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None, norm: bool = True,
-                 epsilon: float = 1e-5) -> None:
+    def __init__(self, inputs: int, outputs: int, *, shortcut: int | None = None, input_pool: int = 1,
+                 timesteps: int | None = None, reset: Reset = Reset.SUBTRACT, leak_shift: int | None = None,
+                 norm: bool = True, epsilon: float = 1e-5) -> None:
         super().__init__()
+        _check_size("input_pool", input_pool)
         self.shortcut = shortcut
+        self.input_pool = input_pool
         self.synapses = TernaryLinear(inputs, outputs)
         self.norm = _norm(outputs, norm, epsilon)
         self.neurons = neurons.PIF(timesteps, reset=reset, leak_shift=leak_shift)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Spikes ``[T, B, 1, 1, outputs]`` of the map ``[T or 1, B, H, W, C]``."""
-        sums, scale = self.synapses.sums_and_scale(_flatten(spikes))
+        sums, scale = self.synapses.sums_and_scale(_flatten(_window_means(spikes, self.input_pool)))
         return _neurons_of(sums[:, :, None, None], scale, self.norm, self.neurons)
 
 
@@ -297,16 +307,28 @@ class Readout(nn.Module):
     """Ternary linear layer without neurons, bias and BatchNorm, one scale for the layer; mean over time.
 
     The integer network sums over time instead: the same order of classes.
+
+    Parameters
+    ----------
+    inputs, classes : int
+        Size of the flattened map (in the order channel, row, column; after ``input_pool``) and number of classes.
+    input_pool : int
+        As of :class:`FullyConnected`; the side of the map is global average pooling.
     """
 
-    def __init__(self, inputs: int, classes: int) -> None:
+    def __init__(self, inputs: int, classes: int, *, input_pool: int = 1) -> None:
         super().__init__()
+        _check_size("input_pool", input_pool)
+        self.input_pool = input_pool
         self.synapses = TernaryLinear(inputs, classes, per_channel=False)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Scores ``[B, classes]``, float32, of the map ``[T, B, H, W, C]``."""
-        return self.synapses(_flatten(spikes).float().sum(0)) / len(spikes)
+        return self.synapses(self._seen(spikes).sum(0)) / len(spikes)
 
     def by_step(self, spikes: Tensor) -> Tensor:
         """Scores of each timestep, ``[T, B, classes]``, float32; their mean over time is that of :meth:`forward`."""
-        return self.synapses(_flatten(spikes).float())
+        return self.synapses(self._seen(spikes))
+
+    def _seen(self, spikes: Tensor) -> Tensor:
+        return _flatten(_window_means(spikes.float(), self.input_pool))

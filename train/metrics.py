@@ -1,10 +1,10 @@
 """Measures of a trained network: accuracy, calibration, uncertainty, firing rates and synaptic operations.
 
 Scores are those of each timestep, ``[T, N, classes]``: of a network in training (``forward(..., by_step=True)``), or
-the integers of :func:`readout_scores` for the exported one. The integers are the real scores divided by the readout's
-``alpha``, which the checkpoint keeps: give it as ``scale``. Timesteps are taken as the samples of an ensemble (as
-AOT-SNN does, arXiv 2304.10191), so that the predictive distribution is ``p = mean_t softmax(scale z_t)``. Nothing is
-fitted: the temperature is 1, unless a caller divides ``scale`` by that of :func:`fit_temperature`.
+the integers of :func:`readout_scores` for the exported one. The integers are the real scores divided by
+:attr:`arch.checkpoint.Checkpoint.score_scale`: give that as ``scale``. Timesteps are taken as the samples of an
+ensemble (as AOT-SNN does, arXiv 2304.10191), so that the predictive distribution is ``p = mean_t softmax(scale z_t)``.
+Nothing is fitted: the temperature is 1, unless a caller divides ``scale`` by that of :func:`fit_temperature`.
 
 To measure ``softmax(mean_t z_t)`` instead, the distribution whose cross-entropy a training minimises, give
 ``scores.mean(0, keepdims=True)``.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import Convolution, Encoding, Network, OrPool, Readout, shortcut_of
+from arch.network import Convolution, Encoding, Network, OrPool, Projection, Readout, Shape, shortcut_of
 
 __all__ = [
     "BINS",
@@ -167,7 +167,7 @@ def calibration(scores: npt.NDArray[Any], labels: npt.NDArray[Any], scale: float
     labels : ``[N]``, integers
         Classes.
     scale : float
-        Factor of the scores: 1 for those of a training, the readout's ``alpha`` for integers.
+        Factor of the scores: 1 for those of a training, the checkpoint's ``score_scale`` for integers.
 
     Raises
     ------
@@ -251,29 +251,44 @@ class Activity:
     #: 0 for pixels and OR-pools.
     event_operations: float
     #: Synapses x timesteps, whether a spike arrives or not and whether the weight is zero or not; padding is none.
-    #: Twice as many where a shortcut adds a second map. 0 for pixels and OR-pools.
+    #: Twice as many where a shortcut adds a second map; those of a projection count, of an identity one per neuron's
+    #: position. 0 for pixels and OR-pools.
     dense_operations: int
     #: First layer of an image of pixels: synapses x :data:`PIXEL_BITS`, its bit-planes, computed once for all
     #: timesteps. 0 elsewhere. Kept apart from the others: a bit of a pixel is no spike.
     pixel_operations: int
 
 
-def _fan_out(layer: Any, shape: tuple[int, int, int], outputs: tuple[int, int, int],
-             synapses: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def _fan_out(layer: Any, shape: Shape, outputs: Shape, synapses: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Count the ``synapses`` (of the shape of the weights) that each place of the input map meets, ``[C, H, W]``."""
     if not isinstance(layer, Convolution):
         return synapses.sum(0, dtype=np.int64).reshape(shape)
-    channels, height, width = shape
     # Positions that fill no window of a pool of currents are not counted.
-    rows, columns = (side * layer.pool for side in outputs[1:])
-    pad, stride = layer.padding, layer.stride
+    positions = outputs[1] * layer.pool, outputs[2] * layer.pool
+    return _convolved_fan_out(synapses, shape, positions, stride=layer.stride, pad=layer.padding)
+
+
+def _convolved_fan_out(synapses: npt.NDArray[np.bool_], shape: Shape, positions: tuple[int, int], *, stride: int,
+                       pad: int) -> npt.NDArray[np.int64]:
+    (channels, height, width), (rows, columns) = shape, positions
     counts = np.zeros((channels, height + 2 * pad, width + 2 * pad), dtype=np.int64)
     per_tap = synapses.sum(0, dtype=np.int64)
-    for y in range(layer.kernel):
-        for x in range(layer.kernel):
-            counts[:, y:y + stride * (rows - 1) + 1:stride,
-                   x:x + stride * (columns - 1) + 1:stride] += per_tap[:, y, x, None, None]
+    for y, x in np.ndindex(synapses.shape[2:]):
+        counts[:, y:y + stride * (rows - 1) + 1:stride,
+               x:x + stride * (columns - 1) + 1:stride] += per_tap[:, y, x, None, None]
     return counts[:, pad:pad + height, pad:pad + width]
+
+
+def _beside(layer: Convolution, projection: Projection, outputs: Shape, spikes: Spikes) -> tuple[int, int]:
+    """Count the synapses of a projection at all positions, and how often ``spikes`` of its source meet one."""
+    positions = outputs[1] * layer.pool, outputs[2] * layer.pool
+    # Off the diagonal of an identity there are no synapses: it is wiring.
+    there = np.eye(outputs[0], dtype=bool)[..., None, None] if projection.diagonal else np.ones(
+        projection.weights.shape, dtype=bool)
+    shape = spikes.shape[2], spikes.shape[3], spikes.shape[4]
+    slots, met = (_convolved_fan_out(synapses, shape, positions, stride=projection.stride, pad=0)
+                  for synapses in (there, projection.weights != 0))
+    return int(slots.sum()), int((spikes.sum((0, 1), dtype=np.int64) * met).sum())
 
 
 def activity(network: Network, images: npt.NDArray[Any], spikes: Sequence[Spikes]) -> list[Activity]:
@@ -313,6 +328,10 @@ def activity(network: Network, images: npt.NDArray[Any], spikes: Sequence[Spikes
                 dense = slots * network.timesteps * (1 if shortcut is None else 2)
                 met = _fan_out(layer, shape, outputs, layer.weights != 0)
                 event = float((inputs.sum((0, 1), dtype=np.int64) * met).sum() / len(images))
+        if isinstance(layer, Convolution) and layer.projection is not None:
+            slots, met_spikes = _beside(layer, layer.projection, outputs, spikes[layer.projection.source])
+            dense += slots * network.timesteps
+            event += met_spikes / len(images)
         maps = spikes[index] if index < len(spikes) else None
         found.append(Activity(
             layer=index, kind=layer.kind, neurons=math.prod(outputs),

@@ -8,12 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from arch.architecture import layer_shapes, shortcut_sources
+from arch.architecture import layer_shapes, projection_shapes, projection_sources, shortcut_sources
 from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Encoding, Input, Reset
 from support.errors import InputError
 from train import layers, neurons, quantisers
-from train.description import Layer, check_forward, describe, named_layers, shortcut_of
+from train.description import Layer, check_forward, describe, named_layers, projection_of, shortcut_of
+from train.synapses import ProjectedConv2d, TernaryConv2d, TernaryLinear
 from train.trainable import TrainableNetwork
 
 __all__ = ["Layer", "SpikingNetwork", "build", "from_checkpoint"]
@@ -23,7 +24,7 @@ _LARGEST = "largest"
 
 
 class SpikingNetwork(TrainableNetwork):
-    """Ternary spiking network: a chain of layers that ends in a readout; a layer may add the spikes of an earlier one.
+    """Ternary spiking network: a chain of layers that ends in a readout; a layer may see the spikes of an earlier one.
 
     Parameters
     ----------
@@ -121,14 +122,16 @@ class SpikingNetwork(TrainableNetwork):
             maps = ((images.float() - self.source.zero_point) * self.scale).movedim(1, -1)[None]
         maps = maps.contiguous()
         added: dict[int, Tensor] = {}
-        sources = {shortcut_of(layer) for layer in self._layers()}
+        sources = {shortcut_of(layer) for layer in self._layers()} | {
+            projection.source for projection in map(projection_of, self._layers()) if projection}
         for index, layer in enumerate(self._layers()):
             if isinstance(layer, layers.Readout):
                 return layer.by_step(maps) if by_step else layer(maps)
             shortcut = shortcut_of(layer)
             if shortcut is not None:
                 maps = maps + added[shortcut]
-            maps = layer(maps)
+            projection = projection_of(layer)
+            maps = layer(maps) if projection is None else layer(maps, added[projection.source])
             if index in sources:
                 added[index] = maps
             if spikes is not None:
@@ -184,10 +187,10 @@ class SpikingNetwork(TrainableNetwork):
             if isinstance(module, neurons.PIF):
                 module.surrogate = shape
 
-    def synapses(self) -> Iterator[layers.TernaryConv2d | layers.TernaryLinear]:
+    def synapses(self) -> Iterator[TernaryConv2d | TernaryLinear]:
         """Iterate over the weighted parts of all layers, in order."""
         for module in self.modules():
-            if isinstance(module, layers.TernaryConv2d | layers.TernaryLinear):
+            if isinstance(module, TernaryConv2d | TernaryLinear):
                 yield module
 
     @property
@@ -260,19 +263,26 @@ def _not_whole(images: Tensor, largest: int) -> float | None:
     return float(images[wrong][0]) if bool(wrong.any()) else None
 
 
-def _weight_tensors(name: str, synapses: layers.TernaryConv2d | layers.TernaryLinear) -> dict[str, npt.NDArray[Any]]:
+def _weight_tensors(name: str, synapses: TernaryConv2d | TernaryLinear) -> dict[str, npt.NDArray[Any]]:
     """Return latent weights, codes and scales of a layer."""
     weight = synapses.weight.detach().cpu()
-    per_channel = not isinstance(synapses, layers.TernaryLinear) or synapses.per_channel
+    per_channel = not isinstance(synapses, TernaryLinear) or synapses.per_channel
     codes, scale = synapses.quantiser.codes_and_scale(weight, per_channel=per_channel)
     frozen = codes.detach().cpu().to(torch.int8)
+    beside: dict[str, npt.NDArray[Any]] = {}
     if not torch.equal(frozen.to(codes.dtype), codes.detach().cpu()):
         raise CheckpointError(f"{name} codes must be -1, 0 and +1, as those of the quantisers of train.quantisers")
     scale = scale.detach().cpu()
     if name != "readout":
         # One scale for all channels of a layer is the same scale for each.
         scale = scale.expand(len(weight))
-    return {f"{name}.weight": weight.numpy(), f"{name}.ternary": frozen.numpy(), f"{name}.alpha": scale.numpy()}
+    if isinstance(synapses, ProjectedConv2d):
+        weight, projection = synapses.split(weight)
+        frozen, codes_beside = synapses.split(frozen)
+        beside = {f"{name}.projection_weight": projection[..., None, None].numpy(),
+                  f"{name}.projection_ternary": codes_beside[..., None, None].numpy()}
+    return {f"{name}.weight": weight.numpy(), f"{name}.ternary": frozen.numpy(), f"{name}.alpha": scale.numpy(),
+            **beside}
 
 
 def _neuron_tensors(name: str, layer: layers.Convolution | layers.FullyConnected) -> dict[str, npt.NDArray[Any]]:
@@ -289,24 +299,40 @@ def _neuron_tensors(name: str, layer: layers.Convolution | layers.FullyConnected
     return tensors
 
 
+def _projection(described: Mapping[str, Any], source: int, channels: int) -> layers.Identity | layers.Projection:
+    """Return the further input that ``described`` states, of the map of layer ``source``, which has ``channels``."""
+    if described["weights"] == "identity":
+        return layers.Identity(source=source, stride=described["stride"])
+    return layers.Projection(source=source, stride=described["stride"], channels=channels)
+
+
 def build(architecture: Mapping[str, Any]) -> SpikingNetwork:
     """Return an untrained network of the architecture of a checkpoint or a recipe; raises :exc:`CheckpointError`."""
     chain: list[Layer] = []
+    projections = projection_shapes(architecture)
+    shortcuts, sources = shortcut_sources(architecture), projection_sources(architecture)
     timesteps = architecture["timesteps"]
     for index, (layer, shape, output) in enumerate(layer_shapes(architecture)):
         if layer["kind"] == "or-pool":
             chain.append(layers.OrPool(layer["size"]))
-        elif layer["kind"] == "readout":
-            chain.append(layers.Readout(shape[0] * shape[1] * shape[2], layer["classes"]))
+            continue
+        size = layer.get("input_pool", 1)
+        inputs = shape[0] * (shape[1] // size) * (shape[2] // size)
+        if layer["kind"] == "readout":
+            chain.append(layers.Readout(inputs, layer["classes"], input_pool=size))
         else:
             behaviour = {"timesteps": timesteps, "reset": Reset(layer["reset"]), "leak_shift": layer["leak_shift"],
                          **({"norm": False} if layer["epsilon"] is None else {"epsilon": float(layer["epsilon"])}),
-                         "shortcut": shortcut_sources(architecture).get(index)}
+                         "shortcut": shortcuts.get(index), "input_pool": size}
             if layer["kind"] == "convolution":
+                projection = None
+                if index in sources:
+                    projection = _projection(layer["projection"], sources[index], projections[layer["name"]][1])
                 chain.append(layers.Convolution(shape[0], output[0], layer["kernel"], stride=layer["stride"],
-                                                padding=layer["padding"], pool=layer.get("pool", 1), **behaviour))
+                                                padding=layer["padding"], pool=layer.get("pool", 1),
+                                                projection=projection, **behaviour))
             else:
-                chain.append(layers.FullyConnected(shape[0] * shape[1] * shape[2], output[0], **behaviour))
+                chain.append(layers.FullyConnected(inputs, output[0], **behaviour))
     source = architecture["input"]
     described = Input(encoding=Encoding(source["encoding"]), channels=source["channels"], height=source["height"],
                       width=source["width"], zero_point=source["zero_point"])
@@ -329,9 +355,14 @@ def from_checkpoint(checkpoint: Checkpoint, *, frozen: bool = False) -> SpikingN
         def get(part: str, name: str = name) -> Tensor:
             return torch.from_numpy(np.array(checkpoint.tensors[f"{name}.{part}"]))
 
-        layer.synapses.weight.copy_(get("weight"))
+        synapses = layer.synapses
+        weight, codes = get("weight"), get("ternary").float()
+        if isinstance(synapses, ProjectedConv2d):
+            weight = synapses.join(weight, get("projection_weight"))
+            codes = synapses.join(codes, get("projection_ternary").float())
+        synapses.weight.copy_(weight)
         if frozen:
-            layer.synapses.quantiser = quantisers.Fixed(get("ternary").float(), get("alpha"))
+            synapses.quantiser = quantisers.Fixed(codes, get("alpha"))
         if isinstance(layer, layers.Readout):
             continue
         if f"{name}.bias" in checkpoint.tensors or get("theta").dim():

@@ -147,7 +147,9 @@ def _notation(architecture: Mapping[str, Any]) -> str:
     """Layers in the field's shorthand, which the page explains."""
     found = []
     for layer in architecture["layers"]:
-        shortcut = "+" if "shortcut" in layer else ""
+        shortcut = _shortcut(layer)
+        if layer.get("input_pool", 1) > 1:
+            found.append(f"AP{layer['input_pool']}")
         if layer["kind"] == "convolution":
             stride = f"s{layer['stride']}" if layer["stride"] > 1 else ""
             found.append(f"{layer['channels']}C{layer['kernel']}{stride}{shortcut}")
@@ -158,6 +160,12 @@ def _notation(architecture: Mapping[str, Any]) -> str:
         else:
             found.append(f"FC{layer['classes'] if layer['kind'] == 'readout' else layer['neurons']}{shortcut}")
     return "-".join(found)
+
+
+def _shortcut(layer: Mapping[str, Any]) -> str:
+    if "projection" in layer:
+        return "+i" if layer["projection"]["weights"] == "identity" else "+p"
+    return "+" if "shortcut" in layer else ""
 
 
 def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
@@ -319,15 +327,17 @@ def _measure_spiking(folder: pathlib.Path, data: pathlib.Path, result: Mapping[s
     if certified and accuracy != result["test_accuracy"]:
         raise BenchmarkError(f"{folder}: integers give {accuracy:.4%} where the training measured "
                              f"{result['test_accuracy']:.4%}, though every channel is certified exact")
+    # Copies of weights that stand for an average pooling, and identities, were not trained.
+    weights = sum(row.weights or 0 for row in rows)
     neurons = [layer for layer in activity if layer.firing_rate is not None and layer.kind != "or-pool"]
     spikes = sum((layer.firing_rate or 0.0) * layer.neurons for layer in neurons)
     return {
         **_facts(folder, result, recipe, checkpoint.provenance, verify=verify),
         "weights_kind": _weights_kind(network, checkpoint),
-        "timesteps": network.timesteps, "weights": network.weight_count, "network_sha256": network_file.digest(network),
-        "compression": 4 * network.weight_count / sum(row.bytes or 0 for row in rows),
+        "timesteps": network.timesteps, "weights": weights, "network_sha256": network_file.digest(network),
+        "compression": 4 * weights / sum(row.bytes or 0 for row in rows),
         "exact": certified, "accuracy": accuracy, "test_images": len(labels),
-        **_sureness(scores, labels, float(checkpoint.tensors["readout.alpha"])),
+        **_sureness(scores, labels, checkpoint.score_scale),
         "firing_rate": spikes / sum(layer.neurons for layer in neurons),
         "event_operations": sum(layer.event_operations for layer in activity),
         "dense_operations": sum(layer.dense_operations for layer in activity),

@@ -2,7 +2,15 @@ import copy
 
 import pytest
 
-from arch.architecture import CheckpointError, layer_shapes, shortcut_sources, weighted_layers
+from arch.architecture import (
+    CheckpointError,
+    layer_shapes,
+    mean_size,
+    projection_shapes,
+    projection_sources,
+    shortcut_sources,
+    weighted_layers,
+)
 
 NEURONS = {"reset": "subtract", "leak_shift": None, "epsilon": 1e-5}
 ARCHITECTURE = {
@@ -87,7 +95,7 @@ def test_the_previous_layer_is_no_shortcut():
     (("layers", 1, "name"), "conv1",
      "layer 1 name must be a word of letters, digits, - and _ that no other layer has, not 'conv1'"),
     (("layers", 3, "shortcut"), "conv1",
-     "layer 3 must have the keys kind, name, classes, not kind, name, classes, shortcut"),
+     "layer 3 must have the keys kind, name, classes and may have input_pool, not kind, name, classes, shortcut"),
     (("layers", 0, "pool"), 0, "layer 0 pool must be an integer from 1 to 7, not 0"),
     (("layers", 0, "pool"), 5, "layer 0 pool must fit in the currents of 5 x 4, not be 5"),
     (("layers", 0, "shortcut"), "x", "layer 0 shortcut must add to spikes, not be 'x': this layer sees the input"),
@@ -115,4 +123,86 @@ def test_the_previous_layer_is_no_shortcut():
 def test_wrong_architectures_are_named(path, value, text):
     with pytest.raises(CheckpointError) as caught:
         list(layer_shapes(changed(path, value)))
+    assert str(caught.value) == text
+
+
+def residual():
+    """Projections of the layer before, of a larger map and before a pool; a mean of windows of the input."""
+    same = {"kind": "convolution", "channels": 2, "kernel": 3, "stride": 1, "padding": 1, **NEURONS}
+    layers = [
+        same | {"name": "conv1"},
+        same | {"name": "conv2", "projection": {"source": "conv1", "stride": 1, "weights": "identity"}},
+        same | {"name": "conv3", "channels": 5, "stride": 2, "pool": 2,
+                "projection": {"source": "conv1", "stride": 2, "weights": "trained"}},
+        same | {"name": "conv4", "kernel": 1, "padding": 0, "input_pool": 2},
+        {"kind": "fully-connected", "name": "fc1", "neurons": 3, **NEURONS, "input_pool": 1},
+        {"kind": "readout", "name": "readout", "classes": 4}]
+    source = ARCHITECTURE["input"] | {"height": 8, "width": 8}
+    return copy.deepcopy(ARCHITECTURE | {"input": source, "layers": layers})
+
+
+def test_projections_have_shapes_and_sources():
+    architecture = residual()
+    assert [after for _, _, after in layer_shapes(architecture)] == [
+        (2, 8, 8), (2, 8, 8), (5, 2, 2), (2, 1, 1), (3, 1, 1), (4, 1, 1)]
+    assert projection_sources(architecture) == {1: 0, 2: 0}
+    assert projection_shapes(architecture) == {"conv2": (2, 2, 1, 1), "conv3": (5, 2, 1, 1)}
+    assert projection_sources(ARCHITECTURE) == projection_shapes(ARCHITECTURE) == {}
+    assert {name: shape for name, (_, shape) in weighted_layers(architecture).items()} == {
+        "conv1": (2, 1, 3, 3), "conv2": (2, 2, 3, 3), "conv3": (5, 2, 3, 3), "conv4": (2, 5, 1, 1), "fc1": (3, 2),
+        "readout": (4, 3)}
+
+
+def test_means_are_of_windows_of_the_input_and_of_the_currents():
+    assert [mean_size(layer) for layer in residual()["layers"]] == [1, 1, 4, 4, 1, 1]
+    assert mean_size({"pool": 2, "input_pool": 3}) == 36
+
+
+def test_weights_behind_an_average_pooling_see_one_place_per_window():
+    architecture = residual()
+    del architecture["layers"][3:5]
+    architecture["layers"][3]["input_pool"] = 2
+    assert weighted_layers(architecture)["readout"][1] == (4, 5)
+
+
+PROJECTION = ("layers", 2, "projection")
+
+
+@pytest.mark.parametrize(("path", "value", "text"), [
+    (PROJECTION, None, "layer 2 projection must be an object, not NoneType"),
+    ((*PROJECTION, "kernel"), 1,
+     "layer 2 projection must have the keys source, stride, weights, not source, stride, weights, kernel"),
+    ((*PROJECTION, "source"), "conv3",
+     "layer 2 projection source must be the name of an earlier layer (conv1, conv2), not 'conv3'"),
+    ((*PROJECTION, "source"), 0,
+     "layer 2 projection source must be the name of an earlier layer (conv1, conv2), not 0"),
+    ((*PROJECTION, "stride"), 8, "layer 2 projection stride must be an integer from 1 to 7, not 8"),
+    ((*PROJECTION, "stride"), 1,
+     "layer 2 projection must have currents of 4 x 4 like the kernel, not those of conv1 with stride 1, 8 x 8"),
+    ((*PROJECTION, "weights"), "unit", "layer 2 projection weights must be trained or identity, not 'unit'"),
+    ((*PROJECTION, "weights"), "identity",
+     "layer 2 projection must have trained weights or 5 channels like the layer, not the 2 of conv1"),
+    (("layers", 2, "shortcut"), "conv1",
+     "layer 2 must have a shortcut or a projection, not both: its filters see at most two maps"),
+    (("layers", 0, "projection"), {"source": "conv1", "stride": 1, "weights": "trained"},
+     "layer 0 projection must read spikes, not be of 'conv1': this layer sees the input"),
+    (("layers", 2, "input_pool"), 2,
+     "layer 2 input_pool must be 1 beside a projection, not 2: both maps have one scale"),
+    (("layers", 3, "input_pool"), 0, "layer 3 input_pool must be an integer from 1 to 1024, not 0"),
+    (("layers", 3, "input_pool"), 3, "layer 3 input_pool must divide both sides of the map of 2 x 2, not be 3"),
+    (("layers", 0, "input_pool"), 4,
+     "layer 0 input_pool times kernel must be at most 7, not 12: the export makes one convolution of both"),
+    (("layers", 3, "stride"), 4,
+     "layer 3 input_pool times stride must be at most 7, not 8: the export makes one convolution of both"),
+    (("layers", 3, "kernel"), 2, "layer 3 kernel must fit in the padded map of 1 x 1, not be 2"),
+    (("layers", 5, "input_pool"), 2, "layer 5 input_pool must divide both sides of the map of 1 x 1, not be 2"),
+])
+def test_wrong_projections_and_means_are_named(path, value, text):
+    architecture = residual()
+    at = architecture
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    with pytest.raises(CheckpointError) as caught:
+        list(layer_shapes(architecture))
     assert str(caught.value) == text

@@ -14,7 +14,7 @@ import safetensors.numpy
 from arch import checkpoint
 from arch.architecture import weighted_layers
 from arch.checkpoint import Checkpoint, CheckpointError
-from tests.arch.test_architecture import ARCHITECTURE, NEURONS, REMOVE, changed
+from tests.arch.test_architecture import ARCHITECTURE, NEURONS, REMOVE, changed, residual
 
 
 def made_tensors():
@@ -31,6 +31,75 @@ def made_tensors():
         tensors[f"{name}.theta"] = np.array(1.0, np.float32)
         tensors[f"{name}.initial"] = np.array(0.5, np.float32)
     return tensors
+
+
+def residual_checkpoint(**changes):
+    """A network with an identity and a projection; ``changes`` of its tensors by name, with __ for the dot."""
+    generator = np.random.default_rng(2)
+    architecture = residual()
+    tensors = {}
+    for name, (layer, shape) in weighted_layers(architecture).items():
+        tensors[f"{name}.weight"] = generator.standard_normal(shape, dtype=np.float32)
+        tensors[f"{name}.ternary"] = generator.integers(-1, 2, shape, dtype=np.int8)
+        tensors[f"{name}.alpha"] = np.array(0.25, np.float32)
+        if layer["kind"] != "readout":
+            for part in ("alpha", "mean", "variance"):
+                tensors[f"{name}.{part}"] = generator.random(shape[0], dtype=np.float32)
+            tensors[f"{name}.theta"] = np.array(1.0, np.float32)
+            tensors[f"{name}.initial"] = np.array(0.5, np.float32)
+    tensors |= {"conv3.projection_weight": generator.standard_normal((5, 2, 1, 1), dtype=np.float32),
+                "conv3.projection_ternary": generator.integers(-1, 2, (5, 2, 1, 1), dtype=np.int8)}
+    for name, value in changes.items():
+        if value is REMOVE:
+            del tensors[name.replace("__", ".")]
+        else:
+            tensors[name.replace("__", ".")] = value
+    return Checkpoint(architecture=architecture, tensors=tensors)
+
+
+def test_projections_have_codes_of_their_own_and_identities_none(tmp_path):
+    made = residual_checkpoint()
+    made.save(tmp_path / "a.safetensors")
+    loaded = Checkpoint.load(tmp_path / "a.safetensors")
+    assert [found is None for found in map(loaded.projection, range(6))] == [True, False, False, True, True, True]
+    assert loaded.projection(1).tolist() == [[[[1]], [[0]]], [[[0]], [[1]]]]
+    assert np.array_equal(loaded.projection(2), made.tensors["conv3.projection_ternary"])
+    assert loaded.projection(1).dtype == loaded.projection(2).dtype == np.int8
+
+
+def test_real_scores_are_of_means_and_integer_ones_of_sums():
+    made = residual_checkpoint()
+    assert made.score_scale == 0.25
+    readout = {**made.architecture["layers"][-1], "input_pool": 2}
+    pooled = {**made.architecture, "layers": [*made.architecture["layers"][:3], readout]}
+    tensors = {name: value for name, value in made.tensors.items() if name.split(".")[0] not in ("conv4", "fc1")}
+    tensors |= {"readout.weight": np.ones((4, 5), np.float32), "readout.ternary": np.ones((4, 5), np.int8)}
+    assert Checkpoint(architecture=pooled, tensors=tensors).score_scale == 0.0625
+
+
+def test_the_digest_of_a_checkpoint_depends_on_its_projection():
+    changed_codes = residual_checkpoint(conv3__projection_ternary=np.zeros((5, 2, 1, 1), np.int8))
+    assert residual_checkpoint().digest() == residual_checkpoint().digest() != changed_codes.digest()
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({"conv3__projection_ternary": REMOVE}, "tensor conv3.projection_ternary is missing"),
+    ({"conv3__projection_weight": REMOVE}, "tensor conv3.projection_weight is missing"),
+    ({"conv3__projection_ternary": np.zeros((5, 3, 1, 1), np.int8)},
+     "tensor conv3.projection_ternary must have shape (5, 2, 1, 1), not (5, 3, 1, 1)"),
+    ({"conv3__projection_ternary": np.full((5, 2, 1, 1), 2, np.int8)},
+     "tensor conv3.projection_ternary must be -1, 0 or +1, not 2 in channel 0"),
+    ({"conv3__projection_weight": np.zeros((5, 2, 1, 1), np.float64)},
+     "tensor conv3.projection_weight must be float32, not float64"),
+    ({"conv2__projection_ternary": np.zeros((2, 2, 1, 1), np.int8)},
+     "tensor conv2.projection_ternary belongs to no layer"),
+    ({"conv1__projection_weight": np.zeros((2, 1, 1, 1), np.float32)},
+     "tensor conv1.projection_weight belongs to no layer"),
+])
+def test_wrong_projections_are_refused(changes, text):
+    with pytest.raises(CheckpointError) as caught:
+        residual_checkpoint(**changes)
+    assert str(caught.value) == text
 
 
 def saved(tmp_path, **metadata):

@@ -281,8 +281,10 @@ def test_layers_are_written_in_shorthand():
               {"kind": "convolution", "channels": 16, "kernel": 3, "stride": 1, "shortcut": "conv1"},
               {"kind": "or-pool", "size": 3},
               {"kind": "convolution", "channels": 8, "kernel": 1, "stride": 1, "pool": 2},
-              {"kind": "fully-connected", "neurons": 32}, {"kind": "readout", "classes": 10}]
-    assert _notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-FC32-FC10"
+              {"kind": "convolution", "channels": 8, "kernel": 3, "stride": 1, "projection": {"weights": "identity"}},
+              {"kind": "convolution", "channels": 9, "kernel": 3, "stride": 2, "projection": {"weights": "trained"}},
+              {"kind": "fully-connected", "neurons": 32}, {"kind": "readout", "classes": 10, "input_pool": 4}]
+    assert _notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-8C3+i-9C3s2+p-FC32-AP4-FC10"
 
 
 @pytest.mark.parametrize(("key", "value"), [

@@ -92,6 +92,42 @@ def make_graph(*, encoding="pixels", reset="subtract", leak_shift=None, side=28,
                       provenance={"dataset": "mnist"})
 
 
+def make_residual(*, encoding="pixels", reset="subtract", leak_shift=None, timesteps=3):
+    """An identity, a projection with a stride and a pool, and means of windows before each kind of layer."""
+    rng = np.random.default_rng(25)
+    behaviour = {"reset": reset, "leak_shift": leak_shift, "epsilon": 1e-5}
+    events = encoding == "events"
+    source = {"encoding": encoding, "channels": 1, "height": 28, "width": 28, "zero_point": 0,
+              "scale": 1 if events else 1 / 255}
+    convolution = {"kind": "convolution", "kernel": 3, "stride": 1, "padding": 1, **behaviour}
+    layers = [
+        {**convolution, "name": "conv1", "channels": 6, "input_pool": 2},
+        {**convolution, "name": "conv2", "channels": 6,
+         "projection": {"source": "conv1", "stride": 1, "weights": "identity"}},
+        {"kind": "or-pool", "size": 2, "name": "pool1"},
+        {**convolution, "name": "conv3", "channels": 9, "kernel": 1, "padding": 0, "pool": 3,
+         "projection": {"source": "conv1", "stride": 2, "weights": "trained"}},
+        {**convolution, "name": "conv4", "channels": 8, "kernel": 2, "padding": 1, "input_pool": 2},
+        {"kind": "fully-connected", "name": "fc", "neurons": 9, **behaviour, "input_pool": 2},
+        {"kind": "readout", "name": "readout", "classes": 10}]
+    tensors = (neuron_tensors(rng, "conv1", (6, 1, 3, 3), 1) | neuron_tensors(rng, "conv2", (6, 6, 3, 3), 20) |
+               neuron_tensors(rng, "conv3", (9, 6, 1, 1), 3) | neuron_tensors(rng, "conv4", (8, 9, 2, 2), 3) |
+               neuron_tensors(rng, "fc", (9, 8), 1))
+    tensors["conv2.gamma"][:3] = 0.8, -1, 0
+    tensors["conv3.gamma"][:2] = -1, 1
+    tensors |= {"conv3.projection_weight": rng.normal(size=(9, 6, 1, 1)).astype(np.float32),
+                "conv3.projection_ternary": rng.integers(-1, 2, (9, 6, 1, 1)).astype(np.int8),
+                "readout.weight": rng.normal(size=(10, 9)).astype(np.float32),
+                "readout.ternary": rng.integers(-1, 2, (10, 9)).astype(np.int8),
+                "readout.alpha": np.array(0.3, dtype=np.float32)}
+    return Checkpoint(architecture={"input": source, "timesteps": timesteps, "layers": layers}, tensors=tensors,
+                      provenance={"dataset": "mnist"})
+
+
+#: Networks of every kind of layer and connection, by name.
+MAKERS = {"chain": make_checkpoint, "graph": make_graph, "residual": make_residual}
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
@@ -113,7 +149,8 @@ def real_spikes(checkpoint, images):
             cut = maps[..., :height, :width]
             maps = cut.reshape(*cut.shape[:3], height // size, size, width // size, size).any(axis=(4, 6))
         else:
-            maps = layer_spikes(checkpoint, index, maps)
+            beside = outputs[layer["projection"]["source"]] if "projection" in layer else None
+            maps = layer_spikes(checkpoint, index, maps, beside)
         found.append(maps)
         outputs[layer.get("name")] = maps
     layer = checkpoint.architecture["layers"][-1]
@@ -123,12 +160,12 @@ def real_spikes(checkpoint, images):
 @pytest.mark.parametrize("options", [
     {}, {"zero_point": 128}, {"reset": "zero"}, {"encoding": "events", "side": 14}, {"timesteps": 1},
     {"encoding": "events", "side": 14, "reset": "zero", "timesteps": 5},
-    {"graph": True}, {"graph": True, "reset": "zero"}, {"graph": True, "encoding": "events"},
-    {"graph": True, "encoding": "events", "reset": "zero", "timesteps": 5},
+    *({"make": make, **options} for make in ("graph", "residual") for options in (
+        {}, {"reset": "zero"}, {"encoding": "events"}, {"encoding": "events", "reset": "zero", "timesteps": 5})),
 ], ids=str)
 def test_the_integer_network_equals_the_real_one_from_end_to_end(options):
     options = dict(options)
-    checkpoint = (make_graph if options.pop("graph", False) else make_checkpoint)(**options)
+    checkpoint = MAKERS[options.pop("make", "chain")](**options)
     certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8)
     network = network_file.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
     assert network.metadata["exact"] is True
@@ -209,6 +246,79 @@ def test_a_graph_is_exported_and_verified(tmp_path, capsys):
     assert [row["mismatches"] for row in report["layers"]] == [0, 0, 0, None, 0, 0, None]
     assert all(row["compared"] > 0 for row in report["layers"] if row["mismatches"] is not None)
     assert len(list((tmp_path / "memories").iterdir())) == 5 * 6 + 3
+
+
+def test_a_residual_network_is_exported_and_verified(tmp_path, capsys):
+    make_residual().save(tmp_path / "checkpoint")
+    assert main([str(tmp_path / "checkpoint"), "-o", str(tmp_path / "net"), "-q", "--calibration", IMAGES, "--json",
+                 "--memories", str(tmp_path / "memories")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    network = network_file.load(tmp_path / "net")
+    first, second, _, third, fourth, dense, _ = network.layers
+    assert [layer.kernel for layer in (first, second, third, fourth)] == [6, 3, 1, 4]
+    assert [(layer.stride, layer.padding) for layer in (first, second, third, fourth)] == [(2, 2), (1, 1), (1, 0),
+                                                                                          (2, 2)]
+    assert (second.projection.source, second.projection.stride, second.projection.diagonal) == (0, 1, True)
+    # The signs of the gains are in the identity too.
+    assert np.diag(second.projection.weights[:, :, 0, 0])[:3].tolist() == [1, -1, 0]
+    assert (third.projection.source, third.projection.stride, third.pool) == (0, 2, 3)
+    assert dense.weights.shape == (9, 32)
+    assert report["metadata"]["exact"] is True
+    assert all(row["mismatches"] == 0 for row in report["layers"] if row["compared"])
+    rows = {row["name"]: row for row in report["layers"]}
+    # Trained weights, not copies of them nor an identity; bytes of what is stored.
+    assert [rows[name]["weights"] for name in ("conv1", "conv2", "conv3", "conv4", "fc", "readout")] == [
+        54, 324, 54 + 54, 288, 72, 90]
+    assert rows["conv1"]["bytes"] == 6 * 36 // 4 + 24 * 6
+    assert rows["conv2"]["bytes"] == 324 // 4 + 36 // 4 + 24 * 6
+    assert rows["conv3"]["bytes"] == 14 + 14 + 24 * 9
+    assert rows["conv3"]["compression"] == 4 * (108 + 3 * 9) / rows["conv3"]["bytes"]
+    zeros = [*third.weights.reshape(-1), *third.projection.weights.reshape(-1)].count(0)
+    assert rows["conv3"]["sparsity"] == zeros / 108
+    assert rows["conv2"]["sparsity"] == np.mean(second.weights == 0)
+    names = {path.name for path in (tmp_path / "memories").iterdir()}
+    assert names >= {"layer1-projection.bin", "layer3-projection.hex"}
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_a_certified_projection_equals_the_real_one_on_every_input(reset):
+    """All event frames of 2 x 2 over two timesteps, so that every sum of both inputs and of a window that can occur."""
+    behaviour = {"kind": "convolution", "kernel": 1, "stride": 1, "padding": 0, "reset": reset, "leak_shift": None,
+                 "epsilon": 1e-5}
+    source = {"encoding": "events", "channels": 1, "height": 2, "width": 2, "zero_point": 0, "scale": 1}
+    layers = [{**behaviour, "name": "conv1", "channels": 2}, {**behaviour, "name": "conv2", "channels": 2},
+              {**behaviour, "name": "conv3", "channels": 12, "pool": 2,
+               "projection": {"source": "conv1", "stride": 1, "weights": "trained"}},
+              {"kind": "readout", "name": "readout", "classes": 2}]
+    bits = np.arange(2**8)[:, None] >> np.arange(8) & 1
+    frames = bits.reshape(-1, 2, 1, 2, 2).astype(bool)
+    sums = set()
+    for seed in range(8):
+        rng = np.random.default_rng([26, seed])
+        tensors = (neuron_tensors(rng, "conv1", (2, 1, 1, 1), 1) | neuron_tensors(rng, "conv2", (2, 2, 1, 1), 1) |
+                   neuron_tensors(rng, "conv3", (12, 2, 1, 1), 1))
+        # The first two layers hand the frames on, so that the third sees all sums of both maps.
+        for name in ("conv1", "conv2"):
+            tensors |= {f"{name}.{part}": np.full(2, value, np.float32) for part, value in
+                        (("alpha", 1), ("gamma", 1.25), ("beta", -0.5), ("mean", 0), ("variance", 1))}
+        tensors["conv1.ternary"] = np.ones((2, 1, 1, 1), np.int8)
+        tensors["conv2.ternary"] = np.eye(2, dtype=np.int8)[..., None, None]
+        tensors["conv3.ternary"] = rng.choice([-1, 1], (12, 2, 1, 1)).astype(np.int8)
+        tensors |= {"conv3.projection_weight": np.ones((12, 2, 1, 1), np.float32),
+                    "conv3.projection_ternary": rng.choice([-1, 1], (12, 2, 1, 1)).astype(np.int8),
+                    "readout.weight": np.ones((2, 12), np.float32), "readout.ternary": np.ones((2, 12), np.int8),
+                    "readout.alpha": np.array(1, np.float32)}
+        checkpoint = Checkpoint(architecture={"input": source, "timesteps": 2, "layers": layers}, tensors=tensors)
+        certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=12)
+        network = network_file.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
+        assert network.metadata["exact"] is True
+        spikes, _ = real_spikes(checkpoint, frames)
+        result = Reference(network).run(frames, spikes=True, internals=True)
+        for expected, found in zip(spikes, result.spikes, strict=True):
+            assert (expected == found).all()
+        sums |= set(result.internals[2].currents.reshape(-1).tolist())
+    assert min(sums) == -16
+    assert max(sums) == 16
 
 
 def test_leaky_graphs_differ_in_few_spikes():

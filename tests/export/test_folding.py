@@ -135,3 +135,53 @@ def test_a_layer_whose_weights_never_count_is_refused():
     silent = plain_checkpoint(epsilon=1e-5, mean=0, variance=1, gamma=0)
     with pytest.raises(steps.ExportError, match=f"^{hidden}$"):
         steps.ternarise(silent)
+
+
+def residual_checkpoint(*, weights, kernel, beside=None):
+    """A layer that sees the first layer's map through a kernel of 1 x 1 codes and beside it through a projection."""
+    behaviour = {"kind": "convolution", "kernel": 1, "stride": 1, "padding": 0, "reset": "subtract", "leak_shift": None,
+                 "epsilon": None}
+    layers = [{**behaviour, "name": "a", "channels": 2},
+              {**behaviour, "name": "b", "channels": 2,
+               "projection": {"source": "a", "stride": 1, "weights": weights}},
+              {"kind": "readout", "name": "r", "classes": 2, "input_pool": 2}]
+    source = {"encoding": "events", "channels": 2, "height": 2, "width": 4, "zero_point": 0, "scale": 1}
+    tensors = {f"{name}.{part}": value for name, codes in (("a", np.eye(2)), ("b", np.array(kernel)))
+               for part, value in (("weight", codes[..., None, None].astype(SINGLE)),
+                                   ("ternary", codes[..., None, None].astype(np.int8)),
+                                   ("alpha", np.ones(2, SINGLE)), ("theta", np.array(1, SINGLE)),
+                                   ("initial", np.array(0, SINGLE)))}
+    tensors |= {"r.weight": np.ones((2, 4), SINGLE), "r.ternary": np.array([[1, 0, -1, 1], [1, 1, 0, -1]], np.int8),
+                "r.alpha": np.array(1, SINGLE)}
+    if beside is not None:
+        codes = np.array(beside)[..., None, None]
+        tensors |= {"b.projection_weight": codes.astype(SINGLE), "b.projection_ternary": codes.astype(np.int8)}
+    return Checkpoint(architecture={"input": source, "timesteps": 2, "layers": layers}, tensors=tensors)
+
+
+def test_weights_are_repeated_over_the_windows_of_an_average_pooling():
+    *_, readout = fold(residual_checkpoint(weights="identity", kernel=[[1, 1], [0, 1]]))
+    # Two channels of 1 x 2 windows, which are 2 x 4 places each.
+    assert readout.weights.reshape(2, 2, 2, 4).tolist() == [
+        [[[1, 1, 0, 0]] * 2, [[-1, -1, 1, 1]] * 2], [[[1, 1, 1, 1]] * 2, [[0, 0, -1, -1]] * 2]]
+    assert readout.trained == 8
+
+
+def test_an_identity_and_a_projection_make_up_for_a_silent_kernel():
+    silent = [[0, 0], [0, 0]]
+    assert steps.ternarise(residual_checkpoint(weights="identity", kernel=silent))["b"] == 1
+    assert steps.ternarise(residual_checkpoint(weights="trained", kernel=silent, beside=[[1, 0], [0, 0]]))["b"] == 7 / 8
+    with pytest.raises(steps.ExportError, match=r"^layer b must have a weight that is not zero$"):
+        steps.ternarise(residual_checkpoint(weights="trained", kernel=silent, beside=silent))
+
+
+def test_a_channel_whose_gain_is_zero_sees_neither_input():
+    checkpoint = residual_checkpoint(weights="identity", kernel=[[1, 1], [0, 1]])
+    checkpoint = dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, "b.alpha": np.array([1, 0], SINGLE)})
+    _, layer, _ = fold(checkpoint)
+    assert layer.weights[:, :, 0, 0].tolist() == [[1, 1], [0, 0]]
+    assert layer.projection[:, :, 0, 0].tolist() == [[1, 0], [0, 0]]
+    assert (layer.zeroed, layer.trained) == (1, 4)
+    network = exported(checkpoint)
+    assert network.metadata["exact"] is True
+    assert (network.layers[1].projection.weights == layer.projection).all()

@@ -14,12 +14,13 @@ from export import steps
 from export.folding import fold
 from sim.reference import Reference
 from support.errors import InputError
-from train import distributed, exact, layers
+from train import distributed, exact
 from train.description import training_only
-from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.layers import Convolution, FullyConnected, Identity, OrPool, Projection, Readout
 from train.network import SpikingNetwork, build, from_checkpoint
 from train.neurons import Mode
 from train.quantisers import Quantiser
+from train.synapses import ProjectedConv2d, TernaryConv2d
 
 SOURCE = Input(encoding=Encoding.PIXELS, channels=2, height=9, width=8)
 
@@ -67,6 +68,15 @@ SET_AFTERWARDS = {
                                        network.chain.__setitem__(3, FullyConnected(12, 7, timesteps=3).eval())),
     "shortcut": lambda network: (network.chain.insert(2, Convolution(6, 6, 1, timesteps=3).eval()),
                                  network.chain.insert(3, Convolution(6, 6, 1, timesteps=3, shortcut=1).eval())),
+    "identity": lambda network: network.chain.insert(
+        2, Convolution(6, 6, 1, timesteps=3, projection=Identity(source=1)).eval()),
+    "projection": lambda network: (network.chain.__setitem__(
+        1, Convolution(5, 6, 3, timesteps=3, padding=1, projection=Projection(source=0, channels=5)).eval()),
+        network.chain.__setitem__(3, FullyConnected(24, 7, timesteps=3).eval())),
+    "mean of windows": lambda network: (
+        network.chain.__setitem__(1, Convolution(5, 6, 3, timesteps=3, padding=1).eval()),
+        network.chain.__setitem__(3, FullyConnected(6, 7, timesteps=3).eval()),
+        setattr(network.chain[3], "input_pool", 2)),
     "initial membrane": lambda network: setattr(network.chain[0].neurons, "initial", 0.0),
     "timesteps": lambda network: (setattr(network, "timesteps", 5), [
         setattr(layer.neurons, "timesteps", 5) for layer in network.chain if hasattr(layer, "neurons")]),
@@ -177,7 +187,7 @@ class Louder(Convolution):
     """A user's layer."""
 
 
-class Doubling(layers.TernaryConv2d):
+class Doubling(TernaryConv2d):
     """A user's synapses."""
 
     def sums_and_scale(self, maps):
@@ -202,6 +212,10 @@ HOOKS = ("{} must have no forward hooks (weight_norm and prune leave some): remo
          "train.description.training_only those that change nothing in evaluation mode")
 OWN_FORWARD = ("network must have the forward of SpikingNetwork and no forward hooks: a checkpoint has no place for "
                "what others compute")
+
+
+UNLIKE = ("conv2 synapses must be a ProjectedConv2d exactly if the projection has weights: build the layer with its "
+          "projection")
 
 
 @pytest.mark.parametrize(("change", "line"), [
@@ -254,6 +268,13 @@ OWN_FORWARD = ("network must have the forward of SpikingNetwork and no forward h
     (lambda network: setattr(network.chain[0].neurons, "initial", float("nan")),
      "tensor conv1.initial must be finite, not nan"),
     (lambda network: network.chain.__delitem__(1), "fc1 must have 20 inputs for a map of (5, 2, 2), not 36"),
+    (lambda network: setattr(network.chain[1], "projection", Identity(source=True)),
+     "conv2 projection must be of the index of an earlier layer, not True"),
+    (lambda network: (setattr(network.chain[1], "synapses", TernaryConv2d(5, 6, 1)),
+                      setattr(network.chain[1], "projection", Projection(source=0, channels=5))), UNLIKE),
+    (lambda network: setattr(network.chain[1], "synapses", ProjectedConv2d(5, 6, 2, padding=1, beside=5)), UNLIKE),
+    (lambda network: setattr(network.chain[3], "input_pool", 2.0),
+     "layer 3 input_pool must be an integer from 1 to 1024, not 2.0"),
     (lambda network: setattr(network.chain[1], "shortcut", True),
      "conv2 shortcut must be the index of an earlier layer, not True"),
 ])

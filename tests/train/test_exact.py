@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from export.evaluation import layer_spikes
 from export.folding import fold
 from sim.reference import Reference
 from train import exact
-from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.layers import Convolution, FullyConnected, Identity, OrPool, Projection, Readout
 from train.network import SpikingNetwork, build
 
 SEED = 21
@@ -57,9 +58,81 @@ def graph_network(*, encoding=Encoding.PIXELS, reset=Reset.SUBTRACT, leak_shift=
     return network.eval()
 
 
-def made_images(count, *, events=False, high=256):
-    shape = (count, 3, 2, 9, 8) if events else (count, 2, 9, 8)
+def residual_network(*, encoding=Encoding.PIXELS, reset=Reset.SUBTRACT, leak_shift=None):
+    """An identity, a projection with a stride before a pool, and one of the layer before."""
+    torch.manual_seed(SEED)
+    source = Input(encoding=encoding, channels=2, height=8, width=8)
+    behaviour = {"timesteps": 3, "reset": reset, "leak_shift": leak_shift}
+    network = SpikingNetwork(source, [
+        Convolution(2, 5, 3, padding=1, **behaviour),
+        Convolution(5, 5, 3, padding=1, projection=Identity(source=0), **behaviour),
+        OrPool(2),
+        Convolution(5, 6, 3, padding=1, pool=2, projection=Projection(source=0, channels=5, stride=2),
+                    **behaviour),
+        Convolution(6, 6, 3, padding=1, projection=Projection(source=3, channels=6), **behaviour),
+        FullyConnected(24, 8, **behaviour), FullyConnected(8, 9, **behaviour), Readout(9, 4)], timesteps=3)
+    return normalised(network)
+
+
+def averaging_network(*, dense=True, encoding=Encoding.PIXELS, reset=Reset.SUBTRACT, leak_shift=None):
+    """Means of windows of pixels, of a sum of spikes before a pool of currents, and before a layer without a kernel."""
+    torch.manual_seed(SEED)
+    source = Input(encoding=encoding, channels=2, height=9, width=9)
+    behaviour = {"timesteps": 3, "reset": reset, "leak_shift": leak_shift}
+    network = SpikingNetwork(source, [
+        Convolution(2, 5, 2, padding=1, input_pool=3, **behaviour), Convolution(5, 5, 3, padding=1, **behaviour),
+        Convolution(5, 6, 3, padding=2, input_pool=2, shortcut=0, pool=2, **behaviour),
+        *([FullyConnected(6, 16, input_pool=2, **behaviour), Readout(16, 4)] if dense else
+          [Readout(6, 4, input_pool=2)])], timesteps=3)
+    return normalised(network)
+
+
+#: Networks whose layers see more than the one before, by name.
+MAKERS = {"graph": graph_network, "residual": residual_network, "averaging": averaging_network,
+          "averaging-readout": functools.partial(averaging_network, dense=False)}
+
+
+def normalised(network):
+    """Give BatchNorm made statistics, and gains of both signs."""
+    for layer in network.chain:
+        if isinstance(layer, Convolution | FullyConnected):
+            layer.norm.weight.data = 0.5 + torch.rand(layer.norm.num_features)
+            layer.norm.weight.data[1].neg_()
+            layer.norm.bias.data = 0.3 * torch.randn(layer.norm.num_features) + 0.3
+            layer.norm.running_mean = 0.1 * torch.randn(layer.norm.num_features)
+            layer.norm.running_var = 0.5 + torch.rand(layer.norm.num_features)
+    return network.eval()
+
+
+def made_images(count, *, events=False, high=256, sides=(9, 8)):
+    shape = (count, 3, 2, *sides) if events else (count, 2, *sides)
     return torch.from_numpy(np.random.default_rng(SEED).integers(0, 2 if events else high, shape, dtype=np.uint8))
+
+
+def images_of(checkpoint, count):
+    """Images of the size and kind of a checkpoint's input."""
+    source = checkpoint.architecture["input"]
+    return made_images(count, events=source["encoding"] == "events", sides=(source["height"], source["width"]))
+
+
+def slow_sums(frame, size):
+    total = np.zeros((len(frame), frame.shape[1] // size, frame.shape[2] // size), int)
+    for c, y, x in np.ndindex(total.shape):
+        total[c, y, x] = frame[c, y * size:(y + 1) * size, x * size:(x + 1) * size].sum()
+    return total
+
+
+def slow_beside(projection, get, maps):
+    """Currents of a projection, position by position."""
+    step = projection["stride"]
+    codes = np.eye(len(maps[0])) if projection["weights"] == "identity" else get["projection_ternary"][:, :, 0, 0]
+    found = []
+    for frame in maps:
+        current = np.zeros((len(codes), -(-frame.shape[1] // step), -(-frame.shape[2] // step)), int)
+        for c, y, x in np.ndindex(current.shape):
+            current[c, y, x] = (codes[c] * frame[:, y * step, x * step]).sum()
+        found.append(current)
+    return found
 
 
 def slow(checkpoint, image):
@@ -87,19 +160,23 @@ def slow(checkpoint, image):
             every.append(maps)
             continue
         codes = get["ternary"].astype(int)
+        averaged = layer.get("input_pool", 1)
+        maps = [slow_sums(frame, averaged) for frame in maps]
+        beside = None
+        if "projection" in layer:
+            beside = slow_beside(layer["projection"], get, outputs[layer["projection"]["source"]])
         currents = []
-        for frame in maps:
+        for step, frame in enumerate(maps):
             if layer["kind"] == "convolution":
                 k, s, p = layer["kernel"], layer["stride"], layer["padding"]
                 padded = np.pad(frame, ((0, 0), (p, p), (p, p)))
                 current = np.zeros((len(codes), (padded.shape[1] - k) // s + 1, (padded.shape[2] - k) // s + 1), int)
                 for c, y, x in np.ndindex(current.shape):
                     current[c, y, x] = (codes[c] * padded[:, y * s:y * s + k, x * s:x * s + k]).sum()
+                if beside is not None:
+                    current = current + beside[step]
                 pool = layer.get("pool", 1)
-                mean = np.zeros((len(codes), current.shape[1] // pool, current.shape[2] // pool))
-                for c, y, x in np.ndindex(mean.shape):
-                    mean[c, y, x] = current[c, y * pool:(y + 1) * pool, x * pool:(x + 1) * pool].mean()
-                current = mean
+                current = slow_sums(current, pool) / pool**2
             else:
                 current = (codes @ frame.reshape(-1))[:, None, None]
             currents.append(current)
@@ -113,7 +190,7 @@ def slow(checkpoint, image):
         for current in currents:
             if layer["leak_shift"] is not None:
                 membrane *= 1 - 2.0**-layer["leak_shift"]
-            membrane = membrane + (gain[:, None, None] * current + offset[:, None, None])
+            membrane = membrane + (gain[:, None, None] * current / averaged**2 + offset[:, None, None])
             fired = membrane >= get["theta"]
             membrane = np.where(fired, 0 if layer["reset"] == "zero" else membrane - get["theta"], membrane)
             out.append(fired.astype(int))
@@ -141,28 +218,30 @@ def test_exact_forward_equals_a_slow_independent_computation(form):
 
 
 @pytest.mark.parametrize("form", [{}, {"reset": Reset.ZERO}, {"leak_shift": 2}, {"encoding": Encoding.EVENTS}], ids=str)
-def test_exact_forward_of_a_graph_equals_a_slow_independent_computation(form):
-    checkpoint = graph_network(**form).checkpoint()
-    images = made_images(6, events=form.get("encoding") is Encoding.EVENTS)
+@pytest.mark.parametrize("name", MAKERS)
+def test_exact_forward_of_a_graph_equals_a_slow_independent_computation(name, form):
+    checkpoint = MAKERS[name](**form).checkpoint()
+    images = images_of(checkpoint, 6)
     scores, spikes = exact.forward(checkpoint, images)
     for number, image in enumerate(images.numpy()):
         expected, layers = slow(checkpoint, image)
         assert scores[number].tolist() == expected.tolist()
         for maps, wanted in zip(spikes, layers, strict=True):
             assert np.array_equal(maps[:, number].numpy(), np.stack(wanted))
-    for one, other in ((0, 1), (2, 3), (5, 6)):
+    meeting = {"graph": ((0, 1), (2, 3), (5, 6)), "residual": ((0, 0), (1, 1), (3, 3))}
+    for one, other in meeting.get(name, ((0, 1),)):
         assert int((spikes[one] & spikes[other]).sum()) > 5, "both maps must spike somewhere"
 
 
 @pytest.mark.parametrize("form", [{}, {"reset": Reset.ZERO}, {"encoding": Encoding.EVENTS}], ids=str)
-@pytest.mark.parametrize("make", [small_network, graph_network])
+@pytest.mark.parametrize("make", [small_network, *MAKERS.values()], ids=["chain", *MAKERS])
 def test_exact_forward_equals_the_reference_of_the_exported_network(make, form):
     checkpoint = make(**form).checkpoint()
     certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8)
     network = steps.assemble(checkpoint, certified, {})
     assert network.metadata["exact"] is True
     events = network.input.encoding is Encoding.EVENTS
-    images = made_images(60, events=events)
+    images = images_of(checkpoint, 60)
     scores, spikes = exact.forward(checkpoint, images)
     inputs = images.numpy().astype(bool) if events else images.numpy()
     result = Reference(network).run(inputs, spikes=True)
@@ -174,10 +253,10 @@ def test_exact_forward_equals_the_reference_of_the_exported_network(make, form):
     assert sum(verification.compared) > 1000
 
 
-@pytest.mark.parametrize("make", [small_network, graph_network])
+@pytest.mark.parametrize("make", [small_network, *MAKERS.values()], ids=["chain", *MAKERS])
 def test_exact_forward_agrees_with_the_float_forward(make):
     network = make()
-    images = made_images(200)
+    images = images_of(network.checkpoint(), 200)
     scores, spikes = exact.forward(network.checkpoint(), images)
     maps = []
     with torch.no_grad():
@@ -188,7 +267,7 @@ def test_exact_forward_agrees_with_the_float_forward(make):
     wrong, compared = exact.mismatches(network, images)
     assert compared == sum(ours.numel() for ours in spikes)
     assert wrong == sum(int((ours != theirs.movedim(-1, 2)).sum()) for ours, theirs in zip(spikes, maps, strict=True))
-    scale = float(network.checkpoint().tensors["readout.alpha"])
+    scale = network.checkpoint().score_scale
     assert torch.allclose(approximate * 3 / scale, scores.float(), atol=1e-3)
 
 

@@ -2,9 +2,8 @@ import shutil
 
 import pytest
 import torch
-from torch.nn import functional
 
-from train.layers import Convolution, FullyConnected, OrPool, Readout, TernaryConv2d, TernaryLinear, normalise, or_pool
+from train.layers import Convolution, FullyConnected, OrPool, Readout, normalise, or_pool
 from train.neurons import Mode
 
 SEED = 3
@@ -12,36 +11,6 @@ SEED = 3
 
 def made(*shape, share=0.3):
     return (torch.rand(*shape, generator=torch.Generator().manual_seed(SEED)) < share).float()
-
-
-def test_ternary_convolution_is_scale_times_convolution_of_codes():
-    torch.manual_seed(SEED)
-    layer = TernaryConv2d(2, 5, 3, stride=2, padding=1)
-    x = made(4, 7, 6, 2)
-    weight = layer.weight.detach()
-    delta = 0.7 * weight.abs().mean((1, 2, 3), keepdim=True)
-    kept = weight.abs() > delta
-    alpha = (weight.abs() * kept).sum((1, 2, 3), keepdim=True) / kept.sum((1, 2, 3), keepdim=True)
-    expected = functional.conv2d(x.movedim(-1, 1), alpha * weight.sign() * kept, stride=2, padding=1).movedim(1, -1)
-    assert torch.allclose(layer(x), expected, atol=1e-6)
-
-
-def test_bfloat16_spikes_give_the_same_current_while_sums_are_small():
-    torch.manual_seed(SEED)
-    layer = TernaryConv2d(16, 8, 3)
-    x = made(4, 6, 6, 16)
-    assert torch.equal(layer(x.bfloat16()), layer(x))
-
-
-def test_ternary_linear_has_one_scale_per_output_or_one_for_the_layer():
-    torch.manual_seed(SEED)
-    x = made(4, 20)
-    for per_channel, count in ((True, 6), (False, 1)):
-        layer = TernaryLinear(20, 6, per_channel=per_channel)
-        scaled = layer(torch.eye(20)).T
-        magnitudes = [set(row[row != 0].abs().tolist()) for row in scaled]
-        assert len(set.union(*magnitudes)) == count
-        assert torch.allclose(layer(x), x @ scaled.T, atol=1e-6)
 
 
 def test_or_pool_is_or_with_the_gradient_of_amax():

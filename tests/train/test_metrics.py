@@ -10,7 +10,7 @@ import torch
 from arch import network_file
 from arch.checkpoint import Checkpoint
 from arch.images import load_images
-from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout, shortcut_of
+from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout, projection_of, shortcut_of
 from boards import BOARDS
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.plan import synaptic_operations
@@ -180,7 +180,21 @@ def slow_operations(layer, maps):
     return met, slots
 
 
-@pytest.mark.parametrize("options", [{}, {"layers": 4, "shortcuts": True, "pools": True}], ids=["chain", "graph"])
+def slow_projected_operations(layer, output, spikes):
+    """Spikes of all images that meet a weight of the projection, and its synapses x timesteps."""
+    met = slots = 0
+    weights = layer.projection.weights[:, :, 0, 0]
+    for out, c, row, column in np.ndindex(*weights.shape, output[1] * layer.pool, output[2] * layer.pool):
+        if not layer.projection.diagonal or out == c:
+            slots += spikes.shape[1]
+        if weights[out, c]:
+            met += int(spikes[:, :, c, row * layer.projection.stride, column * layer.projection.stride].sum())
+    return met, slots
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"layers": 4, "shortcuts": True, "pools": True},
+    {"layers": 4, "pools": True, "projections": True}], ids=["chain", "graph", "projections"])
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_operations_equal_a_count_spike_by_spike(encoding, options):
     for seed in range(6):
@@ -204,7 +218,11 @@ def test_operations_equal_a_count_spike_by_spike(encoding, options):
                 if shortcut_of(layer) is not None:
                     counts = [(met + more, slots + others) for (met, slots), (more, others) in zip(
                         counts, [slow_operations(layer, image) for image in spikes[shortcut_of(layer)]], strict=True)]
-                wanted = sum(met for met, _ in counts) / 2, counts[0][1], 0
+                met, slots = sum(met for met, _ in counts), counts[0][1]
+                if projection_of(layer) is not None:
+                    beside = slow_projected_operations(layer, output, spikes[layer.projection.source])
+                    met, slots = met + beside[0], slots + beside[1]
+                wanted = met / 2, slots, 0
             assert (entry.event_operations, entry.dense_operations, entry.pixel_operations) == wanted, seed
             if isinstance(layer, Readout):
                 assert entry.firing_rate is None

@@ -4,8 +4,10 @@ import torch
 
 from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Encoding, Input, Reset
-from train.layers import Convolution, FullyConnected, OrPool, Readout
+from train.layers import Convolution, FullyConnected, Identity, OrPool, Projection, Readout
 from train.network import SpikingNetwork, build, from_checkpoint
+from train.neurons import Mode
+from train.quantisers import codes_and_scale
 
 SOURCE = Input(encoding=Encoding.PIXELS, channels=1, height=8, width=8)
 
@@ -90,6 +92,108 @@ def test_gradients_pass_a_shortcut_both_ways():
     network(torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8)).square().sum().backward()
     assert network.chain[0].synapses.weight.grad.abs().sum() > 0
     assert network.chain[2].norm.bias.grad.abs().sum() > 0
+
+
+def residual():
+    return [Convolution(1, 4, 3, padding=1), Convolution(4, 4, 3, padding=1, projection=Identity(source=0)), OrPool(2),
+            Convolution(4, 6, 3, padding=1, projection=Projection(source=1, channels=4, stride=2)),
+            Convolution(6, 6, 3, padding=1, projection=Projection(source=2, channels=4)),
+            Convolution(6, 5, 3, padding=1, input_pool=2), FullyConnected(5, 5, input_pool=2), Readout(5, 3)]
+
+
+def test_architecture_states_projections_and_means_and_builds_the_same_network():
+    network = SpikingNetwork(SOURCE, residual())
+    described = network.architecture["layers"]
+    assert {layer["name"]: layer["projection"] for layer in described if "projection" in layer} == {
+        "conv2": {"source": "conv1", "stride": 1, "weights": "identity"},
+        "conv3": {"source": "conv2", "stride": 2, "weights": "trained"},
+        "conv4": {"source": "pool1", "stride": 1, "weights": "trained"}}
+    assert {layer["name"]: layer["input_pool"] for layer in described if "input_pool" in layer} == {
+        "conv5": 2, "fc1": 2}
+    rebuilt = build(network.architecture)
+    assert rebuilt.architecture == network.architecture
+    assert [tuple(value.shape) for value in rebuilt.parameters()] == [tuple(value.shape)
+                                                                      for value in network.parameters()]
+    pooled = SpikingNetwork(SOURCE, [Convolution(1, 4, 3, padding=1), Readout(4, 3, input_pool=8)])
+    assert pooled.architecture["layers"][-1] == {"kind": "readout", "name": "readout", "classes": 3, "input_pool": 8}
+    assert build(pooled.architecture).architecture == pooled.architecture
+
+
+def test_a_projection_adds_currents_of_an_earlier_map_at_the_scale_of_the_filter():
+    torch.manual_seed(6)
+    network = SpikingNetwork(SOURCE, residual()).eval()
+    images = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
+    seen, spikes = {}, []
+    for index in (1, 3, 5):
+        network.chain[index].norm.register_forward_pre_hook(
+            lambda _, inputs, index=index: seen.update({index: inputs[0]}))
+    with torch.no_grad():
+        network(images, spikes)
+    for index, own, beside in ((1, spikes[0], spikes[0]), (3, spikes[2], spikes[1][:, :, ::2, ::2])):
+        layer = network.chain[index]
+        codes, scale = codes_and_scale(layer.synapses.weight.detach())
+        if index == 1:
+            kernel, more = codes, torch.eye(4)
+        else:
+            kernel, more = codes[:, :36].reshape(6, 4, 3, 3), codes[:, 36:]
+            assert more.abs().sum() > 3
+        sums = torch.nn.functional.conv2d(own.flatten(0, 1).movedim(-1, 1), kernel, padding=1).movedim(1, -1)
+        currents = (sums + beside.flatten(0, 1) @ more.T) * scale
+        assert torch.allclose(seen[index], currents.reshape(-1, len(codes)), atol=1e-5)
+    means = spikes[4].unflatten(3, (2, 2)).unflatten(2, (2, 2)).mean((3, 5))
+    with torch.no_grad():
+        currents = network.chain[5].synapses(means.flatten(0, 1))
+    assert torch.allclose(seen[5], currents.reshape(-1, 5), atol=1e-5)
+
+
+def test_a_readout_of_means_has_the_scores_of_the_mean_spike():
+    torch.manual_seed(6)
+    network = SpikingNetwork(SOURCE, [Convolution(1, 4, 3, padding=1), Readout(16, 3, input_pool=4)]).eval()
+    images, spikes = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8), []
+    with torch.no_grad():
+        scores, by_step = network(images, spikes), network(images, by_step=True)
+        means = spikes[0].unflatten(3, (2, 4)).unflatten(2, (2, 4)).mean((3, 5))
+        expected = network.chain[1].synapses(means.movedim(-1, 2).flatten(2))
+    assert torch.allclose(by_step, expected, atol=1e-6)
+    assert torch.allclose(scores, expected.mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_gradients_pass_a_projection_both_ways_in_every_mode(mode):
+    torch.manual_seed(5)
+    network = SpikingNetwork(SOURCE, residual())
+    network.use_mode(mode)
+    # Silent kernels: what is learnt before conv2 and conv3 is learnt through their projections.
+    torch.nn.init.zeros_(network.chain[1].synapses.weight)
+    network.chain[1].synapses.weight.data[:, 0, 0, 0] = 1
+    network(torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8)).square().sum().backward()
+    assert network.chain[0].synapses.weight.grad.abs().sum() > 0
+    for index in (3, 4):
+        kernel, beside = network.chain[index].synapses.split(network.chain[index].synapses.weight.grad)
+        assert kernel.abs().sum() > 0
+        assert beside.abs().sum() > 0
+
+
+def test_a_checkpoint_of_projections_has_the_same_network(tmp_path):
+    torch.manual_seed(4)
+    network = SpikingNetwork(SOURCE, residual())
+    images = torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8)
+    network(images)
+    made = network.checkpoint()
+    made.save(tmp_path / "network.safetensors")
+    loaded = Checkpoint.load(tmp_path / "network.safetensors")
+    assert {name for name in made.tensors if "projection" in name} == {
+        f"{layer}.projection_{part}" for layer in ("conv3", "conv4") for part in ("weight", "ternary")}
+    for frozen in (False, True):
+        again = from_checkpoint(loaded, frozen=frozen).checkpoint()
+        assert again.digest() == made.digest()
+    # Frozen codes and scales hold whatever the latent weights are.
+    other = Checkpoint(architecture=made.architecture, tensors={
+        **made.tensors, "conv3.projection_weight": -made.tensors["conv3.projection_weight"]})
+    assert np.array_equal(from_checkpoint(other, frozen=True).checkpoint().tensors["conv3.projection_ternary"],
+                          made.tensors["conv3.projection_ternary"])
+    assert not np.array_equal(from_checkpoint(other).checkpoint().tensors["conv3.projection_ternary"],
+                              made.tensors["conv3.projection_ternary"])
 
 
 def test_checkpoint_survives_a_file(tmp_path):
@@ -177,5 +281,20 @@ def test_layers_that_do_not_fit_are_named():
         SpikingNetwork(SOURCE, [Convolution(1, 4, 3, pool=7), Readout(64, 3)])
     with pytest.raises(ValueError, match=r"^pool must be at least 1, not 0$"):
         Convolution(1, 4, 3, pool=0)
+    with pytest.raises(ValueError, match=r"^input_pool must be at least 1, not 0$"):
+        Readout(4, 3, input_pool=0)
+    with pytest.raises(ValueError, match=r"^conv2 projection must be of the index of an earlier layer, not 1$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Convolution(4, 4, 1, projection=Identity(source=1)),
+                                Readout(144, 3)])
+    with pytest.raises(ValueError, match=r"^conv2 projection must have the 4 channels of its source, not 5$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Convolution(4, 4, 1, projection=Projection(source=0, channels=5)),
+                                Readout(144, 3)])
+    with pytest.raises(ValueError, match=r"^layer 1 projection must have currents of 6 x 6 like the kernel, not those "
+                                         r"of conv1 with stride 2, 3 x 3$"):
+        SpikingNetwork(SOURCE, [Convolution(1, 4, 3), Convolution(4, 4, 1, projection=Identity(source=0, stride=2)),
+                                Readout(144, 3)])
+    with pytest.raises(TypeError, match=r"^a convolution with a projection must be given the map that the projection "
+                                        r"sees$"):
+        residual()[1](torch.zeros(4, 1, 8, 8, 4))
     with pytest.raises(TypeError, match=r"^layers must be of train\.layers, not ReLU$"):
         SpikingNetwork(SOURCE, [torch.nn.ReLU(), Readout(64, 3)])

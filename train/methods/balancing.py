@@ -31,6 +31,9 @@ def check_convertible(architecture: Mapping[str, Any]) -> None:
         if "shortcut" in layer:
             raise MethodError(f"{layer['name']} must not add the spikes of {layer['shortcut']} to be converted: "
                               f"spikes of two layers stand for different activations")
+        if "projection" in layer:
+            raise MethodError(f"{layer['name']} must not see the spikes of {layer['projection']['source']} beside its "
+                              f"input to be converted: spikes of two layers stand for different activations")
 
 
 def _balancing(architecture: Mapping[str, Any], maxima: Mapping[str, float]) -> Iterator[tuple[str, float,

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from train import layers, neurons, quantisers
+from train import neurons, quantisers
 from train.methods.balancing import balance_network
 from train.methods.context import TrainingContext
 from train.methods.method import (
@@ -25,6 +25,7 @@ from train.methods.method import (
     check_number,
     check_trained,
 )
+from train.synapses import TernaryConv2d, TernaryLinear
 
 __all__ = ["ConstrainedBackpropagation", "constraint", "next_granularity", "sawtooth"]
 
@@ -127,7 +128,7 @@ class ConstrainedBackpropagation(Method):
     #: Epochs after which ``g`` and the multipliers are updated at the latest, from 1 (the papers: 20).
     patience: int = 20
     _training: TrainingContext = dataclasses.field(init=False, repr=False)
-    _parts: list[layers.TernaryConv2d | layers.TernaryLinear] = dataclasses.field(init=False, repr=False)
+    _parts: list[TernaryConv2d | TernaryLinear] = dataclasses.field(init=False, repr=False)
     _scales: list[float] = dataclasses.field(init=False, repr=False)
     _multipliers: list[Tensor] = dataclasses.field(init=False, repr=False)
     _ascent: torch.optim.Adam = dataclasses.field(init=False, repr=False)

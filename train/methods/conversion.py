@@ -21,7 +21,7 @@ from torch import Tensor
 
 from arch.checkpoint import Checkpoint
 from arch.network import MAX_TIMESTEPS
-from train import exact, layers, neurons
+from train import exact, neurons
 from train.datasets import Split
 from train.methods.activations import activation_percentiles, ann_accuracy, least_error_maxima, passing_on
 from train.methods.balancing import balance, check_convertible
@@ -37,6 +37,7 @@ from train.methods.method import (
 )
 from train.network import SpikingNetwork
 from train.quantisers import make_quantiser
+from train.synapses import TernaryConv2d, TernaryLinear
 
 __all__ = ["LEAST_ERROR", "PERCENTILES", "Conversion", "PercentileSweep", "convert_network", "sweep_percentiles"]
 
@@ -186,7 +187,7 @@ class Conversion(Method):
     centre: bool = True
     #: Clamp latent weights to [-1, 1] after each step.
     clamp: bool = True
-    _parts: list[layers.TernaryConv2d | layers.TernaryLinear] = dataclasses.field(init=False, repr=False)
+    _parts: list[TernaryConv2d | TernaryLinear] = dataclasses.field(init=False, repr=False)
     _sweep: dict[str, Any] | None = dataclasses.field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:

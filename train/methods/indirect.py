@@ -11,19 +11,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from train import layers, quantisers
+from train import quantisers
 from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_integer, check_number
+from train.synapses import TernaryConv2d, TernaryLinear
 
 __all__ = ["Indirect", "projected"]
 
-Part = layers.TernaryConv2d | layers.TernaryLinear
+Part = TernaryConv2d | TernaryLinear
 
 
 @torch.no_grad()
 def projected(part: Part, quantiser: quantisers.Quantiser) -> Tensor:
     """Return ``scale * codes`` of the latent weights of ``part``, float32 of their shape ``[out, ...]``."""
-    per_channel = part.per_channel if isinstance(part, layers.TernaryLinear) else True
+    per_channel = part.per_channel if isinstance(part, TernaryLinear) else True
     codes, scale = quantiser.codes_and_scale(part.weight.detach(), per_channel=per_channel)
     return codes * scale.reshape(-1, *[1] * (codes.dim() - 1))
 

@@ -27,6 +27,8 @@ __all__ = ["WEIGHTS", "TtfsLayer", "TtfsNetwork", "build_ttfs_network"]
 
 #: Weights of a network: float32, 5-bit logarithmic (Lew et al.), or ternary (no multiplication by any weight).
 WEIGHTS = ("float", "log5", "ternary")
+#: Keys of layers that networks of rates alone can have.
+_MORE = {"pool", "input_pool", "shortcut", "projection"}
 
 
 class TtfsLayer(nn.Module):
@@ -294,8 +296,8 @@ def build_ttfs_network(architecture: Mapping[str, Any], *, T: int, tau: int, the
     Raises
     ------
     :exc:`CheckpointError`
-        If the architecture is malformed, or has events, leak, shortcuts, pools of currents, or a zero point: there is
-        no negative spike.
+        If the architecture is malformed, or has events, leak, shortcuts, projections, pools of currents or of the
+        input, or a zero point: there is no negative spike.
     :exc:`ValueError`
         If another parameter is wrong.
     """
@@ -320,13 +322,16 @@ def build_ttfs_network(architecture: Mapping[str, Any], *, T: int, tau: int, the
         if kind == "or-pool":
             chain.append(nn.MaxPool2d(layer["size"]))
         elif kind == "readout":
+            if "input_pool" in layer:
+                raise CheckpointError(f"layer {layer['name']} must be a readout without input_pool for "
+                                      f"time-to-first-spike coding")
             chain.append(TtfsLayer((output[0], math.prod(shape)), quantiser(), None))
         elif layer["epsilon"] is None:
             raise CheckpointError(f"layer {layer['name']} must have BatchNorm, and so an epsilon, for "
                                   f"time-to-first-spike coding, not null")
-        elif kind not in ("convolution", "fully-connected") or {"pool", "shortcut"} & set(layer) or layer["leak_shift"]:
-            raise CheckpointError(f"layer {layer['name']} must be a convolution or fully connected without leak, pool "
-                                  f"and shortcut for time-to-first-spike coding")
+        elif kind not in ("convolution", "fully-connected") or _MORE & set(layer) or layer["leak_shift"]:
+            raise CheckpointError(f"layer {layer['name']} must be a convolution or fully connected without leak, pool, "
+                                  f"input_pool, shortcut and projection for time-to-first-spike coding")
         elif kind == "convolution":
             chain.append(TtfsLayer((output[0], shape[0], layer["kernel"], layer["kernel"]), quantiser(), activation(),
                                   stride=layer["stride"], padding=layer["padding"], epsilon=layer["epsilon"]))

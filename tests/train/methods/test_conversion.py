@@ -291,6 +291,8 @@ def test_float_network_is_not_converted(tmp_path):
     (0, {"reset": "zero"}, "conv1 must subtract its threshold and not leak to be converted: "),
     (0, {"leak_shift": 2}, "conv1 must subtract its threshold and not leak to be converted: "),
     (1, {"shortcut": "conv1", "channels": 5}, "conv2 must not add the spikes of conv1 to be converted: "),
+    (1, {"projection": {"source": "conv1", "stride": 1, "weights": "trained"}},
+     "conv2 must not see the spikes of conv1 beside its input to be converted: "),
 ])
 def test_what_cannot_be_converted_is_refused_before_the_training(place, change, text):
     described = copy.deepcopy(dict(ann().architecture))

@@ -4,9 +4,9 @@ import torch
 from tests.train.methods.stage import images_and_labels, made_training
 from train import quantisers
 from train.finishing import finish
-from train.layers import TernaryLinear
 from train.methods.indirect import Indirect, projected
 from train.methods.method import MethodError
+from train.synapses import ProjectedConv2d, TernaryLinear
 
 EPOCHS = 10
 
@@ -43,6 +43,13 @@ def test_weights_are_projected_after_each_period(tmp_path, options, epochs):
             if epoch in epochs:
                 assert max(values_of(part.weight)) <= 2, epoch
             assert isinstance(part.quantiser, quantisers.Ternary if epoch >= 7 else quantisers.Float), epoch
+
+
+def test_a_filter_is_projected_with_its_shortcut():
+    """One scale and one threshold for all its weights: those of the kernel and those that see an earlier map."""
+    part = ProjectedConv2d(1, 1, 1, beside=3)
+    part.weight.data = torch.tensor([[3.0, -1.0, 0.0, 0.0]])
+    assert projected(part, quantisers.Ternary()).tolist() == [[2.0, -2.0, 0.0, 0.0]]
 
 
 def test_projection_by_hand():

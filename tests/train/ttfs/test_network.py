@@ -27,8 +27,8 @@ ARCHITECTURE = {
         {"kind": "convolution", "name": "conv2", "channels": 6, "kernel": 2, "stride": 1, "padding": 1, **NEURONS},
         {"kind": "fully-connected", "name": "fc", "neurons": 7, **NEURONS},
         {"kind": "readout", "name": "readout", "classes": 4}]}
-PLAIN = ("layer conv1 must be a convolution or fully connected without leak, pool and shortcut for "
-         "time-to-first-spike coding")
+PLAIN = ("layer conv1 must be a convolution or fully connected without leak, pool, input_pool, shortcut and projection "
+         "for time-to-first-spike coding")
 #: The windows of the sweep, weights, theta0.
 VARIANTS = [(24, 4, "log5", 1.0), (12, 2, "ternary", 0.7), (48, 8, "log5", 1.5)]
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -287,6 +287,13 @@ def test_wrong_images_are_refused(images, message):
      "input must be pixels with zero point 0 for time-to-first-spike coding"),
     (edited(leak_shift=3), {}, CheckpointError, PLAIN),
     (edited(pool=2), {}, CheckpointError, PLAIN),
+    (edited(input_pool=1), {}, CheckpointError, PLAIN),
+    ({**ARCHITECTURE, "layers": [*ARCHITECTURE["layers"][:-1], {**ARCHITECTURE["layers"][-1], "input_pool": 1}]}, {},
+     CheckpointError, "layer readout must be a readout without input_pool for time-to-first-spike coding"),
+    ({**ARCHITECTURE, "layers": [*ARCHITECTURE["layers"][:2], {
+        **ARCHITECTURE["layers"][2], "kernel": 1, "padding": 0,
+        "projection": {"source": "conv1", "stride": 3, "weights": "trained"}}, *ARCHITECTURE["layers"][3:]]}, {},
+     CheckpointError, PLAIN.replace("conv1", "conv2")),
     (edited(epsilon=None), {}, CheckpointError,
      "layer conv1 must have BatchNorm, and so an epsilon, for time-to-first-spike coding, not null"),
     (edited(kernel=9), {}, CheckpointError, "layer 0 kernel must be an integer from 1 to 7, not 9"),

@@ -128,12 +128,40 @@ def test_pooled_currents_are_converted_and_exact():
     assert np.array_equal(Reference(integer).run(images.numpy()).scores, scores.numpy())
 
 
-@pytest.mark.parametrize("events", [False, True])
-@pytest.mark.parametrize("weights", ["binary", "ternary"])
-def test_converted_network_exports_and_the_reference_repeats_it(weights, events):
+@pytest.mark.parametrize("timesteps", [8, 32])
+def test_means_of_windows_are_converted_and_exact(timesteps):
+    """Average pooling before a convolution, and global average pooling before the readout: linear, as in the ANN."""
+    torch.manual_seed(SEED)
+    source = Input(encoding=Encoding.PIXELS, channels=2, height=12, width=12)
+    network = SpikingNetwork(source, [Convolution(2, 5, 3, padding=1), Convolution(5, 6, 3, padding=1, input_pool=2),
+                                      Readout(6, 4, input_pool=6)])
+    for part in network.synapses():
+        part.quantiser = make_quantiser("binary")
+    for layer in network.chain[:-1]:
+        layer.norm.running_var.mul_(0.01)
+    images = torch.from_numpy(np.random.default_rng(SEED).integers(0, 256, (20, 2, 12, 12), dtype=np.uint8))
+    maps, wanted = activations(network, images)
+    converted = convert_network(network, images, percentile=100, timesteps=timesteps, initial=0.5)
+    scores, spikes = exact.forward(converted, images)
+    rates = spikes[1].float().mean(0)
+    assert float((rates - maps[1] / maps[1].max()).abs().mean()) < 1 / timesteps
+    assert float((scores * converted.score_scale / timesteps - wanted).abs().mean() / wanted.std()) < 8 / timesteps
+    integer = steps.assemble(converted, steps.certify(converted, fold(converted), max_fraction=16), {})
+    assert integer.metadata["exact"]
+    assert set(np.unique(integer.layers[1].weights)) == {-1, 1}
+    assert (integer.layers[1].kernel, integer.layers[2].weights.shape) == (6, (4, 216))
+    result = Reference(integer).run(images.numpy(), spikes=True)
+    assert np.array_equal(result.scores, scores.numpy())
+    assert all(np.array_equal(ours, theirs.movedim(0, 1).numpy())
+               for ours, theirs in zip(result.spikes, spikes, strict=True))
+
+
+@pytest.mark.parametrize(("weights", "events", "timesteps"), [
+    ("binary", False, 12), ("ternary", False, 12), ("binary", True, 4), ("ternary", True, 4), ("binary", False, 32),
+    ("binary", False, 64)])
+def test_converted_network_exports_and_the_reference_repeats_it(weights, events, timesteps):
     network = ann(weights=weights, encoding=Encoding.EVENTS if events else Encoding.PIXELS)
     images = made_images(20, events=events)
-    timesteps = 4 if events else 12
     converted = convert_network(network, images, percentile=99.7, timesteps=timesteps)
     assert set(np.unique(converted.tensors["conv2.ternary"])) == ({-1, 1} if weights == "binary" else {-1, 0, 1})
     certified = steps.certify(converted, fold(converted), max_fraction=16)

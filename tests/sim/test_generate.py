@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from arch.network import Convolution, Encoding, FullyConnected, OrPool, Readout, Reset, shortcut_of
+from arch.network import Convolution, Encoding, FullyConnected, OrPool, Readout, Reset, projection_of, shortcut_of
 from sim.generate import random_images, random_network, random_neurons, random_weights
 from sim.reference import Reference
 
@@ -36,7 +36,7 @@ def test_every_feature_is_drawn_often():
               *(("fraction", bits) for bits in (0, 1, 3)), "leak", *(("stride", step) for step in range(1, 4)),
               "padding", "odd side"}
     assert {feature for feature in wanted if found[feature] < 20} == set()
-    assert all(shortcut_of(layer) is None and getattr(layer, "pool", 1) == 1
+    assert all(shortcut_of(layer) is None and projection_of(layer) is None and getattr(layer, "pool", 1) == 1
                for network in networks(20) for layer in network.layers)
 
 
@@ -48,6 +48,15 @@ def test_shortcuts_and_pools_are_drawn_where_they_are_asked_for():
     pooled = collections.Counter(layer.pool for network in drawn for layer in with_neurons(network)
                                  if isinstance(layer, Convolution))
     assert min(pooled[2], pooled[3]) >= 10
+
+
+def test_projections_are_drawn_where_they_are_asked_for():
+    drawn = networks(layers=4, projections=True)
+    found = [layer.projection for network in drawn for layer in network.layers if projection_of(layer) is not None]
+    assert len(found) >= 100
+    assert {projection.stride for projection in found} >= {1, 2, 3}
+    assert 20 <= sum(projection.diagonal for projection in found) <= len(found) - 20
+    assert all(shortcut_of(layer) is None for network in drawn for layer in network.layers)
 
 
 @pytest.mark.parametrize(("options", "holds"), [

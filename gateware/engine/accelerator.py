@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.contents import MemoryContents
-from gateware.engine.neuron_array import NeuronArray, beat_layout, word_layout
+from gateware.engine.neuron_array import NeuronArray, beat_layout, follow_ending, word_layout
 from gateware.engine.pif import Current, PifUnit
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH, HEADER_WORDS, Readout, result_layout
 from gateware.engine.sequencer import Sequencer
@@ -27,7 +27,7 @@ from gateware.engine.spike_memory import RamFactory, SpikeMemory
 from gateware.engine.weight_store import ConstantStore, WeightStore
 from gateware.engine.window_writer import WindowWriter
 
-__all__ = ["PIXEL_FIFO_DEPTH", "START_CYCLES", "Accelerator", "drain_cycles"]
+__all__ = ["PIXEL_FIFO_DEPTH", "START_CYCLES", "Accelerator", "drain_cycles", "load_cycles"]
 
 #: Pixels that wait for a free clock of the spike memory; what one block RAM holds.
 PIXEL_FIFO_DEPTH = 512
@@ -36,12 +36,17 @@ PIXEL_FIFO_DEPTH = 512
 START_CYCLES = 4
 
 
+def load_cycles(config: EngineConfig) -> int:
+    """Clocks from the last beat of a sum, as it leaves the sequencer, to the array's ``load``: two to the array."""
+    return 2 + NeuronArray.latency_of(config)
+
+
 def drain_cycles(config: EngineConfig) -> int:
     """Clocks from the last word of a layer until its spikes can be read.
 
-    The word takes three clocks to the array, which takes its latency to ``load``; then the collector writes.
+    The beat leaves the sequencer a clock after its word is granted; when the sums are loaded, the collector writes.
     """
-    return 3 + NeuronArray.latency_of(config) + SpikeCollector.latency_of(config)
+    return 1 + load_cycles(config) + SpikeCollector.latency_of(config)
 
 
 class Accelerator(wiring.Component):
@@ -131,18 +136,21 @@ class Accelerator(wiring.Component):
             pif.sums.eq(array.sums),
             pif.constants.eq(constants.constants),
             pif.mode.eq(sequencer.mode.neurons),
-            collector.layer_start.eq(sequencer.layer_start),
+            collector.start.eq(sequencer.start),
             collector.target.eq(sequencer.target),
-            collector.groups.eq(sequencer.loops.groups),
+            collector.target_valid.eq(sequencer.target_valid),
             collector.load.eq(array.load),
+            collector.ending.eq(follow_ending(
+                m, config, ending=sequencer.ending, strobe=sequencer.beat.valid & sequencer.beat.last,
+                stable=config.cooldown_cycles, delay=load_cycles(config), name="ending")),
             collector.spikes.eq(pif.spikes),
             collector.score_mode.eq(sequencer.mode.final),
+            # The PIF unit wants the constants two clocks after the sums; the memory takes one of them.
+            constants.group.eq(collector.group),
+            constants.lane.eq(collector.lane),
         ]
-        # The PIF unit wants the constants two clocks after the sums; the memory takes one of them.
-        m.d.sync += constants.group.eq(collector.group)
-        m.d.sync += constants.lane.eq(collector.lane)
-        # The score leaves the PIF unit three clocks after the sums.
-        scored = Signal(3)
+        # The score leaves the PIF unit three clocks after the sums, and the collector counts the neurons in the first.
+        scored = Signal(2)
         m.d.sync += scored.eq(Cat(collector.neuron & sequencer.mode.final, scored))
         m.d.comb += [
             readout.clear.eq(sequencer.layer_start),

@@ -119,6 +119,16 @@ class EngineConfig:
         return bits_for(self.spike_words - 1)
 
     @property
+    def slot_address_width(self) -> int:
+        """Bits of the address of a slot: a group of ``lanes`` channels of a spike word."""
+        return self.address_width + (self.slots - 1).bit_length()
+
+    @property
+    def advance_width(self) -> int:
+        """Bits of a number of slots that reaches all channels of a position."""
+        return bits_for(-(-self.channel_groups // self.slots) * self.slots)
+
+    @property
     def row_width(self) -> int:
         """Bits of a weight row number."""
         return bits_for(self.weight_rows - 1)

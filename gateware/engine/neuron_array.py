@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.dot_product import DotProduct, weights_layout
 
-__all__ = ["NeuronArray", "beat_layout", "sums_layout", "word_layout"]
+__all__ = ["NeuronArray", "beat_layout", "ending_layout", "follow_ending", "sums_layout", "word_layout"]
 
 
 def word_layout(config: EngineConfig) -> data.ArrayLayout:
@@ -22,6 +22,46 @@ def beat_layout() -> data.StructLayout:
         "first": 1,  # it begins a sum
         "last":  1,  # it ends the sum
     })
+
+
+def ending_layout(config: EngineConfig) -> data.StructLayout:
+    """Describe what the end of a sum means; valid with ``last`` of its :func:`beat_layout`."""
+    return data.StructLayout({
+        "window_first": 1,  # first sum of its pooling window
+        "window_last":  1,  # last sum of its pooling window
+        "group_last":   1,  # last sum of its group of channels
+    })
+
+
+def follow_ending(m: Module, config: EngineConfig, *, ending: Value, strobe: Value, stable: int, delay: int,
+                  name: str) -> Value:
+    """Make registers that hold the flags of an ending until its sums have come as far as they are wanted.
+
+    Endings are at least :attr:`EngineConfig.cooldown_cycles` apart, so one register does for as many clocks.
+
+    Parameters
+    ----------
+    ending : flags, which hold from the clock of ``strobe`` on
+    strobe : once per ending
+    stable : clocks for which they hold at least, that of the strobe included
+    delay : clocks after the strobe in which the flags are wanted
+    name : prefix of the registers
+
+    Returns
+    -------
+    The flags, valid ``delay`` clocks after the strobe, if not longer.
+    """
+    last = stable - 1  # clocks after the strobe until which they hold
+    line = [strobe]    # the strobe, delayed
+    while last < delay:
+        while len(line) <= last:
+            line.append(Signal(name=f"{name}_strobe{len(line)}"))
+            m.d.sync += line[-1].eq(line[-2])
+        held = Signal(ending_layout(config), name=f"{name}{last + 1}", reset_less=True)
+        with m.If(line[last]):
+            m.d.sync += held.eq(ending)
+        ending, last = held, last + config.cooldown_cycles
+    return ending
 
 
 def sums_layout(config: EngineConfig) -> data.ArrayLayout:

@@ -5,8 +5,9 @@ set of :data:`PIXEL_ENTRIES` entries, named by :class:`PixelEntry`. In both, the
 to the pointers when a loop advances. The others are parameters, which are read once into registers. Entries of
 different shapes share a memory; each starts at bit 0.
 
-Counters are stored as :func:`countdown` numbers: two less than what is counted, signed, so that the sign bit alone says
-"this is the last one".
+Counters count down to minus one, so that the sign bit alone says "this is the last turn". In the layer program, their
+turns are stored as one less than they are, which is what such a counter lacks when it begins again; in the table of the
+window writer, as :func:`countdown` numbers, with which it begins.
 """
 
 from amaranth import *
@@ -37,8 +38,8 @@ PIXEL_ENTRIES = 16
 class LayerEntry(enum.IntEnum, shape=unsigned(4)):
     """Entries of a layer in the program memory, by their place.
 
-    The first seven are steps, named for the loop that advances at the end of a kernel row, innermost first; entry 7 and
-    those after the last are not used.
+    The first nine and the last are steps. The first eight are named for the loop that advances at the end of a kernel
+    row, innermost first. Entries that have no name are not used.
     """
 
     #: To the next row of the kernel.
@@ -47,29 +48,31 @@ class LayerEntry(enum.IntEnum, shape=unsigned(4)):
     ACROSS  = 1
     #: To the next row of the pooling window.
     DOWN    = 2
-    #: To the next group of output channels, same position.
-    GROUP   = 3
     #: To the next position of the (pooled) map, in its row.
     COLUMN  = 4
     #: To the next row of the (pooled) map.
     ROW     = 5
+    #: To the next group of output channels, at the first position again.
+    GROUP   = 7
     #: From zero to the first word of the layer.
-    START   = 6
-    #: Turns of the inner loops.
-    LOOPS   = 8
+    START   = 8
+    #: Turns of the inner loops, and groups of output channels.
+    LOOPS   = 9
     #: Turns of the outer loops: the (pooled) map.
-    SIZES   = 9
+    SIZES   = 10
     #: Extent of the source map, beyond which is padding.
-    SOURCE  = 10
-    #: Where the result goes, and where the constants are.
-    TARGET  = 11
+    SOURCE  = 11
+    #: Where the result goes.
+    TARGET  = 12
     #: What the neurons do.
-    MODE    = 12
+    MODE    = 13
+    #: To the next word of a kernel row.
+    WORD    = 15
 
     @property
     def is_step(self) -> bool:
         """Whether the entry is what is added to the pointers, not a parameter."""
-        return self <= LayerEntry.START
+        return self <= LayerEntry.START or self == LayerEntry.WORD
 
 
 class PixelEntry(enum.IntEnum, shape=unsigned(4)):
@@ -121,33 +124,35 @@ def count_shape(width: int) -> Shape:
 
 
 def layer_layouts(config: EngineConfig) -> dict[int, data.StructLayout]:
-    """Describe the entries of a layer, by :class:`LayerEntry`; all steps have one layout."""
+    """Describe the entries of a layer, by :class:`LayerEntry`; all steps have one layout.
+
+    Addresses count slots, of which a word has :attr:`EngineConfig.slots`.
+    """
     step = data.StructLayout({
-        "address": config.address_width,
+        "address": config.slot_address_width,
         "x":       config.x_width,
         "y":       config.side_width,
         "row":     config.row_width,
+        "run":     config.run_width + 1,              # words that are left of the kernel row, modulo
     })
     return {
         **{entry: step for entry in LayerEntry if entry.is_step},
         LayerEntry.LOOPS: data.StructLayout({
-            "run":     count_shape(config.run_width),    # words of a kernel row
-            "kernel":  count_shape(3),                   # rows of the kernel
-            "pool":    count_shape(3),                   # side of the pooling window
-            "groups":  count_shape(config.group_width),  # groups of output channels
+            "kernel":  3,                                # rows of the kernel
+            "pool":    3,                                # side of the pooling window
+            "groups":  config.group_width,               # groups of output channels
         }),
         LayerEntry.SIZES: data.StructLayout({
-            "columns": count_shape(config.side_width),   # columns of the (pooled) map
-            "rows":    count_shape(config.side_width),   # rows of the (pooled) map
+            "columns": config.side_width,                # columns of the (pooled) map
+            "rows":    config.side_width,                # rows of the (pooled) map
         }),
         LayerEntry.SOURCE: data.StructLayout({
             "words":   config.x_width,                   # words of a row of the source map
             "height":  config.side_width,                # rows of the source map
         }),
         LayerEntry.TARGET: data.StructLayout({
-            "address": config.address_width,             # first word of the result
-            "group":   config.group_width,               # first group of constants
-            "windows": count_shape(6),                   # positions of the pooling window
+            "address": config.slot_address_width,        # one before the first slot of the result
+            "advance": config.advance_width,             # slots of a position of the result
         }),
         LayerEntry.MODE: data.StructLayout({
             "neurons": mode_layout(config),

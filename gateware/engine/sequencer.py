@@ -2,8 +2,8 @@ r"""Walks through the layers of a network and issues one word of the array per c
 
 ::
 
-    program memory --> step table --> pointers --> spike address, weight row, padding flag
-                   \-> registers  --> counters --> first, last
+    program memory --> steps ------> pointers --> spike address, weight row, padding flag
+                   \-> registers --> counters --> first, last, flags of the ending
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
-from gateware.engine.neuron_array import beat_layout
+from gateware.engine.neuron_array import beat_layout, ending_layout
 from gateware.engine.program import LAYER_ENTRIES, LayerEntry, layer_layouts, program_width
 
 __all__ = ["LAYER_START_CYCLES", "Sequencer"]
@@ -22,40 +22,60 @@ __all__ = ["LAYER_START_CYCLES", "Sequencer"]
 LAYER_START_CYCLES = 8
 
 
+class _Loop:
+    """One loop around the words of a kernel row: a counter that is -1 in its last turn."""
+
+    def __init__(self, entry, turns, count=None):
+        #: Step of the pointers when it advances.
+        self.entry = entry
+        #: With how many turns it begins again, minus one; None: it does not.
+        self.turns = turns
+        #: Turns to come after the next one.
+        self.count = Signal(signed(len(turns) + 1), name=entry.name.lower(), init=-1) if count is None else count
+        #: In its last turn.
+        self.ended = self.count[-1]
+
+
 class _Walk:
     """Where the walk through a layer is: registers, without a reset where a layer loads them."""
 
     def __init__(self, layouts):
-        loops, sizes = layouts[LayerEntry.LOOPS], layouts[LayerEntry.SIZES]
+        self.layouts = layouts
         #: Parameters of the layer.
-        self.sizes   = Signal(sizes, reset_less=True)
+        self.loops   = Signal(layouts[LayerEntry.LOOPS], reset_less=True)
+        self.sizes   = Signal(layouts[LayerEntry.SIZES], reset_less=True)
         self.source  = Signal(layouts[LayerEntry.SOURCE], reset_less=True)
-        #: The next word, and whether it begins a sum.
+        #: The next word, and the turns of the innermost loop: the words of the kernel row to come after the next one.
         self.pointer = Signal(layouts[LayerEntry.START], reset_less=True)
-        self.first   = Signal()
-        #: Countdowns of the loops, innermost first.
-        self.run     = Signal(loops["run"].shape, reset_less=True)
-        self.kernel  = Signal(loops["kernel"].shape, reset_less=True)
-        self.across  = Signal(loops["pool"].shape, reset_less=True)
-        self.down    = Signal(loops["pool"].shape, reset_less=True)
-        self.group   = Signal(loops["groups"].shape, reset_less=True)
-        self.column  = Signal(sizes["columns"].shape, reset_less=True)
-        self.row     = Signal(sizes["rows"].shape, reset_less=True)
+        #: Whether the next word begins a sum, and the next sum a pooling window.
+        self.first        = Signal(reset_less=True)
+        self.window_first = Signal(reset_less=True)
+        #: The outermost loop.
+        self.groups = _Loop(LayerEntry.GROUP, None, Signal(signed(len(self.loops.groups) + 1), reset_less=True))
+        #: All other loops, innermost first.
+        self.inner = [
+            _Loop(LayerEntry.KERNEL, self.loops.kernel),
+            _Loop(LayerEntry.ACROSS, self.loops.pool),
+            _Loop(LayerEntry.DOWN, self.loops.pool),
+            _Loop(LayerEntry.COLUMN, self.sizes.columns),
+            _Loop(LayerEntry.ROW, self.sizes.rows),
+        ]
 
 
 class Sequencer(wiring.Component):
     """Issues the words of every sum of every layer, in the order that the rest of the engine expects.
 
-    The words of a kernel row are read one by one: for each row and column of the (pooled) map, each group of output
-    channels, each position of the pooling window and each row of the kernel. A word outside the source map is issued
-    with ``zero`` set. It costs a clock as any other, because the offset of the dot product counts every weight of -1
-    (:class:`gateware.engine.dot_product.DotProduct`).
+    The words of a kernel row are read one by one: for each group of output channels, each row and column of the
+    (pooled) map, each position of the pooling window and each row of the kernel. A word outside the source map is
+    issued with ``zero`` set. It costs a clock as any other, because the offset of the dot product counts every weight
+    of -1 (:class:`gateware.engine.dot_product.DotProduct`). A kernel with rows of a single word has one row.
 
     Throughput: one word per clock while ``grant`` is set, except that a sum never ends within
     :attr:`EngineConfig.cooldown_cycles` clocks of the one before, and that every layer waits ``drain_cycles`` for its
-    last spikes to be written and takes :data:`LAYER_START_CYCLES` to begin. ``done`` comes as a strobe
-    ``drain_cycles`` after the last word of the readout. Reset stops the program.
-    Cost on the iCE40 for the shipped network: 298 LUTs, 205 flip-flops, 3 block RAMs.
+    last spikes to be written and takes :data:`LAYER_START_CYCLES` to begin. In one of these, ``request`` waits for
+    ``grant`` as well, and what is read means nothing. ``done`` comes as a strobe ``drain_cycles`` after the last word
+    of the readout. Reset stops the program.
+    Cost on the iCE40 for the shipped network: 251 LUTs, 170 flip-flops, 3 block RAMs.
 
     Parameters
     ----------
@@ -78,10 +98,13 @@ class Sequencer(wiring.Component):
     address, row, zero, beat : :py:`Out(...)`
         Spike memory address; weight row; whether the word is padding; its role. ``address`` belongs to this clock, the
         others to the clock after.
-    layer_start : :py:`Out(1)`
-        Strobe: the parameters of a layer are complete; no word of it was issued.
+    ending : :py:`Out(ending_layout(config))`
+        What the end of a sum means; comes with the ``last`` beat and stays until the next one.
     target : :py:`Out(layer_layouts(config)[LayerEntry.TARGET])`
-    loops : :py:`Out(layer_layouts(config)[LayerEntry.LOOPS])`
+    target_valid : :py:`Out(1)`
+        Strobe: ``target`` is that of the layer that begins, in this clock only.
+    layer_start : :py:`Out(1)`
+        Strobe: a layer begins; no word of it was issued.
     mode : :py:`Out(layer_layouts(config)[LayerEntry.MODE])`
         Parameters of the layer, valid from ``layer_start`` until its last spike is written.
     busy, done : :py:`Out(1)`
@@ -94,20 +117,21 @@ class Sequencer(wiring.Component):
 
         layouts = layer_layouts(config)
         super().__init__({
-            "start":       In(1),
-            "buffer":      In(1),
-            "request":     Out(1),
-            "grant":       In(1),
-            "address":     Out(config.address_width),
-            "row":         Out(config.row_width),
-            "zero":        Out(1),
-            "beat":        Out(beat_layout()),
-            "layer_start": Out(1),
-            "target":      Out(layouts[LayerEntry.TARGET]),
-            "loops":       Out(layouts[LayerEntry.LOOPS]),
-            "mode":        Out(layouts[LayerEntry.MODE]),
-            "busy":        Out(1),
-            "done":        Out(1),
+            "start":        In(1),
+            "buffer":       In(1),
+            "request":      Out(1),
+            "grant":        In(1),
+            "address":      Out(config.address_width),
+            "row":          Out(config.row_width),
+            "zero":         Out(1),
+            "beat":         Out(beat_layout()),
+            "ending":       Out(ending_layout(config)),
+            "target":       Out(layouts[LayerEntry.TARGET]),
+            "target_valid": Out(1),
+            "layer_start":  Out(1),
+            "mode":         Out(layouts[LayerEntry.MODE]),
+            "busy":         Out(1),
+            "done":         Out(1),
         })
 
     def elaborate(self, platform):
@@ -134,36 +158,36 @@ class Sequencer(wiring.Component):
         def view(entry):
             return data.View(layouts[entry], port.data[:layouts[entry].size])
 
-        step    = view(LayerEntry.START)
-        running = Signal()
-        issue   = Signal()
-        turn    = Signal()  # issue, and the word ends a kernel row
-        ends    = Signal()  # the word ends a kernel row
-        last    = Signal()  # ... and a sum
+        running  = Signal()
+        starting = Signal()  # the step from zero to the first word, which is issued as a word but has no beat
+        issue    = Signal()
+        turn     = Signal()  # issue, and the word ends a kernel row
+        ends     = Signal()  # the word ends a kernel row
+        last     = Signal()  # ... and a sum
         # Which loops end with this kernel row: decided a clock ahead, since kernel rows are two clocks apart.
-        loop_ends = Signal(6)
-        turns     = Cat(walk.kernel < 0, walk.across < 0, walk.down < 0, walk.group < 0, walk.column < 0, walk.row < 0)
-        m.d.sync += loop_ends.eq(Cat(turns[:count].all() for count in range(1, 7)))
+        loops     = [*walk.inner, walk.groups]
+        loop_ends = Signal(len(loops))
+        ended     = Cat(loop.ended for loop in loops)
+        m.d.sync += loop_ends.eq(Cat(ended[:count].all() for count in range(1, len(loops) + 1)))
+        ends_of = {loop.entry: loop_ends[number] for number, loop in enumerate(loops)}
         # Whether the array could take the end of a sum, a clock ahead as well: set by every end of a sum, which is too
         # much only for a row of the kernel that ends in the next clock, and there is none.
         cooling = Signal()
-        m.d.sync += cooling.eq(turns[0] & (cooldown >= 0))
+        m.d.sync += cooling.eq(ended[0] & (cooldown >= 0))
         m.d.comb += [
-            ends.eq(walk.run < 0),
+            ends.eq(walk.pointer.run[-1]),
             last.eq(ends & loop_ends[0]),
             self.request.eq(running & ~(ends & cooling)),
-            # The three below from registers, each in one LUT and not by way of another.
+            # The two below from registers, each in one LUT and not by way of another.
             issue.eq((running & self.grant) & ~(ends & cooling)),
             turn.eq((running & self.grant) & (ends & ~cooling)),
-            self.address.eq(walk.pointer.address),
+            self.address.eq(walk.pointer.address >> (config.slots - 1).bit_length()),
         ]
-
-        advance = self._next_step(m, walk)
         m.d.sync += [
             self.row.eq(walk.pointer.row),
             # Before the map is beyond it: the coordinates are unsigned.
             self.zero.eq((walk.pointer.x >= walk.source.words) | (walk.pointer.y >= walk.source.height)),
-            self.beat.valid.eq(issue),
+            self.beat.valid.eq(issue & ~starting),
             self.beat.first.eq(walk.first),
             self.beat.last.eq(last),
             self.layer_start.eq(0),
@@ -171,12 +195,21 @@ class Sequencer(wiring.Component):
         ]
         with m.If(cooldown >= 0):
             m.d.sync += cooldown.eq(cooldown - 1)
-
-        self._advance(m, walk, step, issue=issue, turn=turn, ends=ends, last=last, loop_ends=loop_ends)
         with m.If(turn & loop_ends[0]):
-            m.d.sync += cooldown.eq(config.cooldown_cycles - 3)
             m.d.sync += cooling.eq(1)
+            with m.If(~starting):
+                m.d.sync += cooldown.eq(config.cooldown_cycles - 3)
+            m.d.sync += [
+                self.ending.window_first.eq(walk.window_first),
+                self.ending.window_last.eq(ends_of[LayerEntry.DOWN]),
+                self.ending.group_last.eq(ends_of[LayerEntry.ROW]),
+                walk.window_first.eq(ends_of[LayerEntry.DOWN]),
+            ]
+        self._advance(m, walk, view(LayerEntry.START), issue=issue, turn=turn, last=last, loop_ends=loop_ends,
+                      flip=starting & mode.input & self.buffer)
+        step = self._next_step(m, walk, issue=issue, ends=ends)
 
+        m.d.comb += self.target.eq(view(LayerEntry.TARGET))
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += entry.eq(LayerEntry.LOOPS)
@@ -187,35 +220,45 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += entry.eq(fetched + 1)
                 m.d.sync += fetched.eq(fetched + 1)
+                # All loops in their last turn: the step from zero ends them all, so that they begin.
+                m.d.sync += [
+                    walk.pointer.eq(0),
+                    walk.pointer.run.eq(-1),
+                    *(loop.count.eq(-1) for loop in walk.inner),
+                ]
                 with m.Switch(fetched):
                     with m.Case(LayerEntry.LOOPS):
-                        m.d.sync += self.loops.eq(view(LayerEntry.LOOPS))
+                        m.d.sync += walk.loops.eq(view(LayerEntry.LOOPS))
+                        m.d.sync += walk.groups.count.eq(view(LayerEntry.LOOPS).groups)
                     with m.Case(LayerEntry.SIZES):
                         m.d.sync += walk.sizes.eq(view(LayerEntry.SIZES))
                     with m.Case(LayerEntry.SOURCE):
                         m.d.sync += walk.source.eq(view(LayerEntry.SOURCE))
                     with m.Case(LayerEntry.TARGET):
-                        m.d.sync += self.target.eq(view(LayerEntry.TARGET))
+                        m.d.comb += self.target_valid.eq(1)
                     with m.Case(LayerEntry.MODE):
                         m.d.comb += entry.eq(LayerEntry.START)
                         m.d.sync += mode.eq(view(LayerEntry.MODE))
                         m.d.sync += self.layer_start.eq(1)
+                        m.d.sync += running.eq(1)
                         m.next = "START"
             with m.State("START"):
                 m.d.comb += self.busy.eq(1)
+                m.d.comb += starting.eq(1)
                 m.d.comb += entry.eq(LayerEntry.START)
-                self._begin(m, walk, step)
-                m.next = "SETTLE"
+                with m.If(issue):
+                    m.d.sync += running.eq(0)
+                    m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(advance)
+                m.d.comb += entry.eq(step)
                 m.d.sync += running.eq(1)
                 m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(advance)
+                m.d.comb += entry.eq(step)
                 m.d.sync += drain.eq(self.drain_cycles - 1)
-                with m.If(turn & loop_ends[5]):
+                with m.If(turn & loop_ends[-1]):
                     m.d.sync += running.eq(0)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
@@ -239,61 +282,29 @@ class Sequencer(wiring.Component):
         return m
 
     @staticmethod
-    def _next_step(m, walk):
-        """Name the loop that goes on after this kernel row."""
+    def _next_step(m, walk, *, issue, ends):
+        """Name the step that the word of the next clock takes: that of the loop that goes on, if it ends a row."""
         # The loop that will advance is known as soon as the counters are, one clock before the pointers can need it:
         # a row of one word is always a whole sum, and sums end at least two clocks apart.
         advance = Signal(LayerEntry)
-        with m.If(walk.kernel >= 0):
-            m.d.comb += advance.eq(LayerEntry.KERNEL)
-        with m.Elif(walk.across >= 0):
-            m.d.comb += advance.eq(LayerEntry.ACROSS)
-        with m.Elif(walk.down >= 0):
-            m.d.comb += advance.eq(LayerEntry.DOWN)
-        with m.Elif(walk.group >= 0):
-            m.d.comb += advance.eq(LayerEntry.GROUP)
-        with m.Elif(walk.column >= 0):
-            m.d.comb += advance.eq(LayerEntry.COLUMN)
-        with m.Else():
-            m.d.comb += advance.eq(LayerEntry.ROW)
-        return advance
+        m.d.comb += advance.eq(LayerEntry.GROUP)
+        for loop in reversed(walk.inner):
+            with m.If(~loop.ended):
+                m.d.comb += advance.eq(loop.entry)
+        # Where rows have one word, the clock after a row issues none, and its step does not matter.
+        return Mux(Mux(issue, walk.pointer.run == 0, ends), advance, LayerEntry.WORD)
 
-    def _advance(self, m, walk, step, *, issue, turn, ends, last, loop_ends):
+    @staticmethod
+    def _advance(m, walk, step, *, issue, turn, last, loop_ends, flip):
         """Go to the next word when one is issued; each loop that ends starts again, and the one around it goes on."""
+        pointer, field = walk.pointer, dict(step.shape())
         with m.If(issue):
-            m.d.sync += [
-                walk.pointer.address.eq(walk.pointer.address + Mux(ends, step.address, 1)),
-                walk.pointer.x.eq(walk.pointer.x + Mux(ends, step.x, 1)),
-                walk.pointer.y.eq(walk.pointer.y + Mux(ends, step.y, 0)),
-                walk.pointer.row.eq(walk.pointer.row + Mux(ends, step.row, 1)),
-                walk.first.eq(last),
-                walk.run.eq(Mux(ends, self.loops.run, walk.run - 1)),
-            ]
-        with m.If(turn):
-            m.d.sync += walk.kernel.eq(Mux(loop_ends[0], self.loops.kernel, walk.kernel - 1))
-        with m.If(turn & loop_ends[0]):
-            m.d.sync += walk.across.eq(Mux(loop_ends[1], self.loops.pool, walk.across - 1))
-        with m.If(turn & loop_ends[1]):
-            m.d.sync += walk.down.eq(Mux(loop_ends[2], self.loops.pool, walk.down - 1))
-        with m.If(turn & loop_ends[2]):
-            m.d.sync += walk.group.eq(Mux(loop_ends[3], self.loops.groups, walk.group - 1))
-        with m.If(turn & loop_ends[3]):
-            m.d.sync += walk.column.eq(Mux(loop_ends[4], walk.sizes.columns, walk.column - 1))
-        with m.If(turn & loop_ends[4]):
-            m.d.sync += walk.row.eq(walk.row - 1)
-
-    def _begin(self, m, walk, step):
-        """Go to the first word of a layer."""
-        m.d.sync += [
-            walk.pointer.eq(step),
-            walk.first.eq(1),
-            walk.run.eq(self.loops.run),
-            walk.kernel.eq(self.loops.kernel),
-            walk.across.eq(self.loops.pool),
-            walk.down.eq(self.loops.pool),
-            walk.group.eq(self.loops.groups),
-            walk.column.eq(walk.sizes.columns),
-            walk.row.eq(walk.sizes.rows),
-        ]
-        with m.If(self.mode.input):
-            m.d.sync += walk.pointer.address[-1].eq(step.address[-1] ^ self.buffer)
+            for name in field:
+                m.d.sync += pointer[name].eq(pointer[name] + step[name])
+            m.d.sync += pointer.address.eq(pointer.address + (step.address ^ Cat(C(0, len(step.address) - 1), flip)))
+            m.d.sync += walk.first.eq(last)
+        for number, loop in enumerate([*walk.inner, walk.groups]):
+            with m.If(turn & loop_ends[number - 1] if number else turn):
+                # A counter that has ended is -1.
+                m.d.sync += loop.count.eq(loop.count + (-1 if loop.turns is None else
+                                                        Mux(loop_ends[number], loop.turns, -1)))

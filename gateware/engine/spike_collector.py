@@ -5,25 +5,42 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
-from gateware.engine.neuron_array import word_layout
+from gateware.engine.neuron_array import ending_layout, follow_ending, word_layout
 from gateware.engine.pif import PifUnit
 from gateware.engine.program import LayerEntry, layer_layouts
 
 __all__ = ["SpikeCollector"]
 
 
+class _LaneCounter:
+    """Counts the lanes of a group of neurons, one per clock, from the clock after ``load`` on."""
+
+    def __init__(self, m, config, load, name):
+        # The lane, and above it whether there is one.
+        count = Signal(1 + (config.lanes - 1).bit_length(), name=name)
+        with m.If(load):
+            m.d.sync += count.eq(config.lanes)
+        with m.Else():
+            m.d.sync += count.eq(count + count[-1])
+        self.valid = count[-1]
+        self.lane  = count[:-1]
+        self.last  = count.all()
+
+
 class SpikeCollector(wiring.Component):
     """Follows the sums through the PIF unit and turns spikes into spike memory writes.
 
-    Sums come in the order of the sequencer: for each position of the (pooled) map, for each group of channels, for each
+    Sums come in the order of the sequencer: for each group of channels, for each position of the (pooled) map, for each
     position of the pooling window. The spikes of a group are ORed over the window. After the last position of the
-    window the group is written into the next free slot of the map's words; a slot is the part of a word that one group
-    fills. Slots that no group fills are not written.
+    window the group is written into its slot of the map's word; a slot is the part of a word that one group fills. The
+    slot of the next position is ``target.advance`` slots further, and the first slot of the next group one slot after
+    that of this one. Slots that no group fills are not written. Constants are those of group 0 for the first group
+    after ``start``, and of the next group for each one after it.
 
     Throughput: one neuron per clock. The write comes :meth:`latency_of` clocks after ``load`` and lasts one clock: the
-    memory must take it, there is no back-pressure. ``layer_start`` resets the counters.
-    Cost: about ``lanes * timesteps`` LUTs with flip-flops for the window and 80 for the counters. On the iCE40 at P = 8
-    and T = 4: 107 LUTs, 116 flip-flops.
+    memory must take it, there is no back-pressure. No spikes may be under way at ``start`` and ``target_valid``.
+    Cost: about ``lanes * timesteps`` LUTs with flip-flops for the window, and three per bit of an address. On the iCE40
+    for the shipped network: 81 LUTs, 102 flip-flops.
 
     Parameters
     ----------
@@ -31,16 +48,19 @@ class SpikeCollector(wiring.Component):
 
     Members
     -------
-    layer_start : :py:`In(1)`
+    start : :py:`In(1)`
+        Strobe: the next group is the first of the network.
     target : :py:`In(layer_layouts(config)[LayerEntry.TARGET])`
-    groups : :py:`In(...)`
-        Groups of the layer, a countdown.
+    target_valid : :py:`In(1)`
+        Strobe: the next group is the first of a layer with this ``target``.
     load : :py:`In(1)`
         Of the array: the first neuron leaves it in the next clock.
+    ending : :py:`In(ending_layout(config))`
+        What the sums are, in the clock of ``load``.
     group, lane : :py:`Out(...)`
-        Address of the constants, in the clock in which the neuron's sums leave the array.
+        Address of the constants of the neuron whose sums left the array in the clock before.
     neuron : :py:`Out(1)`
-        Sums of a neuron leave the array in this clock.
+        There is such a neuron.
     spikes : :py:`In(config.timesteps)`
         From the PIF unit.
     score_mode : :py:`In(1)`
@@ -55,22 +75,22 @@ class SpikeCollector(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
 
-        layouts = layer_layouts(config)
         super().__init__({
-            "layer_start": In(1),
-            "target":      In(layouts[LayerEntry.TARGET]),
-            "groups":      In(layouts[LayerEntry.LOOPS]["groups"].shape),
-            "load":        In(1),
-            "group":       Out(config.group_width),
-            "lane":        Out(range(config.lanes)),
-            "neuron":      Out(1),
-            "spikes":      In(config.timesteps),
-            "score_mode":  In(1),
-            "write":       Out(1),
-            "write_next":  Out(1),
-            "address":     Out(config.address_width),
-            "mask":        Out(config.width),
-            "write_data":  Out(word_layout(config)),
+            "start":        In(1),
+            "target":       In(layer_layouts(config)[LayerEntry.TARGET]),
+            "target_valid": In(1),
+            "load":         In(1),
+            "ending":       In(ending_layout(config)),
+            "group":        Out(config.group_width),
+            "lane":         Out(range(config.lanes)),
+            "neuron":       Out(1),
+            "spikes":       In(config.timesteps),
+            "score_mode":   In(1),
+            "write":        Out(1),
+            "write_next":   Out(1),
+            "address":      Out(config.address_width),
+            "mask":         Out(config.width),
+            "write_data":   Out(word_layout(config)),
         })
 
     @staticmethod
@@ -81,87 +101,75 @@ class SpikeCollector(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        config = self.config
-        flags_layout = data.StructLayout({
-            "neuron":       1,
-            "window_first": 1,  # of the pooling window: forget the window before
-            "group_end":    1,  # last neuron of the group, last position of the window: write
-            "word_end":     1,  # last group of the position: the next one begins a word
-        })
+        config  = self.config
+        latency = PifUnit.latency_of(config)
 
-        windows     = Signal.like(self.target.windows, reset_less=True)
-        groups      = Signal.like(self.groups, reset_less=True)
-        next_group  = Signal(config.group_width, reset_less=True)
-        window_first = Signal()
-        flags       = Signal(flags_layout)
-        group_last  = Signal()
-        window_last = Signal()
-        left        = Signal(range(config.lanes + 1))
-
-        with m.If(self.layer_start):
-            m.d.sync += [
-                windows.eq(self.target.windows),
-                groups.eq(self.groups),
-                next_group.eq(self.target.group),
-                window_first.eq(1),
-            ]
-        current_first = Signal()
-        with m.If(self.load):
-            m.d.sync += [
-                self.group.eq(next_group),
-                self.lane.eq(0),
-                left.eq(config.lanes),
-                current_first.eq(window_first),
-                window_last.eq(windows < 0),
-                group_last.eq(groups < 0),
-                window_first.eq(windows < 0),
-                windows.eq(Mux(windows < 0, self.target.windows, windows - 1)),
-            ]
-            with m.If(windows < 0):
-                m.d.sync += groups.eq(Mux(groups < 0, self.groups, groups - 1))
-                m.d.sync += next_group.eq(Mux(groups < 0, self.target.group, next_group + 1))
-        with m.Elif(self.neuron):
-            m.d.sync += self.lane.eq(self.lane + 1)
-            m.d.sync += left.eq(left - 1)
-        m.d.comb += self.neuron.eq(left != 0)
-
+        # Constants: the group counts on when the first neuron of the next one comes.
+        loads = [self.load]
+        for clock in range(1, latency + 2):
+            loads.append(Signal(name=f"load{clock}"))
+            m.d.sync += loads[clock].eq(loads[clock - 1])
+        held  = follow_ending(m, config, ending=self.ending, strobe=self.load, stable=1, delay=1, name="loaded")
+        lanes = _LaneCounter(m, config, loads[1], "constant_lane")
+        ended = Signal()
         m.d.comb += [
-            flags.neuron.eq(self.neuron),
-            flags.window_first.eq(current_first),
-            flags.group_end.eq(self.neuron & (left == 1) & window_last & ~self.score_mode),
-            flags.word_end.eq(group_last),
+            self.neuron.eq(lanes.valid),
+            self.lane.eq(lanes.lane),
         ]
-        delayed = flags
-        for stage in range(PifUnit.latency_of(config) + 1):
-            following = Signal(flags_layout, name=f"flags{stage}")
-            m.d.sync += following.eq(delayed)
-            delayed = following
+        with m.If(loads[1]):
+            m.d.sync += self.group.eq(self.group + ended)
+            m.d.sync += ended.eq(held.group_last)
+        with m.If(self.start):
+            m.d.sync += self.group.eq(0)
+            m.d.sync += ended.eq(0)
 
-        # One register more than needed: without it, lanes = 8 would write the spikes of a sum exactly when the end of a
-        # later one wants to read, wherever sums are as short as the cooldown (every first layer).
+        # Spikes. One register more than needed: without it, lanes = 8 would write the spikes of a sum exactly when the
+        # end of a later one wants to read, wherever sums are as short as the cooldown (every first layer).
         spikes = Signal.like(self.spikes, reset_less=True)
+        ending = Signal(ending_layout(config), reset_less=True)
+        lanes  = _LaneCounter(m, config, loads[latency + 1], "spike_lane")
+        held   = follow_ending(m, config, ending=held, strobe=loads[1], stable=config.cooldown_cycles, delay=latency,
+                               name="integrated")
         m.d.sync += spikes.eq(self.spikes)
-
+        with m.If(loads[latency + 1]):
+            m.d.sync += ending.eq(held)
         window = Signal(data.ArrayLayout(config.timesteps, config.lanes), reset_less=True)
-        with m.If(delayed.neuron):
-            pooled = spikes | Mux(delayed.window_first, 0, window[0])
+        with m.If(lanes.valid):
+            pooled = spikes | Mux(ending.window_first, 0, window[0])
             m.d.sync += window.eq(Cat(window.as_value()[config.timesteps:], pooled))
-
-        slot    = Signal(range(config.slots))
-        word_end = Signal()
-        m.d.comb += self.write_next.eq(delayed.group_end)
+        m.d.comb += self.write_next.eq(lanes.last & ending.window_last & ~self.score_mode)
         m.d.sync += self.write.eq(self.write_next)
-        m.d.sync += word_end.eq(delayed.word_end)
+
+        self._address(m, group_last=ending.group_last)
         m.d.comb += self.write_data.eq(window.as_value().replicate(config.slots))
-        m.d.comb += self.mask.eq(Cat((slot == index).replicate(config.lanes) for index in range(config.slots)))
-        with m.If(self.layer_start):
-            m.d.sync += self.address.eq(self.target.address)
-            m.d.sync += slot.eq(0)
-        with m.Elif(self.write):
-            with m.If(word_end | (slot == config.slots - 1)):
-                m.d.sync += self.address.eq(self.address + 1)
-                m.d.sync += slot.eq(0)
-            with m.Else():
-                m.d.sync += slot.eq(slot + 1)
 
         return m
+
+    def _address(self, m, *, group_last):
+        """Go to the slot of the next write: in three clocks where a group begins, of which the next write needs two."""
+        config  = self.config
+        slot    = Signal(config.slot_address_width, reset_less=True)
+        before  = Signal.like(slot, reset_less=True)           # one before the first slot of the group
+        advance = Signal(config.advance_width, reset_less=True)
+        begin   = Signal()
+        begun   = Signal()
+        written = Signal()  # group_last with the write
+        m.d.sync += [
+            written.eq(group_last),
+            begin.eq(self.target_valid | (self.write & written)),
+            begun.eq(begin),
+        ]
+        # From zero, so that one adder serves both.
+        with m.If(begin | self.write):
+            m.d.sync += slot.eq(slot + Mux(begin, before, advance) + begin)
+        with m.If(self.target_valid | (self.write & written)):
+            m.d.sync += slot.eq(0)
+        with m.If(begun):
+            m.d.sync += before.eq(slot)
+        with m.If(self.target_valid):
+            m.d.sync += before.eq(self.target.address)
+            m.d.sync += advance.eq(self.target.advance)
+        slot_bits = (config.slots - 1).bit_length()
+        m.d.comb += self.address.eq(slot[slot_bits:])
+        m.d.comb += self.mask.eq(Cat((slot[:slot_bits] == index).replicate(config.lanes)
+                                     for index in range(config.slots)))

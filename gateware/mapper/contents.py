@@ -104,31 +104,36 @@ def _layer_program(network: Network, config: EngineConfig, stages: Sequence[Plac
     _, rows, columns = stage.target
     pool, at = stage.pool, stage.placement
 
-    def point(row: int, column: int, group: int, down: int, across: int, kernel: int, run: int) -> dict[str, int]:
+    def point(group: int, row: int, column: int, down: int, across: int, kernel: int, word: int) -> dict[str, int]:
         """Pointers in one state of the loops."""
         y = (row * pool + down) * at.stride - at.padding + kernel
-        x = ((column * pool + across) * at.stride - at.padding) * at.words + run
-        return {"address": at.source + y * at.row_words + x, "x": x, "y": y,
-                "row": at.row + (group * at.kernel + kernel) * at.run + run}
+        x = ((column * pool + across) * at.stride - at.padding) * at.words + word
+        return {"address": (at.source + y * at.row_words + x) * config.slots, "x": x, "y": y,
+                "row": at.row + (group * at.kernel + kernel) * at.run + word, "run": at.run - 2 - word}
 
     end, last = at.run - 1, pool - 1
     final = (at.kernel - 1, end)
+    start = point(0, 0, 0, 0, 0, 0, 0)
     steps: dict[int, dict[str, int]] = {
         LayerEntry.KERNEL: _step(point, (0, 0, 0, 0, 0, 0, end), (0, 0, 0, 0, 0, 1, 0)),
         LayerEntry.ACROSS: _step(point, (0, 0, 0, 0, 0, *final), (0, 0, 0, 0, 1, 0, 0)),
         LayerEntry.DOWN:   _step(point, (0, 0, 0, 0, last, *final), (0, 0, 0, 1, 0, 0, 0)),
-        LayerEntry.GROUP:  _step(point, (0, 0, 0, last, last, *final), (0, 0, 1, 0, 0, 0, 0)),
-        LayerEntry.COLUMN: _step(point, (0, 0, at.groups - 1, last, last, *final), (0, 1, 0, 0, 0, 0, 0)),
-        LayerEntry.ROW:    _step(point, (0, columns - 1, at.groups - 1, last, last, *final), (1, 0, 0, 0, 0, 0, 0)),
-        LayerEntry.START:  point(0, 0, 0, 0, 0, 0, 0),
+        LayerEntry.COLUMN: _step(point, (0, 0, 0, last, last, *final), (0, 0, 1, 0, 0, 0, 0)),
+        LayerEntry.ROW:    _step(point, (0, 0, columns - 1, last, last, *final), (0, 1, 0, 0, 0, 0, 0)),
+        LayerEntry.GROUP:  _step(point, (0, rows - 1, columns - 1, last, last, *final), (1, 0, 0, 0, 0, 0, 0)),
+        # The pointers begin at zero, and the turns of a loop with the -1 that ends it.
+        LayerEntry.START:  {**start, "run": start["run"] + 1},
+        LayerEntry.WORD:   _step(point, (0, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 1)),
     }
     # Windows are positions of the result; only a convolution of a map can leave its source.
     height = stage.computed[1] if number == 0 else stage.source[1]
+    words  = -(-stage.target[0] // config.width)
     parameters: dict[int, dict[str, Any]] = {
-        LayerEntry.LOOPS:  _countdowns(run=at.run, kernel=at.kernel, pool=pool, groups=at.groups),
-        LayerEntry.SIZES:  _countdowns(columns=columns, rows=rows),
+        LayerEntry.LOOPS:  {"kernel": at.kernel - 1, "pool": pool - 1, "groups": at.groups - 1},
+        LayerEntry.SIZES:  {"columns": columns - 1, "rows": rows - 1},
         LayerEntry.SOURCE: {"words": at.row_words, "height": height},
-        LayerEntry.TARGET: {"address": at.target, "group": at.group, "windows": countdown(pool * pool)},
+        LayerEntry.TARGET: {"address": (at.target * config.slots - 1) % (1 << config.slot_address_width),
+                            "advance": words * config.slots},
         LayerEntry.MODE:   {"neurons": _neuron_mode(network, config, stage, planes=number == 0 and config.pixels),
                             "input": number == 0, "final": isinstance(stage.layer, Readout),
                             "classes": network.classes},

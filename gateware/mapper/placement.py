@@ -14,25 +14,23 @@ __all__ = ["Shortage", "place", "spike_memory_shortage"]
 def place(config: EngineConfig, stages: Sequence[Stage]) -> tuple[PlacedStage, ...]:
     """Give the operands of all stages their places.
 
-    Weight rows and constants of one stage follow those of the stage before. Where the memories are too small, the
+    Weight rows of one stage follow those of the stage before. Where the memories are too small, the
     places mean nothing: :func:`gateware.mapper.limits.memory_findings` says so.
     """
     maps = _place_maps(config, stages)
     placed: list[PlacedStage] = []
-    row = group = 0
+    row = 0
     for number, stage in enumerate(stages):
         placement = _placement(
             config, stage, first=number == 0, source=0 if number == 0 else maps[number - 1],
-            target=maps[number] if number < len(maps) else 0, row=row, group=group)
+            target=maps[number] if number < len(maps) else 0, row=row)
         values = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
         placed.append(PlacedStage(**values, placement=placement))
-        row   += placement.weight_rows
-        group += placement.groups
+        row += placement.weight_rows
     return tuple(placed)
 
 
-def _placement(config: EngineConfig, stage: Stage, *, first: bool, source: int, target: int, row: int,
-               group: int) -> Placement:
+def _placement(config: EngineConfig, stage: Stage, *, first: bool, source: int, target: int, row: int) -> Placement:
     """Say how a stage reads its source: the windows of the image, rows of a kernel, or the whole map."""
     kernel, stride, padding = 1, 1, 0
     words = -(-stage.source[0] // config.width)
@@ -47,7 +45,7 @@ def _placement(config: EngineConfig, stage: Stage, *, first: bool, source: int, 
     else:
         run = row_words = words = stage.source[1] * stage.source[2] * words
     return Placement(source=source, target=target, kernel=kernel, run=run, row_words=row_words, words=words,
-                     stride=stride, padding=padding, groups=-(-stage.target[0] // config.lanes), row=row, group=group)
+                     stride=stride, padding=padding, groups=-(-stage.target[0] // config.lanes), row=row)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

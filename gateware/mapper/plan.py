@@ -35,8 +35,6 @@ class Placement:
     groups: int
     #: First weight row.
     row: int
-    #: First group of constants.
-    group: int
 
     @property
     def sum_words(self) -> int:

@@ -5,6 +5,7 @@ The twin of the whole engine is :mod:`sim.reference`, that of the PIF unit :func
 image and the kernel, not from the writer's table.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,9 +18,20 @@ from gateware.engine.configuration import EngineConfig
 from gateware.mapper.plan import Plan
 
 __all__ = [
-    "Issue", "Write", "constant_words", "count_synapses", "image_clocks", "issues", "pack_weights",
+    "Ending", "Issue", "Write", "constant_words", "count_synapses", "image_clocks", "issues", "pack_weights",
     "pixel_planes", "result_words", "sums", "window_words", "writes",
 ]
+
+
+class Ending(NamedTuple):
+    """What the end of a sum means."""
+
+    #: The sum is the first of its pooling window.
+    window_first: bool
+    #: The last.
+    window_last: bool
+    #: The last of its group of channels.
+    group_last: bool
 
 
 class Issue(NamedTuple):
@@ -37,6 +49,8 @@ class Issue(NamedTuple):
     first: bool
     #: Ends it.
     last: bool
+    #: What the end means; None where there is none.
+    ending: Ending | None
 
 
 class Write(NamedTuple):
@@ -138,15 +152,14 @@ def issues(plan: Plan, buffer: int) -> Iterator[Issue]:
         _, rows, columns = stage.target
         pool = stage.pool
         source = at.source + (buffer * (plan.config.spike_words // 2) if number == 0 else 0)
-        for y in range(rows):
-            for x in range(columns):
-                for group in range(at.groups):
-                    for down in range(pool):
-                        for across in range(pool):
-                            yield from _sum(plan, number, source, y * pool + down, x * pool + across, group)
+        for group, y, x, down, across in itertools.product(
+                range(at.groups), range(rows), range(columns), range(pool), range(pool)):
+            ending = Ending(window_first=(down, across) == (0, 0), window_last=(down, across) == (pool - 1, pool - 1),
+                            group_last=(y, x, down, across) == (rows - 1, columns - 1, pool - 1, pool - 1))
+            yield from _sum(plan, number, source, y * pool + down, x * pool + across, group, ending)
 
 
-def _sum(plan: Plan, number: int, source: int, y: int, x: int, group: int) -> Iterator[Issue]:
+def _sum(plan: Plan, number: int, source: int, y: int, x: int, group: int, ending: Ending) -> Iterator[Issue]:
     """Iterate over the words of one sum: rows of the kernel, positions of a row, words of a position."""
     stage = plan.stages[number]
     at = stage.placement
@@ -163,10 +176,11 @@ def _sum(plan: Plan, number: int, source: int, y: int, x: int, group: int) -> It
         for column in range(columns):
             top, left = y * at.stride - at.padding + row, x * at.stride - at.padding + column
             for word in range(words):
+                last = index == at.sum_words - 1
                 yield Issue(stage=number, address=source + (top * width + left) * words + word,
                             row=at.row + group * at.sum_words + index,
                             zero=not (0 <= top < height and 0 <= left < width),
-                            first=index == 0, last=index == at.sum_words - 1)
+                            first=index == 0, last=last, ending=ending if last else None)
                 index += 1
 
 
@@ -181,9 +195,10 @@ def writes(config: EngineConfig, *, address: int, groups: int, windows: int, spi
     windows : positions of the pooling window
     spikes : ``[sum][neuron]``, integers of T bits, in the sequencer's order
     """
+    positions = len(spikes) // (groups * windows)
     for start in range(0, len(spikes), windows):
         pooled = np.bitwise_or.reduce(np.array(spikes[start:start + windows]), axis=0)
-        position, group = divmod(start // windows, groups)
+        group, position = divmod(start // windows, positions)
         word, slot = divmod(group, config.slots)
         yield Write(address=address + position * -(-groups // config.slots) + word,
                     mask=((1 << config.lanes) - 1) << slot * config.lanes,

@@ -2,9 +2,10 @@ import itertools
 import random
 
 import pytest
+from amaranth.hdl import Module, Signal
 
 from gateware.engine.configuration import EngineConfig
-from gateware.engine.neuron_array import NeuronArray
+from gateware.engine.neuron_array import NeuronArray, ending_layout, follow_ending
 from tests import streams
 from tests.twins import blocks as twins
 
@@ -95,3 +96,32 @@ def test_sums_are_modulo_the_accumulator(name):
     length = (1 << config.accumulator_width) // config.width if config.accumulator_width < 8 else 20
     for spike, weight in ((1, 1), (0, -1), (1, -1)):
         check(config, [make_sum(config, rng, max(length, config.cooldown_cycles), spike, weight)], False)
+
+
+@pytest.mark.parametrize("stable", [1, None])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_endings_are_followed_to_their_clock(name, stable):
+    """Flags that hold for ``stable`` clocks, the cooldown if None, are there any number of clocks after the strobe."""
+    config = CONFIGS[name]
+    rng = random.Random(5)
+    stable = stable or config.cooldown_cycles
+    layout = ending_layout(config)
+    ending, strobe, m = Signal(layout), Signal(), Module()
+    followed = [follow_ending(m, config, ending=ending, strobe=strobe, stable=stable, delay=delay, name=f"by{delay}")
+                for delay in range(20)]
+    clock, sent = 0, {}
+    for _ in range(30):
+        sent[clock] = rng.getrandbits(layout.size)
+        clock += config.cooldown_cycles + rng.choice((0, 0, 1, 7))
+
+    async def testbench(ctx):
+        for now in range(clock + 20):
+            held = next((sent[now - age] for age in range(stable) if now - age in sent), None)
+            ctx.set(strobe, now in sent)
+            ctx.set(ending.as_value(), rng.getrandbits(layout.size) if held is None else held)
+            for delay, flags in enumerate(followed):
+                if now - delay in sent:
+                    assert ctx.get(flags.as_value()) == sent[now - delay]
+            await ctx.tick()
+
+    streams.run(m, testbench)

@@ -7,14 +7,13 @@ import pytest
 from arch.network import Encoding, FullyConnected, Input, Network, Readout
 from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
-from gateware.engine.program import countdown
 from gateware.engine.sequencer import LAYER_START_CYCLES, Sequencer
 from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles
 from sim.generate import random_neurons, random_weights
 from tests import streams
 from tests.random_networks import draw
-from tests.twins.blocks import Issue, issues
+from tests.twins.blocks import Ending, Issue, issues
 
 CONFIGS = {
     "P1-W4": EngineConfig(lanes=1, width=4, accumulator_width=14, membrane_width=28, fraction=3, weight_rows=16384,
@@ -31,7 +30,8 @@ def run(plan, buffer, grant):
 
     ``grant(clock, ends)`` decides; ``ends`` are the clocks of the last words so far, as pairs with the stage.
     """
-    dut = Sequencer(plan.config, drain_cycles=drain_cycles(plan.config), init=plan.contents.program)
+    config = plan.config
+    dut = Sequencer(config, drain_cycles=drain_cycles(config), init=plan.contents.program)
     issued, ends, measured = [], [], []
 
     async def testbench(ctx):
@@ -42,25 +42,38 @@ def run(plan, buffer, grant):
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
-        address, stage, clock = None, -1, 0
+        address, stage, clock, starting, held = None, -1, 0, False, None
         while not ctx.get(dut.done):
             clock += 1
             assert ctx.get(dut.busy)
-            if ctx.get(dut.layer_start):
+            if ctx.get(dut.target_valid):
                 stage += 1
-                at = plan.stages[stage].placement
-                assert ctx.get(dut.target.address) == at.target
-                assert ctx.get(dut.target.group) == at.group
-                assert ctx.get(dut.target.windows) == countdown(plan.stages[stage].pool ** 2)
-                assert ctx.get(dut.loops.groups) == countdown(at.groups)
+                at, words = plan.stages[stage].placement, -(-plan.stages[stage].target[0] // config.width)
+                assert ctx.get(dut.target.address) == (at.target * config.slots - 1) % (1 << config.slot_address_width)
+                assert ctx.get(dut.target.advance) == words * config.slots
+                starting = False
+            if ctx.get(dut.layer_start):
                 assert ctx.get(dut.mode.final) == (stage == len(plan.stages) - 1)
-            assert ctx.get(dut.beat.valid) == (address is not None)
+                starting = True
+            valid = ctx.get(dut.beat.valid)
+            if starting and address is not None:
+                # The step to the first word.
+                assert not valid
+                address, starting = None, False
+            assert valid == (address is not None)
             if address is not None:
                 # What belongs to the word issued in the clock before.
+                last = bool(ctx.get(dut.beat.last))
+                ending = tuple(bool(ctx.get(dut.ending[name])) for name in Ending._fields) if last else None
                 issued.append(Issue(stage=stage, address=address, row=ctx.get(dut.row), zero=bool(ctx.get(dut.zero)),
-                                    first=bool(ctx.get(dut.beat.first)), last=bool(ctx.get(dut.beat.last))))
-                if issued[-1].last:
+                                    first=bool(ctx.get(dut.beat.first)), last=last,
+                                    ending=ending and Ending(*ending)))
+                held = ending or held
+                if last:
                     ends.append((clock - 1, stage))
+            elif ends and stage == ends[-1][1]:
+                # An ending stays until the next one.
+                assert held == tuple(ctx.get(dut.ending[name]) for name in Ending._fields)
             granted = grant(clock, ends)
             ctx.set(dut.grant, granted)
             address = ctx.get(dut.address) if granted and ctx.get(dut.request) else None

@@ -23,7 +23,7 @@ from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.engine.dot_product import DotProduct
 from gateware.engine.neuron_array import NeuronArray
 from gateware.engine.pif import PifUnit
-from gateware.engine.sequencer import LAYER_START_CYCLES
+from gateware.engine.sequencer import layer_start_cycles
 from gateware.engine.spike_collector import SpikeCollector
 from gateware.link.host_link import HostLink
 from gateware.mapper.choice import plan_for_board
@@ -341,5 +341,5 @@ def test_the_clock_formula_on_the_page_is_close():
         sums = stage.computed[1] * stage.computed[2] * at.groups
         writes = 0 if number == len(plan.stages) - 1 else sums // stage.pool**2
         roughly = max(sums * at.sum_words + writes, sums * plan.config.lanes)
-        assert 0 <= cycles.stages[number] - roughly <= LAYER_START_CYCLES + drain_cycles(plan.config) + 2
-    assert abs(LAYER_START_CYCLES + drain_cycles(plan.config) - 32) <= 4
+        assert 0 <= cycles.stages[number] - roughly <= layer_start_cycles(plan.config) + drain_cycles(plan.config) + 2
+    assert abs(layer_start_cycles(plan.config) + drain_cycles(plan.config) - 32) <= 4

@@ -4,10 +4,24 @@ import dataclasses
 
 from arch.network import NetworkError
 
-__all__ = ["MAX_ACCUMULATOR_WIDTH", "MAX_MEMBRANE_WIDTH", "PLANES", "ConfigError", "EngineConfig"]
+__all__ = [
+    "MAX_ACCUMULATOR_WIDTH",
+    "MAX_BLOCKS",
+    "MAX_ENTRY_WIDTH",
+    "MAX_MEMBRANE_WIDTH",
+    "PLANES",
+    "ConfigError",
+    "EngineConfig",
+]
 
 #: Bits of a pixel; each is a bit-plane of the first layer.
 PLANES = 8
+
+#: Most bits of an entry of the layer program, when streamed.
+MAX_ENTRY_WIDTH = 48
+
+#: Most blocks of timesteps.
+MAX_BLOCKS = 8
 
 #: Widest accumulator and membrane of any circuit, in bits.
 MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH = 24, 40
@@ -39,6 +53,8 @@ class EngineConfig:
     pixels: bool = True
     #: Bits of an accumulator, unsigned: the largest number of synapses that one neuron sums.
     accumulator_width: int = 12
+    #: Bits of a partial sum when streamed: the largest sum of a neuron in one timestep.
+    partial_width: int = 16
     #: Bits of a membrane, signed.
     membrane_width: int = 20
     #: Fractional bits F of every membrane; layers with fewer are scaled.
@@ -64,6 +80,13 @@ class EngineConfig:
     max_row_words: int = 1024
     #: Most classes of a readout.
     classes: int = 32
+    #: Weights, constants and program are streamed from flash, and sums are formed in segments. The memories of weights,
+    #: constants and programs are then rings, whose depths are powers of two.
+    streamed: bool = False
+    #: Most blocks of ``timesteps`` that a network's timesteps are computed in, when streamed.
+    blocks: int = 1
+    #: Most groups of ``lanes`` channels of one layer, when streamed.
+    max_groups: int = 512
 
     def __post_init__(self) -> None:
         for name in ("lanes", "width", "spike_words"):
@@ -78,7 +101,7 @@ class EngineConfig:
         if self.pixels:
             if PLANES % self.timesteps:
                 raise ConfigError(f"timesteps must divide 8 for pixel input, not be {self.timesteps}")
-            if self.width % self.slices or self.slice_width >= 1 << self.timesteps:
+            if not self.streamed and (self.width % self.slices or self.slice_width >= 1 << self.timesteps):
                 raise ConfigError(f"width must be at most {self.slices * ((1 << self.timesteps) - 1)} and divisible "
                                   f"by {self.slices} for pixel input at {self.timesteps} timesteps, not {self.width}")
         if not 2 <= self.accumulator_width <= MAX_ACCUMULATOR_WIDTH:
@@ -87,6 +110,28 @@ class EngineConfig:
         if not self.fraction + 2 <= self.membrane_width <= MAX_MEMBRANE_WIDTH:
             raise ConfigError(f"membrane width must be fraction + 2 to {MAX_MEMBRANE_WIDTH} bits, "
                               f"not {self.membrane_width!r}")
+        if self.streamed:
+            self._check_streamed()
+        elif self.blocks != 1:
+            raise ConfigError(f"blocks must be 1 for a circuit that is not streamed, not {self.blocks!r}")
+
+    def _check_streamed(self) -> None:
+        """Check what a streamed circuit asks for beyond the others."""
+        for name in ("weight_rows", "channel_groups", "layers"):
+            value = getattr(self, name)
+            if value < 2 or value & (value - 1):
+                raise ConfigError(f"{name} must be a power of two and at least 2 for a streamed circuit, not {value!r}")
+        if not 1 <= self.blocks <= MAX_BLOCKS:
+            raise ConfigError(f"blocks must be 1 to {MAX_BLOCKS}, not {self.blocks!r}")
+        if self.pixels and self.slices > 2:
+            raise ConfigError(f"timesteps must be 4 or 8 for pixel input of a streamed circuit, not {self.timesteps}")
+        if self.max_segment < 1:
+            raise ConfigError(f"accumulator width must hold the {self.width} synapses of a word, "
+                              f"not be {self.accumulator_width} bits")
+        step = self.slot_address_width + self.x_width + self.side_width + self.row_width + self.run_width + 1
+        if step > MAX_ENTRY_WIDTH:
+            raise ConfigError(f"a step of the program must be at most {MAX_ENTRY_WIDTH} bits, not {step}: "
+                              f"use a smaller max_run, max_side, max_row_words, spike_words or weight_rows")
 
     @property
     def slices(self) -> int:
@@ -111,7 +156,17 @@ class EngineConfig:
     @property
     def sum_width(self) -> int:
         """Bits of a dot product: W spikes, or the slices side by side."""
-        return max(bits_for(self.width), PLANES if self.pixels else 1)
+        return max(bits_for(self.width), PLANES if self.pixels and not self.streamed else 1)
+
+    @property
+    def current_width(self) -> int:
+        """Bits of the sum of a neuron in one timestep."""
+        return self.partial_width if self.streamed else self.accumulator_width
+
+    @property
+    def max_segment(self) -> int:
+        """Most words that an accumulator sums, when streamed."""
+        return ((1 << self.accumulator_width) - 1) // self.width
 
     @property
     def address_width(self) -> int:
@@ -125,7 +180,9 @@ class EngineConfig:
 
     @property
     def advance_width(self) -> int:
-        """Bits of a number of slots that reaches all channels of a position."""
+        """Bits of the number of slots from one position of a map to the next; when streamed, modulo the address."""
+        if self.streamed:
+            return self.slot_address_width
         return bits_for(-(-self.channel_groups // self.slots) * self.slots)
 
     @property
@@ -137,6 +194,11 @@ class EngineConfig:
     def group_width(self) -> int:
         """Bits of a group number."""
         return bits_for(self.channel_groups - 1)
+
+    @property
+    def groups_width(self) -> int:
+        """Bits of a number of groups of one layer, minus one."""
+        return bits_for(self.max_groups - 1) if self.streamed else self.group_width
 
     @property
     def side_width(self) -> int:
@@ -160,10 +222,14 @@ class EngineConfig:
 
     @property
     def score_width(self) -> int:
-        """Bits of a score, signed: T times the largest sum."""
-        return self.accumulator_width + bits_for(self.timesteps) + 1
+        """Bits of a score, signed: T times the largest sum; when streamed, what a membrane has of it."""
+        width = self.current_width + bits_for(self.timesteps) + 1
+        return min(width, self.membrane_width - self.fraction) if self.streamed else width
 
     @property
     def cooldown_cycles(self) -> int:
-        """Least clocks between the ends of two sums: the array hands out one neuron per clock."""
-        return max(self.lanes, 2)
+        """Least clocks between the ends of two sums: the array hands out one neuron per clock.
+
+        When streamed, between the ends of two segments: a partial sum takes three clocks from memory to memory.
+        """
+        return max(self.lanes, 3 if self.streamed else 2)

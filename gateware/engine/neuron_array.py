@@ -25,11 +25,24 @@ def beat_layout() -> data.StructLayout:
 
 
 def ending_layout(config: EngineConfig) -> data.StructLayout:
-    """Describe what the end of a sum means; valid with ``last`` of its :func:`beat_layout`."""
+    """Describe what the end of a segment is for; a sum of a baked circuit is one segment.
+
+    Valid with ``last`` of a :func:`beat_layout`.
+    """
+    segment = {
+        "opens":        1,  # first segment of a sum: start from 0
+        "closes":       1,  # last segment of a sum: to the neurons
+        "sum_end":      1,  # the next segment has the next slot of the partial sums
+        "part_end":     1,  # ... and that is slot 0
+        "scaled":       1,  # worth ``2 ** timesteps`` times as much
+        "block_first":  1,  # of the blocks of timesteps
+        "block_last":   1,
+    } if config.streamed else {}
     return data.StructLayout({
-        "window_first": 1,  # first sum of its pooling window
-        "window_last":  1,  # last sum of its pooling window
-        "group_last":   1,  # last sum of its group of channels
+        **segment,
+        "window_first": 1,  # of the pooling window
+        "window_last":  1,
+        "group_last":   1,  # the next sum is of the next group of channels
     })
 
 
@@ -66,7 +79,7 @@ def follow_ending(m: Module, config: EngineConfig, *, ending: Value, strobe: Val
 
 def sums_layout(config: EngineConfig) -> data.ArrayLayout:
     """Describe the sums of one neuron, one per timestep."""
-    return data.ArrayLayout(config.accumulator_width, config.timesteps)
+    return data.ArrayLayout(config.current_width, config.timesteps)
 
 
 class NeuronArray(wiring.Component):

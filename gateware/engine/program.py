@@ -1,6 +1,6 @@
 """The programs of the engine's two memories of control: what the sequencer and the window writer read, entry by entry.
 
-A layer is :data:`LAYER_ENTRIES` entries of the program memory, named by :class:`LayerEntry`; the window writer has one
+A layer is :func:`layer_entries` entries of the program memory, named by :class:`LayerEntry`; the window writer has one
 set of :data:`PIXEL_ENTRIES` entries, named by :class:`PixelEntry`. In both, the first entries are steps: what is added
 to the pointers when a loop advances. The others are parameters, which are read once into registers. Entries of
 different shapes share a memory; each starts at bit 0.
@@ -17,62 +17,86 @@ from gateware.engine.configuration import EngineConfig, bits_for
 from gateware.engine.pif import mode_layout
 
 __all__ = [
-    "LAYER_ENTRIES",
     "PIXEL_ENTRIES",
+    "SECOND",
     "LayerEntry",
     "PixelEntry",
     "count_shape",
     "countdown",
+    "layer_entries",
     "layer_layouts",
     "pixel_layouts",
     "pixel_width",
     "program_width",
 ]
 
-#: Entries of one layer in the program memory.
-LAYER_ENTRIES = 16
+#: Distance from a step of the first source of a layer to that of the second.
+SECOND = 16
 #: Entries of the window writer's memory.
 PIXEL_ENTRIES = 16
 
 
-class LayerEntry(enum.IntEnum, shape=unsigned(4)):
+class LayerEntry(enum.IntEnum, shape=unsigned(5)):
     """Entries of a layer in the program memory, by their place.
 
-    The first nine and the last are steps. The first eight are named for the loop that advances at the end of a kernel
-    row, innermost first. Entries that have no name are not used.
+    Steps are what is added to the pointers. Eight are named for the loop that advances at the end of a kernel row,
+    innermost first; with :data:`SECOND`, they are those of the second source. A streamed circuit has all entries, with
+    time blocks, parts of a filter and a second source; the others have the entries below :data:`SECOND` without blocks
+    and parts. Places that have no name are not used.
     """
 
     #: To the next row of the kernel.
-    KERNEL  = 0
+    KERNEL        = 0
     #: To the next position of the pooling window, in its row.
-    ACROSS  = 1
+    ACROSS        = 1
     #: To the next row of the pooling window.
-    DOWN    = 2
+    DOWN          = 2
+    #: To the next block of timesteps, at the first position of the pooling window again.
+    BLOCK         = 3
     #: To the next position of the (pooled) map, in its row.
-    COLUMN  = 4
+    COLUMN        = 4
     #: To the next row of the (pooled) map.
-    ROW     = 5
+    ROW           = 5
+    #: To the next part of the filters, at the first position again.
+    PART          = 6
     #: To the next group of output channels, at the first position again.
-    GROUP   = 7
+    GROUP         = 7
     #: From zero to the first word of the layer.
-    START   = 8
+    START         = 8
     #: Turns of the inner loops, and groups of output channels.
-    LOOPS   = 9
+    LOOPS         = 9
     #: Turns of the outer loops: the (pooled) map.
-    SIZES   = 10
+    SIZES         = 10
     #: Extent of the source map, beyond which is padding.
-    SOURCE  = 11
+    SOURCE        = 11
     #: Where the result goes.
-    TARGET  = 12
+    TARGET        = 12
     #: What the neurons do.
-    MODE    = 13
+    MODE          = 13
     #: To the next word of a kernel row.
-    WORD    = 15
+    WORD          = 15
+    #: The steps of the second source. Those that end its turn lead to the first source, at its next position.
+    SECOND_KERNEL = 16
+    SECOND_ACROSS = 17
+    SECOND_DOWN   = 18
+    SECOND_BLOCK  = 19
+    SECOND_COLUMN = 20
+    SECOND_ROW    = 21
+    SECOND_PART   = 22
+    SECOND_GROUP  = 23
+    #: First word of the second source: its address only.
+    SECOND_START  = 24
 
     @property
     def is_step(self) -> bool:
         """Whether the entry is what is added to the pointers, not a parameter."""
-        return self <= LayerEntry.START or self == LayerEntry.WORD
+        return self <= LayerEntry.START or self >= LayerEntry.WORD
+
+    def exists(self, config: EngineConfig) -> bool:
+        """Whether a circuit reads the entry."""
+        if self % SECOND == LayerEntry.BLOCK:
+            return config.blocks > 1
+        return config.streamed or (self < SECOND and self != LayerEntry.PART)
 
 
 class PixelEntry(enum.IntEnum, shape=unsigned(4)):
@@ -123,28 +147,41 @@ def count_shape(width: int) -> Shape:
     return signed(width + 1)
 
 
+def layer_entries(config: EngineConfig) -> int:
+    """Places of a layer in the program memory."""
+    return 2 * SECOND if config.streamed else SECOND
+
+
 def layer_layouts(config: EngineConfig) -> dict[int, data.StructLayout]:
     """Describe the entries of a layer, by :class:`LayerEntry`; all steps have one layout.
 
-    Addresses count slots, of which a word has :attr:`EngineConfig.slots`.
+    Addresses count slots, of which a word has :attr:`EngineConfig.slots`. Turns are stored minus one.
     """
     step = data.StructLayout({
         "address": config.slot_address_width,
         "x":       config.x_width,
         "y":       config.side_width,
         "row":     config.row_width,
-        "run":     config.run_width + 1,              # words that are left of the kernel row, modulo
+        "run":     config.run_width + 1,                 # words that are left of the kernel row, modulo
     })
-    return {
+    layouts = {
         **{entry: step for entry in LayerEntry if entry.is_step},
         LayerEntry.LOOPS: data.StructLayout({
             "kernel":  3,                                # rows of the kernel
-            "pool":    3,                                # side of the pooling window
-            "groups":  config.group_width,               # groups of output channels
+            "across":  3,                                # columns of the pooling window
+            "down":    3,                                # rows of the pooling window
+            **({
+                "second": 3,                             # rows of the kernel of the second source
+                "block":  bits_for(config.blocks - 1),   # blocks of timesteps
+                "part":   4,                             # parts of the filters
+            } if config.streamed else {}),
+            "groups":  config.groups_width,              # groups of output channels
         }),
         LayerEntry.SIZES: data.StructLayout({
             "columns": config.side_width,                # columns of the (pooled) map
             "rows":    config.side_width,                # rows of the (pooled) map
+            # Words of a segment, a countdown: it is cut short by the end of a source.
+            **({"segment": count_shape(bits_for(config.max_segment))} if config.streamed else {}),
         }),
         LayerEntry.SOURCE: data.StructLayout({
             "words":   config.x_width,                   # words of a row of the source map
@@ -152,15 +189,23 @@ def layer_layouts(config: EngineConfig) -> dict[int, data.StructLayout]:
         }),
         LayerEntry.TARGET: data.StructLayout({
             "address": config.slot_address_width,        # one before the first slot of the result
-            "advance": config.advance_width,             # slots of a position of the result
+            "advance": config.advance_width,             # slots from the (last block of) a position to the next one
+            **({"block": config.slot_address_width} if config.blocks > 1 else {}),  # ... from block to block
         }),
         LayerEntry.MODE: data.StructLayout({
             "neurons": mode_layout(config),
             "input":   1,                                # reads the image buffer
             "final":   1,                                # readout: ends the program
             "classes": bits_for(config.classes),         # of the readout
+            **({
+                "second": 1,                             # each sum has a second source
+                "reuse":  1,                             # ... which runs through the rows of the first
+                "summed": 1,                             # a sum spans the pooling window
+                "padded": 1,                             # padding reads as 1 in the last timestep of the last slice
+            } if config.streamed else {}),
         }),
     }
+    return {entry: layouts[entry] for entry in LayerEntry if entry.exists(config)}
 
 
 def program_width(config: EngineConfig) -> int:

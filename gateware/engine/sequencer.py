@@ -4,6 +4,8 @@ r"""Walks through the layers of a network and issues one word of the array per c
 
     program memory --> steps ------> pointers --> spike address, weight row, padding flag
                    \-> registers --> counters --> first, last, flags of the ending
+
+The pointers and counters are those of :mod:`gateware.engine.layer_walk`.
 """
 
 from collections.abc import Sequence
@@ -13,53 +15,28 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.layer_walk import LayerWalk
 from gateware.engine.neuron_array import beat_layout, ending_layout
-from gateware.engine.program import LAYER_ENTRIES, LayerEntry, layer_layouts, program_width
+from gateware.engine.pif import Current
+from gateware.engine.program import LayerEntry, layer_entries, layer_layouts, program_width
 
-__all__ = ["LAYER_START_CYCLES", "Sequencer"]
-
-#: Clocks from the start of a layer to the first word that it may issue: reading the entries, applying the start.
-LAYER_START_CYCLES = 8
+__all__ = ["Sequencer", "layer_start_cycles"]
 
 
-class _Loop:
-    """One loop around the words of a kernel row: a counter that is -1 in its last turn."""
-
-    def __init__(self, entry, turns, count=None):
-        #: Step of the pointers when it advances.
-        self.entry = entry
-        #: With how many turns it begins again, minus one; None: it does not.
-        self.turns = turns
-        #: Turns to come after the next one.
-        self.count = Signal(signed(len(turns) + 1), name=entry.name.lower(), init=-1) if count is None else count
-        #: In its last turn.
-        self.ended = self.count[-1]
+def layer_start_cycles(config: EngineConfig) -> int:
+    """Clocks from the start of a layer to its first word: reading the entries, applying the start."""
+    return 10 if config.streamed else 8
 
 
-class _Walk:
-    """Where the walk through a layer is: registers, without a reset where a layer loads them."""
+class _Stock:
+    """Counts what a ring has and the engine has not yet used. ``empty`` is a register."""
 
-    def __init__(self, layouts):
-        self.layouts = layouts
-        #: Parameters of the layer.
-        self.loops   = Signal(layouts[LayerEntry.LOOPS], reset_less=True)
-        self.sizes   = Signal(layouts[LayerEntry.SIZES], reset_less=True)
-        self.source  = Signal(layouts[LayerEntry.SOURCE], reset_less=True)
-        #: The next word, and the turns of the innermost loop: the words of the kernel row to come after the next one.
-        self.pointer = Signal(layouts[LayerEntry.START], reset_less=True)
-        #: Whether the next word begins a sum, and the next sum a pooling window.
-        self.first        = Signal(reset_less=True)
-        self.window_first = Signal(reset_less=True)
-        #: The outermost loop.
-        self.groups = _Loop(LayerEntry.GROUP, None, Signal(signed(len(self.loops.groups) + 1), reset_less=True))
-        #: All other loops, innermost first.
-        self.inner = [
-            _Loop(LayerEntry.KERNEL, self.loops.kernel),
-            _Loop(LayerEntry.ACROSS, self.loops.pool),
-            _Loop(LayerEntry.DOWN, self.loops.pool),
-            _Loop(LayerEntry.COLUMN, self.sizes.columns),
-            _Loop(LayerEntry.ROW, self.sizes.rows),
-        ]
+    def __init__(self, m, depth, *, added, used, name):
+        # One less than there are: the sign bit says that there is none.
+        count = Signal(range(-1, depth), init=-1, name=name)
+        with m.If(added ^ used):
+            m.d.sync += count.eq(count + Mux(used, -1, 1))
+        self.empty = count[-1]
 
 
 class Sequencer(wiring.Component):
@@ -70,11 +47,17 @@ class Sequencer(wiring.Component):
     issued with ``zero`` set. It costs a clock as any other, because the offset of the dot product counts every weight
     of -1 (:class:`gateware.engine.dot_product.DotProduct`). A kernel with rows of a single word has one row.
 
-    Throughput: one word per clock while ``grant`` is set, except that a sum never ends within
+    A streamed circuit has three loops more. A sum may go on in a *second source*, an array of words with addresses and
+    a kernel of its own: another map, the high slice of the pixels, a shortcut. Around the pooling window are the
+    *blocks* of timesteps, and around the positions the *parts* of filters that are longer than the ring of weights. A
+    sum is cut into segments, which never span two sources. The weight rows follow each other modulo the ring, and so do
+    the layers; the walk waits for a row before its first use, and for the program of a layer.
+
+    Throughput: one word per clock while ``grant`` is set, except that a segment never ends within
     :attr:`EngineConfig.cooldown_cycles` clocks of the one before, and that every layer waits ``drain_cycles`` for its
-    last spikes to be written and takes :data:`LAYER_START_CYCLES` to begin. In one of these, ``request`` waits for
+    last spikes to be written and takes :func:`layer_start_cycles` to begin. In one of these, ``request`` waits for
     ``grant`` as well, and what is read means nothing. ``done`` comes as a strobe ``drain_cycles`` after the last word
-    of the readout. Reset stops the program.
+    of the readout. Reset stops the program; a streamed circuit then begins at the first places of the rings.
     Cost on the iCE40 for the shipped network: 251 LUTs, 170 flip-flops, 3 block RAMs.
 
     Parameters
@@ -83,7 +66,7 @@ class Sequencer(wiring.Component):
     drain_cycles : :class:`int`
         Clocks from the last word of a layer until its spikes are in memory.
     init : sequence of :class:`int`
-        The program, :data:`LAYER_ENTRIES` entries per layer.
+        The program, :func:`gateware.engine.program.layer_entries` entries per layer; nothing if it is streamed.
 
     Members
     -------
@@ -99,7 +82,7 @@ class Sequencer(wiring.Component):
         Spike memory address; weight row; whether the word is padding; its role. ``address`` belongs to this clock, the
         others to the clock after.
     ending : :py:`Out(ending_layout(config))`
-        What the end of a sum means; comes with the ``last`` beat and stays until the next one.
+        What the end of a segment is for; comes with the ``last`` beat and stays until the next one.
     target : :py:`Out(layer_layouts(config)[LayerEntry.TARGET])`
     target_valid : :py:`Out(1)`
         Strobe: ``target`` is that of the layer that begins, in this clock only.
@@ -108,6 +91,21 @@ class Sequencer(wiring.Component):
     mode : :py:`Out(layer_layouts(config)[LayerEntry.MODE])`
         Parameters of the layer, valid from ``layer_start`` until its last spike is written.
     busy, done : :py:`Out(1)`
+
+    Members of a streamed circuit
+    -----------------------------
+    entry_address : :py:`Out(config.layer_width + 5)`
+        Place of a layer and of an entry in the ring of programs.
+    entry : :py:`In(program_width(config))`
+        The entry, one clock later.
+    layer_written, row_written : :py:`In(1)`
+        Strobe: the next program of the ring is complete; the next row of weights can be read.
+    release_layer, release_row : :py:`Out(1)`
+        Strobe: the oldest program has ended; the oldest row has had its last use, and is read in this clock.
+    marked : :py:`Out(1)`
+        With ``zero``: the padding is 1 in the last timestep, the top bit-plane of a pixel of 128.
+    waiting : :py:`Out(1)`
+        In the clock before, the walk waited for the program or for a row of weights.
     """
 
     def __init__(self, config: EngineConfig, *, drain_cycles: int, init: Sequence[int] = ()):
@@ -132,6 +130,16 @@ class Sequencer(wiring.Component):
             "mode":         Out(layouts[LayerEntry.MODE]),
             "busy":         Out(1),
             "done":         Out(1),
+            **({
+                "entry_address": Out(config.layer_width + (layer_entries(config) - 1).bit_length()),
+                "entry":         In(program_width(config)),
+                "layer_written": In(1),
+                "row_written":   In(1),
+                "release_layer": Out(1),
+                "release_row":   Out(1),
+                "marked":        Out(1),
+                "waiting":       Out(1),
+            } if config.streamed else {}),
         })
 
     def elaborate(self, platform):
@@ -139,97 +147,173 @@ class Sequencer(wiring.Component):
 
         config  = self.config
         layouts = layer_layouts(config)
+        mode    = self.mode
+        walk    = LayerWalk(config, layouts, mode)
 
-        layer    = Signal(config.layer_width)
-        entry    = Signal(range(LAYER_ENTRIES))
-        fetched  = Signal(range(LAYER_ENTRIES))
-        mode     = self.mode
-        walk     = _Walk(layouts)
-
-        cooldown = Signal(signed(1 + max(1, (config.cooldown_cycles - 1).bit_length())), init=-1)
-        drain    = Signal(range(self.drain_cycles))
-
-        m.submodules.entries = program = memory.Memory(
-            shape=unsigned(program_width(config)), depth=config.layers * LAYER_ENTRIES, init=self.init,
-            attrs={"ram_style": "block"})
-        port = program.read_port()
-        m.d.comb += port.addr.eq(Cat(entry, layer))
+        layer = Signal(config.layer_width)
+        entry = Signal(range(layer_entries(config)))
+        if config.streamed:
+            read = self.entry
+            m.d.comb += self.entry_address.eq(Cat(entry, layer))
+        else:
+            m.submodules.entries = program = memory.Memory(
+                shape=unsigned(program_width(config)), depth=config.layers * layer_entries(config), init=self.init,
+                attrs={"ram_style": "block"})
+            port = program.read_port()
+            read = port.data
+            m.d.comb += port.addr.eq(Cat(entry, layer))
 
         def view(entry):
-            return data.View(layouts[entry], port.data[:layouts[entry].size])
+            return data.View(layouts[entry], read[:layouts[entry].size])
 
         running  = Signal()
-        starting = Signal()  # the step from zero to the first word, which is issued as a word but has no beat
-        issue    = Signal()
-        turn     = Signal()  # issue, and the word ends a kernel row
-        ends     = Signal()  # the word ends a kernel row
-        last     = Signal()  # ... and a sum
-        # Which loops end with this kernel row: decided a clock ahead, since kernel rows are two clocks apart.
-        loops     = [*walk.inner, walk.groups]
-        loop_ends = Signal(len(loops))
-        ended     = Cat(loop.ended for loop in loops)
-        m.d.sync += loop_ends.eq(Cat(ended[:count].all() for count in range(1, len(loops) + 1)))
-        ends_of = {loop.entry: loop_ends[number] for number, loop in enumerate(loops)}
-        # Whether the array could take the end of a sum, a clock ahead as well: set by every end of a sum, which is too
-        # much only for a row of the kernel that ends in the next clock, and there is none.
-        cooling = Signal()
-        m.d.sync += cooling.eq(ended[0] & (cooldown >= 0))
+        issue    = Signal()  # a word is issued, or the step from zero is taken
+        turn     = Signal()  # ... and it ends a kernel row
+        last     = Signal()  # the word ends a segment
+        first    = Signal()  # it begins one
+        blocked  = Signal()  # it has to wait
+        cooling  = Signal()  # the array cannot take the end of a segment
+        cooldown = Signal(signed(1 + max(1, (config.cooldown_cycles - 1).bit_length())), init=-1)
         m.d.comb += [
-            ends.eq(walk.pointer.run[-1]),
-            last.eq(ends & loop_ends[0]),
-            self.request.eq(running & ~(ends & cooling)),
-            # The two below from registers, each in one LUT and not by way of another.
-            issue.eq((running & self.grant) & ~(ends & cooling)),
-            turn.eq((running & self.grant) & (ends & ~cooling)),
-            self.address.eq(walk.pointer.address >> (config.slots - 1).bit_length()),
+            self.request.eq(running & ~blocked),
+            # From registers, and not by way of another.
+            issue.eq((running & self.grant) & ~blocked),
+            turn.eq((running & self.grant) & (walk.ends & ~blocked)),
+            self.address.eq(walk.pointer["address"] >> (config.slots - 1).bit_length()),
         ]
         m.d.sync += [
-            self.row.eq(walk.pointer.row),
+            self.row.eq(walk.pointer["row"]),
             # Before the map is beyond it: the coordinates are unsigned.
-            self.zero.eq((walk.pointer.x >= walk.source.words) | (walk.pointer.y >= walk.source.height)),
-            self.beat.valid.eq(issue & ~starting),
-            self.beat.first.eq(walk.first),
+            self.zero.eq((walk.pointer["x"] >= walk.source.words) | (walk.pointer["y"] >= walk.source.height)),
+            self.beat.valid.eq(issue & ~walk.starting),
+            self.beat.first.eq(first),
             self.beat.last.eq(last),
-            self.layer_start.eq(0),
-            self.done.eq(0),
         ]
         with m.If(cooldown >= 0):
             m.d.sync += cooldown.eq(cooldown - 1)
-        with m.If(turn & loop_ends[0]):
+        # Set by every end, which is too much only for a kernel row that ends in the next clock, and there is none.
+        if config.streamed:
+            m.d.sync += cooling.eq(cooldown >= 0)
+        else:
+            m.d.sync += cooling.eq(walk.ended["kernel"] & (cooldown >= 0))
+        with m.If(issue):
+            m.d.sync += first.eq(last)
+        ending = issue & last if config.streamed else turn & walk.ends_with("kernel")
+        with m.If(ending):
             m.d.sync += cooling.eq(1)
-            with m.If(~starting):
+            with m.If(~walk.starting):
                 m.d.sync += cooldown.eq(config.cooldown_cycles - 3)
+
+        walk.advance(m, view(LayerEntry.START), issue=issue, turn=turn, flip=walk.starting & mode.input & self.buffer)
+        self._follow_windows(m, walk, ending=ending, turn=turn)
+        if config.streamed:
+            programs = _Stock(m, config.layers, added=self.layer_written, used=self.layer_start, name="programs")
+            self._follow_segments(m, walk, ending=ending, issue=issue, turn=turn, last=last, blocked=blocked,
+                                  cooling=cooling, running=running)
+            self._control(m, walk, view, layer=layer, entry=entry, running=running, issue=issue, turn=turn,
+                          no_program=programs.empty)
+        else:
+            m.d.comb += last.eq(walk.ends & walk.ends_with("kernel"))
+            m.d.comb += blocked.eq(walk.ends & cooling)
+            self._control(m, walk, view, layer=layer, entry=entry, running=running, issue=issue, turn=turn)
+
+        return m
+
+    def _follow_windows(self, m, walk, *, ending, turn):
+        """Tell the sums of a pooling window apart, and the last of a group."""
+        window_first = Signal(reset_less=True)
+        summed = self.mode.summed if self.config.streamed else 0
+        with m.If(ending):
             m.d.sync += [
-                self.ending.window_first.eq(walk.window_first),
-                self.ending.window_last.eq(ends_of[LayerEntry.DOWN]),
-                self.ending.group_last.eq(ends_of[LayerEntry.ROW]),
-                walk.window_first.eq(ends_of[LayerEntry.DOWN]),
+                self.ending.window_first.eq(window_first | summed),
+                self.ending.window_last.eq(walk.ends_with("down")),
+                self.ending.group_last.eq(walk.ends_with("part")),
             ]
-        self._advance(m, walk, view(LayerEntry.START), issue=issue, turn=turn, last=last, loop_ends=loop_ends,
-                      flip=starting & mode.input & self.buffer)
-        step = self._next_step(m, walk, issue=issue, ends=ends)
+        with m.If(turn & walk.ends_with("source")):
+            m.d.sync += window_first.eq(walk.ends_with("down"))
+
+    def _follow_segments(self, m, walk, *, ending, issue, turn, last, blocked, cooling, running):
+        """Cut sums into segments, say what their ends are for, and wait for weights."""
+        mode = self.mode
+
+        # Words of the segment to come after the next one; it ends with its source at the latest.
+        left    = Signal.like(walk.sizes.segment, name="segment_left", reset_less=True)
+        sum_end = Signal()
+        m.d.comb += last.eq(left[-1] | (walk.ends & walk.ended["kernel"]))
+        m.d.comb += sum_end.eq(walk.ends & Mux(mode.summed, walk.ends_with("down"), walk.ends_with("source")))
+        with m.If(issue):
+            m.d.sync += left.eq(Mux(last, walk.sizes.segment, left - 1))
+
+        # What the next sum or segment is the first of. All are set by the step from zero, which ends all loops.
+        opening     = Signal(reset_less=True)  # segment of a sum
+        part_first  = Signal(reset_less=True)  # part of a group
+        block_first = Signal(reset_less=True)  # block of a position
+        with m.If(ending):
+            m.d.sync += [
+                opening.eq(sum_end),
+                self.ending.opens.eq(opening & part_first),
+                self.ending.closes.eq(sum_end & walk.ended["part"]),
+                self.ending.sum_end.eq(sum_end),
+                self.ending.part_end.eq(walk.ends & walk.ends_with("row")),
+                self.ending.scaled.eq(walk.in_second & (mode.neurons.current == Current.PLANES)),
+                self.ending.block_first.eq(block_first),
+                self.ending.block_last.eq(walk.ended.get("block", 1)),
+            ]
+        with m.If(turn & walk.ends_with("down")):
+            m.d.sync += block_first.eq(walk.ends_with("block"))
+        with m.If(turn & walk.ends_with("row")):
+            m.d.sync += part_first.eq(walk.ends_with("part"))
+
+        # Rows of weights: their first use is at the first position of a part, their last one at the last. The step from
+        # zero, which is no use, finds the flag as the end of the layer before has left it: cleared by `prepare`.
+        first_use = Signal()
+        last_use  = Signal()
+        m.d.comb += first_use.eq(walk.position_first & ~(walk.in_second & mode.reuse))
+        m.d.sync += last_use.eq(Cat(walk.ended[name] for name in ("across", "down", "block", "column", "row")
+                                    if name in walk.ended).all() & (walk.ended["source"] | ~mode.reuse))
+        rows = _Stock(m, self.config.weight_rows, added=self.row_written, used=issue & first_use, name="rows")
+        m.d.comb += self.release_row.eq(self.beat.valid & last_use)
+        m.d.comb += blocked.eq((last & cooling) | (first_use & rows.empty))
+        m.d.sync += self.waiting.eq(running & first_use & rows.empty)
+        m.d.sync += self.marked.eq(mode.padded & (walk.in_second if self.config.slices > 1 else 1))
+
+    def _control(self, m, walk, view, *, layer, entry, running, issue, turn, no_program=None):
+        """Read the entries of each layer, run it, and wait for its last spikes."""
+        config = self.config
+        flip   = self.mode.input & self.buffer
+        step   = walk.next_step(m, issue)
+        fetched = Signal(range(16))
+        drain   = Signal(range(self.drain_cycles))
+        # Where a program begins; a streamed one is waited for.
+        begin   = "FETCH" if no_program is None else "WAIT"
 
         m.d.comb += self.target.eq(view(LayerEntry.TARGET))
+        m.d.sync += [
+            self.layer_start.eq(0),
+            self.done.eq(0),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += entry.eq(LayerEntry.LOOPS)
                 m.d.sync += fetched.eq(LayerEntry.LOOPS)
                 with m.If(self.start):
-                    m.next = "FETCH"
+                    m.next = begin
+            if no_program is not None:
+                with m.State("WAIT"):
+                    m.d.comb += self.busy.eq(1)
+                    m.d.comb += entry.eq(LayerEntry.LOOPS)
+                    with m.If(~no_program):
+                        m.next = "FETCH"
+                    with m.Else():
+                        m.d.sync += self.waiting.eq(1)
             with m.State("FETCH"):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += entry.eq(fetched + 1)
                 m.d.sync += fetched.eq(fetched + 1)
-                # All loops in their last turn: the step from zero ends them all, so that they begin.
-                m.d.sync += [
-                    walk.pointer.eq(0),
-                    walk.pointer.run.eq(-1),
-                    *(loop.count.eq(-1) for loop in walk.inner),
-                ]
+                walk.prepare(m)
                 with m.Switch(fetched):
                     with m.Case(LayerEntry.LOOPS):
-                        m.d.sync += walk.loops.eq(view(LayerEntry.LOOPS))
-                        m.d.sync += walk.groups.count.eq(view(LayerEntry.LOOPS).groups)
+                        walk.load_loops(m, view(LayerEntry.LOOPS))
                     with m.Case(LayerEntry.SIZES):
                         m.d.sync += walk.sizes.eq(view(LayerEntry.SIZES))
                     with m.Case(LayerEntry.SOURCE):
@@ -237,14 +321,24 @@ class Sequencer(wiring.Component):
                     with m.Case(LayerEntry.TARGET):
                         m.d.comb += self.target_valid.eq(1)
                     with m.Case(LayerEntry.MODE):
-                        m.d.comb += entry.eq(LayerEntry.START)
-                        m.d.sync += mode.eq(view(LayerEntry.MODE))
+                        m.d.comb += entry.eq(LayerEntry.SECOND_START if config.streamed else LayerEntry.START)
+                        m.d.sync += self.mode.eq(view(LayerEntry.MODE))
                         m.d.sync += self.layer_start.eq(1)
-                        m.d.sync += running.eq(1)
-                        m.next = "START"
+                        if config.streamed:
+                            m.next = "SECOND"
+                        else:
+                            m.d.sync += running.eq(1)
+                            m.next = "START"
+            if config.streamed:
+                with m.State("SECOND"):
+                    m.d.comb += self.busy.eq(1)
+                    m.d.comb += entry.eq(LayerEntry.START)
+                    walk.load_second(m, view(LayerEntry.SECOND_START), flip)
+                    m.d.sync += running.eq(1)
+                    m.next = "START"
             with m.State("START"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += starting.eq(1)
+                m.d.comb += walk.starting.eq(1)
                 m.d.comb += entry.eq(LayerEntry.START)
                 with m.If(issue):
                     m.d.sync += running.eq(0)
@@ -258,7 +352,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += entry.eq(step)
                 m.d.sync += drain.eq(self.drain_cycles - 1)
-                with m.If(turn & loop_ends[-1]):
+                with m.If(turn & walk.ends_with("group")):
                     m.d.sync += running.eq(0)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
@@ -267,44 +361,17 @@ class Sequencer(wiring.Component):
                 m.d.sync += fetched.eq(LayerEntry.LOOPS)
                 m.d.sync += drain.eq(drain - 1)
                 with m.If(drain == 0):
-                    with m.If(mode.final):
+                    m.d.sync += layer.eq(layer + 1)
+                    if config.streamed:
+                        m.d.comb += self.release_layer.eq(1)
+                    with m.If(self.mode.final):
                         m.d.sync += self.done.eq(1)
-                        m.d.sync += layer.eq(0)
+                        if not config.streamed:
+                            m.d.sync += layer.eq(0)
                         m.next = "IDLE"
                     with m.Else():
-                        m.d.sync += layer.eq(layer + 1)
                         m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += entry.eq(LayerEntry.LOOPS)
-                m.next = "FETCH"
-
-        return m
-
-    @staticmethod
-    def _next_step(m, walk, *, issue, ends):
-        """Name the step that the word of the next clock takes: that of the loop that goes on, if it ends a row."""
-        # The loop that will advance is known as soon as the counters are, one clock before the pointers can need it:
-        # a row of one word is always a whole sum, and sums end at least two clocks apart.
-        advance = Signal(LayerEntry)
-        m.d.comb += advance.eq(LayerEntry.GROUP)
-        for loop in reversed(walk.inner):
-            with m.If(~loop.ended):
-                m.d.comb += advance.eq(loop.entry)
-        # Where rows have one word, the clock after a row issues none, and its step does not matter.
-        return Mux(Mux(issue, walk.pointer.run == 0, ends), advance, LayerEntry.WORD)
-
-    @staticmethod
-    def _advance(m, walk, step, *, issue, turn, last, loop_ends, flip):
-        """Go to the next word when one is issued; each loop that ends starts again, and the one around it goes on."""
-        pointer, field = walk.pointer, dict(step.shape())
-        with m.If(issue):
-            for name in field:
-                m.d.sync += pointer[name].eq(pointer[name] + step[name])
-            m.d.sync += pointer.address.eq(pointer.address + (step.address ^ Cat(C(0, len(step.address) - 1), flip)))
-            m.d.sync += walk.first.eq(last)
-        for number, loop in enumerate([*walk.inner, walk.groups]):
-            with m.If(turn & loop_ends[number - 1] if number else turn):
-                # A counter that has ended is -1.
-                m.d.sync += loop.count.eq(loop.count + (-1 if loop.turns is None else
-                                                        Mux(loop_ends[number], loop.turns, -1)))
+                m.next = begin

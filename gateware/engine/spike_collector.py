@@ -35,7 +35,9 @@ class SpikeCollector(wiring.Component):
     window the group is written into its slot of the map's word; a slot is the part of a word that one group fills. The
     slot of the next position is ``target.advance`` slots further, and the first slot of the next group one slot after
     that of this one. Slots that no group fills are not written. Constants are those of group 0 for the first group
-    after ``start``, and of the next group for each one after it.
+    after ``start``, and of the next group for each one after it. In a streamed circuit, they are those of the next
+    place of the ring, and a network may be computed in blocks of timesteps: the windows of all blocks of a position
+    follow each other, and their slots are ``target.block`` apart.
 
     Throughput: one neuron per clock. The write comes :meth:`latency_of` clocks after ``load`` and lasts one clock: the
     memory must take it, there is no back-pressure. No spikes may be under way at ``start`` and ``target_valid``.
@@ -49,12 +51,12 @@ class SpikeCollector(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Strobe: the next group is the first of the network.
+        Strobe: the next group is the first of the network. Only in a circuit that is not streamed.
     target : :py:`In(layer_layouts(config)[LayerEntry.TARGET])`
     target_valid : :py:`In(1)`
         Strobe: the next group is the first of a layer with this ``target``.
     load : :py:`In(1)`
-        Of the array: the first neuron leaves it in the next clock.
+        The sums of the first of ``lanes`` neurons come in the next clock.
     ending : :py:`In(ending_layout(config))`
         What the sums are, in the clock of ``load``.
     group, lane : :py:`Out(...)`
@@ -70,13 +72,15 @@ class SpikeCollector(wiring.Component):
         There will be a ``write`` in the next clock.
     address, mask, write_data : :py:`Out(...)`
         To the spike memory.
+    release_group : :py:`Out(1)`
+        Strobe: the oldest constants are read for the last time in this clock. Only in a streamed circuit.
     """
 
     def __init__(self, config: EngineConfig):
         self.config = config
 
         super().__init__({
-            "start":        In(1),
+            **({} if config.streamed else {"start": In(1)}),
             "target":       In(layer_layouts(config)[LayerEntry.TARGET]),
             "target_valid": In(1),
             "load":         In(1),
@@ -91,6 +95,7 @@ class SpikeCollector(wiring.Component):
             "address":      Out(config.address_width),
             "mask":         Out(config.width),
             "write_data":   Out(word_layout(config)),
+            **({"release_group": Out(1)} if config.streamed else {}),
         })
 
     @staticmethod
@@ -104,24 +109,28 @@ class SpikeCollector(wiring.Component):
         config  = self.config
         latency = PifUnit.latency_of(config)
 
-        # Constants: the group counts on when the first neuron of the next one comes.
         loads = [self.load]
         for clock in range(1, latency + 2):
             loads.append(Signal(name=f"load{clock}"))
             m.d.sync += loads[clock].eq(loads[clock - 1])
+
+        # Constants: the group counts on when the last neuron has them.
         held  = follow_ending(m, config, ending=self.ending, strobe=self.load, stable=1, delay=1, name="loaded")
         lanes = _LaneCounter(m, config, loads[1], "constant_lane")
-        ended = Signal()
+        ends  = Signal()
         m.d.comb += [
             self.neuron.eq(lanes.valid),
             self.lane.eq(lanes.lane),
         ]
         with m.If(loads[1]):
-            m.d.sync += self.group.eq(self.group + ended)
-            m.d.sync += ended.eq(held.group_last)
-        with m.If(self.start):
-            m.d.sync += self.group.eq(0)
-            m.d.sync += ended.eq(0)
+            m.d.sync += ends.eq(held.group_last)
+        with m.If(lanes.last & ends):
+            m.d.sync += self.group.eq(self.group + 1)
+        if config.streamed:
+            m.d.comb += self.release_group.eq(lanes.last & ends)
+        else:
+            with m.If(self.start):
+                m.d.sync += self.group.eq(0)
 
         # Spikes. One register more than needed: without it, lanes = 8 would write the spikes of a sum exactly when the
         # end of a later one wants to read, wherever sums are as short as the cooldown (every first layer).
@@ -140,35 +149,40 @@ class SpikeCollector(wiring.Component):
         m.d.comb += self.write_next.eq(lanes.last & ending.window_last & ~self.score_mode)
         m.d.sync += self.write.eq(self.write_next)
 
-        self._address(m, group_last=ending.group_last)
+        self._address(m, ending=ending)
         m.d.comb += self.write_data.eq(window.as_value().replicate(config.slots))
 
         return m
 
-    def _address(self, m, *, group_last):
+    def _address(self, m, *, ending):
         """Go to the slot of the next write: in three clocks where a group begins, of which the next write needs two."""
         config  = self.config
         slot    = Signal(config.slot_address_width, reset_less=True)
         before  = Signal.like(slot, reset_less=True)           # one before the first slot of the group
-        advance = Signal(config.advance_width, reset_less=True)
+        steps   = Signal(self.target.shape(), reset_less=True)
         begin   = Signal()
         begun   = Signal()
-        written = Signal()  # group_last with the write
+        written = Signal()  # the write is the last of its group
         m.d.sync += [
-            written.eq(group_last),
+            written.eq(ending.group_last),
             begin.eq(self.target_valid | (self.write & written)),
             begun.eq(begin),
         ]
+        step = steps.advance
+        if config.blocks > 1:
+            position_ends = Signal()
+            m.d.sync += position_ends.eq(ending.block_last)
+            step = Mux(position_ends, steps.advance, steps.block)
         # From zero, so that one adder serves both.
         with m.If(begin | self.write):
-            m.d.sync += slot.eq(slot + Mux(begin, before, advance) + begin)
+            m.d.sync += slot.eq(slot + Mux(begin, before, step) + begin)
         with m.If(self.target_valid | (self.write & written)):
             m.d.sync += slot.eq(0)
         with m.If(begun):
             m.d.sync += before.eq(slot)
         with m.If(self.target_valid):
             m.d.sync += before.eq(self.target.address)
-            m.d.sync += advance.eq(self.target.advance)
+            m.d.sync += steps.eq(self.target)
         slot_bits = (config.slots - 1).bit_length()
         m.d.comb += self.address.eq(slot[slot_bits:])
         m.d.comb += self.mask.eq(Cat((slot[:slot_bits] == index).replicate(config.lanes)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.hdl import Shape as AmaranthShape
 from amaranth.lib import data
 
 from arch.network import Convolution, Network, Readout, Reset
@@ -16,15 +15,9 @@ from gateware.engine.configuration import PLANES, EngineConfig
 from gateware.engine.contents import MemoryContents
 from gateware.engine.dot_product import weights_layout
 from gateware.engine.pif import Current, constants_layout
-from gateware.engine.program import (
-    LAYER_ENTRIES,
-    PIXEL_ENTRIES,
-    LayerEntry,
-    PixelEntry,
-    countdown,
-    layer_layouts,
-    pixel_layouts,
-)
+from gateware.engine.program import PIXEL_ENTRIES, PixelEntry, countdown, pixel_layouts
+from gateware.mapper.layer_program import LayerLoops, LayerSource, LayerTarget, layer_program
+from gateware.mapper.packing import pack_entries, pack_modular
 from gateware.mapper.plan import PlacedStage
 from gateware.mapper.stages import Stage
 
@@ -42,40 +35,6 @@ def memory_contents(network: Network, config: EngineConfig, stages: Sequence[Pla
         program=[entry for number in range(len(stages)) for entry in _layer_program(network, config, stages, number)],
         pixels=_pixel_table(network, config, stages[0]),
     )
-
-
-def _pack(layout: data.StructLayout, values: Mapping[str, Any]) -> int:
-    """Pack an entry whose numbers fit: the limits of the circuit were checked before."""
-    _check_fit(layout, values)
-    return int(layout.const(values).as_value().value)
-
-
-def _check_fit(layout: data.StructLayout, values: Mapping[str, Any]) -> None:
-    """Amaranth truncates what does not fit a field."""
-    assert values.keys() == set(dict(layout)), (list(values), layout)
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            _check_fit(layout[name].shape, value)
-            continue
-        shape = AmaranthShape.cast(layout[name].shape)
-        low, high = (-(1 << shape.width - 1), 1 << shape.width - 1) if shape.signed else (0, 1 << shape.width)
-        assert low <= int(getattr(value, "value", value)) < high, (name, value, shape)
-
-
-def _pack_modular(layout: data.StructLayout, values: Mapping[str, int]) -> int:
-    """Pack numbers that are meant modulo their width: pointers, their differences, biases."""
-    return _pack(layout, {name: value % (1 << layout[name].width) for name, value in values.items()})
-
-
-def _pack_entries(count: int, layouts: Mapping[int, data.StructLayout], steps: Mapping[int, Mapping[str, int]],
-                  parameters: Mapping[int, Mapping[str, Any]]) -> list[int]:
-    """Pack a program of ``count`` entries: steps of pointers, which wrap, and parameters, which must fit."""
-    entries = [0] * count
-    for entry, pointers in steps.items():
-        entries[entry] = _pack_modular(layouts[entry], pointers)
-    for entry, values in parameters.items():
-        entries[entry] = _pack(layouts[entry], values)
-    return entries
 
 
 def _pack_arrays(layout: data.StructLayout, bits: Mapping[str, npt.NDArray[np.bool_]]) -> npt.NDArray[np.object_]:
@@ -100,45 +59,21 @@ def _step(point: Callable[..., dict[str, int]], before: _Loops, after: _Loops) -
 
 def _layer_program(network: Network, config: EngineConfig, stages: Sequence[PlacedStage], number: int) -> list[int]:
     """Entries of the layer program for stage ``number``, in the order of :class:`LayerEntry`."""
-    layouts, stage = layer_layouts(config), stages[number]
+    stage = stages[number]
+    at    = stage.placement
     _, rows, columns = stage.target
-    pool, at = stage.pool, stage.placement
-
-    def point(group: int, row: int, column: int, down: int, across: int, kernel: int, word: int) -> dict[str, int]:
-        """Pointers in one state of the loops."""
-        y = (row * pool + down) * at.stride - at.padding + kernel
-        x = ((column * pool + across) * at.stride - at.padding) * at.words + word
-        return {"address": (at.source + y * at.row_words + x) * config.slots, "x": x, "y": y,
-                "row": at.row + (group * at.kernel + kernel) * at.run + word, "run": at.run - 2 - word}
-
-    end, last = at.run - 1, pool - 1
-    final = (at.kernel - 1, end)
-    start = point(0, 0, 0, 0, 0, 0, 0)
-    steps: dict[int, dict[str, int]] = {
-        LayerEntry.KERNEL: _step(point, (0, 0, 0, 0, 0, 0, end), (0, 0, 0, 0, 0, 1, 0)),
-        LayerEntry.ACROSS: _step(point, (0, 0, 0, 0, 0, *final), (0, 0, 0, 0, 1, 0, 0)),
-        LayerEntry.DOWN:   _step(point, (0, 0, 0, 0, last, *final), (0, 0, 0, 1, 0, 0, 0)),
-        LayerEntry.COLUMN: _step(point, (0, 0, 0, last, last, *final), (0, 0, 1, 0, 0, 0, 0)),
-        LayerEntry.ROW:    _step(point, (0, 0, columns - 1, last, last, *final), (0, 1, 0, 0, 0, 0, 0)),
-        LayerEntry.GROUP:  _step(point, (0, rows - 1, columns - 1, last, last, *final), (1, 0, 0, 0, 0, 0, 0)),
-        # The pointers begin at zero, and the turns of a loop with the -1 that ends it.
-        LayerEntry.START:  {**start, "run": start["run"] + 1},
-        LayerEntry.WORD:   _step(point, (0, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 1)),
-    }
+    loops = LayerLoops(
+        rows=rows, columns=columns, down=stage.pool, across=stage.pool, groups=at.groups, weight_row=at.row,
+        first=LayerSource(address=at.source * config.slots, words=at.words, row_words=at.row_words, stride=at.stride,
+                          padding=at.padding, kernel=at.kernel, run=at.run))
     # Windows are positions of the result; only a convolution of a map can leave its source.
     height = stage.computed[1] if number == 0 else stage.source[1]
-    words  = -(-stage.target[0] // config.width)
-    parameters: dict[int, dict[str, Any]] = {
-        LayerEntry.LOOPS:  {"kernel": at.kernel - 1, "pool": pool - 1, "groups": at.groups - 1},
-        LayerEntry.SIZES:  {"columns": columns - 1, "rows": rows - 1},
-        LayerEntry.SOURCE: {"words": at.row_words, "height": height},
-        LayerEntry.TARGET: {"address": (at.target * config.slots - 1) % (1 << config.slot_address_width),
-                            "advance": words * config.slots},
-        LayerEntry.MODE:   {"neurons": _neuron_mode(network, config, stage, planes=number == 0 and config.pixels),
-                            "input": number == 0, "final": isinstance(stage.layer, Readout),
-                            "classes": network.classes},
-    }
-    return _pack_entries(LAYER_ENTRIES, layouts, steps, parameters)
+    return layer_program(
+        config, loops, source_size=(at.row_words, height),
+        target=LayerTarget(address=at.target * config.slots,
+                           position_slots=-(-stage.target[0] // config.width) * config.slots),
+        mode={"neurons": _neuron_mode(network, config, stage, planes=number == 0 and config.pixels),
+              "input": number == 0, "final": isinstance(stage.layer, Readout), "classes": network.classes})
 
 
 def _neuron_mode(network: Network, config: EngineConfig, stage: Stage, *, planes: bool) -> dict[str, Any]:
@@ -210,7 +145,7 @@ def _pixel_table(network: Network, config: EngineConfig, stage: Stage) -> list[i
         PixelEntry.WINDOWS: {"columns": columns, "rows": rows},
         PixelEntry.SIZES:   {"image_bytes": channels * height * width, "classes": network.classes},
     }
-    return _pack_entries(PIXEL_ENTRIES, layouts, steps, parameters)
+    return pack_entries(PIXEL_ENTRIES, layouts, steps, parameters)
 
 
 def _weight_rows(config: EngineConfig, stages: Sequence[PlacedStage]) -> list[list[int]]:
@@ -261,5 +196,5 @@ def _constants(network: Network, config: EngineConfig, stages: Sequence[PlacedSt
                     bias      = (int(neurons.bias[channel]) << scale) - (offset << config.fraction)
                     first     = bias + (initial << scale)
                     threshold = int(neurons.threshold[channel]) << scale
-            packed.append(_pack_modular(layout, {"first": first, "bias": bias, "threshold": threshold}))
+            packed.append(pack_modular(layout, {"first": first, "bias": bias, "threshold": threshold}))
     return packed

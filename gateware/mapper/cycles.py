@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH
-from gateware.engine.sequencer import LAYER_START_CYCLES
+from gateware.engine.sequencer import layer_start_cycles
 from gateware.mapper.plan import PlacedStage, Plan
 
 __all__ = ["MAX_CYCLES", "Cycles", "count_cycles", "estimate_cycles", "exceeding_cycles"]
@@ -44,7 +44,7 @@ def count_cycles(plan: Plan) -> Cycles:
 def _replay(config: EngineConfig, placed: Sequence[PlacedStage]) -> Cycles:
     """Predict as :func:`count_cycles`, before there is a plan; a million sums take about a second."""
     drain  = drain_cycles(config)
-    clock  = LAYER_START_CYCLES
+    clock  = layer_start_cycles(config)
     ended  = -config.cooldown_cycles
     begun  = 0
     stages, words = [], []
@@ -77,7 +77,7 @@ def _replay(config: EngineConfig, placed: Sequence[PlacedStage]) -> Cycles:
         finished = ended + drain + 1
         stages.append(finished - begun)
         begun = finished
-        clock = finished + LAYER_START_CYCLES
+        clock = finished + layer_start_cycles(config)
 
     return Cycles(total=begun, stages=tuple(stages), words=tuple(words))
 
@@ -88,7 +88,7 @@ def estimate_cycles(config: EngineConfig, stages: Sequence[PlacedStage]) -> list
     Words and writes, or the array's pace, and the clocks to begin and end a layer: within 5 % and 8 clocks of
     :func:`count_cycles`, which replays every sum.
     """
-    around, estimates = LAYER_START_CYCLES + drain_cycles(config), []
+    around, estimates = layer_start_cycles(config) + drain_cycles(config), []
     for number, stage in enumerate(stages):
         sums   = stage.computed[1] * stage.computed[2] * stage.placement.groups
         writes = 0 if number == len(stages) - 1 else sums // stage.pool**2

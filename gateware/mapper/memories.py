@@ -7,7 +7,7 @@ from arch.link import INFO_BYTES
 from boards.families.family import Family
 from gateware.engine.accelerator import PIXEL_FIFO_DEPTH
 from gateware.engine.configuration import EngineConfig
-from gateware.engine.program import LAYER_ENTRIES, PIXEL_ENTRIES, pixel_width, program_width
+from gateware.engine.program import PIXEL_ENTRIES, layer_entries, pixel_width, program_width
 
 __all__ = ["MemorySize", "block_ram_memories", "count_block_rams"]
 
@@ -28,7 +28,7 @@ def block_ram_memories(config: EngineConfig, family: Family) -> Iterator[MemoryS
     for lane in range(config.lanes):
         yield MemorySize(name=f"weights of lane {lane}", width=2 * config.width, depth=config.weight_rows)
     yield MemorySize(name="constants", width=3 * config.membrane_width, depth=config.channel_groups * config.lanes)
-    yield MemorySize(name="program", width=program_width(config), depth=config.layers * LAYER_ENTRIES)
+    yield MemorySize(name="program", width=program_width(config), depth=config.layers * layer_entries(config))
     yield MemorySize(name="pixel table", width=pixel_width(config), depth=PIXEL_ENTRIES)
     yield MemorySize(name="scores", width=config.score_width, depth=config.classes)
     # One pixel waits in the register behind the memory.

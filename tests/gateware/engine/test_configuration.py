@@ -32,6 +32,49 @@ def test_impossible_circuit_is_refused(options, message):
         EngineConfig(**options)
 
 
+STREAMED = {"streamed": True, "accumulator_width": 8, "layers": 8, "max_run": 255, "max_side": 63, "max_row_words": 255}
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"weight_rows": 200}, r"^weight_rows must be a power of two and at least 2 for a streamed circuit, not 200$"),
+    ({"weight_rows": 1}, r"^weight_rows must be a power of two and at least 2 for a streamed circuit, not 1$"),
+    ({"channel_groups": 24}, r"^channel_groups must be a power of two and at least 2 for a streamed circuit, not 24$"),
+    ({"layers": 10}, r"^layers must be a power of two and at least 2 for a streamed circuit, not 10$"),
+    ({"blocks": 0}, r"^blocks must be 1 to 8, not 0$"),
+    ({"blocks": 9}, r"^blocks must be 1 to 8, not 9$"),
+    ({"timesteps": 2, "lanes": 4, "width": 4},
+     r"^timesteps must be 4 or 8 for pixel input of a streamed circuit, not 2$"),
+    ({"accumulator_width": 4}, r"^accumulator width must hold the 16 synapses of a word, not be 4 bits$"),
+    ({"max_side": 64}, (r"^a step of the program must be at most 48 bits, not 49: use a smaller max_run, max_side, "
+                        r"max_row_words, spike_words or weight_rows$")),
+])
+def test_impossible_streamed_circuit_is_refused(options, message):
+    EngineConfig(**STREAMED)
+    with pytest.raises(ConfigError, match=message):
+        EngineConfig(**{**STREAMED, **options})
+
+
+def test_blocks_are_streamed():
+    with pytest.raises(ConfigError, match=r"^blocks must be 1 for a circuit that is not streamed, not 2$"):
+        EngineConfig(blocks=2)
+
+
+def test_streamed_widths():
+    config = EngineConfig(**STREAMED)
+    # 15 words of 16 synapses fit 8 bits; sums have 16, scores the 16 of a membrane that are not its fraction.
+    assert (config.max_segment, config.sum_width, config.current_width, config.score_width) == (15, 5, 16, 16)
+    assert EngineConfig(**STREAMED, membrane_width=28).score_width == 20
+    assert (config.slot_address_width, config.advance_width, config.groups_width) == (15, 15, 9)
+    assert EngineConfig(**{**STREAMED, "lanes": 1, "spike_words": 1024}).cooldown_cycles == 3
+
+
+def test_baked_widths():
+    config = EngineConfig()
+    assert (config.slot_address_width, config.advance_width, config.groups_width) == (15, 6, 5)
+    assert (config.current_width, config.cooldown_cycles) == (12, 8)
+    assert EngineConfig(lanes=1).cooldown_cycles == 2
+
+
 def test_errors_are_network_errors():
     assert issubclass(ConfigError, NetworkError)
 

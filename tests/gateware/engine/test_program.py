@@ -1,13 +1,16 @@
+import dataclasses
+
 import pytest
 
-from gateware.engine.configuration import EngineConfig
+from gateware.engine.configuration import MAX_ENTRY_WIDTH, EngineConfig
 from gateware.engine.program import (
-    LAYER_ENTRIES,
     PIXEL_ENTRIES,
+    SECOND,
     LayerEntry,
     PixelEntry,
     count_shape,
     countdown,
+    layer_entries,
     layer_layouts,
     pixel_layouts,
     pixel_width,
@@ -31,28 +34,60 @@ def test_counters_hold_their_most_turns(width):
     assert countdown(1 << width) < 1 << shape.width - 1
 
 
-@pytest.mark.parametrize(("entries", "places"), [
-    (LayerEntry, {"KERNEL": 0, "ACROSS": 1, "DOWN": 2, "COLUMN": 4, "ROW": 5, "GROUP": 7, "START": 8, "WORD": 15,
-                  "LOOPS": 9, "SIZES": 10, "SOURCE": 11, "TARGET": 12, "MODE": 13}),
-    (PixelEntry, {"ACROSS": 0, "DOWN": 1, "CHANNEL": 2, "COLUMN": 3, "COLUMN_NEW": 4, "ROW": 5, "ROW_NEW": 6,
-                  "START": 7, "LOOPS": 8, "KERNEL": 9, "WINDOWS": 10, "SIZES": 11}),
-])
+LAYER_PLACES = {
+    "KERNEL": 0, "ACROSS": 1, "DOWN": 2, "BLOCK": 3, "COLUMN": 4, "ROW": 5, "PART": 6, "GROUP": 7, "START": 8,
+    "WORD": 15,
+    "SECOND_KERNEL": 16, "SECOND_ACROSS": 17, "SECOND_DOWN": 18, "SECOND_BLOCK": 19, "SECOND_COLUMN": 20,
+    "SECOND_ROW": 21, "SECOND_PART": 22, "SECOND_GROUP": 23, "SECOND_START": 24,
+    "LOOPS": 9, "SIZES": 10, "SOURCE": 11, "TARGET": 12, "MODE": 13}
+PIXEL_PLACES = {
+    "ACROSS": 0, "DOWN": 1, "CHANNEL": 2, "COLUMN": 3, "COLUMN_NEW": 4, "ROW": 5, "ROW_NEW": 6, "START": 7,
+    "LOOPS": 8, "KERNEL": 9, "WINDOWS": 10, "SIZES": 11}
+
+
+@pytest.mark.parametrize(("entries", "places"), [(LayerEntry, LAYER_PLACES), (PixelEntry, PIXEL_PLACES)])
 def test_every_entry_has_the_place_that_images_rely_on(entries, places):
     """Memory contents are kept in flash: a change of places is a change of their format."""
     assert {entry.name: entry.value for entry in entries} == places
     parameters = list(places)[list(places).index("LOOPS"):]
     assert [entry.name for entry in entries if not entry.is_step] == parameters
-    assert max(entries) < LAYER_ENTRIES == PIXEL_ENTRIES == 16
 
 
-@pytest.mark.parametrize("config", [EngineConfig(), EngineConfig(lanes=1, width=2, timesteps=1, pixels=False)],
-                         ids=["UP5K", "smallest"])
-@pytest.mark.parametrize(("entries", "layouts", "width"), [(LayerEntry, layer_layouts, program_width),
-                                                           (PixelEntry, pixel_layouts, pixel_width)])
-def test_every_entry_fits_its_memory(config, entries, layouts, width):
-    assert set(layouts(config)) == set(entries)
-    assert max(layout.size for layout in layouts(config).values()) == width(config)
-    assert {layouts(config)[entry] for entry in entries if entry.is_step} == {layouts(config)[entries.START]}
+def test_steps_of_the_second_source_are_those_of_the_first():
+    for entry in list(LayerEntry)[:9]:
+        assert LayerEntry(entry + SECOND).name == f"SECOND_{entry.name}"
+
+
+STREAMED = EngineConfig(streamed=True, accumulator_width=8, layers=8, max_run=255, max_side=63, max_row_words=255,
+                        blocks=8, leak=False)
+SMALLEST = EngineConfig(lanes=1, width=2, timesteps=1, pixels=False)
+
+
+@pytest.mark.parametrize(("config", "missing"), [
+    (EngineConfig(), ["BLOCK", "PART", *(name for name in LAYER_PLACES if name.startswith("SECOND_"))]),
+    (SMALLEST, ["BLOCK", "PART", *(name for name in LAYER_PLACES if name.startswith("SECOND_"))]),
+    (STREAMED, []),
+    (dataclasses.replace(STREAMED, blocks=1), ["BLOCK", "SECOND_BLOCK"]),
+], ids=["UP5K", "smallest", "streamed", "streamed-one-block"])
+def test_every_layer_entry_of_a_circuit_has_a_layout(config, missing):
+    layouts = layer_layouts(config)
+    assert [entry.name for entry in LayerEntry if entry not in layouts] == missing
+    assert max(layouts) < layer_entries(config) == (32 if config.streamed else 16)
+    assert max(layout.size for layout in layouts.values()) == program_width(config)
+    assert {layouts[entry] for entry in layouts if entry.is_step} == {layouts[LayerEntry.START]}
+
+
+def test_streamed_entries_have_six_bytes():
+    assert program_width(STREAMED) == MAX_ENTRY_WIDTH == 48
+
+
+@pytest.mark.parametrize("config", [EngineConfig(), SMALLEST], ids=["UP5K", "smallest"])
+def test_every_pixel_entry_fits_its_memory(config):
+    layouts = pixel_layouts(config)
+    assert set(layouts) == set(PixelEntry)
+    assert max(PixelEntry) < PIXEL_ENTRIES == 16
+    assert max(layout.size for layout in layouts.values()) == pixel_width(config)
+    assert {layouts[entry] for entry in layouts if entry.is_step} == {layouts[PixelEntry.START]}
 
 
 def test_a_lane_is_addressed_in_one_number():

@@ -7,7 +7,7 @@ import pytest
 from arch.network import Encoding, FullyConnected, Input, Network, Readout
 from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
-from gateware.engine.sequencer import LAYER_START_CYCLES, Sequencer
+from gateware.engine.sequencer import Sequencer, layer_start_cycles
 from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles
 from sim.generate import random_neurons, random_weights
@@ -158,8 +158,8 @@ def test_a_layer_starts_after_its_documented_clocks(name):
     plan = make_smallest(config)
     issued, ends, clocks = run(plan, 0, lambda clock, ends: 1)
     assert [issue.stage for issue in issued].count(0) == plan.stages[0].placement.sum_words
-    # The first word is issued when LAYER_START_CYCLES have passed, the strobe's clock included.
-    assert ends[0][0] == LAYER_START_CYCLES - 1 + plan.stages[0].placement.sum_words
+    # The first word is issued when the clocks of its start have passed, the strobe's clock included.
+    assert ends[0][0] == layer_start_cycles(plan.config) - 1 + plan.stages[0].placement.sum_words
     assert clocks == ends[-1][0] + drain_cycles(config)
 
 

@@ -1,3 +1,6 @@
+import functools
+import itertools
+import operator
 import random
 
 import pytest
@@ -112,3 +115,85 @@ def test_largest_window():
     expected = list(writes(config, address=address, groups=groups, windows=windows, spikes=spikes))
     assert [write.spikes for write in expected] == [(1, 0), (0, 1)]
     assert run(config, [layer]) == expected
+
+
+STREAMED = {
+    "P1": EngineConfig(streamed=True, lanes=1, width=4, accumulator_width=8, spike_words=64, max_run=15, max_side=15,
+                       max_row_words=15, channel_groups=4, layers=2, blocks=4),
+    "P4-T3": EngineConfig(streamed=True, lanes=4, width=8, timesteps=3, pixels=False, accumulator_width=8,
+                          spike_words=64, max_run=15, max_side=15, max_row_words=15, channel_groups=4, layers=2,
+                          blocks=2),
+    "one-block": EngineConfig(streamed=True, lanes=2, width=2, accumulator_width=8, spike_words=64, max_run=15,
+                              max_side=15, max_row_words=15, channel_groups=8, layers=2),
+}
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_blocks_of_a_position_are_written_apart(name):
+    """Layers of a streamed circuit: every block of a position has a map of its own, and constants are a ring."""
+    config = STREAMED[name]
+    dut = SpikeCollector(config)
+    rng = random.Random(18)
+    latency = PifUnit.latency_of(config)
+    # Sums by the clock of their load: (group of the ring, released behind it, flags, spikes); writes by their clock.
+    loads, writes, group, clock, layers = {}, {}, 0, 0, {}
+    for _ in range(3):
+        groups, positions, windows, blocks = (rng.randint(1, 5), rng.randint(1, 4), rng.choice((1, 4)),
+                                              rng.randint(1, config.blocks))
+        address, block_slots = rng.randrange(64 * config.slots), rng.randrange(64 * config.slots)
+        # The slots of a position are not all of this layer.
+        position_slots = groups + rng.randrange(3)
+        layers[clock] = (address, position_slots, block_slots, blocks)
+        clock += 1
+        for part, position, block in itertools.product(range(groups), range(positions), range(blocks)):
+            sums = [[rng.getrandbits(config.timesteps) & rng.getrandbits(config.timesteps)
+                     for _ in range(config.lanes)] for _ in range(windows)]
+            for index, spikes in enumerate(sums):
+                clock += config.cooldown_cycles + rng.choice((0, 0, 3))
+                group_last = (position, block, index) == (positions - 1, blocks - 1, windows - 1)
+                loads[clock] = (group, group_last, spikes, {
+                    "window_first": index == 0, "window_last": index == windows - 1, "group_last": group_last,
+                    "block_first": block == 0, "block_last": block == blocks - 1})
+            slot = address + part + position * position_slots + block * block_slots
+            word, place = divmod(slot % (1 << config.slot_address_width), config.slots)
+            writes[clock + SpikeCollector.latency_of(config)] = Write(
+                address=word, mask=(1 << config.lanes) - 1 << place * config.lanes,
+                spikes=tuple(functools.reduce(operator.or_, lane) for lane in zip(*sums, strict=True)))
+            if (position, block) == (positions - 1, blocks - 1):
+                group += 1
+        clock += SpikeCollector.latency_of(config) + 1
+
+    async def testbench(ctx):
+        written = {}
+        for now in range(clock):
+            if now in layers:
+                address, position_slots, block_slots, blocks = layers[now]
+                target = {"address": address - 1, "advance": position_slots - (blocks - 1) * block_slots,
+                          "block": block_slots}
+                ctx.set(dut.target, {name: target[name] % (1 << config.slot_address_width)
+                                     for name, _ in dut.target.shape()})
+            ctx.set(dut.target_valid, now in layers)
+            ctx.set(dut.load, now in loads)
+            if now in loads:
+                others = {name: rng.getrandbits(1) for name in ("opens", "scaled", "sum_end", "part_end")}
+                ctx.set(dut.ending, {**others, "closes": 1, **loads[now][3]})
+            else:
+                ctx.set(dut.ending.as_value(), rng.getrandbits(len(dut.ending.as_value())))
+            for lane in range(config.lanes):
+                reading, leaving = loads.get(now - 2 - lane), loads.get(now - 1 - lane - latency)
+                if reading is not None:
+                    assert (ctx.get(dut.neuron), ctx.get(dut.lane)) == (1, lane)
+                    assert ctx.get(dut.group) == reading[0] % config.channel_groups
+                    assert ctx.get(dut.release_group) == (reading[1] and lane == config.lanes - 1)
+                if leaving is not None:
+                    ctx.set(dut.spikes, leaving[2][lane])
+            if ctx.get(dut.release_group):
+                assert ctx.get(dut.neuron)
+            if ctx.get(dut.write):
+                mask, lanes = ctx.get(dut.mask), list(ctx.get(dut.write_data))
+                written[now] = Write(address=ctx.get(dut.address), mask=mask,
+                                     spikes=tuple(lanes[lane] for lane in range(config.width) if mask >> lane & 1))
+            await ctx.tick()
+        assert written == writes
+
+    streams.run(dut, testbench, deadline_cycles=50_000)

@@ -5,7 +5,7 @@ import pytest
 
 from arch.network import Encoding, OrPool, Reset
 from gateware.engine.configuration import ConfigError
-from gateware.engine.program import LAYER_ENTRIES, PIXEL_ENTRIES
+from gateware.engine.program import PIXEL_ENTRIES, layer_entries
 from gateware.mapper.choice import choose_config, map_network
 from tests.gateware.mapper.networks import CONFIG, conv, network
 from tests.random_networks import CIRCUITS, draw
@@ -14,7 +14,7 @@ from tests.random_networks import CIRCUITS, draw
 def test_what_the_limits_allow_is_mapped():
     plan = map_network(network(conv(3, 1), OrPool(size=2)), CONFIG)
     assert plan.weight_rows == 2 * 5 + 4
-    assert len(plan.contents.program) == 2 * LAYER_ENTRIES
+    assert len(plan.contents.program) == 2 * layer_entries(plan.config)
     assert len(plan.contents.pixels) == PIXEL_ENTRIES
     assert [len(lane) for lane in plan.contents.weights] == [plan.weight_rows] * 2
     assert len(plan.contents.constants) == (2 + 1) * 2

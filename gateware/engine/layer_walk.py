@@ -1,0 +1,173 @@
+"""The loops of a layer: counters, pointers, and what they say of the word that comes next."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth import *
+
+from gateware.engine.configuration import EngineConfig
+from gateware.engine.program import LayerEntry
+
+__all__ = ["LayerWalk"]
+
+#: All loops of any circuit around the words of a kernel row, innermost first.
+_ORDER = ("kernel", "source", "across", "down", "block", "column", "row", "part", "group")
+
+
+class _Loop:
+    """A loop of a layer: a counter that is -1 in its last turn."""
+
+    def __init__(self, entry: LayerEntry, turns: Value):
+        #: Step of the pointers when it advances.
+        self.entry = entry
+        #: With how many turns it begins again, minus one.
+        self.turns: Value = turns
+        #: Turns to come after the next one.
+        self.count = Signal(signed(len(turns) + 1), name=entry.name.lower(), reset_less=True)
+
+
+class LayerWalk:
+    """Where the walk through a layer is, and how it goes on.
+
+    All loops begin by a step from zero in which they all end, so that nothing else loads the counters: :meth:`prepare`
+    makes them end, and the first word issued takes the step. The step of each word is read a clock ahead.
+
+    Registers have no reset where a layer loads them.
+
+    Parameters
+    ----------
+    config : :class:`EngineConfig`
+    layouts : mapping
+        Those of :func:`gateware.engine.program.layer_layouts`.
+    mode : :py:`data.View`
+        The layer's :attr:`LayerEntry.MODE`.
+    """
+
+    def __init__(self, config: EngineConfig, layouts: Mapping[int, Any], mode: Any):
+        self._config = config
+        self._mode   = mode
+        #: Parameters of the layer.
+        self.loops  = Signal(layouts[LayerEntry.LOOPS], reset_less=True)
+        self.sizes  = Signal(layouts[LayerEntry.SIZES], reset_less=True)
+        self.source = Signal(layouts[LayerEntry.SOURCE], reset_less=True)
+        #: The next word, and the turns of the innermost loop: the words of the kernel row to come after the next one.
+        #: The rows of a ring follow each other from reset on.
+        self.pointer = {name: Signal(field.shape, name=name, reset_less=not (config.streamed and name == "row"))
+                        for name, field in layouts[LayerEntry.START]}
+        #: The word ends a kernel row.
+        self.ends = self.pointer["run"][-1]
+        #: The step from zero to the first word, which is issued as a word is.
+        self.starting = Signal()
+
+        self._counters = {
+            "kernel": _Loop(LayerEntry.KERNEL, self.loops.kernel),
+            "across": _Loop(LayerEntry.ACROSS, self.loops.across),
+            "down":   _Loop(LayerEntry.DOWN, self.loops.down),
+            **({"block": _Loop(LayerEntry.BLOCK, self.loops.block)} if config.blocks > 1 else {}),
+            "column": _Loop(LayerEntry.COLUMN, self.sizes.columns),
+            "row":    _Loop(LayerEntry.ROW, self.sizes.rows),
+            **({"part": _Loop(LayerEntry.PART, self.loops.part)} if config.streamed else {}),
+            "group":  _Loop(LayerEntry.GROUP, self.loops.groups),
+        }
+        #: Whether each loop is in its last turn.
+        self.ended = {name: loop.count[-1] for name, loop in self._counters.items()}
+        if config.streamed:
+            #: The walk is in the second source of the sum.
+            self.in_second = Signal()
+            self.ended["source"] = self.in_second | ~mode.second
+            #: The walk is at the first position of a part.
+            self.position_first = Signal()
+            #: Address at which the walk goes on in the other source.
+            self._other = Signal.like(self.pointer["address"], name="other", reset_less=True)
+            self._counters["kernel"].turns = Mux(mode.second & ~self.in_second, self.loops.second, self.loops.kernel)
+        self._order = [name for name in _ORDER if name in self.ended]
+        #: Whether each loop ends with this kernel row, and all inner ones: a clock late, which is early enough, since
+        #: kernel rows are two clocks apart.
+        self._ends = Signal(len(self._order))
+
+    def ends_with(self, loop: str) -> Value:
+        """Whether a loop and all inner ones end with the kernel row; of a loop that is not there, the next inner one.
+
+        The word must end a kernel row.
+        """
+        return self._ends[max(index for index, name in enumerate(self._order)
+                              if _ORDER.index(name) <= _ORDER.index(loop))]
+
+    def next_step(self, m: Module, issue: Value) -> Value:
+        """Name the step that the word of the next clock takes: that of the loop that goes on, if it ends a row."""
+        # The loop that will advance is known as soon as the counters are, one clock before the pointers can need it: a
+        # row of one word is always the whole kernel, and its ends are at least two clocks apart.
+        advance = Signal(LayerEntry)
+        m.d.comb += advance.eq(LayerEntry.GROUP)
+        for name, loop in reversed(self._counters.items()):
+            if name != "group":
+                with m.If(~self.ended[name]):
+                    m.d.comb += advance.eq(loop.entry)
+        # Where rows have one word, the clock after a row issues none, and its step does not matter.
+        turn_next = Mux(issue, self.pointer["run"] == 0, self.ends)
+        if not self._config.streamed:
+            return Mux(turn_next, advance, LayerEntry.WORD)
+        return Mux(turn_next, Cat(advance[:4], self.in_second), LayerEntry.WORD)
+
+    def prepare(self, m: Module) -> None:
+        """Make all loops end, but that of the groups, whose turns come with :attr:`loops`."""
+        for name, pointer in self.pointer.items():
+            if name != "row" or not self._config.streamed:
+                m.d.sync += pointer.eq(-1 if name == "run" else 0)
+        for name, loop in self._counters.items():
+            if name != "group":
+                m.d.sync += loop.count.eq(-1)
+        if self._config.streamed:
+            m.d.sync += self.in_second.eq(1)
+            m.d.sync += self.position_first.eq(0)
+
+    def load_loops(self, m: Module, loops: Any) -> None:
+        """Take the turns of the loops; the step from zero takes one from the groups."""
+        m.d.sync += self.loops.eq(loops)
+        m.d.sync += self._counters["group"].count.eq(loops.groups)
+
+    def load_second(self, m: Module, step: Any, flip: Value) -> None:
+        """Take the first address of the second source."""
+        m.d.sync += self._other.eq(self._flipped(step.address, flip))
+
+    @staticmethod
+    def _flipped(address: Value, flip: Value) -> Value:
+        """Go to the other half of the memory, if ``flip``."""
+        return address ^ Cat(C(0, len(address) - 1), flip)
+
+    def advance(self, m: Module, step: Any, *, issue: Value, turn: Value, flip: Value) -> None:
+        """Go to the next word when one is issued; each loop that ends starts again, and the one around it goes on.
+
+        Parameters
+        ----------
+        step : what was read of the program memory
+        issue : a word is issued, or the step from zero is taken
+        turn : the same, and it ends a kernel row
+        flip : the address leads into the other half of the memory
+        """
+        m.d.sync += self._ends.eq(Cat(
+            Cat(self.ended[name] for name in self._order[:count]).all() for count in range(1, len(self._order) + 1)))
+        address   = self.pointer["address"]
+        following = (address + self._flipped(step.address, flip))[:len(address)]
+        if self._config.streamed:
+            # At the end of a source its way to the next position is kept, and the other one goes on.
+            changes = Signal()
+            m.d.sync += changes.eq(self.ended["kernel"] & self._mode.second)
+            following_here = Signal.like(address, name="following")
+            m.d.comb += following_here.eq(following)
+            with m.If(turn & changes & ~self.starting):
+                m.d.sync += self._other.eq(following_here)
+            following = Mux(self.ends & changes & ~self.starting, self._other, following_here)
+            with m.If(turn & self._ends[0]):
+                m.d.sync += self.in_second.eq(~self.ended["source"])
+            with m.If(turn & self.ends_with("source")):
+                m.d.sync += self.position_first.eq(self.ends_with("row"))
+        with m.If(issue):
+            for name, pointer in self.pointer.items():
+                m.d.sync += pointer.eq(following if name == "address" else pointer + step[name])
+        for name, loop in self._counters.items():
+            inner = self._order.index(name) - 1
+            with m.If(turn & self._ends[inner] if inner >= 0 else turn):
+                # A counter that has ended is -1.
+                m.d.sync += loop.count.eq(loop.count + (-1 if name == "group" else
+                                                        Mux(self._ends[inner + 1], loop.turns, -1)))

@@ -108,7 +108,7 @@ def test_fewer_lanes_are_taken_where_block_rams_run_out():
     channels = 400
     net = network(conv(channels, 1, 1, padding=0, threshold=np.full(channels, 1 << 22)), OrPool(size=4))
     fit = check_fit(net, BOARD, lanes=8)
-    assert fit.message == ("array of 8 x 16: block RAMs must be at most 30, not 33: "
+    assert fit.message == ("array of 8 x 16: block RAMs must be at most 30, not 34: "
                            "use 4 lanes and a width of 16, with which it fits")
     plan = plan_for_board(net, BOARD)
     assert plan.config.lanes == 4

@@ -108,9 +108,11 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
             weights = random_weights(rng, out, shape[0], kernel, kernel)
             padding = kernel // 2 if keep else int(rng.integers(least, max(least, kernel - 1) + 1))
             stride = 1 if keep else int(rng.integers(1, 4))
-            # As a stride alone would make it, a map has the sides that a projection of the input map has.
+            # As a stride alone would make it, a map has the sides that a projection of the input map has; with as
+            # many channels it may have an identity.
             if projections and not keep and rng.random() < 0.5:
                 kernel, padding = kernel | 1, (kernel | 1) // 2
+                out = shape[0] if rng.random() < 0.5 else out
                 weights = random_weights(rng, out, shape[0], kernel, kernel)
             room = min((side + 2 * padding - kernel) // stride + 1 for side in shape[1:])
             pooled = pools and room > 1 and not keep and rng.random() < 0.5

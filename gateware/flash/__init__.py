@@ -1,0 +1,1 @@
+"""The flash beside the FPGA as a stream of bytes, and what becomes of them."""

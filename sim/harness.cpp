@@ -1,4 +1,5 @@
-// Runs one Verilated design with the ports clk, rst, rx, tx, driven over stdin and stdout.
+// Runs one Verilated design with the ports clk, rst, rx, tx, driven over stdin and stdout. If the design has the ports of
+// a flash as well (gateware/flash/bus.py), a model of one is beside it (STERNA_FLASH).
 //
 // Compiled by sim/verilator.py together with what Verilator makes of the design. Commands are one byte and fixed
 // arguments, all integers little-endian; memory rows travel in Verilator's own storage (1, 2, 4, 8 or 4n bytes).
@@ -13,6 +14,7 @@
 //   'T' clocks u32 (16.16)          clocks per bit at which tx is received
 //   'X' count u32, limit u64        run until count characters came and rx is quiet, or for limit clocks
 //                                   -> clocks run since the start u64, framing errors u32, count u32, characters
+//   'B' address u32, count u32      write bytes to the flash (bytes follow); what is not written is erased
 //   'V' length u16, path            write a VCD from here on (only in a traced build)
 //
 // With the arguments `--uart CLOCKS_PER_BIT [SCRIPT]` it first takes commands from SCRIPT, then stdin and stdout are the
@@ -37,6 +39,10 @@
 #ifdef STERNA_TRACE
 #include "verilated_vcd_c.h"
 #endif
+#include "flash.h"
+
+// Verilator's spelling of the port flash__NAME.
+#define FLASH(name) flash___05F##name
 
 namespace {
 
@@ -138,8 +144,22 @@ class Harness {
 
     void clock() {
         top_->rx = line.step();
+#ifdef STERNA_FLASH
+        // Pins take a clock there and a clock back: gateware/flash/phy.py.
+        top_->FLASH(i) = returned_[0];
+#endif
         top_->clk = 0;
         top_->eval();
+#ifdef STERNA_FLASH
+        auto seen = flash.clock(top_->FLASH(select), top_->FLASH(sck), top_->FLASH(o), top_->FLASH(drive),
+                                top_->FLASH(quad));
+        returned_[0] = returned_[1];
+#ifdef STERNA_FLASH_DOUBLE
+        returned_[1] = static_cast<uint8_t>(seen.first | seen.second << 4);
+#else
+        returned_[1] = seen.second;
+#endif
+#endif
 #ifdef STERNA_TRACE
         if (trace_) trace_->dump(static_cast<uint64_t>(2 * clocks));
 #endif
@@ -184,9 +204,11 @@ class Harness {
 
     Line line;
     Receiver receiver;
+    Flash flash;
     uint64_t clocks = 0;
 
   private:
+    uint8_t returned_[2] = {0, 0};
     VerilatedContext context_;
     std::unique_ptr<Vtop> top_;
 #ifdef STERNA_TRACE
@@ -260,6 +282,14 @@ class Commands {
             put(received.data(), received.size());
             received.clear();
             harness_.receiver.errors = 0;
+            break;
+        }
+        case 'B': {
+            size_t address = get<uint32_t>();
+            size_t count = get<uint32_t>();
+            auto& contents = harness_.flash.contents;
+            if (contents.size() < address + count) contents.resize(address + count, 0xFF);
+            take(contents.data() + address, count);
             break;
         }
         case 'V': harness_.trace(text()); break;

@@ -1,6 +1,7 @@
 """Talk to a generated design over its UART, simulated clock by clock.
 
-The design is any top module with the ports ``clk``, ``rst``, ``rx`` and ``tx``, compiled by :mod:`sim.verilator`;
+The design is any top module with the ports ``clk``, ``rst``, ``rx`` and ``tx``, compiled by :mod:`sim.verilator`; if it
+has the ports of :class:`gateware.flash.bus.FlashBus` under the name ``flash``, a model of a flash is beside it;
 memories named at compile time are loaded and read back at run time, so that one program serves every network that fits.
 No cocotb: ``sim/harness.cpp`` toggles the clock in C++ and speaks a binary protocol on its stdin and stdout (its first
 lines describe it).
@@ -201,6 +202,10 @@ class Verilated:
         """Fill a memory with random contents."""
         self._shape(name, 0, 0)
         self._command(b"F" + struct.pack("<HQ", self._index[name], seed % 2**64))
+
+    def load_flash(self, address: int, contents: bytes) -> None:
+        """Write to the flash beside the design, from ``address`` on; what is never written is erased."""
+        self._command(b"B" + struct.pack("<II", address, len(contents)) + contents)
 
     def send(self, characters: bytes, *, divisor: float | None = None) -> None:
         """Append 8N1 characters to what ``rx`` will receive, at ``divisor`` clocks per bit (default: the design's)."""

@@ -27,6 +27,7 @@ __all__ = ["Report", "SimulationError", "check_simulator", "compiled", "default_
 Report = Callable[[str, int, int], None]
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
+_FLASH = Path(__file__).with_name("flash.h")
 _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 #: Files of Verilator's run-time library that a single-threaded model needs.
 _LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
@@ -86,6 +87,14 @@ def make_cache(folder: Path) -> None:
     except (InputError, OSError):
         raise InputError(f"{folder}: compiled simulations must be kept in a folder that can be made and written: set "
                          f"XDG_CACHE_HOME to one") from None
+
+
+def _flash_defines(verilog: str) -> list[str]:
+    """Tell the harness whether the design has the ports of a flash, and how many nibbles a clock brings."""
+    match = re.search(r"input \[(\d+):0\] flash__i;", verilog[:verilog.find("endmodule")])
+    if match is None:
+        return []
+    return ["-DSTERNA_FLASH", *(["-DSTERNA_FLASH_DOUBLE"] if match[1] == "7" else [])]
 
 
 def _execute(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
@@ -156,7 +165,9 @@ def _compile(verilog: str, memories: Sequence[str], work: Path, folder: Path, li
               *(["--trace-vcd"] if trace else []), "--Mdir", work, work / "public.vlt", work / "top.v"],
              env={**os.environ, "VERILATOR_ROOT": str(root)})
     shutil.copy(_HARNESS, work)
-    defines = ["-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DSTERNA_TRACE"] if trace else ["-DVM_TRACE=0", "-DVM_TRACE_VCD=0"]
+    shutil.copy(_FLASH, work)
+    defines = [*_flash_defines(verilog), *(["-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DSTERNA_TRACE"] if trace else
+                                           ["-DVM_TRACE=0", "-DVM_TRACE_VCD=0"])]
     commands = []
     for source in sorted(work.glob("*.cpp")):
         # What runs once is compiled for compile time, what runs each clock for speed.
@@ -205,8 +216,8 @@ def compiled(verilog: str, memories: Sequence[str], *, folder: Path | None = Non
     folder = default_folder() if folder is None else folder
     parts = (importlib.metadata.version("verilator"), str(root), _execute([compiler, "--version"]))
     library = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    key = hashlib.sha256(repr((verilog, _HARNESS.read_text(), Path(__file__).read_text(), list(memories), trace,
-                               library)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((verilog, _HARNESS.read_text(), _FLASH.read_text(), Path(__file__).read_text(),
+                               list(memories), trace, library)).encode()).hexdigest()[:32]
     program = folder / f"simulation-{key}"
     if program.exists():
         return program

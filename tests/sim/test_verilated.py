@@ -9,6 +9,9 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from firmware.host.link import Link
+from gateware.flash.bus import FlashBus
+from gateware.flash.reader import FlashMode, FlashReader
+from gateware.link.uart import UartTransmitter
 from sim.verilated import MemoryShape, SimulationTransport, Verilated, memory_shapes
 from sim.verilator import SimulationError
 from tests.link_board import CACHE, Echo, LinkBoard, expected_result, make_info
@@ -35,6 +38,36 @@ class Memories(wiring.Component):
             m.d.comb += [write.addr.eq(address), write.data.eq(read.data), write.en.eq(~self.rx), read.addr.eq(address)]
             parity = parity ^ read.data.xor()
         m.d.comb += self.tx.eq(parity)
+        return m
+
+
+class FlashDump(wiring.Component):
+    """Reads a flash from one address on and sends every byte as it comes, a bit of it per clock of the line."""
+
+    def __init__(self, mode, *, address):
+        self.mode    = mode
+        self.address = address
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1),
+                          "flash": Out(FlashBus(double=mode is FlashMode.DOUBLE))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.reader = reader = FlashReader(mode=self.mode, clock_hz=48e6, latency=2)
+        m.submodules.uart   = uart   = UartTransmitter(4)
+        wiring.connect(m, reader.bus, wiring.flipped(self.flash))
+        # A byte at a time: the next one is asked for when a character has been sent.
+        held, full = Signal(8), Signal()
+        asked, begun = Signal(8), Signal()
+        m.d.comb += [self.tx.eq(uart.tx), reader.address.eq(self.address), reader.start.eq(reader.ready & ~begun)]
+        with m.If(reader.ready):
+            m.d.sync += begun.eq(1)
+        m.d.sync += asked.eq(asked + 1)
+        m.d.comb += reader.run.eq(asked == 0)
+        m.d.comb += [uart.i.valid.eq(full), uart.i.payload.eq(held.bit_select(uart.position, 1))]
+        with m.If(reader.valid):
+            m.d.sync += [held.eq(reader.byte), full.eq(1)]
+        with m.Elif(uart.i.ready & (uart.position == 7)):
+            m.d.sync += full.eq(0)
         return m
 
 
@@ -168,3 +201,23 @@ def test_speed_is_worth_the_compilation(board, cache):
         start = time.perf_counter()
         simulation.run(limit=500_000)
         assert 500_000 / (time.perf_counter() - start) > 200_000
+
+
+@pytest.mark.parametrize("mode", [FlashMode.QUAD, FlashMode.DOUBLE])
+def test_a_flash_is_beside_the_design(cache, mode):
+    contents = random.Random(SEED).randbytes(64)
+    design = verilog.convert(FlashDump(mode, address=0x10_0003), name="dump", emit_src=False)
+    with Verilated(design, cache=cache) as simulation:
+        simulation.load_flash(0x10_0000, contents)
+        simulation.reset()
+        # A nibble or a byte per 256 clocks.
+        sent = simulation.run(characters=40, limit=600_000)
+        assert sent[:40] == contents[3:43]
+
+
+def test_a_flash_that_is_not_written_is_erased(cache):
+    design = verilog.convert(FlashDump(FlashMode.QUAD, address=0x10_0003), name="dump", emit_src=False)
+    with Verilated(design, cache=cache) as simulation:
+        simulation.load_flash(0x10_0000, bytes(5))
+        simulation.reset()
+        assert simulation.run(characters=4, limit=100_000)[:4] == b"\0\0\xff\xff"

@@ -169,6 +169,11 @@ class EngineConfig:
         return ((1 << self.accumulator_width) - 1) // self.width
 
     @property
+    def partial_slots(self) -> int:
+        """Sums per lane that are kept when streamed: as many as block RAM of 256 words has room for."""
+        return max(1, 256 // self.lanes)
+
+    @property
     def address_width(self) -> int:
         """Bits of a spike memory address."""
         return bits_for(self.spike_words - 1)

@@ -71,10 +71,13 @@ class LayerWalk:
         }
         #: Whether each loop is in its last turn.
         self.ended = {name: loop.count[-1] for name, loop in self._counters.items()}
+        #: The word is never padding: a source with weight rows of its own is not wider than its map.
+        self.is_unbounded: Value = Const(0)
         if config.streamed:
             #: The walk is in the second source of the sum.
             self.in_second = Signal()
             self.ended["source"] = self.in_second | ~mode.second
+            self.is_unbounded = self.in_second & ~mode.reuse
             #: The walk is at the first position of a part.
             self.position_first = Signal()
             #: Address at which the walk goes on in the other source.

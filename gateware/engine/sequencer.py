@@ -185,7 +185,8 @@ class Sequencer(wiring.Component):
         m.d.sync += [
             self.row.eq(walk.pointer["row"]),
             # Before the map is beyond it: the coordinates are unsigned.
-            self.zero.eq((walk.pointer["x"] >= walk.source.words) | (walk.pointer["y"] >= walk.source.height)),
+            self.zero.eq(((walk.pointer["x"] >= walk.source.words) | (walk.pointer["y"] >= walk.source.height))
+                         & ~walk.is_unbounded),
             self.beat.valid.eq(issue & ~walk.starting),
             self.beat.first.eq(first),
             self.beat.last.eq(last),

@@ -57,8 +57,9 @@ class LayerSource:
     #: Rows of the kernel in one part of the filters, and words of such a row.
     kernel: int
     run: int
-    #: Kernel rows from one part of the filters to the next.
+    #: From one part of the filters to the next: kernel rows, and words.
     part_rows: int = 0
+    part_words: int = 0
     #: Slots from one block of timesteps to the next, and from one group of channels to the next.
     block_slots: int = 0
     group_slots: int = 0
@@ -96,6 +97,9 @@ class LayerLoops:
     #: Size of the (pooled) map.
     rows: int
     columns: int
+    #: Positions before the OR-pool or the sum of a window that are not computed, above and to the left: of a tile.
+    first_row: int = 0
+    first_column: int = 0
     #: Size of the pooling window.
     down: int = 1
     across: int = 1
@@ -130,11 +134,12 @@ class LayerLoops:
     def point(self, config: EngineConfig, source: LayerSource, state: _State) -> dict[str, int]:
         """Pointers in one state of the loops, and the turns of the innermost one as the sequencer counts them."""
         across, block = (0, state.across) if self.across_blocks else (state.across, state.block)
-        y = state.row * self.down + state.down
-        x = state.column * (1 if self.across_blocks else self.across) + across
+        y = self.first_row + state.row * self.down + state.down
+        x = self.first_column + state.column * (1 if self.across_blocks else self.across) + across
         kernel = state.part * source.part_rows + state.kernel - source.padding
         field  = ((y * source.stride + kernel) * source.row_words
-                  + (x * source.stride - source.padding) * source.words + state.word)
+                  + (x * source.stride - source.padding) * source.words + state.part * source.part_words
+                  + state.word)
         part   = state.group * self.parts + state.part
         row    = self.weight_row + part * self.part_weight_rows + state.kernel * source.run + state.word
         if source is self.second and not self.reuse:

@@ -129,7 +129,8 @@ def walk(config: EngineConfig, program: Sequence[int], buffer: int, row: int = 0
                         "group_last": stops and ended["part"]}
                     word = LayerWord(
                         address=pointer["address"] // config.slots, row=pointer["row"],
-                        zero=pointer["x"] >= source_words or pointer["y"] >= source_height,
+                        zero=(pointer["x"] >= source_words or pointer["y"] >= source_height) and (
+                            not number or reuse),
                         marked=padded and (config.slices == 1 or number == 1), first=first, last=last,
                         ending={name: bool(flags[name]) for name in names} if last else None,
                         first_use=streamed and begins and not (number and reuse),
@@ -184,7 +185,8 @@ def layer_words(config: EngineConfig, loops: LayerLoops, *, source_size: tuple[i
                         address=(address // config.slots) % config.spike_words ^ (
                             config.spike_words // 2 if half and mode["input"] else 0),
                         row=(row_of + index) % config.weight_rows,
-                        zero=not (0 <= left < source_size[0] and 0 <= top < source_size[1]),
+                        zero=not (0 <= left < source_size[0] and 0 <= top < source_size[1]) and (
+                            not number or loops.reuse),
                         marked=bool(mode["padded"]) and (config.slices == 1 or number == 1),
                         first=index % segment == 0, last=last,
                         ending={name: flags[name] for name, _ in ending_layout(config)} if last else None,
@@ -199,12 +201,12 @@ def _source_words(config: EngineConfig, loops: LayerLoops, source: LayerSource, 
         block, window_x = across, x
     else:
         window_x = x * loops.across + across
-    window_y = y * loops.down + down
+    window_x, window_y = window_x + loops.first_column, y * loops.down + down + loops.first_row
     for kernel_y in range(part * source.part_rows, part * source.part_rows + source.kernel):
         for word in range(source.run):
             line   = window_y * source.stride - source.padding + kernel_y
             column = window_x * source.stride - source.padding
-            slot   = (line * source.row_words + column * source.words + word) * config.slots
+            slot   = (line * source.row_words + column * source.words + part * source.part_words + word) * config.slots
             yield (source.address + slot + block * source.block_slots + group * source.group_slots,
                    (window_x * loops.first.stride - source.padding) * loops.first.words + word,
                    window_y * loops.first.stride - source.padding + kernel_y)

@@ -1,0 +1,1 @@
+"""Lays a network of any size out for the streamed circuit (:attr:`EngineConfig.streamed`)."""

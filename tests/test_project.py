@@ -36,6 +36,7 @@ ALLOWED = {
     "train": {"arch", "support"},
     "gateware": {"arch", "boards", "support"},
     "gateware.engine": {"arch", "support"},
+    "gateware.flash": {"arch", "gateware.engine", "support"},
     "gateware.link": {"arch", "gateware.engine", "support"},
     "gateware.mapper": {"arch", "boards", "gateware.engine", "support"},
     "gateware.source": {"arch", "gateware.engine", "support"},

@@ -30,6 +30,7 @@ ALLOWED = {
     "models": set(),
     "environment": set(),
     "arch": {"support"},
+    "arch.flash": {"arch", "support"},
     "arch.ttfs": {"arch", "support"},
     "boards": {"arch", "support"},
     "firmware": {"arch", "support"},

@@ -1,0 +1,118 @@
+"""The circuit that a model in flash was made for, as the first 16 bytes of its header: the *signature*."""
+
+import dataclasses
+from typing import Self
+
+from arch.flash.errors import ImageError
+
+__all__ = ["MAGIC", "SIGNATURE_BYTES", "VERSION", "Circuit"]
+
+#: First four bytes of a header.
+MAGIC = b"STFM"
+#: Version of the format of headers and streams. A circuit reads one.
+VERSION = 1
+#: Bytes of a signature. The hardware compares them with its own: a difference in the first four means that there is no
+#: model, one in the others that the model is for another circuit.
+SIGNATURE_BYTES = 16
+
+#: Places of the fields, one byte each, after the magic and the version.
+_FIELDS = ("lanes", "width", "timesteps", "membrane_width", "fraction", "ring_sixteens", "features", "blocks",
+           "spike_width", "partial_width")
+_LEAK, _HARD_RESET = 0b01, 0b10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Circuit:
+    """Parameters of a circuit on which the meaning of a stream depends.
+
+    ======  ====  ==================================================
+    offset  size  field
+    ======  ====  ==================================================
+    0       4     ``STFM``
+    4       1     version of the format
+    5       1     P, output channels computed side by side
+    6       1     W, synapses per clock and channel
+    7       1     T, timesteps computed side by side
+    8       1     bits of a membrane
+    9       1     fractional bits of a membrane
+    10      1     rows of the weight ring divided by 16, minus one
+    11      1     bit 0: neurons can leak; bit 1: hard reset
+    12      1     most blocks of timesteps
+    13      1     bits of an address of the spike memory
+    14      1     bits of a partial sum
+    15      1     reserved, 0
+    ======  ====  ==================================================
+    """
+
+    #: Output channels computed side by side (P).
+    lanes: int
+    #: Synapses per clock and output channel (W).
+    width: int
+    #: Timesteps computed side by side (T).
+    timesteps: int
+    #: Bits of a membrane, at most 21: the constants of a neuron are three numbers of this width in eight bytes.
+    membrane_width: int
+    #: Fractional bits of a membrane.
+    fraction: int
+    #: Rows of the ring of weights: a multiple of 16.
+    ring_rows: int
+    #: Neurons can leak.
+    leak: bool
+    #: Neurons can be reset to zero.
+    hard_reset: bool
+    #: Most blocks of timesteps that a network is computed in.
+    blocks: int
+    #: Bits of an address of the spike memory.
+    spike_width: int
+    #: Bits of a partial sum.
+    partial_width: int
+
+    def __post_init__(self) -> None:
+        limits = {"lanes": (1, 0xFF), "width": (1, 0xFF), "timesteps": (1, 8), "membrane_width": (1, 21),
+                  "fraction": (0, 0xFF), "blocks": (1, 0xFF), "spike_width": (1, 24), "partial_width": (1, 0xFF)}
+        for name, (least, most) in limits.items():
+            if not least <= getattr(self, name) <= most:
+                raise ImageError(f"{name} of a circuit must be {least} to {most}, not {getattr(self, name)!r}")
+        if self.ring_rows % 16 or not 16 <= self.ring_rows <= 4096:
+            raise ImageError(f"ring_rows of a circuit must be a multiple of 16, 16 to 4096, not {self.ring_rows!r}")
+        if self.lanes * self.width % 8:
+            raise ImageError("lanes x width of a circuit must be a multiple of 8, "
+                             f"not {self.lanes} x {self.width}")
+
+    def _values(self) -> tuple[int, ...]:
+        return (self.lanes, self.width, self.timesteps, self.membrane_width, self.fraction, self.ring_rows // 16 - 1,
+                self.leak * _LEAK | self.hard_reset * _HARD_RESET, self.blocks, self.spike_width, self.partial_width)
+
+    def to_bytes(self) -> bytes:
+        """Encode the signature."""
+        return MAGIC + bytes((VERSION, *self._values(), 0))
+
+    @classmethod
+    def from_bytes(cls, signature: bytes) -> Self:
+        """Decode a signature.
+
+        Raises
+        ------
+        :exc:`ImageError`
+            If it is none, of another version, or states an impossible value; the message names the byte.
+        """
+        if signature[:4] != MAGIC:
+            raise ImageError(f"bytes 0 to 3 must be {MAGIC.hex(' ')}, not {signature[:4].hex(' ')}: this is no model")
+        if signature[4] != VERSION:
+            raise ImageError(f"byte 4, the version, must be {VERSION}, not {signature[4]}: "
+                             "make the image with the release that made the bitstream")
+        values = dict(zip(_FIELDS, signature[5:], strict=False))
+        features = values.pop("features")
+        if features & ~(_LEAK | _HARD_RESET):
+            raise ImageError(f"byte 11, the features, must be 0 to 3, not {features}")
+        if signature[15]:
+            raise ImageError(f"byte 15 must be 0, not {signature[15]}")
+        return cls(leak=bool(features & _LEAK), hard_reset=bool(features & _HARD_RESET),
+                   ring_rows=16 * (values.pop("ring_sixteens") + 1), **values)
+
+    def check_same(self, other: "Circuit") -> None:
+        """Raise :exc:`ImageError` unless a model for ``other`` runs on this circuit: every parameter is the same."""
+        for field in dataclasses.fields(self):
+            wanted, found = getattr(self, field.name), getattr(other, field.name)
+            if wanted != found:
+                raise ImageError(f"{field.name} must be {wanted}, not {found}: make the image for this circuit")

@@ -1,0 +1,200 @@
+"""The header of a model: an entry of the directory, 256 bytes.
+
+======  ====  ==========================================================================================
+offset  size  field
+======  ====  ==========================================================================================
+0       16    signature: the circuit that the model is for (:class:`arch.flash.circuit.Circuit`)
+16      32    info block (:class:`arch.link.Info`), which the circuit shows to the host
+48      32    name in UTF-8, filled up with zeros
+80      32    SHA-256 of the network
+112     4     bytes of the stream
+116     124   reserved, 0
+240     8     what the circuit keeps, below
+248     4     reserved, 0
+252     4     CRC-32 of bytes 0 to 251
+======  ====  ==========================================================================================
+
+======  ====  ==========================================================================================
+240     1     address of the stream divided by 65,536
+241     2     bytes of an image
+243     2     words of the spike memory from a slice of the image to the next one
+245     1     words of a position of the image, minus one
+246     1     bits 0 to 5: synapses of the last of these words that the image fills; bit 6: slices of the
+              image minus one; bit 7: image buffers minus one
+247     1     classes, minus one
+======  ====  ==========================================================================================
+
+All integers are little-endian. What the circuit keeps follows from the info block, but for the address and the number
+of buffers; it is written out so that the circuit need not compute it.
+"""
+
+import dataclasses
+import zlib
+from typing import Self
+
+from arch.flash.circuit import SIGNATURE_BYTES, Circuit
+from arch.flash.errors import ImageError
+from arch.link import INFO_BYTES, Info, InputEncoding, LinkError
+
+__all__ = ["BLOCK_BYTES", "HEADER_BYTES", "INFO_OFFSET", "KEPT_BYTES", "KEPT_OFFSET", "NAME_BYTES", "ModelHeader",
+           "check_crc", "crc_bytes"]
+
+#: Bytes of a header.
+HEADER_BYTES = 256
+#: Streams begin at multiples of this: the block that programmers erase.
+BLOCK_BYTES = 65_536
+#: Where the info block is.
+INFO_OFFSET = 16
+#: Longest name, in bytes of UTF-8.
+NAME_BYTES = 32
+#: Where what the circuit keeps is, and its size.
+KEPT_OFFSET, KEPT_BYTES = 240, 8
+
+_NAME_OFFSET, _DIGEST_OFFSET, _LENGTH_OFFSET, _CRC_OFFSET = 48, 80, 112, 252
+#: Bits of a pixel, each a bit-plane.
+_PLANES = 8
+#: Most classes that byte 247 can state.
+_MOST_CLASSES = 256
+
+
+def crc_bytes(data: bytes) -> bytes:
+    """Return the CRC-32 (IEEE 802.3, as :func:`zlib.crc32`) of ``data``, as it is stored."""
+    return zlib.crc32(data).to_bytes(4, "little")
+
+
+def check_crc(content: bytes, stored: bytes, *, offset: int) -> None:
+    """Raise :exc:`ImageError` unless ``stored``, found at ``offset``, is the CRC-32 of ``content``."""
+    if stored != crc_bytes(content):
+        raise ImageError(f"CRC-32 at {offset:#x} must be {zlib.crc32(content):08x}, "
+                         f"not {int.from_bytes(stored, 'little'):08x}: write the image to the flash again")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModelHeader:
+    """What the directory says of a model."""
+
+    #: The circuit that it is for.
+    circuit: Circuit
+    #: What the host is told.
+    info: Info
+    #: 1 to 32 bytes of UTF-8, printable.
+    name: str
+    #: SHA-256 of the network, 32 bytes.
+    digest: bytes
+    #: Bytes of the stream.
+    length: int
+    #: Where the stream begins in the flash: a multiple of 65,536 below 2^24.
+    address: int
+    #: Image buffers: 1, or 2 if the next image may arrive while one is computed.
+    buffers: int
+
+    def __post_init__(self) -> None:
+        encoded = self.name.encode()
+        if not 1 <= len(encoded) <= NAME_BYTES or not self.name.isprintable():
+            raise ImageError(f"name of a model must be 1 to {NAME_BYTES} bytes of printable UTF-8, not {self.name!r}")
+        if len(self.digest) != 32 or self.digest[:8] != self.info.digest:
+            raise ImageError("digest of a model must be 32 bytes that begin with those of its info block, "
+                             f"not {self.digest.hex()}")
+        if self.address % BLOCK_BYTES or not 0 <= self.address < 1 << 24:
+            raise ImageError(f"address of a stream must be a multiple of {BLOCK_BYTES} below 2^24, "
+                             f"not {self.address:#x}")
+        if not 1 <= self.length <= (1 << 24) - self.address:
+            raise ImageError(f"length of a stream at {self.address:#x} must be 1 to {(1 << 24) - self.address} bytes, "
+                             f"not {self.length}")
+        if self.buffers not in (1, 2):
+            raise ImageError(f"buffers of a model must be 1 or 2, not {self.buffers!r}")
+        self._check_info()
+
+    def _check_info(self) -> None:
+        info, circuit = self.info, self.circuit
+        array = (info.lanes, info.width, info.circuit_timesteps)
+        if array != (circuit.lanes, circuit.width, circuit.timesteps):
+            raise ImageError("array of the info block must be that of the signature, "
+                             f"{circuit.lanes} x {circuit.width} x {circuit.timesteps}, "
+                             f"not {array[0]} x {array[1]} x {array[2]}")
+        if self.slices not in (1, 2):
+            raise ImageError(f"image must have 1 or 2 slices of {circuit.timesteps} bits, not {self.slices}")
+        if info.classes > _MOST_CLASSES:
+            raise ImageError(f"classes of a model in flash must be 1 to {_MOST_CLASSES}, not {info.classes}")
+        if circuit.width > 64 or self.plane_words > 0xFFFF:
+            raise ImageError(f"image must have at most {0xFFFF} words of at most 64 synapses, "
+                             f"not {self.plane_words} of {circuit.width}")
+
+    @property
+    def slices(self) -> int:
+        """Groups of T bits in a byte of the image: bit-planes of pixels, or timesteps of events."""
+        bits = self.info.timesteps if self.info.encoding is InputEncoding.EVENTS else _PLANES
+        return -(-bits // self.circuit.timesteps)
+
+    @property
+    def position_words(self) -> int:
+        """Words of the spike memory that a position of the image takes, in one slice."""
+        return -(-self.info.channels // self.circuit.width)
+
+    @property
+    def plane_words(self) -> int:
+        """Words of the spike memory that a slice of the image takes."""
+        return self.info.image_height * self.info.image_width * self.position_words
+
+    @property
+    def last_synapses(self) -> int:
+        """Synapses of the last word of a position that the image fills, 1 to W."""
+        return self.info.channels - (self.position_words - 1) * self.circuit.width
+
+    def kept_bytes(self) -> bytes:
+        """Encode what the circuit keeps."""
+        # 64 synapses are stored as 0.
+        shape = self.last_synapses % 64 | (self.slices - 1) << 6 | (self.buffers - 1) << 7
+        return (bytes((self.address // BLOCK_BYTES,)) + self.info.image_bytes.to_bytes(2, "little")
+                + self.plane_words.to_bytes(2, "little")
+                + bytes((self.position_words - 1, shape, self.info.classes - 1)))
+
+    def to_bytes(self) -> bytes:
+        """Encode the header."""
+        content = (self.circuit.to_bytes() + self.info.to_bytes() + self.name.encode().ljust(NAME_BYTES, b"\0")
+                   + self.digest + self.length.to_bytes(4, "little")).ljust(KEPT_OFFSET, b"\0")
+        content = (content + self.kept_bytes()).ljust(_CRC_OFFSET, b"\0")
+        return content + crc_bytes(content)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, circuit: Circuit | None = None, offset: int = 0) -> Self:
+        """Decode a header.
+
+        Parameters
+        ----------
+        data
+            Its 256 bytes.
+        circuit
+            The circuit that the model must be for; None accepts any.
+        offset
+            Where the header is, for messages.
+
+        Raises
+        ------
+        :exc:`ImageError`
+            If it is none, or not what :meth:`to_bytes` writes; every byte counts.
+        """
+        if len(data) != HEADER_BYTES:
+            raise ImageError(f"header at {offset:#x} must have {HEADER_BYTES} bytes, not {len(data)}: "
+                             "the image is truncated")
+        found = Circuit.from_bytes(data[:SIGNATURE_BYTES])
+        if circuit is not None:
+            circuit.check_same(found)
+        check_crc(data[:_CRC_OFFSET], data[_CRC_OFFSET:], offset=offset + _CRC_OFFSET)
+        try:
+            info = Info.from_bytes(data[INFO_OFFSET : INFO_OFFSET + INFO_BYTES])
+        except LinkError as error:
+            raise ImageError(f"info block at {offset + INFO_OFFSET:#x}: {error}") from None
+        try:
+            name = data[_NAME_OFFSET:_DIGEST_OFFSET].rstrip(b"\0").decode()
+        except UnicodeDecodeError:
+            raise ImageError(f"name at {offset + _NAME_OFFSET:#x} must be UTF-8, "
+                             f"not {data[_NAME_OFFSET:_DIGEST_OFFSET].hex()}") from None
+        header = cls(circuit=found, info=info, name=name, digest=data[_DIGEST_OFFSET:_LENGTH_OFFSET],
+                     length=int.from_bytes(data[_LENGTH_OFFSET : _LENGTH_OFFSET + 4], "little"),
+                     address=data[KEPT_OFFSET] * BLOCK_BYTES, buffers=1 + (data[KEPT_OFFSET + 6] >> 7))
+        wanted = header.to_bytes()
+        for place, (byte, expected) in enumerate(zip(data, wanted, strict=True)):
+            if byte != expected:
+                raise ImageError(f"byte at {offset + place:#x} must be {expected:#04x}, not {byte:#04x}")
+        return header

@@ -75,8 +75,9 @@ class Circuit:
                 raise ImageError(f"{name} of a circuit must be {least} to {most}, not {getattr(self, name)!r}")
         if self.ring_rows % 16 or not 16 <= self.ring_rows <= 4096:
             raise ImageError(f"ring_rows of a circuit must be a multiple of 16, 16 to 4096, not {self.ring_rows!r}")
-        if self.lanes * self.width % 8:
-            raise ImageError("lanes x width of a circuit must be a multiple of 8, "
+        count = self.lanes * self.width
+        if count < 8 or count & (count - 1):
+            raise ImageError("lanes x width of a circuit must be a power of two, 8 or more, "
                              f"not {self.lanes} x {self.width}")
 
     def _values(self) -> tuple[int, ...]:

@@ -5,9 +5,8 @@ A *section* for each layer, in the order in which they are computed::
     program | group | ... | group | CRC-32
 
 * The program: 32 entries of 8 bytes, of which the circuit uses the first six.
-* A group is what P output channels need: the constants of P neurons, 8 bytes each; the rows of weights, packed by
-  :mod:`arch.flash.trits`; and a *mark*. Marks are bytes that no weights are stored as, so the byte after a row tells
-  whether another row follows. Nothing in the stream counts rows or groups.
+* A group is what P output channels need: the constants of P neurons, 8 bytes each, and the rows of weights, packed by
+  :mod:`arch.flash.trits`. The tail of a row says what follows it, so nothing in the stream counts rows or groups.
 * The CRC-32 of all bytes of the section before it.
 
 All integers are little-endian. :class:`Section` has the contents of one; :func:`pack_stream` and :func:`unpack_stream`
@@ -24,10 +23,10 @@ import numpy.typing as npt
 from arch.flash.circuit import Circuit
 from arch.flash.errors import ImageError
 from arch.flash.header import check_crc, crc_bytes
-from arch.flash.trits import pack_rows, row_bytes, unpack_rows
+from arch.flash.trits import TAIL_DIGITS, decoding, pack_rows, row_bytes, unpack_rows
 
-__all__ = ["CONSTANT_BYTES", "CRC_BYTES", "ENTRY_BITS", "ENTRY_BYTES", "MARK_CODE", "PROGRAM_BYTES", "PROGRAM_ENTRIES",
-           "Mark", "Section", "boundaries", "pack_stream", "unpack_stream"]
+__all__ = ["CONSTANT_BYTES", "CRC_BYTES", "ENTRY_BITS", "ENTRY_BYTES", "PROGRAM_BYTES", "PROGRAM_ENTRIES",
+           "Follows", "Section", "boundaries", "pack_stream", "unpack_stream"]
 
 #: Entries of the program of a layer.
 PROGRAM_ENTRIES = 32
@@ -39,22 +38,20 @@ PROGRAM_BYTES = PROGRAM_ENTRIES * ENTRY_BYTES
 CONSTANT_BYTES = 8
 #: Bytes of a CRC.
 CRC_BYTES = 4
-#: The low five bits of every mark. No weights are stored as a byte that ends in them.
-MARK_CODE = 0b01111
 
 
-class Mark(enum.IntEnum):
-    """What follows the rows of a group. Bit 5 ends the section, bit 6 the stream."""
+class Follows(enum.IntEnum):
+    """What follows a row: the last digit of its tail."""
 
-    #: Another group of this layer.
-    GROUP = MARK_CODE
-    #: The CRC, then another layer.
-    LAYER = 1 << 5 | MARK_CODE
-    #: The CRC, and nothing more.
-    MODEL = 1 << 6 | 1 << 5 | MARK_CODE
+    #: Another row of the group.
+    ROW = 0
+    #: Another group of the section.
+    GROUP = 1
+    #: The CRC: the section ends. The other digit of the tail is 1 if the stream ends as well, and 0 in all other rows.
+    CRC = -1
 
 
-#: Rows that are looked at in one go for the mark that ends them, at first.
+#: Rows that are looked at in one go for the end of their group, at first.
 _FIRST_ROWS = 64
 
 
@@ -96,7 +93,7 @@ class Section:
     def byte_count(self) -> int:
         """Count the bytes of the section in the stream."""
         _, rows, lanes, width = self.weights.shape
-        return (PROGRAM_BYTES + self.groups * (lanes * CONSTANT_BYTES + rows * row_bytes(lanes, width) + 1)
+        return (PROGRAM_BYTES + self.groups * (lanes * CONSTANT_BYTES + rows * row_bytes(lanes, width))
                 + CRC_BYTES)
 
 
@@ -108,17 +105,18 @@ def _check_constants(constants: npt.NDArray[np.uint64], circuit: Circuit) -> Non
                          f"2^{3 * circuit.membrane_width}, not {int(constants[group, lane]):#x}")
 
 
-def _pack_section(section: Section, circuit: Circuit, last: Mark) -> bytes:
+def _pack_section(section: Section, circuit: Circuit, last: bool) -> bytes:
     groups, rows, lanes, width = section.weights.shape
     if (lanes, width) != (circuit.lanes, circuit.width):
         raise ImageError(f"rows must be {circuit.lanes} x {circuit.width} weights, not {lanes} x {width}")
     _check_constants(section.constants, circuit)
-    packed = pack_rows(section.weights.reshape(groups * rows, lanes, width)).reshape(groups, -1)
+    tails = np.zeros((groups, rows, TAIL_DIGITS), dtype=np.int8)
+    tails[:, -1, 1] = Follows.GROUP
+    tails[-1, -1] = last, Follows.CRC
+    packed = pack_rows(section.weights.reshape(groups * rows, lanes, width), tails.reshape(-1, TAIL_DIGITS))
     constants = section.constants.astype("<u8").view(np.uint8).reshape(groups, lanes * CONSTANT_BYTES)
-    marks = np.full((groups, 1), Mark.GROUP, dtype=np.uint8)
-    marks[-1] = last
     program = b"".join(entry.to_bytes(ENTRY_BYTES, "little") for entry in section.program)
-    content = program.ljust(PROGRAM_BYTES, b"\0") + np.hstack([constants, packed, marks]).tobytes()
+    content = program.ljust(PROGRAM_BYTES, b"\0") + np.hstack([constants, packed.reshape(groups, -1)]).tobytes()
     return content + crc_bytes(content)
 
 
@@ -134,9 +132,8 @@ def pack_stream(sections: Sequence[Section], circuit: Circuit) -> bytes:
         raise ImageError("stream must have a section or more, not 0")
     packed = []
     for number, section in enumerate(sections):
-        last = Mark.MODEL if number + 1 == len(sections) else Mark.LAYER
         try:
-            packed.append(_pack_section(section, circuit, last))
+            packed.append(_pack_section(section, circuit, last=number + 1 == len(sections)))
         except ImageError as error:
             raise ImageError(f"section {number}: {error}") from None
     return b"".join(packed)
@@ -166,56 +163,53 @@ class _Reader:
         return found
 
     def take_rows(self, group: int) -> npt.NDArray[np.uint8]:
-        """Take rows up to the mark that ends them: ``uint8[rows, bytes]``."""
+        """Take the rows of a group, up to the one whose tail ends it: ``uint8[rows, bytes]``."""
         size = row_bytes(self.circuit.lanes, self.circuit.width)
         count, look = 0, _FIRST_ROWS
         while True:
             begin = self.taken + count * size
-            # The byte at the place of a row's first one is that, or a mark.
-            firsts = self.data[begin : begin + look * size : size]
-            marks = np.flatnonzero(firsts & 0b11111 == MARK_CODE)
-            if len(marks):
-                return self.take((count + int(marks[0])) * size, f"rows of group {group}").reshape(-1, size)
-            if len(firsts) < look:
-                raise ImageError(f"rows of group {group} at {self.place:#x} must end with a mark, not with the stream "
-                                 f"at {self.offset + len(self.data):#x}: the image is truncated")
+            tails = decoding()[self.data[begin + size - 1 : begin + look * size : size], -1]
+            ends = np.flatnonzero(tails != Follows.ROW)
+            if len(ends):
+                return self.take((count + int(ends[0]) + 1) * size, f"rows of group {group}").reshape(-1, size)
+            if len(tails) < look:
+                raise ImageError(f"rows of group {group} at {self.place:#x} must end with a tail that says so, "
+                                 f"not with the stream at {self.offset + len(self.data):#x}: the image is truncated")
             count += look
             look *= 2
 
 
-def _take_mark(reader: _Reader, group: int) -> Mark:
-    place = reader.place
-    mark = int(reader.take(1, f"mark of group {group}")[0])
-    if mark not in tuple(Mark):
-        raise ImageError(f"mark of group {group} at {place:#x} must be "
-                         f"{', '.join(f'{known:#04x}' for known in Mark)}, not {mark:#04x}")
-    return Mark(mark)
-
-
-def _unpack_section(reader: _Reader) -> tuple[Section, Mark]:
-    """Take a section: find its end by the marks, check the CRC, then decode."""
+def _unpack_section(reader: _Reader) -> tuple[Section, bool]:
+    """Take a section, and say whether it is the last: find its end by the tails, check the CRC, then decode."""
     circuit, begin = reader.circuit, reader.taken
     program = reader.take(PROGRAM_BYTES, "program").view("<u8")
     constants: list[npt.NDArray[np.uint8]] = []
-    rows: list[tuple[int, npt.NDArray[np.uint8]]] = []
-    mark = Mark.GROUP
-    while mark == Mark.GROUP:
-        group = len(rows)
+    packed: list[tuple[int, npt.NDArray[np.uint8]]] = []
+    follows = Follows.GROUP
+    while follows == Follows.GROUP:
+        group = len(packed)
         constants.append(reader.take(circuit.lanes * CONSTANT_BYTES, f"constants of group {group}"))
-        rows.append((reader.place, reader.take_rows(group)))
-        mark = _take_mark(reader, group)
+        packed.append((reader.place, reader.take_rows(group)))
+        follows = Follows(int(decoding()[packed[-1][1][-1, -1], -1]))
     content, place = reader.data[begin : reader.taken].tobytes(), reader.place
     check_crc(content, reader.take(CRC_BYTES, "CRC-32").tobytes(), offset=place)
-    count = len(rows[0][1])
-    for group, (place, packed) in enumerate(rows):
-        if len(packed) != count or not count:
-            raise ImageError(f"group {group} at {place:#x} must have {count or '1 or more'} rows, not {len(packed)}")
-    section = Section(
-        program=tuple(int(entry) for entry in program),
-        constants=np.stack(constants).view("<u8").astype(np.uint64),
-        weights=np.stack([unpack_rows(packed, circuit.lanes, circuit.width, offset=place) for place, packed in rows]))
+    count = len(packed[0][1])
+    weights, last = [], np.zeros(0, dtype=np.int8)
+    for group, (place, rows) in enumerate(packed):
+        if len(rows) != count:
+            raise ImageError(f"group {group} at {place:#x} must have {count} rows, not {len(rows)}")
+        of_group, tails = unpack_rows(rows, circuit.lanes, circuit.width, offset=place)
+        weights.append(of_group)
+        last = np.append(last, tails[:, 0])
+    # Only the last row of a section may say that the stream ends.
+    wrong = np.flatnonzero(last != [*[0] * (len(last) - 1), last[-1] == 1])
+    if len(wrong):
+        group, row = divmod(int(wrong[0]), count)
+        raise ImageError(f"row {row} of group {group} must not say that the stream ends")
+    section = Section(program=tuple(int(entry) for entry in program),
+                      constants=np.stack(constants).view("<u8").astype(np.uint64), weights=np.stack(weights))
     _check_constants(section.constants, circuit)
-    return section, mark
+    return section, bool(last[-1])
 
 
 def unpack_stream(data: bytes, circuit: Circuit, *, offset: int = 0) -> list[Section]:
@@ -228,10 +222,10 @@ def unpack_stream(data: bytes, circuit: Circuit, *, offset: int = 0) -> list[Sec
     """
     reader = _Reader(data, circuit, offset)
     sections: list[Section] = []
-    mark = Mark.LAYER
-    while mark != Mark.MODEL:
+    last = False
+    while not last:
         try:
-            section, mark = _unpack_section(reader)
+            section, last = _unpack_section(reader)
         except ImageError as error:
             raise ImageError(f"section {len(sections)}: {error}") from None
         sections.append(section)

@@ -35,8 +35,8 @@ def regions():
         "program": range(begin, begin + PROGRAM_BYTES),
         "constants": range(begin + PROGRAM_BYTES, begin + PROGRAM_BYTES + 64),
         "weights": range(begin + PROGRAM_BYTES + 64, begin + PROGRAM_BYTES + group),
-        "mark": range(begin + PROGRAM_BYTES + group, begin + PROGRAM_BYTES + group + 1),
-        "CRC": range(begin + PROGRAM_BYTES + group + 1, begin + PROGRAM_BYTES + group + 5),
+        "tail": range(begin + PROGRAM_BYTES + group - 2, begin + PROGRAM_BYTES + group),
+        "CRC": range(begin + PROGRAM_BYTES + group, begin + PROGRAM_BYTES + group + 4),
     }
 
 
@@ -64,7 +64,7 @@ def test_a_flipped_byte_is_refused(name, case):
     message = check_refused(data)
     if name not in ("empty header", "gap"):
         assert message.startswith("model 1: ")
-    if name in ("program", "constants", "weights", "mark", "CRC"):
+    if name in ("program", "constants", "weights", "tail", "CRC"):
         assert "section 0: " in message
         assert "0x" in message
 
@@ -126,7 +126,7 @@ def test_another_file_is_refused(case):
 
 @pytest.mark.parametrize("case", range(12))
 def test_swapped_pieces_are_refused(case):
-    """Sections that are whole, in another order or of another model: the marks and lengths do not agree."""
+    """Sections that are whole, in another order or of another model: the CRC does not agree."""
     rng = random.Random(SEED + case)
     begin = rng.randrange(STREAMS[1], len(IMAGE) - 64)
     length = rng.randrange(1, 32)

@@ -10,7 +10,7 @@ from tests.flash_models import SMALL, circuit_of, random_model
 
 SHAPES = [(1, 1), (2, 3)]
 BASE = image.BASE
-LENGTH = 256 + 16 + 2 + 1 + 4 + 256 + 2 * (16 + 6 + 1) + 4
+LENGTH = 256 + 16 + 2 + 4 + 256 + 2 * (16 + 6) + 4
 MODELS = [random_model(seed, SMALL, SHAPES) for seed in range(3)]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from arch.flash import stream
 from arch.flash.errors import ImageError
-from arch.flash.stream import Mark
-from arch.flash.trits import pack_rows
+from arch.flash.stream import Follows
+from arch.flash.trits import decoding, encoding, pack_rows
 from tests.flash_models import SMALL, circuit_of, random_section
 
 SHAPES = [(1, 1), (3, 5), (2, 200)]
@@ -45,9 +45,10 @@ def test_parts_are_where_the_docstring_says():
         expected = b"".join(entry.to_bytes(8, "little") for entry in section.program)
         for group in range(section.groups):
             expected += b"".join(int(value).to_bytes(8, "little") for value in section.constants[group])
-            expected += pack_rows(section.weights[group]).tobytes()
+            tails = np.zeros((section.rows, 2), np.int8)
             final = group + 1 == section.groups
-            expected += bytes((Mark.GROUP if not final else Mark.MODEL if end == len(data) else Mark.LAYER,))
+            tails[-1] = final and end == len(data), Follows.CRC if final else Follows.GROUP
+            expected += pack_rows(section.weights[group], tails).tobytes()
         assert data[begin:end] == expected + zlib.crc32(expected).to_bytes(4, "little")
         assert len(data[begin:end]) == section.byte_count()
 
@@ -102,7 +103,7 @@ def test_sections_for_another_circuit_are_refused(sections, circuit, message):
 #: A stream of two sections of two groups of three rows, and where its parts are.
 DATA = stream.pack_stream([GOOD, GOOD], SMALL)
 SECTION = GOOD.byte_count()
-ROWS, MARK = 256 + 16, 256 + 16 + 6
+ROWS, TAIL = 256 + 16, 256 + 16 + 5
 
 
 def altered(place, value, *, right_crc=False, data=DATA):
@@ -115,6 +116,12 @@ def altered(place, value, *, right_crc=False, data=DATA):
     return bytes(changed)
 
 
+def with_tail(place):
+    """The byte at ``place`` with 1 as its fifth digit."""
+    weights = decoding()[DATA[place]]
+    return int(encoding()[sum(int(weight) * 3**index for index, weight in enumerate((*weights[:4], 1))) % 256])
+
+
 def crc_message(data, section):
     content, stored = data[:SECTION - 4], data[SECTION - 4 : SECTION]
     return (f"section {section}: CRC-32 at {0x40 + SECTION - 4:#x} must be {zlib.crc32(content):08x}, "
@@ -124,10 +131,10 @@ def crc_message(data, section):
 @pytest.mark.parametrize(("data", "message"), [
     (DATA[:100], "section 0: program at 0x40 must have 256 bytes, not 100: the image is truncated"),
     (DATA[:260], "section 0: constants of group 0 at 0x140 must have 16 bytes, not 4: the image is truncated"),
-    (DATA[:ROWS], ("section 0: rows of group 0 at 0x150 must end with a mark, not with the stream at 0x150: "
-                  "the image is truncated")),
-    (DATA[:MARK - 1], ("section 0: rows of group 0 at 0x150 must end with a mark, not with the stream at 0x155: "
-                      "the image is truncated")),
+    (DATA[:ROWS], ("section 0: rows of group 0 at 0x150 must end with a tail that says so, "
+                   "not with the stream at 0x150: the image is truncated")),
+    (DATA[:TAIL], ("section 0: rows of group 0 at 0x150 must end with a tail that says so, "
+                   "not with the stream at 0x155: the image is truncated")),
     (DATA[:SECTION - 1], (f"section 0: CRC-32 at {0x40 + SECTION - 4:#x} must have 4 bytes, not 3: "
                          "the image is truncated")),
     (DATA[:SECTION], f"section 1: program at {0x40 + SECTION:#x} must have 256 bytes, not 0: the image is truncated"),
@@ -135,28 +142,26 @@ def crc_message(data, section):
                    f"not at {0x41 + 2 * SECTION:#x}")),
     (altered(3, DATA[3] ^ 1), crc_message(altered(3, DATA[3] ^ 1), 0)),
     (altered(SECTION - 1, DATA[SECTION - 1] ^ 1), crc_message(altered(SECTION - 1, DATA[SECTION - 1] ^ 1), 0)),
-    (altered(MARK, 0x4F), "section 0: mark of group 0 at 0x156 must be 0x0f, 0x2f, 0x6f, not 0x4f"),
     (altered(6, 1, right_crc=True), (f"section 0: entry 0 of the program must be 0 to 2^48 - 1, "
                                     f"not {1 << 48 | GOOD.program[0]}")),
     (altered(263, 0x90, right_crc=True), ("section 0: constants of group 0, lane 0 must be less than 2^60, "
                                          f"not {0x90 << 56 | int(GOOD.constants[0, 0]) & (1 << 56) - 1:#x}")),
-    (altered(ROWS + 1, 0x7F, right_crc=True), "section 0: byte at 0x151 must be the code of 4 weights, not 0x7f"),
-    # The first section claims to be the last one.
-    (altered(SECTION - 5, Mark.MODEL, right_crc=True),
+    (altered(ROWS, 0x7F, right_crc=True), "section 0: byte at 0x150 must be the code of 4 weights, not 0x7f"),
+    # The first section claims to be the last one; then a row in the middle does.
+    (altered(SECTION - 6, with_tail(SECTION - 6), right_crc=True),
      f"stream must end at {0x40 + SECTION:#x}, behind its last section, not at {0x40 + 2 * SECTION:#x}"),
+    (altered(ROWS + 2, with_tail(ROWS + 2), right_crc=True),
+     "section 0: row 1 of group 0 must not say that the stream ends"),
 ])
 def test_damaged_streams_are_refused(data, message):
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
         stream.unpack_stream(data, SMALL, offset=0x40)
 
 
-@pytest.mark.parametrize("rows", [(3, 2), (0, 0)])
-def test_groups_of_different_rows_are_refused(rows):
+def test_groups_of_different_rows_are_refused():
     content = bytes(256)
-    for count, mark in zip(rows, (Mark.GROUP, Mark.MODEL), strict=True):
-        content += bytes(16) + bytes(2 * count) + bytes((mark,))
-    place = 256 + 16 if rows == (0, 0) else 256 + 16 + 6 + 1 + 16
-    message = (f"section 0: group {int(rows != (0, 0))} at {place:#x} must have {rows[0] or '1 or more'} rows, "
-               f"not {rows[1]}")
+    for tails in ([[0, 0], [0, 0], [0, 1]], [[0, 0], [1, -1]]):
+        content += bytes(16) + pack_rows(np.zeros((len(tails), 2, 4), np.int8), np.array(tails, np.int8)).tobytes()
+    message = f"section 0: group 1 at {256 + 16 + 6 + 16:#x} must have 3 rows, not 2"
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
         stream.unpack_stream(content + zlib.crc32(content).to_bytes(4, "little"), SMALL)

@@ -7,7 +7,6 @@ import pytest
 
 from arch.flash import trits
 from arch.flash.errors import ImageError
-from arch.flash.stream import MARK_CODE, Mark
 
 GEOMETRIES = [(8, 16), (2, 4), (4, 4), (4, 8), (8, 8), (8, 32), (16, 16)]
 
@@ -49,11 +48,8 @@ def test_every_five_weights_have_the_smallest_code_that_means_them():
         assert code == min(other for other in range(256) if trits.digits_of(other) == digits)
 
 
-def test_marks_are_spare():
-    assert len(trits.spare_bytes()) == 13
-    ends_in_mark = {code for code in range(256) if code & 0b11111 == MARK_CODE}
-    assert ends_in_mark <= trits.spare_bytes()
-    assert set(Mark) <= ends_in_mark
+def test_thirteen_bytes_are_spare():
+    assert trits.spare_bytes() == {code for code in range(256) if code & 31 == 0x0F} | {0x7F, 0xFC, 0xFD, 0xFE, 0xFF}
 
 
 @pytest.mark.parametrize(("lanes", "width"), GEOMETRIES)
@@ -63,7 +59,22 @@ def test_rows_come_back(lanes, width):
         packed = trits.pack_rows(weights)
         assert packed.shape == (len(weights), trits.row_bytes(lanes, width))
         assert not np.isin(packed, list(trits.spare_bytes())).any()
-        assert (trits.unpack_rows(packed, lanes, width) == weights).all()
+        found, tails = trits.unpack_rows(packed, lanes, width)
+        assert (found == weights).all()
+        assert (tails == 0).all()
+
+
+@pytest.mark.parametrize(("lanes", "width"), GEOMETRIES)
+def test_tails_come_back_and_change_only_the_last_two_bytes(lanes, width):
+    weights = random_rows(lanes, width)
+    tails = np.random.default_rng(5).integers(-1, 2, (len(weights), 2), dtype=np.int8)
+    packed = trits.pack_rows(weights, tails)
+    assert (packed[:, :-2] == trits.pack_rows(weights)[:, :-2]).all()
+    for row, tail in zip(packed, tails, strict=True):
+        assert [trits.digits_of(byte)[4] for byte in row[-2:]] == [digit % 3 for digit in tail]
+    found, again = trits.unpack_rows(packed, lanes, width)
+    assert (found == weights).all()
+    assert (again == tails).all()
 
 
 def test_bytes_of_a_row_are_where_the_layout_says():
@@ -100,13 +111,14 @@ def test_weights_of_another_type_are_refused():
         trits.pack_rows(np.full((1, 8, 16), 256, np.int64))
 
 
-def test_rows_of_half_a_bank_are_refused():
-    message = "row must be a multiple of 8 weights, not 1 lanes of 4"
+@pytest.mark.parametrize(("lanes", "width"), [(1, 4), (5, 8)])
+def test_rows_of_other_sizes_are_refused(lanes, width):
+    message = f"row must be a power of two of weights, 8 or more, not {lanes} lanes of {width}"
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
-        trits.pack_rows(np.zeros((1, 1, 4), np.int8))
+        trits.pack_rows(np.zeros((1, lanes, width), np.int8))
 
 
-def test_rows_of_another_size_are_refused():
+def test_rows_of_too_few_bytes_are_refused():
     message = "row of 8 x 16 weights must have 26 bytes, not 25"
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
         trits.unpack_rows(np.zeros((2, 25), np.uint8), 8, 16)
@@ -122,8 +134,9 @@ def test_spare_bytes_are_refused(code):
 
 
 def test_a_fifth_weight_where_a_byte_has_four_is_refused():
-    packed = trits.pack_rows(random_rows(8, 16))
-    packed[1, 25] = code = int(trits.encoding()[81])
-    message = f"byte at {26 + 25:#x} must be the code of 4 weights, not {code:#04x}"
+    """At 8 x 32 a row ends with four bytes of four weights, and only the last two have a tail."""
+    packed = trits.pack_rows(random_rows(8, 32))
+    packed[1, 49] = code = int(trits.encoding()[81])
+    message = f"byte at {52 + 49:#x} must be the code of 4 weights, not {code:#04x}"
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
-        trits.unpack_rows(packed, 8, 16)
+        trits.unpack_rows(packed, 8, 32)

@@ -6,17 +6,18 @@ import random
 import numpy as np
 
 from arch.flash.circuit import Circuit
+from arch.flash.header import ModelHeader
 from arch.flash.image import Model
 from arch.flash.stream import ENTRY_BITS, PROGRAM_ENTRIES, Section
 from arch.link import Info, InputEncoding
 
-__all__ = ["SMALL", "circuit_of", "info_of", "random_model", "random_section"]
+__all__ = ["SMALL", "circuit_of", "header_of", "info_of", "random_model", "random_section"]
 
 
 def circuit_of(lanes: int = 8, width: int = 16, **changes: int) -> Circuit:
     """Describe the overlay of the iCEBreaker with another array."""
     values = {"timesteps": 4, "membrane_width": 20, "fraction": 4, "ring_rows": 256, "leak": False,
-              "hard_reset": True, "blocks": 8, "spike_width": 14, "partial_width": 16, **changes}
+              "hard_reset": True, "blocks": 8, "spike_width": 14, "fingerprint": 0xA55A, **changes}
     return Circuit(lanes=lanes, width=width, **values)
 
 
@@ -30,6 +31,14 @@ def info_of(circuit: Circuit, digest: bytes, **changes: object) -> Info:
               "classes": 10, "clock_khz": 48_000, **changes}
     return Info(lanes=circuit.lanes, width=circuit.width, circuit_timesteps=circuit.timesteps, digest=digest[:8],
                 **values)
+
+
+def header_of(circuit: Circuit, **changes: object) -> ModelHeader:
+    """Describe a model in the directory."""
+    digest = hashlib.sha256(b"network").digest()
+    values = {"info": info_of(circuit, digest), "name": "a network", "length": 12345, "address": 0x110000,
+              "buffers": 2, **changes}
+    return ModelHeader(circuit=circuit, digest=digest, **values)
 
 
 def random_section(rng: random.Random, circuit: Circuit, groups: int, rows: int) -> Section:

@@ -5,7 +5,7 @@ from typing import Self
 
 from arch.flash.errors import ImageError
 
-__all__ = ["MAGIC", "SIGNATURE_BYTES", "VERSION", "Circuit"]
+__all__ = ["MAGIC", "SIGNATURE_BYTES", "SPARE_ROWS", "VERSION", "Circuit"]
 
 #: First four bytes of a header.
 MAGIC = b"STFM"
@@ -14,10 +14,12 @@ VERSION = 1
 #: Bytes of a signature. The hardware compares them with its own: a difference in the first four means that there is no
 #: model, one in the others that the model is for another circuit.
 SIGNATURE_BYTES = 16
+#: Rows of the ring of weights that stay free for the bytes that come after the flash was told to wait.
+SPARE_ROWS = 4
 
 #: Places of the fields, one byte each, after the magic and the version.
 _FIELDS = ("lanes", "width", "timesteps", "membrane_width", "fraction", "ring_sixteens", "features", "blocks",
-           "spike_width", "partial_width")
+           "spike_width")
 _LEAK, _HARD_RESET = 0b01, 0b10
 
 
@@ -39,8 +41,7 @@ class Circuit:
     11      1     bit 0: neurons can leak; bit 1: hard reset
     12      1     most blocks of timesteps
     13      1     bits of an address of the spike memory
-    14      1     bits of a partial sum
-    15      1     reserved, 0
+    14      2     fingerprint of all parameters, little-endian
     ======  ====  ==================================================
     """
 
@@ -64,12 +65,12 @@ class Circuit:
     blocks: int
     #: Bits of an address of the spike memory.
     spike_width: int
-    #: Bits of a partial sum.
-    partial_width: int
+    #: Two bytes that stand for all parameters of the circuit: a model is for the circuit whose own they are.
+    fingerprint: int
 
     def __post_init__(self) -> None:
         limits = {"lanes": (1, 0xFF), "width": (1, 0xFF), "timesteps": (1, 8), "membrane_width": (1, 21),
-                  "fraction": (0, 0xFF), "blocks": (1, 0xFF), "spike_width": (1, 24), "partial_width": (1, 0xFF)}
+                  "fraction": (0, 0xFF), "blocks": (1, 0xFF), "spike_width": (1, 24), "fingerprint": (0, 0xFFFF)}
         for name, (least, most) in limits.items():
             if not least <= getattr(self, name) <= most:
                 raise ImageError(f"{name} of a circuit must be {least} to {most}, not {getattr(self, name)!r}")
@@ -80,13 +81,18 @@ class Circuit:
             raise ImageError("lanes x width of a circuit must be a power of two, 8 or more, "
                              f"not {self.lanes} x {self.width}")
 
+    @property
+    def part_rows(self) -> int:
+        """Most rows of weights that a part of a sum may read: they are in the ring together."""
+        return self.ring_rows - SPARE_ROWS
+
     def _values(self) -> tuple[int, ...]:
         return (self.lanes, self.width, self.timesteps, self.membrane_width, self.fraction, self.ring_rows // 16 - 1,
-                self.leak * _LEAK | self.hard_reset * _HARD_RESET, self.blocks, self.spike_width, self.partial_width)
+                self.leak * _LEAK | self.hard_reset * _HARD_RESET, self.blocks, self.spike_width)
 
     def to_bytes(self) -> bytes:
         """Encode the signature."""
-        return MAGIC + bytes((VERSION, *self._values(), 0))
+        return MAGIC + bytes((VERSION, *self._values())) + self.fingerprint.to_bytes(2, "little")
 
     @classmethod
     def from_bytes(cls, signature: bytes) -> Self:
@@ -106,9 +112,8 @@ class Circuit:
         features = values.pop("features")
         if features & ~(_LEAK | _HARD_RESET):
             raise ImageError(f"byte 11, the features, must be 0 to 3, not {features}")
-        if signature[15]:
-            raise ImageError(f"byte 15 must be 0, not {signature[15]}")
         return cls(leak=bool(features & _LEAK), hard_reset=bool(features & _HARD_RESET),
+                   fingerprint=int.from_bytes(signature[14:], "little"),
                    ring_rows=16 * (values.pop("ring_sixteens") + 1), **values)
 
     def check_same(self, other: "Circuit") -> None:

@@ -15,17 +15,18 @@ offset  size  field
 ======  ====  ==========================================================================================
 
 ======  ====  ==========================================================================================
-240     1     address of the stream divided by 65,536
-241     2     bytes of an image
-243     2     words of the spike memory from a slice of the image to the next one
-245     1     words of a position of the image, minus one
-246     1     bits 0 to 5: synapses of the last of these words that the image fills; bit 6: slices of the
-              image minus one; bit 7: image buffers minus one
-247     1     classes, minus one
+240     1     reserved, 0
+241     1     classes, minus one
+242     2     words of the spike memory from a slice of the image to the next one
+244     2     bytes of an image
+246     1     bits 0 to 5: channels of the image, minus one; bit 6: slices of the image, minus one; bit 7: image
+              buffers, minus one
+247     1     address of the stream divided by 65,536
 ======  ====  ==========================================================================================
 
 All integers are little-endian. What the circuit keeps follows from the info block, but for the address and the number
-of buffers; it is written out so that the circuit need not compute it.
+of buffers; it is written out so that the circuit need not compute it. The circuit shifts these bytes through a
+register: the one of which it needs few bits comes first.
 """
 
 import dataclasses
@@ -36,8 +37,8 @@ from arch.flash.circuit import SIGNATURE_BYTES, Circuit
 from arch.flash.errors import ImageError
 from arch.link import INFO_BYTES, Info, InputEncoding, LinkError
 
-__all__ = ["BLOCK_BYTES", "HEADER_BYTES", "INFO_OFFSET", "KEPT_BYTES", "KEPT_OFFSET", "NAME_BYTES", "ModelHeader",
-           "check_crc", "crc_bytes"]
+__all__ = ["BLOCK_BYTES", "CRC_OFFSET", "HEADER_BYTES", "INFO_OFFSET", "KEPT_BYTES", "KEPT_OFFSET",
+           "NAME_BYTES", "ModelHeader", "check_crc", "crc_bytes"]
 
 #: Bytes of a header.
 HEADER_BYTES = 256
@@ -50,11 +51,13 @@ NAME_BYTES = 32
 #: Where what the circuit keeps is, and its size.
 KEPT_OFFSET, KEPT_BYTES = 240, 8
 
-_NAME_OFFSET, _DIGEST_OFFSET, _LENGTH_OFFSET, _CRC_OFFSET = 48, 80, 112, 252
+_NAME_OFFSET, _DIGEST_OFFSET, _LENGTH_OFFSET = 48, 80, 112
+#: Where the CRC is; what it covers ends before it.
+CRC_OFFSET = 252
 #: Bits of a pixel, each a bit-plane.
 _PLANES = 8
-#: Most classes that byte 247 can state.
-_MOST_CLASSES = 256
+#: Most classes and channels that bytes 241 and 246 can state.
+_MOST_CLASSES, _MOST_CHANNELS = 256, 64
 
 
 def crc_bytes(data: bytes) -> bytes:
@@ -116,9 +119,8 @@ class ModelHeader:
             raise ImageError(f"image must have 1 or 2 slices of {circuit.timesteps} bits, not {self.slices}")
         if info.classes > _MOST_CLASSES:
             raise ImageError(f"classes of a model in flash must be 1 to {_MOST_CLASSES}, not {info.classes}")
-        if circuit.width > 64 or self.plane_words > 0xFFFF:
-            raise ImageError(f"image must have at most {0xFFFF} words of at most 64 synapses, "
-                             f"not {self.plane_words} of {circuit.width}")
+        if info.channels > _MOST_CHANNELS:
+            raise ImageError(f"channels of an image must be 1 to {_MOST_CHANNELS}, not {info.channels}")
 
     @property
     def slices(self) -> int:
@@ -127,33 +129,21 @@ class ModelHeader:
         return -(-bits // self.circuit.timesteps)
 
     @property
-    def position_words(self) -> int:
-        """Words of the spike memory that a position of the image takes, in one slice."""
-        return -(-self.info.channels // self.circuit.width)
-
-    @property
     def plane_words(self) -> int:
         """Words of the spike memory that a slice of the image takes."""
-        return self.info.image_height * self.info.image_width * self.position_words
-
-    @property
-    def last_synapses(self) -> int:
-        """Synapses of the last word of a position that the image fills, 1 to W."""
-        return self.info.channels - (self.position_words - 1) * self.circuit.width
+        return self.info.image_height * self.info.image_width * -(-self.info.channels // self.circuit.width)
 
     def kept_bytes(self) -> bytes:
         """Encode what the circuit keeps."""
-        # 64 synapses are stored as 0.
-        shape = self.last_synapses % 64 | (self.slices - 1) << 6 | (self.buffers - 1) << 7
-        return (bytes((self.address // BLOCK_BYTES,)) + self.info.image_bytes.to_bytes(2, "little")
-                + self.plane_words.to_bytes(2, "little")
-                + bytes((self.position_words - 1, shape, self.info.classes - 1)))
+        shape = self.info.channels - 1 | (self.slices - 1) << 6 | (self.buffers - 1) << 7
+        return (bytes((0, self.info.classes - 1)) + self.plane_words.to_bytes(2, "little")
+                + self.info.image_bytes.to_bytes(2, "little") + bytes((shape, self.address // BLOCK_BYTES)))
 
     def to_bytes(self) -> bytes:
         """Encode the header."""
         content = (self.circuit.to_bytes() + self.info.to_bytes() + self.name.encode().ljust(NAME_BYTES, b"\0")
                    + self.digest + self.length.to_bytes(4, "little")).ljust(KEPT_OFFSET, b"\0")
-        content = (content + self.kept_bytes()).ljust(_CRC_OFFSET, b"\0")
+        content = (content + self.kept_bytes()).ljust(CRC_OFFSET, b"\0")
         return content + crc_bytes(content)
 
     @classmethod
@@ -180,7 +170,7 @@ class ModelHeader:
         found = Circuit.from_bytes(data[:SIGNATURE_BYTES])
         if circuit is not None:
             circuit.check_same(found)
-        check_crc(data[:_CRC_OFFSET], data[_CRC_OFFSET:], offset=offset + _CRC_OFFSET)
+        check_crc(data[:CRC_OFFSET], data[CRC_OFFSET:], offset=offset + CRC_OFFSET)
         try:
             info = Info.from_bytes(data[INFO_OFFSET : INFO_OFFSET + INFO_BYTES])
         except LinkError as error:
@@ -192,7 +182,7 @@ class ModelHeader:
                              f"not {data[_NAME_OFFSET:_DIGEST_OFFSET].hex()}") from None
         header = cls(circuit=found, info=info, name=name, digest=data[_DIGEST_OFFSET:_LENGTH_OFFSET],
                      length=int.from_bytes(data[_LENGTH_OFFSET : _LENGTH_OFFSET + 4], "little"),
-                     address=data[KEPT_OFFSET] * BLOCK_BYTES, buffers=1 + (data[KEPT_OFFSET + 6] >> 7))
+                     address=data[KEPT_OFFSET + 7] * BLOCK_BYTES, buffers=1 + (data[KEPT_OFFSET + 6] >> 7))
         wanted = header.to_bytes()
         for place, (byte, expected) in enumerate(zip(data, wanted, strict=True)):
             if byte != expected:

@@ -1,1 +1,1 @@
-"""The flash beside the FPGA as a stream of bytes, and what becomes of them."""
+"""Models in the flash beside the FPGA: what reads them as a stream of bytes, and where each byte goes."""

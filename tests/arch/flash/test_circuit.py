@@ -17,7 +17,11 @@ def test_a_signature_comes_back(circuit):
 
 
 def test_the_signature_of_the_icebreaker():
-    assert circuit_of().to_bytes().hex(" ") == "53 54 46 4d 01 08 10 04 14 04 0f 02 08 0e 10 00"
+    assert circuit_of().to_bytes().hex(" ") == "53 54 46 4d 01 08 10 04 14 04 0f 02 08 0e 5a a5"
+
+
+def test_a_part_leaves_room_in_the_ring():
+    assert circuit_of().part_rows == 252
 
 
 @pytest.mark.parametrize(("place", "value", "message"), [
@@ -30,8 +34,6 @@ def test_the_signature_of_the_icebreaker():
     (11, 4, "byte 11, the features, must be 0 to 3, not 4"),
     (12, 0, "blocks of a circuit must be 1 to 255, not 0"),
     (13, 25, "spike_width of a circuit must be 1 to 24, not 25"),
-    (14, 0, "partial_width of a circuit must be 1 to 255, not 0"),
-    (15, 1, "byte 15 must be 0, not 1"),
 ])
 def test_impossible_signatures_are_refused(place, value, message):
     signature = bytearray(circuit_of().to_bytes())
@@ -43,6 +45,7 @@ def test_impossible_signatures_are_refused(place, value, message):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"ring_rows": 24}, "ring_rows of a circuit must be a multiple of 16, 16 to 4096, not 24"),
     ({"ring_rows": 0}, "ring_rows of a circuit must be a multiple of 16, 16 to 4096, not 0"),
+    ({"fingerprint": 1 << 16}, "fingerprint of a circuit must be 0 to 65535, not 65536"),
     ({"lanes": 1, "width": 4}, "lanes x width of a circuit must be a power of two, 8 or more, not 1 x 4"),
 ])
 def test_impossible_circuits_are_refused(changes, message):

@@ -108,7 +108,7 @@ def test_a_model_for_another_circuit_is_refused(field):
         f"model 1: {field.name} must be {value}, not {found}: make the image for this circuit")
 
 
-@pytest.mark.parametrize("offset", [*range(116, 252, 17), 241, 243, 245, 246, 247])
+@pytest.mark.parametrize("offset", [*range(116, 252, 17), *range(240, 248)])
 def test_a_changed_header_with_a_right_crc_is_refused(offset):
     check_refused(with_header(lambda header: header.__setitem__(offset, header[offset] ^ 0x21)))
 

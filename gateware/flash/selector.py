@@ -63,7 +63,8 @@ class ModelSelector(wiring.Component):
 
     Throughput: that of the flash; a header is 256 bytes. Latency: ``start`` comes one clock after ``select``,
     ``complete`` and ``restart``, and ``address`` is right from then until the next. Reset: no model is selected.
-    Cost on the iCE40: COST.
+    Cost on the iCE40 with 16,384 words and 32 classes: 41 LUTs, 61 flip-flops. They are 93 logic cells: what is kept is
+    in flip-flops without a LUT.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ class ModelSelector(wiring.Component):
                 m.d.sync += finding.eq(_Finding.DAMAGED)
 
         m.d.comb += [
-            self.info_write.eq(self.header_write & ((sixteen == INFO_OFFSET // 16) | (sixteen == INFO_OFFSET // 16 + 1))),
+            self.info_write.eq(self.header_write & sixteen.matches(INFO_OFFSET // 16, INFO_OFFSET // 16 + 1)),
             self.info_address.eq(Cat(self.place[:4], self.place[5])),
         ]
 

@@ -6,15 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from arch.flash.trits import SET_BANKS
 
-__all__ = ["TritDecoder", "trit_layout"]
-
-
-def trit_layout() -> data.StructLayout:
-    """Describe a weight, as :func:`gateware.engine.dot_product.weights_layout` does, but by itself."""
-    return data.StructLayout({
-        "nonzero":  1,
-        "negative": 1,
-    })
+__all__ = ["TritDecoder"]
 
 
 class TritDecoder(wiring.Component):
@@ -26,11 +18,12 @@ class TritDecoder(wiring.Component):
     Members
     -------
     byte : :py:`In(8)`
-    trits : :py:`Out(data.ArrayLayout(trit_layout(), 5))`
+    trits : :py:`Out(data.ArrayLayout(2, 5))`
+        Weights in the 2-bit code of :mod:`arch.ternary`.
     """
 
     byte:  In(8)
-    trits: Out(data.ArrayLayout(trit_layout(), SET_BANKS))
+    trits: Out(data.ArrayLayout(2, SET_BANKS))
 
     def elaborate(self, platform):
         m = Module()
@@ -57,6 +50,6 @@ class TritDecoder(wiring.Component):
             m.d.comb += [digits[0].eq(low[:2]), digits[1].eq(low[2:4]), digits[2].eq(low[4])]
 
         for trit, digit in zip(self.trits, digits, strict=True):
-            m.d.comb += [trit.nonzero.eq(digit.any()), trit.negative.eq(digit[1])]
+            m.d.comb += trit.eq(Cat(digit.any(), digit[1]))
 
         return m

@@ -8,8 +8,8 @@ from cocotb_tools.runner import get_runner
 
 pytestmark = pytest.mark.rtl
 
-BLOCKS = ["constant_store", "dot_product", "neuron_array", "pif", "readout", "sequencer", "spike_collector",
-          "spike_memory", "weight_store", "window_writer"]
+BLOCKS = ["constant_store", "dot_product", "model_selector", "neuron_array", "pif", "readout", "sequencer",
+          "spike_collector", "spike_memory", "stream_loader", "weight_store", "window_writer"]
 
 
 def simulate(name, simulator, folder, **build):

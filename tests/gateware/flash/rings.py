@@ -2,15 +2,12 @@
 
 from amaranth import Cat, Value
 
-from tests.twins.flash import EntryWrite, RowWrite
+from tests.twins.stream import EntryWrite, RowWrite, row_write_of
 
 __all__ = ["UNDER_WAY", "Engine", "expected_rows", "send", "writes_now"]
 
 #: Most bytes that come after the flash was told to wait.
 UNDER_WAY = 4
-
-_DIGIT_OF = {0b00: 0, 0b01: 1, 0b11: 2}
-
 
 async def send(ctx, dut, data, rng, *, slowest=1):
     """Send bytes as the reader of the flash does: with pauses, no faster than it can, and some after ``run`` fell.
@@ -42,21 +39,16 @@ def writes_now(ctx, dut):
     """Writes of this clock, with the places of the rings in place of those of the stream."""
     if not ctx.get(Cat(dut.program_write, dut.constants_write, dut.row_banks)):
         return []
-    mask, value = ctx.get(dut.entry_mask), ctx.get(dut.entry_data)
-    found = [EntryWrite(memory, ctx.get(address), mask.bit_length() - 1, value) for memory, write, address in (
-        ("program", dut.program_write, dut.program_address),
-        ("constants", dut.constants_write, dut.constants_address)) if ctx.get(write)]
-    assert not found or mask.bit_count() == 1
-    banks = ctx.get(dut.row_banks)
-    if banks:
-        digits = {}
-        for bank in range(dut.banks):
-            if banks >> bank & 1:
-                chosen = ctx.get(dut.row_mask[bank])
-                codes = ctx.get(Value.cast(dut.row_weights[bank]))
-                digits.update({8 * bank + place: _DIGIT_OF[codes >> 2 * place & 0b11]
-                               for place in range(8) if chosen >> place & 1})
-        found.append(RowWrite(ctx.get(dut.row), digits))
+    byte, place = ctx.get(dut.byte), ctx.get(dut.entry_place)
+    found = []
+    if ctx.get(dut.program_write):
+        found.append(EntryWrite("program", ctx.get(dut.program_address), place, byte))
+    if ctx.get(dut.constants_write):
+        entry = ctx.get(dut.constants_group) * dut.config.lanes + ctx.get(dut.constants_lane)
+        found.append(EntryWrite("constants", entry, place, byte))
+    if ctx.get(dut.row_banks):
+        found.append(row_write_of(dut.banks, ctx.get(dut.row), ctx.get(dut.row_banks), ctx.get(dut.row_places),
+                                  ctx.get(Value.cast(dut.trits))))
     return found
 
 

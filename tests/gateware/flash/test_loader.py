@@ -9,7 +9,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.flash.loader import StreamLoader
 from tests.flash_models import circuit_of, header_of, random_section
 from tests.gateware.flash.rings import UNDER_WAY, Engine, send, writes_now
-from tests.twins.flash import EntryWrite, StreamTwin
+from tests.twins.stream import EntryWrite, StreamTwin
 
 SEED = 0x10AD
 
@@ -84,7 +84,7 @@ def record(dut, *, data, header=0, before=b"", slowest=1, seed=SEED):
             ctx.set(dut.release_layer, layer)
             ctx.set(dut.release_row, row)
             # A group is given back when the next one begins.
-            now = ctx.get(dut.constants_address) // dut.config.lanes
+            now = ctx.get(dut.constants_group)
             ctx.set(dut.release_group, int(now != group))
             group = now
             await ctx.tick()

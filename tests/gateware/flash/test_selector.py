@@ -14,7 +14,7 @@ from gateware.flash.loader import StreamLoader
 from gateware.flash.selector import ModelSelector, ModelStatus
 from tests.flash_models import circuit_of, random_model
 from tests.gateware.flash.rings import Engine, send
-from tests.twins.flash import choose
+from tests.twins.stream import choose
 
 SEED = 0x5E1
 CONFIG = EngineConfig(lanes=2, width=4, weight_rows=16, channel_groups=8, layers=4)

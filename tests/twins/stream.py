@@ -7,7 +7,7 @@ from typing import NamedTuple
 from arch.flash.circuit import Circuit
 from arch.flash.trits import BANK_WEIGHTS, SET_BANKS, digits_of, row_bytes
 
-__all__ = ["EntryWrite", "RowWrite", "StreamTwin", "choose", "row_writes"]
+__all__ = ["EntryWrite", "RowWrite", "StreamTwin", "choose", "row_write_of", "row_writes"]
 
 
 class EntryWrite(NamedTuple):
@@ -29,6 +29,17 @@ class RowWrite(NamedTuple):
     row: int
     #: Digit of each weight that is written, by its place in the row.
     digits: dict[int, int]
+
+
+def row_write_of(count: int, row: int, banks: int, places: int, trits: int) -> RowWrite:
+    """Say what a ring of ``count`` banks of eight weights makes of its inputs; ``trits`` are five 2-bit codes."""
+    digits = {}
+    for place in range(8 * count):
+        bank = place // 8
+        if banks >> bank & 1 and places >> place % 8 & 1:
+            index = bank % 5 if bank < count // 5 * 5 else place % 4
+            digits[place] = {0b00: 0, 0b01: 1, 0b11: 2}[trits >> 2 * index & 0b11]
+    return RowWrite(row, digits)
 
 
 def row_writes(circuit: Circuit, row: int, place: int, byte: int) -> RowWrite:

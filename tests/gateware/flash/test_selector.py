@@ -28,7 +28,7 @@ class Pair(Elaboratable):
     """A selector and its loader, joined as in the system: the choice of a model resets the loader."""
 
     def __init__(self, *, double=False, circuit=CIRCUIT):
-        self.selector = ModelSelector(CONFIG, circuit, base=BASE)
+        self.selector = ModelSelector(CONFIG, circuit, base=BASE, double=double)
         self.loader   = StreamLoader(CONFIG, double=double)
         self.reset    = Signal()
 

@@ -27,7 +27,10 @@ async def select(dut, number, header):
     reads, info = [dut.address.value.to_unsigned()] if dut.start.value == 1 else [], bytearray(32)
     await FallingEdge(dut.clk)
     for place, byte in enumerate(header[:252]):
-        dut.header_write.value, dut.place.value, dut.byte.value = 1, place, byte
+        # The place is that of the next byte from the byte before on.
+        dut.place.value = place
+        await FallingEdge(dut.clk)
+        dut.header_write.value, dut.byte.value = 1, byte
         await settle()
         if dut.info_write.value == 1:
             info[dut.info_address.value.to_unsigned()] = byte

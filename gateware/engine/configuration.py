@@ -235,6 +235,9 @@ class EngineConfig:
     def cooldown_cycles(self) -> int:
         """Least clocks between the ends of two sums: the array hands out one neuron per clock.
 
-        When streamed, between the ends of two segments: a partial sum takes three clocks from memory to memory.
+        When streamed, between the ends of two segments: a partial sum takes three clocks from memory to memory, and a
+        membrane that goes on in the next block of timesteps takes two more than these.
         """
-        return max(self.lanes, 3 if self.streamed else 2)
+        if not self.streamed:
+            return max(self.lanes, 2)
+        return max(self.lanes, 3, self.timesteps + 2 if self.blocks > 1 else 0)

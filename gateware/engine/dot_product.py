@@ -3,6 +3,7 @@
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from gateware.engine.configuration import EngineConfig
 
@@ -26,6 +27,16 @@ def _popcount4(bits):
     return Cat(a ^ b ^ c ^ d, two & ~four, four)
 
 
+def _add(low, high, maximum):
+    """Add two counts of at most ``maximum``, a power of two.
+
+    The highest bit of the sum is set only if both are ``maximum``, so it is no carry: on the iCE40 a carry leaves the
+    chain by way of a cell of its own.
+    """
+    top = exact_log2(maximum)
+    return Cat((low + high)[:top + 1], low[top] & high[top])
+
+
 class DotProduct(wiring.Component):
     """Counts ``negative ^ (nonzero & spike)`` over ``width`` synapses.
 
@@ -35,23 +46,26 @@ class DotProduct(wiring.Component):
     of -1 would take two trees and a subtraction.
 
     With ``split``, the slices of the word are counted apart and placed side by side, slice ``i`` worth
-    ``2 ** (i * timesteps)``: slice ``i`` of a pixel word carries the bit-planes from ``i * timesteps`` on.
+    ``2 ** (i * timesteps)``: slice ``i`` of a pixel word carries the bit-planes from ``i * timesteps`` on. A streamed
+    circuit has no use for it: its slices are words of their own.
 
     Throughput: one word per clock. Latency: :attr:`latency` clocks from ``spikes`` and ``weights`` to ``total``;
     ``split`` must not change while words are under way. No flow control and no reset: what leaves the pipeline before
     the first word is not a sum. The count cannot overflow.
-    Cost on the iCE40 at W = 16, with pixels: 40 LUTs, 44 flip-flops.
+    Cost on the iCE40 at W = 16, with pixels: 42 LUTs, 44 flip-flops; streamed
+    41 LUTs, 41 flip-flops.
 
     Parameters
     ----------
     config : :class:`EngineConfig`
-        Uses ``width``, ``timesteps`` and ``pixels``.
+        Uses ``width``, ``timesteps``, ``pixels`` and ``streamed``.
 
     Members
     -------
     spikes : :py:`In(width)`
     weights : :py:`In(weights_layout(width))`
     split : :py:`In(1)`
+        Only in a circuit that is not streamed.
     total : :py:`Out(config.sum_width)`
     """
 
@@ -61,16 +75,15 @@ class DotProduct(wiring.Component):
         super().__init__({
             "spikes":  In(config.width),
             "weights": In(weights_layout(config.width)),
-            "split":   In(1),
+            **({} if config.streamed else {"split": In(1)}),
             "total":   Out(config.sum_width),
         })
 
     @staticmethod
     def latency_of(config: EngineConfig) -> int:
         """Clocks from a word to its count: gates, counts of four, one per adder level."""
-        groups = -(-config.slice_width // 4)
-        within = (groups - 1).bit_length()
-        return 2 + within + (config.slices - 1).bit_length() + (config.slices == 1)
+        groups = -(-config.width // 4) if config.streamed else config.slices * -(-config.slice_width // 4)
+        return 2 + exact_log2(groups)
 
     @property
     def latency(self) -> int:
@@ -81,52 +94,50 @@ class DotProduct(wiring.Component):
         m = Module()
 
         config = self.config
+        slices = 1 if config.streamed else config.slices
+        length = config.width // slices
 
         def add_pairs(counts, maximum, name):
             """One registered adder level; ``maximum`` bounds each operand."""
             sums = []
-            for index in range(0, len(counts) - 1, 2):
+            for index in range(0, len(counts), 2):
                 pair = Signal(range(2 * maximum + 1), name=f"{name}_{index}", reset_less=True)
-                m.d.sync += pair.eq(counts[index] + counts[index + 1])
+                m.d.sync += pair.eq(_add(counts[index], counts[index + 1], maximum))
                 sums.append(pair)
-            if len(counts) % 2:
-                rest = Signal.like(counts[-1], name=f"{name}_rest", reset_less=True)
-                m.d.sync += rest.eq(counts[-1])
-                sums.append(rest)
             return sums
 
         gates = Signal(config.width, reset_less=True)
         m.d.sync += gates.eq(self.weights.negative ^ (self.weights.nonzero & self.spikes))
 
-        slices = []
-        for index in range(config.slices):
-            synapses = list(gates[index * config.slice_width:][:config.slice_width])
+        apart = []
+        for index in range(slices):
+            synapses = list(gates[index * length:][:length])
             counts = []
             for start in range(0, len(synapses), 4):
                 group = synapses[start:start + 4]
                 count = Signal(range(len(group) + 1), name=f"count{index}_{start}", reset_less=True)
                 m.d.sync += count.eq(_popcount4(group))
                 counts.append(count)
-            maximum = min(4, config.slice_width)
+            maximum = min(4, length)
             while len(counts) > 1:
                 counts = add_pairs(counts, maximum, f"slice{index}_{len(counts)}")
                 maximum *= 2
-            slices.append(counts[0])
+            apart.append(counts[0])
 
-        apart = Cat(*(Cat(count, C(0, 8))[:config.timesteps] for count in slices))
-        counts = slices
-        maximum = config.slice_width
+        if slices == 1:
+            m.d.comb += self.total.eq(apart[0])
+            return m
+
+        counts = apart
+        apart = Cat(*(Cat(count, C(0, 8))[:config.timesteps] for count in counts))
         while len(counts) > 2:
             counts = add_pairs(counts, maximum, f"tree{len(counts)}")
             apart_next = Signal.like(apart, name=f"apart{len(counts)}", reset_less=True)
             m.d.sync += apart_next.eq(apart)
             apart = apart_next
             maximum *= 2
-
-        together = Signal(range(config.width + 1))
-        m.d.comb += together.eq(counts[0] + counts[1] if len(counts) == 2 else counts[0])
         total = Signal(config.sum_width, reset_less=True)
-        m.d.sync += total.eq(Mux(self.split, apart, together) if config.slices > 1 else together)
+        m.d.sync += total.eq(Mux(self.split, apart, _add(*counts, maximum)))
         m.d.comb += self.total.eq(total)
 
         return m

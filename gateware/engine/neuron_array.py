@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.dot_product import DotProduct, weights_layout
 
-__all__ = ["NeuronArray", "beat_layout", "ending_layout", "follow_ending", "sums_layout", "word_layout"]
+__all__ = ["NeuronArray", "beat_layout", "ending_layout", "follow_ending", "segment_layout", "sums_layout",
+           "word_layout"]
 
 
 def word_layout(config: EngineConfig) -> data.ArrayLayout:
@@ -78,8 +79,13 @@ def follow_ending(m: Module, config: EngineConfig, *, ending: Value, strobe: Val
 
 
 def sums_layout(config: EngineConfig) -> data.ArrayLayout:
-    """Describe the sums of one neuron, one per timestep."""
+    """Describe the whole sums of one neuron, one per timestep."""
     return data.ArrayLayout(config.current_width, config.timesteps)
+
+
+def segment_layout(config: EngineConfig) -> data.ArrayLayout:
+    """Describe what the array sums for one neuron, one sum per timestep."""
+    return data.ArrayLayout(config.accumulator_width, config.timesteps)
 
 
 class NeuronArray(wiring.Component):
@@ -87,14 +93,16 @@ class NeuronArray(wiring.Component):
 
     A word is summed in all ``lanes`` neurons, each with its own weights, and in all timesteps. When a word with
     ``last`` has been added, the sums of all neurons are copied to a shift register and leave it in ascending order,
-    one neuron per clock, while the next sums grow.
+    one neuron per clock, while the next sums grow. The word after one with ``last`` begins the next sums. In a streamed
+    circuit a sum is that of a segment; :mod:`gateware.engine.partial_sums` adds the segments.
 
     Throughput: one word per clock; a sum must not end within :attr:`EngineConfig.cooldown_cycles` clocks of the end of
-    the sum before it. Latency: ``load`` comes :meth:`latency_of` clocks after the beat with ``last``; the
-    neurons leave in the ``lanes`` clocks after ``load``. No flow control. Sums are modulo
-    ``2 ** accumulator_width``. Reset clears only the control pipeline.
+    the sum before it. Latency: ``load`` comes :meth:`latency_of` clocks after the word with ``last``; the
+    neurons leave in the ``lanes`` clocks after ``load``. No flow control. Sums must stay below
+    ``2 ** accumulator_width``: beyond, they spoil those of the next timestep. Reset clears only the control pipeline.
     Cost: per neuron and timestep the dot product, ``accumulator_width`` LUTs with flip-flops for the sum, and as many
-    for the shift register. On the iCE40 at P = 8, W = 16, T = 4 and 9 bits: 1,790 LUTs, 1,997 flip-flops.
+    for the shift register. On the iCE40 at P = 8, W = 16, T = 4 and 9 bits: 1,856 LUTs, 1,994 flip-flops,
+    2,004 logic cells; streamed, at 8 bits: 1,795 LUTs, 1,834 flip-flops, 1,843 logic cells.
 
     Parameters
     ----------
@@ -107,10 +115,10 @@ class NeuronArray(wiring.Component):
     word : :py:`In(word_layout(config))`
     weights : :py:`In(data.ArrayLayout(weights_layout(config.width), config.lanes))`
     split : :py:`In(1)`
-        Pixel mode; must not change while sums are under way.
+        Pixel mode; must not change while sums are under way. Only in a circuit that is not streamed.
     load : :py:`Out(1)`
         The first neuron leaves in the next clock.
-    sums : :py:`Out(sums_layout(config))`
+    sums : :py:`Out(segment_layout(config))`
         Sums of one neuron.
     """
 
@@ -121,14 +129,14 @@ class NeuronArray(wiring.Component):
             "beat":    In(beat_layout()),
             "word":    In(word_layout(config)),
             "weights": In(data.ArrayLayout(weights_layout(config.width), config.lanes)),
-            "split":   In(1),
+            **({} if config.streamed else {"split": In(1)}),
             "load":    Out(1),
-            "sums":    Out(sums_layout(config)),
+            "sums":    Out(segment_layout(config)),
         })
 
     @staticmethod
     def latency_of(config: EngineConfig) -> int:
-        """Clocks from the last beat to ``load``: the dot product and the accumulator."""
+        """Clocks from the last word to ``load``: the dot product and the accumulator."""
         return DotProduct.latency_of(config) + 1
 
     def elaborate(self, platform):
@@ -141,22 +149,40 @@ class NeuronArray(wiring.Component):
             delayed = Signal(beat_layout(), name=f"beat{stage}")
             m.d.sync += delayed.eq(beat)
             beat = delayed
+        first = Signal(init=1)  # the next word begins a sum
         m.d.sync += self.load.eq(beat.valid & beat.last)
+        with m.If(beat.valid):
+            m.d.sync += first.eq(beat.last)
 
-        held = [Signal(sums_layout(config), name=f"held{lane}", reset_less=True) for lane in range(config.lanes)]
+        width = config.accumulator_width
+        sums  = segment_layout(config)
+        held  = [Signal(sums, name=f"held{lane}", reset_less=True) for lane in range(config.lanes)]
         for lane in range(config.lanes):
+            counts = []
             for step in range(config.timesteps):
                 m.submodules[f"dot{lane}_{step}"] = dot = DotProduct(config)
                 m.d.comb += [
                     dot.spikes.eq(Cat(self.word[synapse][step] for synapse in range(config.width))),
                     dot.weights.eq(self.weights[lane]),
-                    dot.split.eq(self.split),
                 ]
-                total = Signal(config.accumulator_width, name=f"total{lane}_{step}", reset_less=True)
-                with m.If(beat.valid):
-                    m.d.sync += total.eq(Mux(beat.first, dot.total, total + dot.total))
-                following = held[lane + 1][step] if lane + 1 < config.lanes else total
-                m.d.sync += held[lane][step].eq(Mux(self.load, total, following))
+                if not config.streamed:
+                    m.d.comb += dot.split.eq(self.split)
+                counts.append(dot.total)
+
+            total  = Signal(sums, name=f"total{lane}", reset_less=True)
+            # One carry chain for all timesteps: no sum overflows into the next one, and only the lowest bit of a chain
+            # takes a cell more than its own on the iCE40.
+            padded = Cat(Cat(count, C(0, width))[:width] for count in counts)
+            added  = Signal(sums, name=f"added{lane}")
+            m.d.comb += added.eq(total.as_value() + padded)
+            with m.If(beat.valid):
+                for step, count in enumerate(counts):
+                    # The upper bits as an AND, because a multiplexer would become a synchronous reset, which the lower
+                    # bits have not: the chain would be cut in two.
+                    m.d.sync += total[step].eq(Cat(Mux(first, count, added[step][:len(count)]),
+                                                   added[step][len(count):] & ~first.replicate(width)))
+            following = held[lane + 1] if lane + 1 < config.lanes else total
+            m.d.sync += held[lane].eq(Mux(self.load, total, following))
         m.d.comb += self.sums.eq(held[0])
 
         return m

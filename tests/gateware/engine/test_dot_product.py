@@ -11,6 +11,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.engine.dot_product import DotProduct
 from support.tools import YOSYS, amaranth_tools, run_tool
 from tests import streams
+from tests.circuits import streamed_circuit
 from tests.gateware.pipelines import stream_through
 from tests.twins.blocks import count_synapses, pack_weights
 
@@ -22,6 +23,8 @@ CONFIGS = {
     "pixels-W4": EngineConfig(lanes=1, width=4, timesteps=4),
     "pixels-W16": EngineConfig(lanes=8, width=16, timesteps=4),
     "pixels-T8": EngineConfig(lanes=1, width=4, timesteps=8),
+    "streamed-W2": streamed_circuit(lanes=1, width=2, timesteps=4),
+    "streamed-W16": streamed_circuit(lanes=8, width=16, timesteps=4),
     "events-W64": EngineConfig(lanes=1, width=64, timesteps=3, pixels=False),
 }
 
@@ -45,7 +48,8 @@ def check(config, words, split):
         ctx.set(dut.weights.as_value(), pack_weights(weights))
 
     async def testbench(ctx):
-        ctx.set(dut.split, split)
+        if not config.streamed:
+            ctx.set(dut.split, split)
         totals = await stream_through(ctx, words, DotProduct.latency_of(config), lambda word: drive(ctx, word),
                                       lambda: ctx.get(dut.total))
         assert totals == [expected(config, *word, split) for word in words]
@@ -58,8 +62,8 @@ def check(config, words, split):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_counts_every_word_after_its_latency(name, split):
     config = CONFIGS[name]
-    if split and config.slices == 1:
-        pytest.skip("one slice")
+    if split and (config.slices == 1 or config.streamed):
+        pytest.skip("one slice, or each in words of its own")
     rng = random.Random(1)
     words = [([rng.getrandbits(1) for _ in range(config.width)], [rng.choice((-1, 0, 1)) for _ in range(config.width)])
              for _ in range(100)]
@@ -70,34 +74,42 @@ def test_counts_every_word_after_its_latency(name, split):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_extremes_do_not_overflow(name, split):
     config = CONFIGS[name]
-    if split and config.slices == 1:
-        pytest.skip("one slice")
+    if split and (config.slices == 1 or config.streamed):
+        pytest.skip("one slice, or each in words of its own")
     check(config, [([spike] * config.width, [weight] * config.width) for spike in (0, 1) for weight in (-1, 0, 1)],
           split)
 
 
-def test_each_synapse_counts_alone():
-    config = CONFIGS["pixels-W16"]
+@pytest.mark.parametrize("name", ["pixels-W16", "streamed-W16"])
+def test_each_synapse_counts_alone(name):
+    config = CONFIGS[name]
     words = []
     for index in range(config.width):
         alone = [int(index == other) for other in range(config.width)]
         words += [(alone, [1] * config.width), ([1] * config.width, alone), ([0] * config.width, [-w for w in alone])]
     check(config, words, False)
-    check(config, words, True)
+    if not config.streamed:
+        check(config, words, True)
 
 
 @pytest.mark.synth
 def test_cost_is_as_documented(tmp_path):
     """The docstring and the architecture page say what Yosys counts, with the options of a build."""
+    luts, flipflops = _cells(CONFIGS["pixels-W16"], tmp_path)
+    streamed = _cells(CONFIGS["streamed-W16"], tmp_path)
+    assert f"{luts} LUTs, {flipflops} flip-flops; streamed" in DotProduct.__doc__
+    assert f"streamed\n    {streamed[0]} LUTs, {streamed[1]} flip-flops." in DotProduct.__doc__
+    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| dot product: .*? \| {luts} \| {flipflops} \|", page, re.MULTILINE)
+
+
+def _cells(config, tmp_path):
+    """LUTs and flip-flops of a dot product."""
     with amaranth_tools():
-        (tmp_path / "dot.il").write_text(rtlil.convert(DotProduct(CONFIGS["pixels-W16"]), name="dot"))
+        (tmp_path / "dot.il").write_text(rtlil.convert(DotProduct(config), name="dot"))
     (tmp_path / "dot.ys").write_text(
         f"read_rtlil dot.il\nsynth_ice40 -dsp -device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS} -top dot\n"
         f"tee -q -o stat.json stat -json\n")
     run_tool(YOSYS, ["-q", "dot.ys"], cwd=tmp_path, log=tmp_path / "yosys.log")
     cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
-    luts = cells["SB_LUT4"]
-    flipflops = sum(count for name, count in cells.items() if name.startswith("SB_DFF"))
-    assert f"{luts} LUTs, {flipflops} flip-flops" in DotProduct.__doc__
-    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert re.search(rf"^\| dot product: .*? \| {luts} \| {flipflops} \|", page, re.MULTILINE)
+    return cells["SB_LUT4"], sum(count for name, count in cells.items() if name.startswith("SB_DFF"))

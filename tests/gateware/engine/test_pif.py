@@ -9,6 +9,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.engine.pif import Current, PifUnit
 from sim.reference import pif
 from tests import streams
+from tests.circuits import streamed_circuit
 from tests.gateware.pipelines import stream_through
 
 
@@ -19,8 +20,8 @@ def make_config(timesteps=4, fraction=3, **options):
 
 
 def constants_delay(config):
-    """Clocks after the sums at which the constants are wanted: the latency up to the first timestep."""
-    return PifUnit.latency_of(config) - config.timesteps - 1
+    """Clocks after the sums at which the constants are wanted."""
+    return PifUnit.constants_latency_of(config)
 
 
 def run(config, neurons, mode, read_score=False):
@@ -42,7 +43,7 @@ def run(config, neurons, mode, read_score=False):
                 _, first, bias, threshold = feed[clock - delay]
                 ctx.set(dut.constants, {"first": first % size, "bias": bias % size, "threshold": threshold % size})
 
-        latency = delay + 1 if read_score else PifUnit.latency_of(config)
+        latency = PifUnit.score_latency_of(config) if read_score else PifUnit.latency_of(config)
         out = await stream_through(ctx, range(len(feed)), latency, drive,
                                    lambda: ctx.get(dut.score if read_score else dut.spikes))
         results.extend(out[:len(neurons)])
@@ -174,3 +175,96 @@ def test_a_circuit_without_options_still_resets(hard_reset, leak):
             for channel in range(neurons.channels)]
     mode = make_mode(hard=hard_reset, leak=neurons.leak_shift, scale=1)
     assert run(config, feed, mode) == expected_spikes(neurons, currents)
+
+
+def make_streamed(timesteps=4, fraction=3, **options):
+    return streamed_circuit(**({"lanes": 1, "width": 4, "timesteps": timesteps, "pixels": timesteps in (4, 8),
+                                "partial_width": 10, "membrane_width": 18, "fraction": fraction, "blocks": 8,
+                                "leak": False} | options))
+
+
+def run_block(config, neurons, mode, stored, *, first, last):
+    """Compute a block of timesteps of (sums, first, bias, threshold); return spikes, what is stored, and scores."""
+    dut = PifUnit(config)
+    size = 1 << config.membrane_width
+    results = []
+
+    async def testbench(ctx):
+        ctx.set(dut.mode, mode)
+        await ctx.tick()
+
+        def drive(clock):
+            if clock < len(neurons):
+                sums, *constants = neurons[clock]
+                ctx.set(dut.sums, sums)
+                ctx.set(dut.constants, {name: value % size for name, value in
+                                        zip(("first", "bias", "threshold"), constants, strict=True)})
+            # Flags and membranes are those of this neuron alone: noise otherwise.
+            ctx.set(dut.block_first, first if clock < len(neurons) else not first)
+            ctx.set(dut.stored.as_value(), stored[clock - 1] if 0 < clock <= len(neurons) else -1)
+            ctx.set(dut.block_last, last if clock >= PifUnit.latency_of(config) else not last)
+
+        def read():
+            return ctx.get(dut.spikes), ctx.get(dut.o_stored.as_value()), ctx.get(dut.score)
+
+        # One clock longer, for what is stored of the last neuron.
+        feed = range(len(neurons) + PifUnit.latency_of(config))
+        results.extend(await stream_through(ctx, feed, PifUnit.latency_of(config), drive, read))
+
+    streams.run(dut, testbench)
+    return zip(*results[:len(neurons)], strict=True)
+
+
+@pytest.mark.parametrize("reset", list(Reset))
+@pytest.mark.parametrize("used", [1, 3, 4, 5, 8, 14, 16])
+@pytest.mark.parametrize("timesteps", [1, 2, 4, 8])
+def test_blocks_are_as_one_long_run(timesteps, used, reset):
+    config = make_streamed(timesteps)
+    rng = random.Random(9)
+    blocks = -(-used // timesteps)
+    neurons = make_neurons(rng, 2, reset, None)
+    offset = 5
+    currents = [[rng.randint(-5, 6) for _ in range(neurons.channels)] for _ in range(blocks * timesteps)]
+    expected = expected_spikes(neurons, currents[:used])
+    mode = make_mode(hard=reset is Reset.ZERO, scale=1, timesteps=(used - 1) % timesteps + 1)
+    stored, total = [0] * neurons.channels, [0] * neurons.channels
+    for block in range(blocks):
+        feed = [([currents[block * timesteps + step][channel] + offset for step in range(timesteps)],
+                 *constants_of(config, neurons, channel, offset)) for channel in range(neurons.channels)]
+        spikes, stored, _ = run_block(config, feed, mode, stored, first=block == 0, last=block == blocks - 1)
+        total = [before | new << block * timesteps for before, new in zip(total, spikes, strict=True)]
+    assert total == expected
+
+
+@pytest.mark.parametrize("blocks", [1, 8])
+def test_a_streamed_score_is_the_sum_of_all_timesteps(blocks):
+    config = make_streamed(4, fraction=4, partial_width=12, blocks=blocks, membrane_width=18)
+    rng = random.Random(10)
+    feed, expected = [], []
+    for _ in range(50):
+        sums = [rng.choice((0, 2000, rng.randrange(2001))) for _ in range(4)]
+        offset = rng.randrange(4000)
+        feed.append((sums, -offset << config.fraction, 0, 0))
+        expected.append(sum(sums) - offset)
+    assert config.score_width == 14
+    assert min(expected) < -(1 << 11)
+    mode = make_mode(Current.SCORE, timesteps=4)
+    _, stored, scores = run_block(config, feed, mode, [0] * len(feed), first=True, last=True)
+    assert list(scores) == expected
+    # What is stored of a score is the score.
+    membrane = (1 << config.membrane_width) - 1
+    assert [(word & membrane) >> config.fraction for word in stored] == [score % (1 << 14) for score in expected]
+
+
+def test_a_streamed_unit_is_exact_for_the_widest_membranes():
+    config = make_streamed(4, fraction=0, partial_width=8, membrane_width=12)
+    high = (1 << 11) - 1
+    neurons = Neurons(threshold=np.array([high, high, 1, high]), bias=np.array([0, 0, 0, 0]),
+                      initial=np.array([high - 255, high - 256, 1 - high, -1]), fraction=0)
+    currents = [[255] * 4] + [[0] * 4] * 3
+    feed = [([currents[step][channel] for step in range(4)], *constants_of(config, neurons, channel, 0))
+            for channel in range(4)]
+    expected = expected_spikes(neurons, currents)
+    assert expected[:2] == [1, 0]
+    spikes, _, _ = run_block(config, feed, make_mode(timesteps=4), [0] * 4, first=True, last=True)
+    assert list(spikes) == expected

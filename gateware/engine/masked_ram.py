@@ -80,7 +80,7 @@ class EntryRing(wiring.Component):
 
     Throughput: an entry read and a byte written per clock. The entry follows ``read_address`` by one clock; what is
     read in the clock of a write to the same entry is undefined. Bytes beyond ``width`` are not kept.
-    Cost: ``width / 16`` block RAMs on the iCE40, rounded up, and a LUT for each of them and one more.
+    Cost: ``width / 16`` block RAMs on the iCE40, rounded up, and the inverters of ``write_mask``.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ class EntryRing(wiring.Component):
     read_data : :py:`Out(width)`
     write : :py:`In(1)`
     write_address : :py:`In(ceil_log2(depth))`
-    write_place : :py:`In(3)`
-        Which byte of the entry; byte 0 is bits 0 to 7.
+    write_mask : :py:`In(8)`
+        Bytes of the entry to write; byte 0 is bits 0 to 7.
     write_data : :py:`In(8)`
 
     Raises
@@ -120,7 +120,7 @@ class EntryRing(wiring.Component):
             "read_data":     Out(width),
             "write":         In(1),
             "write_address": In(ceil_log2(depth)),
-            "write_place":   In(range(self.BYTES)),
+            "write_mask":    In(self.BYTES),
             "write_data":    In(8),
         })
 
@@ -132,9 +132,9 @@ class EntryRing(wiring.Component):
             m.submodules[f"bank{index}"] = bank = self.masked_ram(width=self.BANK, depth=self.depth)
             m.d.comb += [
                 bank.read_address.eq(self.read_address),
-                bank.write.eq(self.write & (self.write_place[1:] == index)),
+                bank.write.eq(self.write),
                 bank.write_address.eq(self.write_address),
-                bank.mask.eq(Cat(~self.write_place[0].replicate(8), self.write_place[0].replicate(8))),
+                bank.mask.eq(Cat(byte.replicate(8) for byte in self.write_mask[2 * index:][:2])),
                 bank.write_data.eq(self.write_data.replicate(2)),
             ]
             read.append(bank.read_data)

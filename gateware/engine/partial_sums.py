@@ -30,8 +30,8 @@ class PartialSums(wiring.Component):
     With ``planes``, the sums of a segment are those of bit-planes: the same ``sum(segment[t] << t)`` is added in every
     timestep, and ``scaled`` makes it worth ``2 ** timesteps`` times as much.
 
-    Throughput: one neuron per clock. Latency: ``neuron`` comes one clock after ``load`` for lane 0, and two
-    clocks later :py:`sums`. Reads and writes of a neuron are :attr:`EngineConfig.cooldown_cycles` apart, but at least
+    Throughput: one neuron per clock. Latency: the ``sums`` of lane 0 come three clocks after ``load``, two after
+    ``o_load``. Reads and writes of a neuron are :attr:`EngineConfig.cooldown_cycles` apart, but at least
     three clocks. No flow control. Sums must stay below ``2 ** partial_width``: beyond, they spoil those of the
     next timestep. Reset starts at slot 0; the memory is not cleared.
     Cost: ``timesteps * partial_width / 16`` block RAMs per 256 neurons. On the iCE40 at P = 8, T = 4 and 16 bits: 171
@@ -53,14 +53,12 @@ class PartialSums(wiring.Component):
         Sums of one neuron, in ascending order in the ``lanes`` clocks after ``load``.
     planes : :py:`In(1)`
         Bit-planes; must not change while segments are under way.
-    neuron : :py:`Out(1)`
-        A neuron whose sum is complete; its ``sums`` follow in the second clock after this one.
-    lane : :py:`Out(range(config.lanes))`
-        Which one.
-    neuron_ending : :py:`Out(ending_layout(config))`
-        The flags of its segment.
+    o_load : :py:`Out(1)`
+        Strobe: sums are complete, and those of the first neuron come in the second clock after this one.
+    o_ending : :py:`Out(ending_layout(config))`
+        What they are for, from ``o_load`` on, for as many clocks as segments are apart.
     sums : :py:`Out(sums_layout(config))`
-        What has been summed of a neuron.
+        What has been summed of a neuron, in ascending order.
     """
 
     def __init__(self, config: EngineConfig, *, masked_ram: MaskedRamFactory = MaskedRam):
@@ -68,14 +66,13 @@ class PartialSums(wiring.Component):
         self.masked_ram = masked_ram
 
         super().__init__({
-            "load":          In(1),
-            "ending":        In(ending_layout(config)),
-            "segment":       In(segment_layout(config)),
-            "planes":        In(1),
-            "neuron":        Out(1),
-            "lane":          Out(range(config.lanes)),
-            "neuron_ending": Out(ending_layout(config)),
-            "sums":          Out(sums_layout(config)),
+            "load":     In(1),
+            "ending":   In(ending_layout(config)),
+            "segment":  In(segment_layout(config)),
+            "planes":   In(1),
+            "o_load":   Out(1),
+            "o_ending": Out(ending_layout(config)),
+            "sums":     Out(sums_layout(config)),
         })
 
     def elaborate(self, platform):
@@ -94,20 +91,17 @@ class PartialSums(wiring.Component):
                 m.d.sync += slot.eq(Mux(flags.part_end, 0, slot + 1))
         with m.Elif(~count[-1]):
             m.d.sync += count.eq(count + 1)
-        m.d.comb += [
-            self.lane.eq(count),
-            self.neuron.eq(~count[-1] & flags.closes),
-            self.neuron_ending.eq(flags),
-        ]
 
         # A neuron takes three clocks: read and select, add, write.
         load    = [self.load,  Signal(name="load_1"), Signal(name="load_2")]
         passing = [~count[-1], Signal(name="passing_1"), Signal(name="passing_2")]
-        lane    = [self.lane,  Signal.like(self.lane, name="lane_1", reset_less=True),
-                               Signal.like(self.lane, name="lane_2", reset_less=True)]
+        lane    = [count[:-1], Signal(len(count) - 1, name="lane_1", reset_less=True),
+                               Signal(len(count) - 1, name="lane_2", reset_less=True)]
         opens   = Signal(reset_less=True)
         m.d.sync += [line[stage].eq(line[stage - 1]) for line in (load, passing, lane) for stage in (1, 2)]
         m.d.sync += opens.eq(flags.opens)
+        m.d.comb += self.o_load.eq(load[1] & flags.closes)
+        m.d.comb += self.o_ending.eq(flags)
         written = Signal.like(slot, reset_less=True)
         with m.If(load[2]):
             m.d.sync += written.eq(slot)

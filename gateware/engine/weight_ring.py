@@ -9,25 +9,20 @@ from gateware.engine.dot_product import weights_layout
 from gateware.engine.masked_ram import EntryRing, MaskedRam, MaskedRamFactory
 from gateware.engine.pif import constants_layout
 
-__all__ = ["BANK_WEIGHTS", "TRITS", "ConstantRing", "WeightRing"]
+__all__ = ["BANK_WEIGHTS", "ConstantRing", "WeightRing"]
 
 #: Weights of a row that a bank holds, two bits each.
 BANK_WEIGHTS = 8
 
-#: Weights that come together, from one byte of the stream.
-TRITS = 5
-
 
 class WeightRing(wiring.Component):
-    """Keeps ``weight_rows`` rows of ``lanes x width`` ternary weights; reads a row a clock and writes some.
+    """Keeps ``weight_rows`` rows of ``lanes x width`` ternary weights; reads a row a clock and writes some weights.
 
     The weights of a row are held in banks of eight, lane by lane: weight p of bank b is weight ``8 b + p`` of the row.
-    A write takes the same ``places`` of all selected ``banks``. Five banks of a set take a weight each: of bank
-    ``5 i + j`` all selected places get weight j. Of a bank beyond the last whole set, place p gets weight ``p mod 4``.
 
     Throughput: a row read and a write per clock. The weights follow the row number by one clock; what is read of a row
     in the clock of a write to it is undefined. No flow control: whoever writes keeps count of the rows in use.
-    Cost on the iCE40: one block RAM per bank and 256 rows; at P = 8 and W = 16, 16 block RAMs and nothing else.
+    Cost on the iCE40: one block RAM per bank and 256 rows, 16 at P = 8 and W = 16, and the inverters of ``mask``.
 
     Parameters
     ----------
@@ -41,10 +36,10 @@ class WeightRing(wiring.Component):
     weights : :py:`Out(data.ArrayLayout(weights_layout(config.width), config.lanes))`
     write_row : :py:`In(config.row_width)`
     banks : :py:`In(WeightRing.banks_of(config))`
-        Banks to write.
-    places : :py:`In(8)`
-        Weights of these banks to write.
-    trits : :py:`In(data.ArrayLayout(2, 5))`
+        Banks to write, one bit each.
+    mask : :py:`In(data.ArrayLayout(8, banks))`
+        Weights of each bank to write, one bit each.
+    write_weights : :py:`In(data.ArrayLayout(data.ArrayLayout(2, 8), banks))`
         Weights in the 2-bit code of :mod:`arch.ternary`.
 
     Raises
@@ -60,13 +55,14 @@ class WeightRing(wiring.Component):
         self.config     = config
         self.masked_ram = masked_ram
 
+        banks = self.banks_of(config)
         super().__init__({
-            "row":       In(config.row_width),
-            "weights":   Out(data.ArrayLayout(weights_layout(config.width), config.lanes)),
-            "write_row": In(config.row_width),
-            "banks":     In(self.banks_of(config)),
-            "places":    In(BANK_WEIGHTS),
-            "trits":     In(data.ArrayLayout(2, TRITS)),
+            "row":           In(config.row_width),
+            "weights":       Out(data.ArrayLayout(weights_layout(config.width), config.lanes)),
+            "write_row":     In(config.row_width),
+            "banks":         In(banks),
+            "mask":          In(data.ArrayLayout(BANK_WEIGHTS, banks)),
+            "write_weights": In(data.ArrayLayout(data.ArrayLayout(2, BANK_WEIGHTS), banks)),
         })
 
     @staticmethod
@@ -77,22 +73,17 @@ class WeightRing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        count  = self.banks_of(self.config)
-        places = Cat(place.replicate(2) for place in self.places)
-        codes  = []
-        for index in range(count):
+        codes = []
+        for index in range(self.banks_of(self.config)):
             m.submodules[f"bank{index}"] = bank = self.masked_ram(
                 width=2 * BANK_WEIGHTS, depth=self.config.weight_rows)
             m.d.comb += [
                 bank.read_address.eq(self.row),
                 bank.write.eq(self.banks[index]),
                 bank.write_address.eq(self.write_row),
-                bank.mask.eq(places),
+                bank.mask.eq(Cat(weight.replicate(2) for weight in self.mask[index])),
+                bank.write_data.eq(self.write_weights[index]),
             ]
-            if index < count // TRITS * TRITS:
-                m.d.comb += bank.write_data.eq(self.trits[index % TRITS].replicate(BANK_WEIGHTS))
-            else:
-                m.d.comb += bank.write_data.eq(Cat(self.trits[:BANK_WEIGHTS // 2]).replicate(2))
             codes += [bank.read_data.word_select(place, 2) for place in range(BANK_WEIGHTS)]
         for lane in range(self.config.lanes):
             row = codes[lane * self.config.width:][:self.config.width]
@@ -109,7 +100,8 @@ class ConstantRing(wiring.Component):
 
     Throughput: a neuron read and a byte written per clock. The constants follow the address by one clock; what is read
     of a neuron in the clock of a write to it is undefined. No flow control: whoever writes keeps count of the groups in
-    use. Cost on the iCE40: ``3 * membrane_width / 16`` block RAMs per 256 neurons, rounded up, and a LUT for each.
+    use. Cost on the iCE40: ``3 * membrane_width / 16`` block RAMs per 256 neurons, rounded up, and the inverters
+    of ``write_mask``.
 
     Parameters
     ----------
@@ -125,8 +117,8 @@ class ConstantRing(wiring.Component):
     write : :py:`In(1)`
     write_group : :py:`In(config.group_width)`
     write_lane : :py:`In(range(config.lanes))`
-    write_place : :py:`In(3)`
-        Which of the eight bytes.
+    write_mask : :py:`In(8)`
+        Which of the eight bytes, one bit each.
     write_data : :py:`In(8)`
 
     Raises
@@ -149,7 +141,7 @@ class ConstantRing(wiring.Component):
             "write":       In(1),
             "write_group": In(config.group_width),
             "write_lane":  In(range(config.lanes)),
-            "write_place": In(range(EntryRing.BYTES)),
+            "write_mask":  In(EntryRing.BYTES),
             "write_data":  In(8),
         })
 
@@ -164,7 +156,7 @@ class ConstantRing(wiring.Component):
             self.constants.eq(ring.read_data),
             ring.write.eq(self.write),
             ring.write_address.eq(Cat(self.write_lane, self.write_group)),
-            ring.write_place.eq(self.write_place),
+            ring.write_mask.eq(self.write_mask),
             ring.write_data.eq(self.write_data),
         ]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gateware.engine.configuration import EngineConfig
 
-__all__ = ["Segment", "Summed", "TritWrite", "image_writes", "partial_sums", "row_weights", "row_writes"]
+__all__ = ["RowWrite", "Segment", "Summed", "image_writes", "partial_sums", "row_weights", "row_writes"]
 
 
 class Segment(NamedTuple):
@@ -46,28 +46,31 @@ def partial_sums(config: EngineConfig, segments: Iterable[Segment], *, planes: b
             slot = 0 if flags.get("part_end") else (slot + 1) % config.partial_slots
 
 
-class TritWrite(NamedTuple):
+class RowWrite(NamedTuple):
     """One write into the ring of weights, from one byte of the stream."""
 
     row: int
-    #: One bit each.
-    banks: int
-    places: int
-    #: Five weights.
-    trits: tuple[int, ...]
+    #: Weights of each bank that is written to take, one bit each.
+    mask: dict[int, int]
+    #: Eight weights for each of these banks.
+    weights: dict[int, list[int]]
 
 
-def row_writes(config: EngineConfig, row: int, weights: Sequence[int]) -> Iterator[TritWrite]:
-    """Iterate over the writes of a row in the order of the stream; ``weights`` are lane by lane."""
+def row_writes(config: EngineConfig, row: int, weights: Sequence[int]) -> Iterator[RowWrite]:
+    """Iterate over the writes of a row in the order of the stream; ``weights`` are lane by lane.
+
+    Five banks at a time get one weight each, at every place; of the banks that are left, each gets four at a time.
+    """
     count = len(weights) // 8
-    sets = count // 5
-    for index in range(sets):
+    left = count // 5 * 5
+    for start in range(0, left, 5):
         for place in range(8):
-            yield TritWrite(row, 0b11111 << 5 * index, 1 << place,
-                            tuple(weights[8 * (5 * index + trit) + place] for trit in range(5)))
-    for bank in range(5 * sets, count):
+            banks = range(start, start + 5)
+            yield RowWrite(row, dict.fromkeys(banks, 1 << place),
+                           {bank: [weights[8 * bank + place]] * 8 for bank in banks})
+    for bank in range(left, count):
         for half in range(2):
-            yield TritWrite(row, 1 << bank, 0b1111 << 4 * half, (*weights[8 * bank + 4 * half:][:4], 0))
+            yield RowWrite(row, {bank: 15 << 4 * half}, {bank: list(weights[8 * bank + 4 * half:][:4]) * 2})
 
 
 def row_weights(config: EngineConfig, weights: Sequence[int]) -> list[list[int]]:

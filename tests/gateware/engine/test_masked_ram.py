@@ -45,7 +45,7 @@ def test_entries_are_written_byte_by_byte(width):
                 value = rng.getrandbits(8)
                 ctx.set(dut.write, 1)
                 ctx.set(dut.write_address, entry)
-                ctx.set(dut.write_place, place)
+                ctx.set(dut.write_mask, 1 << place)
                 ctx.set(dut.write_data, value)
                 await ctx.tick()
                 # What comes without a write is not taken.

@@ -21,8 +21,8 @@ CONFIGS = {
                                  partial_width=9),
 }
 
-#: Clocks from ``load`` to the first neuron, and from a neuron to its sums, as the data sheet says.
-NEURON_CLOCKS, SUMS_CLOCKS = 1, 2
+#: Clocks from ``load`` to ``o_load``, and from there to the first sums, as the data sheet says.
+LOAD_CLOCKS, SUMS_CLOCKS = 1, 2
 
 
 def run(config, segments, planes=0, gaps=False, seed=0):
@@ -32,12 +32,12 @@ def run(config, segments, planes=0, gaps=False, seed=0):
     loads = list(itertools.accumulate(config.cooldown_cycles + (rng.randrange(4) if gaps else 0) for _ in segments))
     starts = dict(zip(loads, segments, strict=True))
     flags = [*ending_layout(config).members]
-    waiting, results = [], []
+    loaded, sums = {}, []
 
     async def testbench(ctx):
         ctx.set(dut.planes, planes)
         passing = None
-        for clock in range(loads[-1] + config.lanes + NEURON_CLOCKS + SUMS_CLOCKS + 2):
+        for clock in range(loads[-1] + config.lanes + LOAD_CLOCKS + SUMS_CLOCKS + 2):
             segment = starts.get(clock)
             ctx.set(dut.load, segment is not None)
             # What is not promised to be valid is noise.
@@ -47,19 +47,20 @@ def run(config, segments, planes=0, gaps=False, seed=0):
             ctx.set(dut.segment, [passing[1].sums[lane][step] if lane < config.lanes
                                   else rng.randrange(1 << config.accumulator_width)
                                   for step in range(config.timesteps)])
-            if waiting and waiting[0][0] == clock:
-                _, number, ending = waiting.pop(0)
-                results.append((number, tuple(ctx.get(dut.sums[step]) for step in range(config.timesteps)), ending))
-            if ctx.get(dut.neuron):
-                assert lane == (0 if config.lanes == 1 else ctx.get(dut.lane))
-                waiting.append((clock + SUMS_CLOCKS, lane,
-                                {name: ctx.get(dut.neuron_ending[name]) for name in flags}))
+            if ctx.get(dut.o_load):
+                loaded[clock] = {name: ctx.get(dut.o_ending[name]) for name in flags}
+            for start, ending in loaded.items():
+                if start <= clock < start + config.cooldown_cycles:
+                    assert {name: ctx.get(dut.o_ending[name]) for name in flags} == ending
+            sums.append(tuple(ctx.get(dut.sums[step]) for step in range(config.timesteps)))
             await ctx.tick()
             if segment:
                 passing = (clock, segment)
 
     streams.run(dut, testbench, deadline_cycles=100_000)
-    return results
+    assert set(loaded) == {load + LOAD_CLOCKS for load, segment in starts.items() if segment.ending.get("closes")}
+    return [(lane, sums[start + SUMS_CLOCKS + lane], ending)
+            for start, ending in loaded.items() for lane in range(config.lanes)]
 
 
 def check(config, segments, *, planes=0, gaps=False):

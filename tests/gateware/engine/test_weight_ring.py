@@ -32,9 +32,12 @@ def test_rows_are_read_as_they_were_written(name):
             for write in row_writes(config, row, weights):
                 other = rng.choice([*(rows.keys() - {row}), None])
                 ctx.set(dut.write_row, write.row)
-                ctx.set(dut.banks, write.banks)
-                ctx.set(dut.places, write.places)
-                ctx.set(dut.trits, [CODES[trit] for trit in write.trits])
+                ctx.set(dut.banks, sum(1 << bank for bank in write.weights))
+                for bank in range(WeightRing.banks_of(config)):
+                    chosen = bank in write.weights
+                    ctx.set(dut.mask[bank], write.mask[bank] if chosen else rng.getrandbits(8))
+                    ctx.set(dut.write_weights[bank], [CODES[weight] for weight in write.weights[bank]] if chosen
+                            else [rng.choice((0, 1, 3)) for _ in range(8)])
                 if other is not None:
                     ctx.set(dut.row, other)
                 await ctx.tick()
@@ -42,8 +45,9 @@ def test_rows_are_read_as_they_were_written(name):
                     check(ctx, rows[other])
             ctx.set(dut.banks, 0)
             # Without a bank, nothing is written.
-            ctx.set(dut.places, 255)
-            ctx.set(dut.trits, [3] * 5)
+            for bank in range(WeightRing.banks_of(config)):
+                ctx.set(dut.mask[bank], 255)
+                ctx.set(dut.write_weights[bank], [3] * 8)
             rows[row] = weights
             ctx.set(dut.row, row)
             await ctx.tick()
@@ -79,7 +83,7 @@ def test_constants_are_read_as_they_were_written(name):
                     ctx.set(dut.write_group, group)
                     if config.lanes > 1:
                         ctx.set(dut.write_lane, lane)
-                    ctx.set(dut.write_place, place)
+                    ctx.set(dut.write_mask, 1 << place)
                     ctx.set(dut.write_data, byte)
                     await ctx.tick()
             ctx.set(dut.write, 0)

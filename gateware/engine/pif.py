@@ -71,7 +71,8 @@ class PifUnit(wiring.Component):
     ``score``. No flow control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is
     modulo ``2 ** membrane_width``: exact for every membrane and every difference to the threshold within that range.
     Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, two more and a shifter. On the iCE40 at
-    T = 4 and 19 bits: BAKED; streamed, with blocks, at 20 bits: STREAMED.
+    T = 4 and 19 bits: 323 LUTs, 421 flip-flops, 559 logic cells; streamed, with blocks, at 20 bits: 283 LUTs, 353
+    flip-flops, 465 logic cells, and 428 without blocks.
 
     Parameters
     ----------

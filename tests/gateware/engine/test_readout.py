@@ -6,6 +6,7 @@ import pytest
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.readout import HEADER_WORDS, Readout
 from tests import streams
+from tests.circuits import streamed_circuit
 from tests.twins.blocks import result_words
 
 #: Clocks from ``send`` to the first word, as the block's docstring promises.
@@ -14,12 +15,27 @@ FIRST_WORD_CLOCKS = {"two": 2, "three": 3, "four": 4}[
 
 CONFIG = EngineConfig(lanes=4, width=8, accumulator_width=6, classes=12)
 
+STREAMED = streamed_circuit(lanes=4, width=8, timesteps=4, partial_width=6, membrane_width=14, fraction=4, classes=12)
+
+
+CIRCUITS = pytest.mark.parametrize("config", [CONFIG, STREAMED], ids=["baked", "streamed"])
+
 
 def check(results, config=CONFIG, stall=0, gaps=False):
     """Send several results, each a list of scores of used lanes and one of scores beyond the classes."""
     dut = Readout(config)
     rng = random.Random(12)
     handed_over = []
+    scores_kept = []
+
+    async def store(ctx):
+        """Keep the scores as the membranes are: a read takes a clock to count and one for the memory."""
+        index, address = 0, 0
+        while len(handed_over) < len(results):
+            ctx.set(dut.kept, scores_kept[address] if address < len(scores_kept) else -1)
+            address = index
+            index = 0 if ctx.get(dut.send) else index + ctx.get(dut.next_kept)
+            await ctx.tick()
 
     async def producer(ctx):
         for number, (scores, beyond) in enumerate(results):
@@ -35,6 +51,7 @@ def check(results, config=CONFIG, stall=0, gaps=False):
                 ctx.set(dut.score_valid, 1)
                 await ctx.tick()
                 ctx.set(dut.score_valid, 0)
+            scores_kept[:] = [*scores, *beyond]
             ctx.set(dut.cycles, 1000 + number)
             ctx.set(dut.stalls, (1 << 24) - 1 - number)
             for _ in range(3):
@@ -63,7 +80,7 @@ def check(results, config=CONFIG, stall=0, gaps=False):
                 last = payload.last
             handed_over.append(words)
 
-    streams.run(dut, producer, consumer)
+    streams.run(dut, producer, consumer, *([store] if config.streamed else []))
     assert handed_over == [result_words(scores, 1000 + number, (1 << 24) - 1 - number)
                            for number, (scores, _) in enumerate(results)]
     assert [len(words) - HEADER_WORDS for words in handed_over] == [len(scores) for scores, _ in results]
@@ -71,28 +88,32 @@ def check(results, config=CONFIG, stall=0, gaps=False):
 
 @pytest.mark.parametrize("stall", [0, 4])
 @pytest.mark.parametrize("gaps", [False, True])
-def test_results_are_the_twins(stall, gaps):
+@CIRCUITS
+def test_results_are_the_twins(config, stall, gaps):
     rng = random.Random(13)
     results = []
     for _ in range(20):
         classes = rng.randrange(2, 13)
         results.append(([rng.randrange(-256, 256) for _ in range(classes)],
-                        [rng.randrange(-256, 256) for _ in range(-classes % CONFIG.lanes)]))
-    check(results, stall=stall, gaps=gaps)
+                        [rng.randrange(-256, 256) for _ in range(-classes % config.lanes)]))
+    check(results, config, stall=stall, gaps=gaps)
 
 
-def test_tie_goes_to_the_lowest_class():
-    check([([5, 5, 5], []), ([-3, 7, 7, 7], []), ([-9, -9], []), ([1, 2, 3, 3, 2], [3, 9, 9])])
+@CIRCUITS
+def test_tie_goes_to_the_lowest_class(config):
+    check([([5, 5, 5], []), ([-3, 7, 7, 7], []), ([-9, -9], []), ([1, 2, 3, 3, 2], [3, 9, 9])], config)
 
 
-def test_classes_beyond_the_last_are_dropped():
-    check([([-5, -6], [100, 255]), ([-6] * 11, [255])])
+@CIRCUITS
+def test_classes_beyond_the_last_are_dropped(config):
+    check([([-5, -6], [100, 255]), ([-6] * 11, [255])], config)
 
 
-def test_extremes():
-    half = 1 << CONFIG.score_width - 1
+@CIRCUITS
+def test_extremes(config):
+    half = 1 << config.score_width - 1
     check([([-half, half - 1], []), ([half - 1, -half], []), ([-half, -half], []),
-           ([-half, -half + 1, -half], [half - 1])])
+           ([-half, -half + 1, -half], [half - 1])], config)
 
 
 def test_one_lane_two_classes():

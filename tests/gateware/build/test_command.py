@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
+from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Projection, Readout
 from boards import BOARDS
 from gateware.build import command
 from gateware.build.report import Report
@@ -141,6 +141,9 @@ def test_what_does_not_fit_gets_a_table_and_one_line(run, toolchain, arguments, 
     ({"shortcut": 0},
      ("ERROR: layer 2 (convolution): adds the spikes of layer 0: summed spikes do not run on the array, only on the "
       "reference: train it without the shortcut")),
+    ({"projection": Projection.identity(0, 1)},
+     ("ERROR: layer 2 (convolution): sees the spikes of layer 0 through weights of their own: projections do not run "
+      "on the array, only on the reference: train it without the projection")),
     ({"pool": 2},
      ("ERROR: layer 2 (convolution): sums the currents of 2 x 2 windows: pooled currents do not run on the array, only "
       "on the reference: train it with an or-pool instead")),

@@ -30,9 +30,8 @@ class LayerWalk:
     """Where the walk through a layer is, and how it goes on.
 
     All loops begin by a step from zero in which they all end, so that nothing else loads the counters: :meth:`prepare`
-    makes them end, and the first word issued takes the step. The step of each word is read a clock ahead.
-
-    Registers have no reset where a layer loads them.
+    makes them end, and what is issued first takes the step. The step of each word is read a clock ahead. Pointers have
+    no reset, as every layer clears them.
 
     Parameters
     ----------
@@ -67,10 +66,11 @@ class LayerWalk:
             "column": _Loop(LayerEntry.COLUMN, self.sizes.columns),
             "row":    _Loop(LayerEntry.ROW, self.sizes.rows),
             **({"part": _Loop(LayerEntry.PART, self.loops.part)} if config.streamed else {}),
-            "group":  _Loop(LayerEntry.GROUP, self.loops.groups),
         }
+        #: The groups of channels that are left behind this one, negative: what a register is after reset ends them.
+        self._groups = Signal(signed(len(self.loops.groups)), name="group")
         #: Whether each loop is in its last turn.
-        self.ended = {name: loop.count[-1] for name, loop in self._counters.items()}
+        self.ended = {name: loop.count[-1] for name, loop in self._counters.items()} | {"group": ~self._groups[-1]}
         #: The word is never padding: a source with weight rows of its own is not wider than its map.
         self.is_unbounded: Value = Const(0)
         if config.streamed:
@@ -103,9 +103,8 @@ class LayerWalk:
         advance = Signal(LayerEntry)
         m.d.comb += advance.eq(LayerEntry.GROUP)
         for name, loop in reversed(self._counters.items()):
-            if name != "group":
-                with m.If(~self.ended[name]):
-                    m.d.comb += advance.eq(loop.entry)
+            with m.If(~self.ended[name]):
+                m.d.comb += advance.eq(loop.entry)
         # Where rows have one word, the clock after a row issues none, and its step does not matter.
         turn_next = Mux(issue, self.pointer["run"] == 0, self.ends)
         if not self._config.streamed:
@@ -113,32 +112,18 @@ class LayerWalk:
         return Mux(turn_next, Cat(advance[:4], self.in_second), LayerEntry.WORD)
 
     def prepare(self, m: Module) -> None:
-        """Make all loops end, but that of the groups, whose turns come with :attr:`loops`."""
+        """Make all loops end, and clear the pointers, but not the row of a ring."""
         for name, pointer in self.pointer.items():
             if name != "row" or not self._config.streamed:
                 m.d.sync += pointer.eq(-1 if name == "run" else 0)
-        for name, loop in self._counters.items():
-            if name != "group":
-                m.d.sync += loop.count.eq(-1)
+        for loop in self._counters.values():
+            m.d.sync += loop.count.eq(-1)
         if self._config.streamed:
             m.d.sync += self.in_second.eq(1)
             m.d.sync += self.position_first.eq(0)
 
-    def load_loops(self, m: Module, loops: Any) -> None:
-        """Take the turns of the loops; the step from zero takes one from the groups."""
-        m.d.sync += self.loops.eq(loops)
-        m.d.sync += self._counters["group"].count.eq(loops.groups)
-
-    def load_second(self, m: Module, step: Any, flip: Value) -> None:
-        """Take the first address of the second source."""
-        m.d.sync += self._other.eq(self._flipped(step.address, flip))
-
-    @staticmethod
-    def _flipped(address: Value, flip: Value) -> Value:
-        """Go to the other half of the memory, if ``flip``."""
-        return address ^ Cat(C(0, len(address) - 1), flip)
-
-    def advance(self, m: Module, step: Any, *, issue: Value, turn: Value, flip: Value) -> None:
+    def advance(self, m: Module, step: Any, *, issue: Value, turn: Value, groups: Value,
+                second: Value) -> None:
         """Go to the next word when one is issued; each loop that ends starts again, and the one around it goes on.
 
         Parameters
@@ -146,21 +131,21 @@ class LayerWalk:
         step : what was read of the program memory
         issue : a word is issued, or the step from zero is taken
         turn : the same, and it ends a kernel row
-        flip : the address leads into the other half of the memory
+        groups : those of the layer, when the layer before has ended; else zero
+        second : ``step`` leads from zero to the first word of the second source
         """
         m.d.sync += self._ends.eq(Cat(
             Cat(self.ended[name] for name in self._order[:count]).all() for count in range(1, len(self._order) + 1)))
         address   = self.pointer["address"]
-        following = (address + self._flipped(step.address, flip))[:len(address)]
+        following = Signal.like(address, name="following")
+        m.d.comb += following.eq(address + step.address)
         if self._config.streamed:
             # At the end of a source its way to the next position is kept, and the other one goes on.
             changes = Signal()
             m.d.sync += changes.eq(self.ended["kernel"] & self._mode.second)
-            following_here = Signal.like(address, name="following")
-            m.d.comb += following_here.eq(following)
-            with m.If(turn & changes & ~self.starting):
-                m.d.sync += self._other.eq(following_here)
-            following = Mux(self.ends & changes & ~self.starting, self._other, following_here)
+            with m.If((turn & changes & ~self.starting) | second):
+                m.d.sync += self._other.eq(following)
+            following = Mux(self.ends & changes & ~self.starting, self._other, following)
             with m.If(turn & self._ends[0]):
                 m.d.sync += self.in_second.eq(~self.ended["source"])
             with m.If(turn & self.ends_with("source")):
@@ -168,9 +153,11 @@ class LayerWalk:
         with m.If(issue):
             for name, pointer in self.pointer.items():
                 m.d.sync += pointer.eq(following if name == "address" else pointer + step[name])
+        # All is added, with zero where there is nothing to add: then a bit of a counter takes two cells of the iCE40.
         for name, loop in self._counters.items():
             inner = self._order.index(name) - 1
-            with m.If(turn & self._ends[inner] if inner >= 0 else turn):
-                # A counter that has ended is -1.
-                m.d.sync += loop.count.eq(loop.count + (-1 if name == "group" else
-                                                        Mux(self._ends[inner + 1], loop.turns, -1)))
+            moves = turn & self._ends[inner] if inner >= 0 else turn
+            # A counter that has ended is -1.
+            m.d.sync += loop.count.eq(loop.count + Mux(moves, Mux(self._ends[inner + 1], loop.turns, -1), 0))
+        moves = turn & self._ends[-2] & ~self._ends[-1] & ~self.starting
+        m.d.sync += self._groups.eq(self._groups + (groups | moves))

@@ -6,8 +6,9 @@ to the pointers when a loop advances. The others are parameters, which are read 
 different shapes share a memory; each starts at bit 0.
 
 Counters count down to minus one, so that the sign bit alone says "this is the last turn". In the layer program, their
-turns are stored as one less than they are, which is what such a counter lacks when it begins again; in the table of the
-window writer, as :func:`countdown` numbers, with which it begins.
+turns are stored as one less than they are, which is what such a counter lacks when it begins again, and those of the
+outermost loop, which never does, as the negative of that; in the table of the window writer, as :func:`countdown`
+numbers, with which a counter begins.
 """
 
 from amaranth import *
@@ -40,9 +41,10 @@ class LayerEntry(enum.IntEnum, shape=unsigned(5)):
     """Entries of a layer in the program memory, by their place.
 
     Steps are what is added to the pointers. Eight are named for the loop that advances at the end of a kernel row,
-    innermost first; with :data:`SECOND`, they are those of the second source. A streamed circuit has all entries, with
-    time blocks, parts of a filter and a second source; the others have the entries below :data:`SECOND` without blocks
-    and parts. Places that have no name are not used.
+    innermost first; with :data:`SECOND`, they are those of the second source. The entries from :attr:`SECOND_START`, or
+    :attr:`LOOPS`, to :attr:`START` are read in this order when a layer begins. A streamed circuit has all entries, with
+    time blocks, parts of a filter and a second source; the others have those below :data:`SECOND` without blocks, parts
+    and the start of a second source.
     """
 
     #: To the next row of the kernel.
@@ -61,20 +63,22 @@ class LayerEntry(enum.IntEnum, shape=unsigned(5)):
     PART          = 6
     #: To the next group of output channels, at the first position again.
     GROUP         = 7
-    #: From zero to the first word of the layer.
-    START         = 8
-    #: Turns of the inner loops, and groups of output channels.
-    LOOPS         = 9
-    #: Turns of the outer loops: the (pooled) map.
-    SIZES         = 10
-    #: Extent of the source map, beyond which is padding.
-    SOURCE        = 11
-    #: Where the result goes.
-    TARGET        = 12
-    #: What the neurons do.
-    MODE          = 13
     #: To the next word of a kernel row.
-    WORD          = 15
+    WORD          = 8
+    #: First word of the second source: its address only.
+    SECOND_START  = 9
+    #: Turns of the inner loops, and groups of output channels.
+    LOOPS         = 10
+    #: Turns of the outer loops: the (pooled) map.
+    SIZES         = 11
+    #: Extent of the source map, beyond which is padding.
+    SOURCE        = 12
+    #: Where the result goes.
+    TARGET        = 13
+    #: What the neurons do.
+    MODE          = 14
+    #: From zero to the first word of the layer.
+    START         = 15
     #: The steps of the second source. Those that end its turn lead to the first source, at its next position.
     SECOND_KERNEL = 16
     SECOND_ACROSS = 17
@@ -84,19 +88,17 @@ class LayerEntry(enum.IntEnum, shape=unsigned(5)):
     SECOND_ROW    = 21
     SECOND_PART   = 22
     SECOND_GROUP  = 23
-    #: First word of the second source: its address only.
-    SECOND_START  = 24
 
     @property
     def is_step(self) -> bool:
         """Whether the entry is what is added to the pointers, not a parameter."""
-        return self <= LayerEntry.START or self >= LayerEntry.WORD
+        return self <= LayerEntry.SECOND_START or self >= LayerEntry.START
 
     def exists(self, config: EngineConfig) -> bool:
         """Whether a circuit reads the entry."""
         if self % SECOND == LayerEntry.BLOCK:
             return config.blocks > 1
-        return config.streamed or (self < SECOND and self != LayerEntry.PART)
+        return config.streamed or (self < SECOND and self not in (LayerEntry.PART, LayerEntry.SECOND_START))
 
 
 class PixelEntry(enum.IntEnum, shape=unsigned(4)):
@@ -175,7 +177,7 @@ def layer_layouts(config: EngineConfig) -> dict[int, data.StructLayout]:
                 "block":  bits_for(config.blocks - 1),   # blocks of timesteps
                 "part":   4,                             # parts of the filters
             } if config.streamed else {}),
-            "groups":  config.groups_width,              # groups of output channels
+            "groups":  signed(config.groups_width + 1),  # groups of output channels, minus one, negative
         }),
         LayerEntry.SIZES: data.StructLayout({
             "columns": config.side_width,                # columns of the (pooled) map

@@ -24,19 +24,23 @@ __all__ = ["Sequencer", "layer_start_cycles"]
 
 
 def layer_start_cycles(config: EngineConfig) -> int:
-    """Clocks from the start of a layer to its first word: reading the entries, applying the start."""
-    return 10 if config.streamed else 8
+    """Clocks from the start of a layer to its first word: reading the entries, applying the start.
+
+    When streamed, the first layer takes one clock more, that of the strobe.
+    """
+    return 9 if config.streamed else 8
 
 
 class _Stock:
     """Counts what a ring has and the engine has not yet used. ``empty`` is a register."""
 
     def __init__(self, m, depth, *, added, used, name):
-        # One less than there are: the sign bit says that there is none.
-        count = Signal(range(-1, depth), init=-1, name=name)
-        with m.If(added ^ used):
-            m.d.sync += count.eq(count + Mux(used, -1, 1))
-        self.empty = count[-1]
+        # Negative, so that the sign bit says whether there is any, and none after reset: flip-flops of the iCE40 that
+        # are 1 after reset take a LUT for it.
+        count  = Signal(range(-depth, 1), name=name)
+        change = added ^ used
+        m.d.sync += count.eq(count + Cat(change, (change & added).replicate(len(count) - 1)))
+        self.empty = ~count[-1]
 
 
 class Sequencer(wiring.Component):
@@ -59,7 +63,7 @@ class Sequencer(wiring.Component):
     ``grant`` as well, and what is read means nothing. ``done`` comes as a strobe ``drain_cycles`` after the last word
     of the readout. Reset stops the program; a streamed circuit then begins at the first places of the rings.
     Cost on the iCE40 for the shipped network: 217 LUTs, 173 flip-flops, 3 block RAMs; streamed, at P = 8, W = 16
-    and 8 blocks: 402 LUTs, 275 flip-flops.
+    and 8 blocks: 342 LUTs, 274 flip-flops, 463 logic cells.
 
     Parameters
     ----------
@@ -174,13 +178,14 @@ class Sequencer(wiring.Component):
         first    = Signal()  # it begins one
         blocked  = Signal()  # it has to wait
         cooling  = Signal()  # the array cannot take the end of a segment
-        cooldown = Signal(signed(1 + max(1, (config.cooldown_cycles - 1).bit_length())), init=-1)
+        cooldown = Signal(range(min(2 - config.cooldown_cycles, -1), 1))  # clocks, negative
         m.d.comb += [
             self.request.eq(running & ~blocked),
             # From registers, and not by way of another.
             issue.eq((running & self.grant) & ~blocked),
             turn.eq((running & self.grant) & (walk.ends & ~blocked)),
             self.address.eq(walk.pointer["address"] >> (config.slots - 1).bit_length()),
+            self.address[-1].eq(walk.pointer["address"][-1] ^ (mode.input & self.buffer)),
         ]
         m.d.sync += [
             self.row.eq(walk.pointer["row"]),
@@ -191,33 +196,30 @@ class Sequencer(wiring.Component):
             self.beat.first.eq(first),
             self.beat.last.eq(last),
         ]
-        with m.If(cooldown >= 0):
-            m.d.sync += cooldown.eq(cooldown - 1)
+        m.d.sync += cooldown.eq(cooldown + cooldown[-1])
         # Set by every end, which is too much only for a kernel row that ends in the next clock, and there is none.
         if config.streamed:
-            m.d.sync += cooling.eq(cooldown >= 0)
+            m.d.sync += cooling.eq(cooldown[-1])
         else:
-            m.d.sync += cooling.eq(walk.ended["kernel"] & (cooldown >= 0))
+            m.d.sync += cooling.eq(walk.ended["kernel"] & cooldown[-1])
         with m.If(issue):
             m.d.sync += first.eq(last)
         ending = issue & last if config.streamed else turn & walk.ends_with("kernel")
         with m.If(ending):
             m.d.sync += cooling.eq(1)
             with m.If(~walk.starting):
-                m.d.sync += cooldown.eq(config.cooldown_cycles - 3)
+                m.d.sync += cooldown.eq(2 - config.cooldown_cycles)
 
-        walk.advance(m, view(LayerEntry.START), issue=issue, turn=turn, flip=walk.starting & mode.input & self.buffer)
         self._follow_windows(m, walk, ending=ending, turn=turn)
         if config.streamed:
             programs = _Stock(m, config.layers, added=self.layer_written, used=self.layer_start, name="programs")
             self._follow_segments(m, walk, ending=ending, issue=issue, turn=turn, last=last, blocked=blocked,
                                   cooling=cooling, running=running)
-            self._control(m, walk, view, layer=layer, entry=entry, running=running, issue=issue, turn=turn,
-                          no_program=programs.empty)
         else:
             m.d.comb += last.eq(walk.ends & walk.ends_with("kernel"))
             m.d.comb += blocked.eq(walk.ends & cooling)
-            self._control(m, walk, view, layer=layer, entry=entry, running=running, issue=issue, turn=turn)
+        self._control(m, walk, view, layer=layer, entry=entry, running=running, issue=issue, turn=turn,
+                      no_program=programs.empty if config.streamed else C(0, 1))
 
         return m
 
@@ -279,88 +281,87 @@ class Sequencer(wiring.Component):
         m.d.sync += self.waiting.eq(running & first_use & rows.empty)
         m.d.sync += self.marked.eq(mode.padded & (walk.in_second if self.config.slices > 1 else 1))
 
-    def _control(self, m, walk, view, *, layer, entry, running, issue, turn, no_program=None):
+    def _control(self, m, walk, view, *, layer, entry, running, issue, turn, no_program):
         """Read the entries of each layer, run it, and wait for its last spikes."""
         config = self.config
-        flip   = self.mode.input & self.buffer
-        step   = walk.next_step(m, issue)
-        fetched = Signal(range(16))
+        # The entry that is read in this clock while the walk stands; the one before it comes out of the memory.
+        begin   = int(LayerEntry.SECOND_START if config.streamed else LayerEntry.LOOPS)
+        fetched = Signal(range(16), init=begin)
         drain   = Signal(range(self.drain_cycles))
-        # Where a program begins; a streamed one is waited for.
-        begin   = "FETCH" if no_program is None else "WAIT"
+        walking = Signal()  # the step of the next word is read
+        groups  = Signal()  # the loops come out of the memory
+        second  = Signal()  # the start of the second source does
 
-        m.d.comb += self.target.eq(view(LayerEntry.TARGET))
+        walk.advance(m, view(LayerEntry.START), issue=issue, turn=turn, second=second,
+                     groups=Mux(groups, view(LayerEntry.LOOPS).groups, 0))
+        m.d.comb += [
+            entry.eq(Mux(walking, walk.next_step(m, issue), fetched)),
+            self.target.eq(view(LayerEntry.TARGET)),
+        ]
         m.d.sync += [
             self.layer_start.eq(0),
             self.done.eq(0),
         ]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += entry.eq(LayerEntry.LOOPS)
-                m.d.sync += fetched.eq(LayerEntry.LOOPS)
                 with m.If(self.start):
-                    m.next = begin
-            if no_program is not None:
-                with m.State("WAIT"):
-                    m.d.comb += self.busy.eq(1)
-                    m.d.comb += entry.eq(LayerEntry.LOOPS)
-                    with m.If(~no_program):
+                    if config.streamed:
+                        m.next = "NEXT"
+                    else:
+                        m.d.sync += fetched.eq(begin + 1)
                         m.next = "FETCH"
+            with m.State("NEXT"):
+                m.d.comb += self.busy.eq(1)
+                walk.prepare(m)
+                with m.If(~no_program):
+                    m.d.sync += fetched.eq(begin + 1)
+                    m.next = "FETCH"
+                if config.streamed:
                     with m.Else():
                         m.d.sync += self.waiting.eq(1)
             with m.State("FETCH"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(fetched + 1)
-                m.d.sync += fetched.eq(fetched + 1)
                 walk.prepare(m)
+                with m.If(fetched != LayerEntry.START):
+                    m.d.sync += fetched.eq(fetched + 1)
                 with m.Switch(fetched):
-                    with m.Case(LayerEntry.LOOPS):
-                        walk.load_loops(m, view(LayerEntry.LOOPS))
-                    with m.Case(LayerEntry.SIZES):
+                    with m.Case(LayerEntry.SECOND_START + 1):
+                        m.d.comb += second.eq(1)
+                    with m.Case(LayerEntry.LOOPS + 1):
+                        m.d.comb += groups.eq(1)
+                        m.d.sync += walk.loops.eq(view(LayerEntry.LOOPS))
+                    with m.Case(LayerEntry.SIZES + 1):
                         m.d.sync += walk.sizes.eq(view(LayerEntry.SIZES))
-                    with m.Case(LayerEntry.SOURCE):
+                    with m.Case(LayerEntry.SOURCE + 1):
                         m.d.sync += walk.source.eq(view(LayerEntry.SOURCE))
-                    with m.Case(LayerEntry.TARGET):
+                    with m.Case(LayerEntry.TARGET + 1):
                         m.d.comb += self.target_valid.eq(1)
-                    with m.Case(LayerEntry.MODE):
-                        m.d.comb += entry.eq(LayerEntry.SECOND_START if config.streamed else LayerEntry.START)
+                    with m.Case(LayerEntry.MODE + 1):
                         m.d.sync += self.mode.eq(view(LayerEntry.MODE))
                         m.d.sync += self.layer_start.eq(1)
-                        if config.streamed:
-                            m.next = "SECOND"
-                        else:
-                            m.d.sync += running.eq(1)
-                            m.next = "START"
-            if config.streamed:
-                with m.State("SECOND"):
-                    m.d.comb += self.busy.eq(1)
-                    m.d.comb += entry.eq(LayerEntry.START)
-                    walk.load_second(m, view(LayerEntry.SECOND_START), flip)
-                    m.d.sync += running.eq(1)
-                    m.next = "START"
+                        m.d.sync += running.eq(1)
+                        m.next = "START"
             with m.State("START"):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += walk.starting.eq(1)
-                m.d.comb += entry.eq(LayerEntry.START)
                 with m.If(issue):
                     m.d.sync += running.eq(0)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(step)
+                m.d.comb += walking.eq(1)
                 m.d.sync += running.eq(1)
                 m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(step)
+                m.d.comb += walking.eq(1)
                 m.d.sync += drain.eq(self.drain_cycles - 1)
                 with m.If(turn & walk.ends_with("group")):
                     m.d.sync += running.eq(0)
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(LayerEntry.LOOPS)
-                m.d.sync += fetched.eq(LayerEntry.LOOPS)
+                m.d.sync += fetched.eq(begin)
                 m.d.sync += drain.eq(drain - 1)
                 with m.If(drain == 0):
                     m.d.sync += layer.eq(layer + 1)
@@ -373,7 +374,3 @@ class Sequencer(wiring.Component):
                         m.next = "IDLE"
                     with m.Else():
                         m.next = "NEXT"
-            with m.State("NEXT"):
-                m.d.comb += self.busy.eq(1)
-                m.d.comb += entry.eq(LayerEntry.LOOPS)
-                m.next = begin

@@ -201,7 +201,7 @@ def layer_program(config: EngineConfig, loops: LayerLoops, *, source_size: tuple
         Words of a segment, at most :attr:`EngineConfig.max_segment`; only in a streamed circuit.
     """
     layouts = layer_layouts(config)
-    turns   = {"kernel": loops.first.kernel, "across": loops.across, "down": loops.down, "groups": loops.groups}
+    turns   = {"kernel": loops.first.kernel, "across": loops.across, "down": loops.down}
     sizes   = {"columns": loops.columns - 1, "rows": loops.rows - 1}
     places  = {"address": (target.address - 1) % (1 << config.slot_address_width), "advance": target.position_slots}
     if config.streamed:
@@ -216,7 +216,7 @@ def layer_program(config: EngineConfig, loops: LayerLoops, *, source_size: tuple
         if config.blocks > 1:
             places["block"] = target.block_slots
     return pack_entries(layer_entries(config), layouts, loops.steps(config), {
-        LayerEntry.LOOPS:  {name: count - 1 for name, count in turns.items()},
+        LayerEntry.LOOPS:  {**{name: count - 1 for name, count in turns.items()}, "groups": 1 - loops.groups},
         LayerEntry.SIZES:  sizes,
         LayerEntry.SOURCE: {"words": source_size[0], "height": source_size[1]},
         LayerEntry.TARGET: places,

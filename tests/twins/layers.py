@@ -83,7 +83,7 @@ def walk(config: EngineConfig, program: Sequence[int], buffer: int, row: int = 0
     streamed = config.streamed
     second, reuse, summed, padded = (streamed and bool(getattr(mode, name))
                                      for name in ("second", "reuse", "summed", "padded"))
-    turns = {"group": loops.groups + 1, "part": loops.part + 1 if streamed else 1, "row": size.rows + 1,
+    turns = {"group": 1 - loops.groups, "part": loops.part + 1 if streamed else 1, "row": size.rows + 1,
              "column": size.columns + 1, "block": loops.block + 1 if config.blocks > 1 else 1, "down": loops.down + 1,
              "across": loops.across + 1}
     kernels = [loops.kernel + 1] + ([loops.second + 1] if second else [])
@@ -97,11 +97,10 @@ def walk(config: EngineConfig, program: Sequence[int], buffer: int, row: int = 0
         for name in pointer:
             pointer[name] = (pointer[name] + change[name]) % (1 << sizes[name])
 
-    flip = (buffer & mode.input) << sizes["address"] - 1
+    flip = (buffer & mode.input) * config.spike_words // 2
     pointer = dict.fromkeys(sizes, 0) | {"row": row if streamed else 0, "run": -1}
     add(pointer, step(LayerEntry.START))
-    pointer["address"] ^= flip
-    other = step(LayerEntry.SECOND_START)["address"] ^ flip if second else 0
+    other = step(LayerEntry.SECOND_START)["address"] if second else 0
     left, opening = 0, True
     for state in itertools.product(*(range(turns[name]) for name in _LOOPS)):
         at    = dict(zip(_LOOPS, state, strict=True))
@@ -128,7 +127,7 @@ def walk(config: EngineConfig, program: Sequence[int], buffer: int, row: int = 0
                         "window_first": window_first or summed, "window_last": window_last,
                         "group_last": stops and ended["part"]}
                     word = LayerWord(
-                        address=pointer["address"] // config.slots, row=pointer["row"],
+                        address=pointer["address"] // config.slots ^ flip, row=pointer["row"],
                         zero=(pointer["x"] >= source_words or pointer["y"] >= source_height) and (
                             not number or reuse),
                         marked=padded and (config.slices == 1 or number == 1), first=first, last=last,

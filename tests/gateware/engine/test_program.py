@@ -35,11 +35,10 @@ def test_counters_hold_their_most_turns(width):
 
 
 LAYER_PLACES = {
-    "KERNEL": 0, "ACROSS": 1, "DOWN": 2, "BLOCK": 3, "COLUMN": 4, "ROW": 5, "PART": 6, "GROUP": 7, "START": 8,
-    "WORD": 15,
+    "KERNEL": 0, "ACROSS": 1, "DOWN": 2, "BLOCK": 3, "COLUMN": 4, "ROW": 5, "PART": 6, "GROUP": 7, "WORD": 8,
+    "SECOND_START": 9, "LOOPS": 10, "SIZES": 11, "SOURCE": 12, "TARGET": 13, "MODE": 14, "START": 15,
     "SECOND_KERNEL": 16, "SECOND_ACROSS": 17, "SECOND_DOWN": 18, "SECOND_BLOCK": 19, "SECOND_COLUMN": 20,
-    "SECOND_ROW": 21, "SECOND_PART": 22, "SECOND_GROUP": 23, "SECOND_START": 24,
-    "LOOPS": 9, "SIZES": 10, "SOURCE": 11, "TARGET": 12, "MODE": 13}
+    "SECOND_ROW": 21, "SECOND_PART": 22, "SECOND_GROUP": 23}
 PIXEL_PLACES = {
     "ACROSS": 0, "DOWN": 1, "CHANNEL": 2, "COLUMN": 3, "COLUMN_NEW": 4, "ROW": 5, "ROW_NEW": 6, "START": 7,
     "LOOPS": 8, "KERNEL": 9, "WINDOWS": 10, "SIZES": 11}
@@ -49,12 +48,14 @@ PIXEL_PLACES = {
 def test_every_entry_has_the_place_that_images_rely_on(entries, places):
     """Memory contents are kept in flash: a change of places is a change of their format."""
     assert {entry.name: entry.value for entry in entries} == places
-    parameters = list(places)[list(places).index("LOOPS"):]
-    assert [entry.name for entry in entries if not entry.is_step] == parameters
+    parameters = {"LOOPS", "SIZES", "SOURCE", "TARGET", "MODE", "KERNEL", "WINDOWS"}
+    if entries is LayerEntry:
+        parameters.remove("KERNEL")
+    assert {entry.name for entry in entries if not entry.is_step} == parameters & set(places)
 
 
 def test_steps_of_the_second_source_are_those_of_the_first():
-    for entry in list(LayerEntry)[:9]:
+    for entry in list(LayerEntry)[:8]:
         assert LayerEntry(entry + SECOND).name == f"SECOND_{entry.name}"
 
 

@@ -33,6 +33,8 @@ class Board:
     inactive: tuple[str, ...] = ()
     #: Fastest rate that what is between USB and the FPGA takes, in baud.
     fastest_baud: int = max(BAUD_RATES)
+    #: The oscillator is that of the USB side too, so both ends of the host link have the same clock.
+    shares_oscillator: bool = False
     #: Writes the flash.
     programmer: Programmer
     #: System clock, in Hz, if none is asked for: a build of the shipped network closes it with one of its seeds.
@@ -58,13 +60,19 @@ class Board:
         """Rows of the weight memory."""
         return self.fpga.weight_rows
 
+    @property
+    def least_divisor(self) -> int:
+        """Fewest clocks per bit of the host link: the receiver takes four, which bear no difference of the clocks."""
+        return 4 if self.shares_oscillator else 8
+
     def divisor(self, clock_hz: float, baud: int) -> int:
         """Clocks per bit of the host link.
 
         Raises
         ------
         :exc:`BoardError`
-            If the clock does not divide into at least four clocks per bit, or the board's USB side is slower.
+            If the clock does not divide into at least four clocks per bit, or eight without a common oscillator, or the
+            board's USB side is slower.
         """
         if baud not in BAUD_RATES:
             raise BoardError(f"baud must be one of {', '.join(map(str, BAUD_RATES))}, not {baud}")
@@ -73,13 +81,17 @@ class Board:
         divisor = clock_hz / baud
         if divisor != int(divisor) or divisor < 4:
             raise BoardError(f"baud {baud} must divide the clock of {clock_hz / 1e6:g} MHz at least four times")
+        if divisor < self.least_divisor:
+            raise BoardError(f"baud {baud} must have at least {self.least_divisor} clocks a bit on the {self.title}, "
+                             f"whose USB side has another oscillator, not {divisor:g}: use a smaller --baud, or a "
+                             "faster --clock")
         return int(divisor)
 
     def default_bauds(self, clock_hz: float) -> list[int]:
         """Rates of the host link at this clock if none is asked for, in baud, the fastest first.
 
-        They have eight clocks per bit: with less, the receiver bears no difference between the two clocks, which only a
-        board that feeds both ends from one oscillator can promise.
+        They have eight clocks per bit, also where the board would do with less (:attr:`least_divisor`): these rates
+        work with any serial port.
 
         Raises
         ------
@@ -109,9 +121,10 @@ class Board:
     def clock_below(self, limit_hz: float, *, baud: int | None = None) -> float | None:
         """Fastest clock of at most ``limit_hz`` that the FPGA makes and the host link divides, in Hz; None without.
 
-        With ``baud``, it must divide to this rate; else to any rate with eight clocks per bit.
+        With ``baud``, it must divide to this rate; else to any rate with eight clocks per bit, as by default.
         """
-        rates = [(rate, 8) for rate in BAUD_RATES if rate <= self.fastest_baud] if baud is None else [(baud, 4)]
+        rates = [(rate, 8) for rate in BAUD_RATES if rate <= self.fastest_baud] if baud is None else [
+            (baud, self.least_divisor)]
         found = None
         for clock_hz in self.fpga.clocks(self.oscillator_hz):
             if clock_hz > limit_hz:

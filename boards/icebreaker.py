@@ -1,4 +1,11 @@
-"""iCEBreaker: Lattice iCE40UP5K, 12 MHz oscillator, FTDI FT2232H on USB."""
+"""iCEBreaker: Lattice iCE40UP5K, 12 MHz oscillator, FTDI FT2232H on USB.
+
+The oscillator U7 drives both, over the net FTDI_CLK: pin 2 of the FT2232H (OSCI) and pin 35 of the FPGA. The FT2232H's
+serial port makes up to 12 Mbaud.
+
+Sources: the board's repository icebreaker-fpga/icebreaker, hardware/v1.0e/icebreaker.kicad_pcb, and its README ("12 MHz
+XTAL oscillator (shared with FPGA)"); FTDI, FT2232H data sheet, version 2.6 (FT_000061), page 1.
+"""
 
 from typing import Any
 
@@ -16,12 +23,13 @@ def _platform() -> Any:
 
 
 ICEBREAKER = Board(
-    name             = "icebreaker",
-    title            = "iCEBreaker",
-    fpga             = ICE40UP5K_SG48,
-    platform         = _platform,
-    oscillator_hz    = 12e6,
-    led              = "led_g",
-    programmer       = ICEPROG,
-    default_clock_hz = 48e6,
+    name              = "icebreaker",
+    title             = "iCEBreaker",
+    fpga              = ICE40UP5K_SG48,
+    platform          = _platform,
+    oscillator_hz     = 12e6,
+    led               = "led_g",
+    shares_oscillator = True,
+    programmer        = ICEPROG,
+    default_clock_hz  = 48e6,
 )

@@ -1,11 +1,14 @@
 """UPduino v3 of tinyVision: Lattice iCE40UP5K, FTDI FT232H on USB.
 
 The 12 MHz oscillator reaches the FPGA only through the jumper OSC, which the user closes with solder; then it is at
-pin 20. The internal oscillator, which needs no jumper, may be 10 % off, and a serial line bears about 4 %: a host
-could not be sure to be understood. Pin 20 is not wired to the PLL, so the clock passes through the fabric.
+pin 20. It also drives the FTDI chip, so both ends of the serial line have the same clock. The internal oscillator,
+which needs no jumper, may be 10 % off, and a serial line bears about 4 %: a host could not be sure to be understood.
+Pin 20 is not wired to the PLL, so the clock passes through the fabric.
 
 The FTDI chip's serial port shares the pins of the flash, which is held deselected: pin 15 receives, pin 14 sends. The
 Amaranth platform has no serial port and names the LED by its three colours; both are resources added here.
+
+Source for the oscillator: the board's repository tinyvision-ai-inc/UPduino-v3.0, docs/source/tutorials/oscillator.rst.
 """
 
 from typing import Any
@@ -32,13 +35,14 @@ def _platform() -> Any:
 
 
 UPDUINO_V3 = Board(
-    name             = "upduino-v3",
-    title            = "UPduino v3",
-    fpga             = ICE40UP5K_SG48,
-    platform         = _platform,
-    oscillator_hz    = 12e6,
-    led              = "led_g",
-    inactive         = ("flash_select",),
-    programmer       = ICEPROG,
-    default_clock_hz = 48e6,
+    name              = "upduino-v3",
+    title             = "UPduino v3",
+    fpga              = ICE40UP5K_SG48,
+    platform          = _platform,
+    oscillator_hz     = 12e6,
+    led               = "led_g",
+    shares_oscillator = True,
+    inactive          = ("flash_select",),
+    programmer        = ICEPROG,
+    default_clock_hz  = 48e6,
 )

@@ -67,6 +67,22 @@ def test_divisor_is_the_clocks_of_a_bit(clock_mhz, baud, divisor):
     assert ICEBREAKER.divisor(clock_mhz * 1e6, baud) == divisor
 
 
+@pytest.mark.parametrize("board", ["icebreaker", "upduino-v3"])
+def test_four_clocks_a_bit_need_one_oscillator_for_both_ends(board):
+    shared = BOARDS[board]
+    assert shared.divisor(48e6, 12_000_000) == 4
+    assert shared.clock_below(50e6, baud=12_000_000) == 48e6
+    assert shared.default_bauds(48e6)[0] == 3_000_000
+    alone = dataclasses.replace(shared, shares_oscillator=False)
+    with pytest.raises(BoardError, match=f"^baud 12000000 must have at least 8 clocks a bit on the {alone.title}, "
+                                         "whose USB side has another oscillator, not 4: use a smaller --baud, or a "
+                                         "faster --clock$"):
+        alone.divisor(48e6, 12_000_000)
+    assert alone.clock_below(50e6, baud=12_000_000) is None
+    assert alone.clock_below(96e6, baud=12_000_000) == 96e6
+    assert alone.divisor(96e6, 12_000_000) == 8
+
+
 @pytest.mark.parametrize(("clock_mhz", "baud", "message"), [
     # Three clocks of a bit, and twenty thirds.
     (36, 12_000_000, r"^baud 12000000 must divide the clock of 36 MHz at least four times$"),

@@ -24,22 +24,32 @@ Requests:
 * ``01h INFO``, no payload. The reply is ``81h INFO`` with the 32 bytes of the info block, :class:`Info`.
 * ``02h CLASSIFY``. The payload is one image: :attr:`Info.image_bytes` bytes in the order row, column, channel. With
   images as input a byte is a pixel's value; with events it is the spikes of one (row, column, channel), bit t that of
-  timestep t. The reply is ``82h RESULT`` with ``3 + classes`` 32-bit words: the class; the clocks from the last pixel
-  to the class; the clocks in which the engine stood still because a pixel of another image was written; then the score
-  of each class, in two's complement. A second image may be sent before the first result came, a third may not; results
-  come in order.
+  timestep t. The reply is ``82h RESULT`` with ``4 + classes`` 32-bit words: the class; the clocks from the last pixel
+  to the class; the clocks in which the engine stood still because a pixel of another image was written; the clocks in
+  which it waited for the flash, 0 where the weights are in the bitstream; then the score of each class, in two's
+  complement. A second image may be sent before the first result came, a third may not; results come in order.
+* ``03h SELECT``, on devices that read models from a flash. The payload is one byte, the number of a model. The device
+  reads what the flash says of the model; then the reply is ``81h INFO`` with the model's info block, or an error, and
+  then no model is selected. Until that reply a host sends nothing: other frames are swallowed without an answer.
 
 What goes wrong is answered with ``84h ERROR``, one byte of payload:
 
 * 1, bad CRC: the frame was altered on the wire (a missing stop bit counts as that). Its tag may be altered too.
 * 2, wrong length for this command (for a CLASSIFY: not one image).
-* 3, unknown command.
-* 4, busy: there was no free image buffer when the frame's header came.
+* 3, unknown command; SELECT too, on a device whose network is in the bitstream.
+* 4, busy: there was no free image buffer when the frame's header came, or, for a SELECT, an image without a result.
 * 5, overrun: the device could not take a pixel in time.
+* 6, no model: the flash has none of this number, or none is selected.
+* 7, wrong model: it was made for another circuit, or in another version of the format.
+* 8, damaged: a CRC in the flash is wrong, or an inference did not end.
+* 9, flash: the flash does not answer.
 
 An error is reported at the end of its frame, whose payload is swallowed, and the first of this list that holds is
-reported. While an INFO or ERROR reply waits for its turn on the line, a further reply of these kinds is dropped: a host
-waits for it.
+reported. The last four answer a SELECT that failed, and from then on every INFO and CLASSIFY, whatever the length of
+the image, until a SELECT succeeds. They also come in place of a RESULT, in the order of the results and under the tag
+of the image, when the flash fails during an inference; the next image is tried again. While an INFO or ERROR reply
+waits for its turn on the line, a further reply of these kinds is dropped, and the SELECT that it would answer is not
+carried out: a host waits for it.
 
 Resynchronisation: the receiver skips bytes until a sync byte. When 65,536 bit times pass inside a frame without a byte,
 the device forgets the frame without an answer and looks for a sync byte again. A host that misses its answer therefore
@@ -56,16 +66,17 @@ from support.errors import InputError
 
 __all__ = [
     "BAUD_RATES", "BYTE_BITS", "CRC_BYTES", "CRC_INIT", "CRC_POLYNOMIAL", "HEADER_BYTES", "INFO_BYTES", "MAGIC",
-    "MAX_EVENT_TIMESTEPS", "MAX_IMAGE_BYTES", "MAX_PAYLOAD_BYTES", "RESULT_HEADER_WORDS", "SYNC", "TIMEOUT_BITS",
-    "VERSION", "Command", "ErrorCode", "Frame", "FrameReader", "Info", "InputEncoding", "LinkError", "Reply",
-    "Result", "crc16",
+    "MAX_EVENT_TIMESTEPS", "MAX_IMAGE_BYTES", "MAX_MODEL", "MAX_PAYLOAD_BYTES", "RESULT_HEADER_WORDS", "SYNC",
+    "TIMEOUT_BITS", "VERSION", "Command", "ErrorCode", "Frame", "FrameReader", "Info", "InputEncoding", "LinkError",
+    "Reply", "Result", "crc16",
 ]  # fmt: skip
 
 #: First byte of every frame.
 SYNC = 0xA5
 #: Version of this protocol, in the info block. A device speaks one. Version 2 told the network's timesteps beside those
-#: of the circuit (docs/decisions/0013).
-VERSION = 2
+#: of the circuit (docs/decisions/0013); version 3 has SELECT, and the clocks of the flash in a result
+#: (docs/decisions/0015).
+VERSION = 3
 #: First four bytes of the info block.
 MAGIC = b"STRN"
 #: Rates in baud, of which a board offers the ones that its clock divides into.
@@ -86,8 +97,10 @@ MAX_EVENT_TIMESTEPS = 8
 INFO_BYTES = 32
 #: Silence, in bit times, after which a frame is given up by the device.
 TIMEOUT_BITS = 65_536
-#: Words of a result before the scores: class, cycles, stall cycles.
-RESULT_HEADER_WORDS = 3
+#: Words of a result before the scores: class, cycles, stall cycles, cycles that waited for the flash.
+RESULT_HEADER_WORDS = 4
+#: Largest number of a model that a SELECT can state.
+MAX_MODEL = 0xFF
 #: CRC-16/MCRF4XX, in the bit order of the line.
 CRC_POLYNOMIAL = 0x8408
 CRC_INIT = 0xFFFF
@@ -102,6 +115,7 @@ class Command(enum.IntEnum):
 
     INFO = 0x01
     CLASSIFY = 0x02
+    SELECT = 0x03
 
 
 class Reply(enum.IntEnum):
@@ -113,13 +127,17 @@ class Reply(enum.IntEnum):
 
 
 class ErrorCode(enum.IntEnum):
-    """Why a request was refused, in order of precedence."""
+    """Why a request has no other answer, in order of precedence."""
 
     BAD_CRC = 1
     WRONG_LENGTH = 2
     UNKNOWN_COMMAND = 3
     BUSY = 4
     OVERRUN = 5
+    NO_MODEL = 6
+    WRONG_MODEL = 7
+    DAMAGED = 8
+    FLASH = 9
 
 
 class InputEncoding(enum.IntEnum):
@@ -230,7 +248,7 @@ class Info:
     14      2     classes
     16      4     clock in kHz
     20      8     first bytes of the network's SHA-256
-    28      1     timesteps of the network, at most T
+    28      1     timesteps of the network; more than T are computed in blocks of T
     29      3     reserved, 0
     ======  ====  ============================================================
     """
@@ -241,7 +259,7 @@ class Info:
     width: int
     #: Timesteps that the circuit computes side by side, 1 to 255.
     circuit_timesteps: int
-    #: Timesteps of the network, 1 to those of the circuit: frames of an image, if the input is events.
+    #: Timesteps of the network, 1 to 255, in blocks of those of the circuit; frames of an image, if it is events.
     timesteps: int
     #: Meaning of an image's bytes.
     encoding: InputEncoding
@@ -251,7 +269,7 @@ class Info:
     image_height: int
     #: Columns of the image, 1 to 65,535.
     image_width: int
-    #: Number of classes, 1 to 16,380.
+    #: Number of classes, 1 to 16,379.
     classes: int
     #: Clock of the accelerator in kHz.
     clock_khz: int
@@ -262,7 +280,7 @@ class Info:
 
     def __post_init__(self) -> None:
         limits = {
-            "lanes": 0xFF, "width": 0xFF, "circuit_timesteps": 0xFF, "timesteps": self.circuit_timesteps,
+            "lanes": 0xFF, "width": 0xFF, "circuit_timesteps": 0xFF, "timesteps": 0xFF,
             "channels": 0xFF, "image_height": 0xFFFF, "image_width": 0xFFFF,
             "classes": MAX_PAYLOAD_BYTES // 4 - RESULT_HEADER_WORDS, "clock_khz": 0xFFFFFFFF,
         }  # fmt: skip
@@ -345,13 +363,15 @@ class Result:
     cycles: int
     #: Clocks in which the engine stood still because a pixel was written.
     stalls: int
+    #: Clocks in which the engine waited for the flash; 0 where the weights are in the bitstream.
+    flash_stalls: int
     #: One signed score per class.
     scores: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
         """Encode the payload."""
-        words = (self.label, self.cycles, self.stalls, *(score & 0xFFFFFFFF for score in self.scores))
-        return b"".join(word.to_bytes(4, "little") for word in words)
+        words = (self.label, self.cycles, self.stalls, self.flash_stalls, *self.scores)
+        return b"".join((word & 0xFFFFFFFF).to_bytes(4, "little") for word in words)
 
     @classmethod
     def from_bytes(cls, data: bytes, classes: int) -> Self:
@@ -365,8 +385,9 @@ class Result:
         size = 4 * (RESULT_HEADER_WORDS + classes)
         if len(data) != size:
             raise LinkError(f"result must have {size} bytes, not {len(data)}")
-        label, cycles, stalls = (int.from_bytes(data[at : at + 4], "little") for at in (0, 4, 8))
+        words = [data[at : at + 4] for at in range(0, size, 4)]
+        label, cycles, stalls, flash_stalls = (int.from_bytes(word, "little") for word in words[:RESULT_HEADER_WORDS])
         if label >= classes:
             raise LinkError(f"class must be less than {classes}, not {label}")
-        scores = tuple(int.from_bytes(data[at : at + 4], "little", signed=True) for at in range(12, size, 4))
-        return cls(label=label, cycles=cycles, stalls=stalls, scores=scores)
+        scores = tuple(int.from_bytes(word, "little", signed=True) for word in words[RESULT_HEADER_WORDS:])
+        return cls(label=label, cycles=cycles, stalls=stalls, flash_stalls=flash_stalls, scores=scores)

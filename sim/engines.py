@@ -30,6 +30,8 @@ class EngineResult:
     cycles: npt.NDArray[np.int64] | None = None
     #: Of them, cycles that waited for pixels, ``int64[images]``; None for an engine without a clock.
     stall_cycles: npt.NDArray[np.int64] | None = None
+    #: Of them, cycles that waited for the flash, ``int64[images]``; None for an engine without a clock.
+    flash_stall_cycles: npt.NDArray[np.int64] | None = None
     #: Spikes of each layer but the readout, ``bool[images, T, channels, height, width]``; None where the engine was
     #: not asked for them or does not show them. A layer that it never forms (a map before its OR-pool) is None.
     spikes: tuple[Spikes | None, ...] | None = None
@@ -187,4 +189,4 @@ def _joined(parts: Sequence[EngineResult]) -> EngineResult:
         spikes = tuple(None if any(maps is None for maps in layer) else np.concatenate([*layer])
                        for layer in zip(*layers, strict=True))
     return EngineResult(scores=of("scores"), classes=of("classes"), cycles=of("cycles"),
-                        stall_cycles=of("stall_cycles"), spikes=spikes)
+                        stall_cycles=of("stall_cycles"), flash_stall_cycles=of("flash_stall_cycles"), spikes=spikes)

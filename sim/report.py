@@ -83,6 +83,8 @@ class Report:
             fields["cycles"] = result.cycles.tolist()
         if result.stall_cycles is not None:
             fields["stall_cycles"] = result.stall_cycles.tolist()
+        if result.flash_stall_cycles is not None:
+            fields["flash_stall_cycles"] = result.flash_stall_cycles.tolist()
         if self.comparison is not None:
             difference = self.comparison.difference
             fields |= {"agree": self.agree, "spikes_compared": self.comparison.spikes_compared,
@@ -99,6 +101,8 @@ class Report:
         if self.result.cycles is not None:
             stalls = self.result.stall_cycles
             waiting = "" if stalls is None else f", of them waiting for pixels {_span(stalls.tolist())}"
+            if self.result.flash_stall_cycles is not None and self.result.flash_stall_cycles.any():
+                waiting += f", for the flash {_span(self.result.flash_stall_cycles.tolist())}"
             lines.append(f"cycles per image: {_span(self.result.cycles.tolist())}{waiting}")
         lines.append("images per second: " + ", ".join(f"{name} {speed:,.1f}"
                                                        for name, speed in self.images_per_second.items()))

@@ -195,6 +195,7 @@ class RtlEngine:
             classes=np.array([result.label for result in results], np.int64),
             cycles=np.array([result.cycles for result in results], np.int64),
             stall_cycles=np.array([result.stalls for result in results], np.int64),
+            flash_stall_cycles=np.array([result.flash_stalls for result in results], np.int64),
             spikes=shown)
 
     def classify(self, image: npt.NDArray[Any]) -> Result:

@@ -9,7 +9,7 @@ from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from arch.link import Info, InputEncoding, Result
+from arch.link import RESULT_HEADER_WORDS, ErrorCode, Info, InputEncoding, Result
 from gateware.engine.readout import result_layout
 from gateware.link.host_link import HostLink
 from gateware.link.uart import UartReceiver, UartTransmitter
@@ -18,6 +18,8 @@ from gateware.link.uart import UartReceiver, UartTransmitter
 CACHE = Path(__file__).parents[1] / "build" / "verilated"
 CLASSES = 3
 SCORE_STEP = -1000
+#: Clocks in which the core says that it waited for the flash, in every result.
+FLASH_STALLS = 7
 
 
 def make_info(*, height=4, width=5, channels=1, classes=CLASSES, encoding=InputEncoding.UNSIGNED, timesteps=4,
@@ -35,6 +37,7 @@ def expected_result(image: bytes, cycles: int) -> Result:
         label=total % 2,
         cycles=cycles,
         stalls=len(image),
+        flash_stalls=FLASH_STALLS,
         scores=tuple(total + SCORE_STEP * index for index in range(CLASSES)),
     )
 
@@ -61,7 +64,7 @@ class SumCore(wiring.Component):
         arriving = Signal(32)
         m.submodules.sums = sums = fifo.SyncFIFOBuffered(width=32, depth=2)
         timer = Signal(16)
-        word = Signal(range(3 + CLASSES))
+        word = Signal(range(RESULT_HEADER_WORDS + CLASSES))
         total = sums.r_data[:16]
 
         m.d.comb += self.i_pixels.ready.eq(1)
@@ -78,7 +81,7 @@ class SumCore(wiring.Component):
             m.d.sync += timer.eq(timer + 1)
         with m.Elif(sums.r_rdy):
             m.d.comb += self.o_words.valid.eq(1)
-            m.d.comb += self.o_words.p.last.eq(word == 2 + CLASSES)
+            m.d.comb += self.o_words.p.last.eq(word == RESULT_HEADER_WORDS + CLASSES - 1)
             with m.Switch(word):
                 with m.Case(0):
                     m.d.comb += self.o_words.p.word.eq(total[0])
@@ -86,8 +89,10 @@ class SumCore(wiring.Component):
                     m.d.comb += self.o_words.p.word.eq(self.delay)
                 with m.Case(2):
                     m.d.comb += self.o_words.p.word.eq(sums.r_data[16:])
+                with m.Case(3):
+                    m.d.comb += self.o_words.p.word.eq(FLASH_STALLS)
                 for index in range(CLASSES):
-                    with m.Case(3 + index):
+                    with m.Case(RESULT_HEADER_WORDS + index):
                         m.d.comb += self.o_words.p.word.eq(total.as_signed() + SCORE_STEP * index)
             with m.If(self.o_words.ready):
                 m.d.sync += word.eq(word + 1)
@@ -99,11 +104,59 @@ class SumCore(wiring.Component):
         return m
 
 
-class LinkBoard(wiring.Component):
-    """A HostLink with a :class:`SumCore`."""
+class Selector(wiring.Component):
+    """Chooses one of ``models``, each an info block or the error that its choice ends with; model 0 at first.
 
-    def __init__(self, *, divisor=4, info=None, timeout_bits=256, delay=200):
-        self.info = info or make_info()
+    A choice takes 64 clocks. The info block is written in the last 32 of them.
+    """
+
+    def __init__(self, models):
+        self.models = models
+        super().__init__(
+            {
+                "select": In(1),
+                "model": In(8),
+                "selected": Out(1, init=1),
+                "status": Out(4),
+                "info_write": Out(1),
+                "info_index": Out(5),
+                "info_data": Out(8),
+                "image_bytes": Out(16, init=models[0].image_bytes),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        number = Signal(8)
+        clock = Signal(6)
+        found = Signal()
+        m.d.comb += self.info_write.eq(~self.selected & clock[5] & found)
+        m.d.comb += self.info_index.eq(clock[:5])
+        with m.If(self.select):
+            m.d.sync += [number.eq(self.model), clock.eq(0), self.selected.eq(0)]
+        with m.Elif(~self.selected):
+            m.d.sync += clock.eq(clock + 1)
+            m.d.sync += self.selected.eq(clock == 63)
+        with m.Switch(number):
+            for index, model in enumerate(self.models):
+                with m.Case(index):
+                    if isinstance(model, ErrorCode):
+                        m.d.sync += self.status.eq(model)
+                        continue
+                    m.d.comb += found.eq(1)
+                    m.d.comb += self.info_data.eq(Array(model.to_bytes())[self.info_index])
+                    m.d.sync += [self.status.eq(0), self.image_bytes.eq(model.image_bytes)]
+            with m.Default():
+                m.d.sync += self.status.eq(ErrorCode.NO_MODEL)
+        return m
+
+
+class LinkBoard(wiring.Component):
+    """A HostLink with a :class:`SumCore`, and with a :class:`Selector` if there are ``models``."""
+
+    def __init__(self, *, divisor=4, info=None, timeout_bits=256, delay=200, models=()):
+        self.models = models
+        self.info = info or (models[0] if models else make_info())
         self.delay = delay
         self.divisor = divisor
         self.timeout_bits = timeout_bits
@@ -112,7 +165,10 @@ class LinkBoard(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = HostLink(
-            divisor=self.divisor, info=self.info.to_bytes(), timeout_bits=self.timeout_bits
+            divisor=self.divisor,
+            info=self.info.to_bytes(),
+            timeout_bits=self.timeout_bits,
+            selectable=bool(self.models),
         )
         m.submodules.core = core = SumCore()
         wiring.connect(m, link.o_pixels, core.i_pixels)
@@ -125,8 +181,21 @@ class LinkBoard(wiring.Component):
             core.abort.eq(link.abort),
             core.delay.eq(self.delay),
             link.accept.eq(core.accept),
-            link.image_bytes.eq(self.info.image_bytes),
             link.result_words.eq(self.info.result_words),
+        ]
+        if not self.models:
+            m.d.comb += link.image_bytes.eq(self.info.image_bytes)
+            return m
+        m.submodules.selector = selector = Selector(self.models)
+        m.d.comb += [
+            selector.select.eq(link.select),
+            selector.model.eq(link.model),
+            link.selected.eq(selector.selected),
+            link.status.eq(selector.status),
+            link.info_write.eq(selector.info_write),
+            link.info_index.eq(selector.info_index),
+            link.info_data.eq(selector.info_data),
+            link.image_bytes.eq(selector.image_bytes),
         ]
         return m
 

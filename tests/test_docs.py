@@ -282,7 +282,7 @@ def test_the_conversation_on_the_page_is_the_protocol():
     ask, image, result = (bytes.fromhex(line) for line in CODE.search(text)[2].splitlines())
     assert ask == Frame(command=Command.INFO, tag=7).to_bytes()
     assert image == Frame(command=Command.CLASSIFY, tag=8, payload=bytes((0, 128, 255, 7))).to_bytes()
-    answer = Result(label=1, cycles=300, stalls=0, scores=(-2, 5))
+    answer = Result(label=1, cycles=300, stalls=0, flash_stalls=0, scores=(-2, 5))
     assert result == Frame(command=Reply.RESULT, tag=8, payload=answer.to_bytes()).to_bytes()
     (frame,) = FrameReader().feed(result)
     assert Result.from_bytes(frame.payload, 2) == answer
@@ -293,7 +293,7 @@ def test_the_info_block_on_the_page_is_the_one_that_is_sent():
     info = Info(lanes=8, width=16, circuit_timesteps=4, timesteps=3, encoding=InputEncoding.OFFSET, channels=3,
                 image_height=28, image_width=32, classes=10, clock_khz=39_000, digest=b"abcdefgh")
     data = info.to_bytes()
-    fields = {0: b"STRN", 4: b"\x02", 5: b"\x08", 6: b"\x10", 7: b"\x04", 8: b"\x01", 9: b"\x03",
+    fields = {0: b"STRN", 4: b"\x03", 5: b"\x08", 6: b"\x10", 7: b"\x04", 8: b"\x01", 9: b"\x03",
               10: b"\x1c\x00", 12: b"\x20\x00", 14: b"\x0a\x00", 16: b"\x58\x98\x00\x00", 20: b"abcdefgh", 28: b"\x03",
               29: bytes(3)}
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").partition("The info block:")[2]

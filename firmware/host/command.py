@@ -40,6 +40,8 @@ def create_parser() -> argparse.ArgumentParser:
                       help="give up an answer after S seconds (default: %(default)s)")
     port.add_argument("--json", action="store_true", help="print JSON, an object per line")
     commands.add_parser("info", parents=[port], help="print what the board is and runs")
+    select = commands.add_parser("select", parents=[port], help="choose a model of the board's flash")
+    select.add_argument("model", metavar="N", type=int, help="choose model N of the directory, from 0")
     classify = commands.add_parser("classify", parents=[port], help="classify images")
     classify.add_argument("images", metavar="FILE", nargs="+",
                           help="read an image, or several, from FILE (idx, idx.gz, npy, npz, PNG)")
@@ -79,7 +81,8 @@ def _print_result(path: str, index: int | None, result: Result, info: Info, as_j
         return
     name = printable(path) + ("" if index is None else f"[{index}]")
     print_line(f"{name}: class {result.label}, {result.cycles} cycles ({result.cycles / info.clock_khz:.3f} ms), "
-               f"{result.stalls} stalls, scores {' '.join(map(str, result.scores))}")
+               f"{result.stalls} stalls, {result.flash_stalls} flash stalls, "
+               f"scores {' '.join(map(str, result.scores))}")
 
 
 def _say_latency(transport: Transport, info: Info, arguments: argparse.Namespace) -> None:
@@ -102,8 +105,8 @@ def work(arguments: argparse.Namespace) -> None:
     transport = open_port(arguments.port, baud)
     try:
         link = Link(transport, timeout=arguments.timeout, silence=max(_SILENCE_SECONDS, 1.5 * TIMEOUT_BITS / baud))
-        info = link.info()
-        if arguments.command == "info":
+        info = link.select(arguments.model) if arguments.command == "select" else link.info()
+        if arguments.command != "classify":
             _print_info(info, arguments.json)
             return
         with Progress("reading images") as shown:

@@ -41,7 +41,7 @@ def images_per_second(image_bytes: int, classes: int, *, baud: int, latency_ms: 
     image_bytes : :class:`int`
         Payload of a CLASSIFY.
     classes : :class:`int`
-        Classes of the network: a RESULT has as many words, and three more.
+        Classes of the network: a RESULT has as many words, and four more.
     baud : :class:`int`
         Rate of the line, in baud.
     latency_ms : :class:`float`

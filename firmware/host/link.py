@@ -8,20 +8,30 @@ an image whose result is still to come. Such a result must not be taken for one 
   forget an unfinished frame;
 * its first result tells how long the device computes. Where that is longer than the line was empty, a result of a dead
   session may have come later, and under the same tag: then the line must be empty for two such times, in which every
-  result that is on its way would have come, and the first image is sent again.
+  result that is on its way would have come, and the first image is sent again. After a model was selected there is
+  nothing to wait for: the device refuses a SELECT while an image has no result.
 """
 
 import collections
 import dataclasses
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from arch.link import Command, ErrorCode, Frame, FrameReader, Info, LinkError, Reply, Result
+from arch.link import MAX_MODEL, Command, ErrorCode, Frame, FrameReader, Info, LinkError, Reply, Result
 from firmware.host.latency import WINDOW
 from firmware.host.transports import DeviceError, Transport
 
 __all__ = ["DeviceError", "Link"]
+
+#: What has gone wrong, and what to do.
+_REFUSALS = {
+    ErrorCode.WRONG_MODEL: "the model in its flash was made for another circuit, or by another release: export it "
+                           "again for this bitstream",
+    ErrorCode.DAMAGED: "the model in its flash is damaged: write the image to the flash again",
+    ErrorCode.FLASH: "its flash does not answer: switch the board off and on, and see that the bitstream is for this "
+                     "board",
+}
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -33,6 +43,8 @@ class _Request:
     payload: bytes
     tag: int = 0
     attempts: int = 0
+    #: The device had no room for it.
+    busy: bool = False
     answer: bytes | None = None
 
 
@@ -64,6 +76,8 @@ class Link:
         self._info: Info | None = None
         #: Whether no result of an earlier session can come any more.
         self._alone = False
+        #: Images that may be on their way.
+        self._window = WINDOW
         #: Requests that had to be repeated so far.
         self.repeated = 0
 
@@ -86,6 +100,33 @@ class Link:
             request = _Request(command=Command.INFO, reply=Reply.INFO, payload=b"")
             (answer,) = self._exchange([request], window=1)
             self._info = Info.from_bytes(answer)
+        return self._info
+
+    def select(self, model: int) -> Info:
+        """Choose a model of the device's flash; return its info block.
+
+        Parameters
+        ----------
+        model : :class:`int`
+            Its number in the directory, 0 to :data:`arch.link.MAX_MODEL`.
+
+        Raises
+        ------
+        :exc:`DeviceError`
+            If the device does not answer, or cannot: the message says why. Then no model is selected.
+        :exc:`arch.link.LinkError`
+            If there is no such number, or the answer is malformed.
+        """
+        if not 0 <= model <= MAX_MODEL:
+            raise LinkError(f"model must be 0 to {MAX_MODEL}, not {model}")
+        if self._info is None:
+            self._empty(self._silence)
+        self._info = None
+        request = _Request(command=Command.SELECT, reply=Reply.INFO, payload=bytes((model,)))
+        (answer,) = self._exchange([request], window=1)
+        self._info = Info.from_bytes(answer)
+        self._alone = True
+        self._window = WINDOW
         return self._info
 
     def classify(self, image: bytes) -> Result:
@@ -117,7 +158,7 @@ class Link:
         source = requests()
         if not self._alone and (first := next(source, None)) is not None:
             yield self._first(first, info)
-        for answer in self._exchange(source, window=WINDOW):
+        for answer in self._exchange(source):
             yield Result.from_bytes(answer, info.classes)
 
     def _first(self, request: _Request, info: Info) -> Result:
@@ -132,11 +173,13 @@ class Link:
         self._alone = True
         return result
 
-    def _exchange(self, requests: Iterable[_Request], window: int) -> Iterator[bytes]:
+    def _exchange(self, requests: Iterable[_Request], window: int = WINDOW) -> Iterator[bytes]:
         waiting: collections.deque[_Request] = collections.deque()
         source = iter(requests)
         while True:
-            while len(waiting) < window and (request := next(source, None)) is not None:
+            if waiting and waiting[0].busy:
+                self._send(waiting[0])
+            while len(waiting) < min(window, self._window) and (request := next(source, None)) is not None:
                 self._send(request)
                 waiting.append(request)
             if not waiting:
@@ -147,16 +190,20 @@ class Link:
                 waiting.popleft()
 
     def _send(self, request: _Request) -> None:
+        if request.attempts > self._retries and request.busy:
+            raise DeviceError(f"device was busy in {request.attempts} attempts of {request.command.name}: wait until "
+                              "it has computed the images of other programs")
         if request.attempts > self._retries:
             raise DeviceError(f"no valid answer to {request.command.name} in {request.attempts} attempts: see that the "
                               "port and its baud are those of the board, or give a longer --timeout")
         self.repeated += request.attempts > 0
         request.attempts += 1
+        request.busy = False
         self._tag = (self._tag + 1) & 0xFF
         request.tag = self._tag
         self._transport.write(Frame(command=request.command, tag=request.tag, payload=request.payload).to_bytes())
 
-    def _receive(self, waiting: Iterable[_Request]) -> None:
+    def _receive(self, waiting: Sequence[_Request]) -> None:
         """Take frames until one answers a request; repeat what was lost."""
         bad_frames = self._reader.bad_frames
         deadline = time.monotonic() + self._timeout
@@ -166,7 +213,7 @@ class Link:
             for frame in self._reader.feed(data):
                 request = next((r for r in waiting if r.tag == frame.tag and r.answer is None), None)
                 if frame.command == Reply.ERROR:
-                    if self._refused(request, frame.payload):
+                    if self._refused(request, frame.payload, waiting):
                         return self._repeat(waiting)
                     answered = True
                 elif request is not None and frame.command == request.reply:
@@ -178,7 +225,7 @@ class Link:
             if not data or self._reader.bad_frames > bad_frames or time.monotonic() > deadline + 10 * self._timeout:
                 return self._repeat(waiting)
 
-    def _refused(self, request: _Request | None, payload: bytes) -> bool:
+    def _refused(self, request: _Request | None, payload: bytes, waiting: Sequence[_Request]) -> bool:
         """Judge an ERROR; return whether everything on its way must be repeated."""
         code = payload[0] if len(payload) == 1 else 0
         if request is None:
@@ -188,9 +235,29 @@ class Link:
             self._send(request)
             return False
         if code == ErrorCode.BUSY:
-            return True
-        name = ErrorCode(code).name if code in tuple(ErrorCode) else f"error {code}"
-        raise DeviceError(f"device refuses {request.command.name}: {name.replace('_', ' ').lower()}")
+            request.busy = True
+            if request is waiting[0]:
+                return True
+            # It is sent again when the image before it has its result. If no fault of the line explains that there was
+            # no room for two, the model leaves none.
+            if not self.repeated:
+                self._window = 1
+            request.attempts -= 1
+            return False
+        raise DeviceError(f"device refuses {request.command.name}: {self._reason(request, code)}")
+
+    @staticmethod
+    def _reason(request: _Request, code: int) -> str:
+        """Say why a request was refused, and what to do."""
+        selecting = request.command is Command.SELECT
+        if code == ErrorCode.NO_MODEL:
+            return (f"its flash has no model {request.payload[0]}: select another, or write this one to the flash"
+                    if selecting else "no model is selected: python -m firmware.host select N --port PORT")
+        if code == ErrorCode.UNKNOWN_COMMAND and selecting:
+            return "its network is part of the bitstream, there is none to select"
+        if code not in tuple(ErrorCode):
+            return f"error {code}"
+        return _REFUSALS.get(ErrorCode(code), ErrorCode(code).name.replace("_", " ").lower())
 
     def _repeat(self, waiting: Iterable[_Request]) -> None:
         """Wait until both ends have forgotten unfinished frames, then send again what has no answer."""

@@ -14,10 +14,14 @@ CLOCK_COUNTER_WIDTH = 24
 
 
 def result_layout() -> data.StructLayout:
-    """Describe one word of a result."""
+    """Describe one word of a result.
+
+    With ``error`` it is the only one, and its lowest byte is the error code that is sent in place of a result.
+    """
     return data.StructLayout({
-        "word": 32,
-        "last": 1,
+        "word":  32,
+        "last":  1,
+        "error": 1,
     })
 
 
@@ -26,15 +30,15 @@ class Readout(wiring.Component):
 
     Scores come in ascending order of classes, after ``clear``; those beyond ``classes`` (unused lanes of the last
     group) are dropped. ``send`` starts the transfer of ``HEADER_WORDS + classes`` words: class, cycles, stall cycles,
-    then every score, sign-extended.
+    cycles that waited for the flash, then every score, sign-extended.
 
     A circuit that is not streamed keeps the scores in a memory of the readout; in a streamed one, membranes are kept
     anyway, and with them the scores: the readout asks for one by one.
 
     Throughput: one score per clock in; one word per three clocks out. The first word is valid three clocks after
     ``send``. Stalls as long as the consumer does; ``clear`` and scores must not come while ``busy``.
-    Cost on the iCE40 for 10 classes and 9 bits: 117 LUTs, 86 flip-flops, one block RAM; streamed, for
-    32 classes: 117 LUTs, 61 flip-flops.
+    Cost on the iCE40 for 10 classes and 9 bits: 119 LUTs, 86 flip-flops, one block RAM; streamed, for
+    32 classes: 132 LUTs, 61 flip-flops.
 
     Parameters
     ----------
@@ -48,8 +52,10 @@ class Readout(wiring.Component):
     classes : :py:`In(bits_for(config.classes))`
     cycles, stalls : :py:`In(CLOCK_COUNTER_WIDTH)`
         Sent as they are when their word is.
+    flash_stalls : :py:`In(CLOCK_COUNTER_WIDTH)`
+        So is this. This and the next two only in a streamed circuit; in others, the word is 0.
     next_kept : :py:`Out(1)`
-        Strobe: the next score is wanted, after two clocks. This and the next only in a streamed circuit.
+        Strobe: the next score is wanted, after two clocks.
     kept : :py:`In(signed(config.score_width))`
         The first score from ``send`` on, and so on.
     send : :py:`In(1)`
@@ -67,7 +73,11 @@ class Readout(wiring.Component):
             "classes":     In(bits_for(config.classes)),
             "cycles":      In(CLOCK_COUNTER_WIDTH),
             "stalls":      In(CLOCK_COUNTER_WIDTH),
-            **({"next_kept": Out(1), "kept": In(signed(config.score_width))} if config.streamed else {}),
+            **({
+                "flash_stalls": In(CLOCK_COUNTER_WIDTH),
+                "next_kept":    Out(1),
+                "kept":         In(signed(config.score_width)),
+            } if config.streamed else {}),
             "send":        In(1),
             "busy":        Out(1),
             "o_words":     Out(stream.Signature(result_layout())),
@@ -122,6 +132,8 @@ class Readout(wiring.Component):
                     m.d.sync += self.o_words.p.word.eq(self.cycles)
                 with m.Case(2):
                     m.d.sync += self.o_words.p.word.eq(self.stalls)
+                with m.Case(3):
+                    m.d.sync += self.o_words.p.word.eq(self.flash_stalls if config.streamed else 0)
                 with m.Default():
                     m.d.sync += self.o_words.p.word.eq(kept)
                     if config.streamed:

@@ -32,10 +32,17 @@ class HostLink(wiring.Component):
     ``begin`` is strobed, the payload leaves through ``o_pixels``, and ``commit`` or ``abort`` is strobed at the end:
     ``commit`` after the last pixel was transferred and the CRC was right, ``abort`` after every other end of the frame
     (wrong CRC, overrun, silence). A result is ``result_words`` transfers of ``i_words``, sent under the tag of its
-    image; results come in the order of the commits. At most three images may be committed without a result.
+    image; results come in the order of the commits. At most three images may be committed without a result. One
+    transfer with ``error`` in place of a result answers with an error.
 
     :class:`gateware.link.receiver.FrameReceiver` and :class:`gateware.link.transmitter.FrameTransmitter` do this; the
     link joins them with one memory, which holds the info block and the tags of the replies to come.
+
+    With ``selectable``, the host chooses among models. ``select`` is strobed when a SELECT is right and no image waits
+    for its result. Then ``selected`` must be low, from the next clock until the choice is settled; meanwhile the info
+    block of the model is written through ``info_write``. When ``selected`` rises, the SELECT is answered: INFO if
+    ``status`` is 0, else the error ``status``, with which INFO and CLASSIFY are then answered too. ``info_write`` may
+    come in any clock with ``selected`` low; frames whose tag comes in such a clock are swallowed.
 
     Throughput: a byte in 10 * ``divisor`` clocks, in both directions at once. Latency: a pixel is valid two clocks
     after the clock in which its stop bit is sampled, and ``commit`` comes three clocks after the clock in which the
@@ -46,7 +53,8 @@ class HostLink(wiring.Component):
     an overrun. Any gap is allowed between words of ``i_words``, which are taken one by one when the line is ready for
     them. An INFO or ERROR reply waits for the end of a result in progress, then goes before further results; meanwhile
     further replies of these kinds are dropped. Reset: everything is idle; tags and info block keep their contents.
-    Cost on the iCE40: 313 LUTs, 150 flip-flops, one block RAM; less where the sizes are constants.
+    Cost on the iCE40: 312 LUTs, 150 flip-flops, one block RAM; with ``selectable`` 354 LUTs, 160 flip-flops; less where
+    the sizes are constants.
 
     Parameters
     ----------
@@ -56,6 +64,8 @@ class HostLink(wiring.Component):
         The info block (:meth:`arch.link.Info.to_bytes`): the first 32 rows of the memory ``info``.
     timeout_bits : :class:`int`
         Bit times of silence that end a frame: a power of two, at least 32. Tests shorten it.
+    selectable : :class:`bool`
+        There are models to select.
 
     Members
     -------
@@ -74,13 +84,28 @@ class HostLink(wiring.Component):
     i_words : :py:`In(stream.Signature(result_layout()))`
         Words of the result, in order.
 
+    And with ``selectable``:
+
+    select : :py:`Out(1)`
+        Strobe: choose model number ``model``.
+    model : :py:`Out(8)`
+    selected : :py:`In(1)`
+        No model is being chosen: ``status`` and the info block are settled.
+    status : :py:`In(4)`
+        0 if a model is selected, else the :class:`arch.link.ErrorCode` that says why not. Constant while ``selected``
+        is high.
+    info_write : :py:`In(1)`
+        Strobe: ``info_data`` is byte ``info_index`` of the info block.
+    info_index : :py:`In(range(INFO_BYTES))`
+    info_data : :py:`In(8)`
+
     Raises
     ------
     :exc:`TypeError`, :exc:`ValueError`
         If a parameter is not as described.
     """
 
-    def __init__(self, *, divisor, info, timeout_bits=TIMEOUT_BITS):
+    def __init__(self, *, divisor, info, timeout_bits=TIMEOUT_BITS, selectable=False):
         check_divisor(divisor)
         check_timeout_bits(timeout_bits)
         if len(info) != INFO_BYTES:
@@ -88,6 +113,7 @@ class HostLink(wiring.Component):
         self.divisor      = divisor
         self.info         = bytes(info)
         self.timeout_bits = timeout_bits
+        self.selectable   = bool(selectable)
 
         super().__init__({
             "rx":           In(1, init=1),
@@ -100,12 +126,21 @@ class HostLink(wiring.Component):
             "image_bytes":  In(16),
             "result_words": In(16),
             "i_words":      In(stream.Signature(result_layout())),
-        })
+        } | ({
+            "select":       Out(1),
+            "model":        Out(8),
+            "selected":     In(1),
+            "status":       In(4),
+            "info_write":   In(1),
+            "info_index":   In(range(INFO_BYTES)),
+            "info_data":    In(8),
+        } if self.selectable else {}))
 
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.receiver    = receiver    = FrameReceiver(divisor=self.divisor, timeout_bits=self.timeout_bits)
+        m.submodules.receiver    = receiver    = FrameReceiver(divisor=self.divisor, timeout_bits=self.timeout_bits,
+                                                               selectable=self.selectable)
         m.submodules.transmitter = transmitter = FrameTransmitter(divisor=self.divisor)
         m.submodules.info        = info        = memory.Memory(shape=8, depth=MEMORY_ROWS, init=self.info)
         write = info.write_port()
@@ -132,6 +167,20 @@ class HostLink(wiring.Component):
             write.data.eq(receiver.tag),
             read.addr.eq(transmitter.row),
         ]
+        if self.selectable:
+            m.d.comb += [
+                receiver.result_slot.eq(transmitter.result_slot),
+                receiver.selected.eq(self.selected),
+                receiver.status.eq(self.status),
+                self.select.eq(receiver.select),
+                self.model.eq(receiver.model),
+            ]
+            with m.If(self.info_write):
+                m.d.comb += [
+                    write.en.eq(1),
+                    write.addr.eq(self.info_index),
+                    write.data.eq(self.info_data),
+                ]
         # Yosys makes this register the block RAM's own. From a synchronous port it would build, in 40 logic cells, the
         # read during a write that the block RAM does not promise; here it finds the proof that there is none.
         row_data = Signal(8, reset_less=True)

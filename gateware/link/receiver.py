@@ -99,12 +99,18 @@ class FrameReceiver(wiring.Component):
     replies. While a reply waits in ``o_reply``, its tag and code stay: a frame whose tag comes meanwhile has no
     reply.
 
+    With ``selectable``, SELECT is a command too. At the end of its frame, if no image waits for its result, ``select``
+    is strobed. ``selected`` must fall in the next clock and rise when the choice is settled; then the reply is valid:
+    INFO if ``status`` is 0, else the error ``status``. So it is for every INFO, and for every CLASSIFY if ``status`` is
+    not 0. A frame whose tag comes while ``selected`` is low is swallowed without a reply, and no tag is kept.
+
     Throughput: a byte in 10 * ``divisor`` clocks. Latency, counted from the clock in which the last stop bit of the
     frame, header or pixel is sampled: a pixel is valid after 2 clocks, ``commit`` or ``abort`` comes after 3, ``begin``
     and a reply after 4. Back-pressure: the line cannot be stalled. ``o_pixels.ready`` must come before the first bit of
     the next character is sampled, which is 2 * ``divisor`` - 2 clocks after the pixel became valid when characters
     follow each other at once; else the pixel is withdrawn and the frame is an overrun. ``o_reply`` waits as long as its
-    consumer does. Reset: between frames, nothing to reply. Cost on the iCE40: 176 LUTs, 93 flip-flops.
+    consumer does. Reset: between frames, nothing to reply. Cost on the iCE40: 176 LUTs, 93 flip-flops; with
+    ``selectable`` 197 LUTs, 103 flip-flops.
 
     Parameters
     ----------
@@ -112,6 +118,8 @@ class FrameReceiver(wiring.Component):
         Clocks per bit, at least 4.
     timeout_bits : :class:`int`
         Bit times of silence that end a frame: a power of two, at least 32. Tests shorten it.
+    selectable : :class:`bool`
+        There are models to select.
 
     Members
     -------
@@ -131,9 +139,22 @@ class FrameReceiver(wiring.Component):
         Strobe: ``tag`` is to be kept in slot ``tag_slot`` (:mod:`gateware.link.frame`).
     tag_slot : :py:`Out(range(CONTROL_SLOT + 1))`
     tag : :py:`Out(8)`
-    o_reply : :py:`Out(stream.Signature(3))`
+    o_reply : :py:`Out(stream.Signature(4))`
         A reply other than a result: an :class:`arch.link.ErrorCode`, or 0 for INFO. Its tag is in
         :data:`gateware.link.frame.CONTROL_SLOT` and must be read before the transfer.
+
+    And with ``selectable``:
+
+    result_slot : :py:`In(range(TAG_SLOTS))`
+        Slot of the next result.
+    select : :py:`Out(1)`
+        Strobe: choose model number ``model``.
+    model : :py:`Out(8)`
+        The last byte of a payload.
+    selected : :py:`In(1)`
+        ``status`` is settled. High at the end of reset, or as soon as a choice that needs no SELECT is made.
+    status : :py:`In(4)`
+        0 if there is a model, else an :class:`arch.link.ErrorCode`. Constant while ``selected`` is high.
 
     Raises
     ------
@@ -141,11 +162,12 @@ class FrameReceiver(wiring.Component):
         If a parameter is not as described.
     """
 
-    def __init__(self, *, divisor, timeout_bits=TIMEOUT_BITS):
+    def __init__(self, *, divisor, timeout_bits=TIMEOUT_BITS, selectable=False):
         check_divisor(divisor)
         check_timeout_bits(timeout_bits)
         self.divisor      = divisor
         self.timeout_bits = timeout_bits
+        self.selectable   = bool(selectable)
 
         super().__init__({
             "rx":          In(1, init=1),
@@ -159,8 +181,14 @@ class FrameReceiver(wiring.Component):
             "tag_stb":     Out(1),
             "tag_slot":    Out(range(CONTROL_SLOT + 1)),
             "tag":         Out(8),
-            "o_reply":     Out(stream.Signature(3)),
-        })
+            "o_reply":     Out(stream.Signature(4)),
+        } | ({
+            "result_slot": In(range(TAG_SLOTS)),
+            "select":      Out(1),
+            "model":       Out(8),
+            "selected":    In(1),
+            "status":      In(4),
+        } if self.selectable else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -169,6 +197,9 @@ class FrameReceiver(wiring.Component):
         byte_stb = Signal()
         classify = Signal()  # the command is CLASSIFY
         inquiry  = Signal()  # ... is INFO
+        choice   = Signal()  # ... is SELECT
+        refused  = Signal()  # no model is selected that could classify
+        settled  = Signal()  # no model is being chosen
         live     = Signal()  # between begin and commit or abort
         overrun  = Signal()
         timeout  = Signal()
@@ -178,6 +209,7 @@ class FrameReceiver(wiring.Component):
         end_stb      = Signal(2)
         ended        = Signal()
         wanted       = Signal()  # the length is that of the command
+        single       = Signal()  # the length is 1
         intact       = Signal()  # the frame is what was sent
 
         m.submodules.uart    = uart    = UartReceiver(self.divisor)
@@ -201,7 +233,8 @@ class FrameReceiver(wiring.Component):
             payload.load_high.eq(byte_stb & (field == Field.LENGTH1)),
             payload.count.eq(byte_stb & (field == Field.PAYLOAD) & ~payload.complete),
         ]
-        m.d.sync += wanted.eq(Mux(classify, payload.missing == ~self.image_bytes, payload.complete))
+        m.d.sync += wanted.eq(Mux(classify, payload.missing == ~self.image_bytes,
+                                  Mux(choice, single, payload.complete)))
 
         silence = Signal(range(self.timeout_bits + 1))
         m.d.comb += timeout.eq(silence[-1])
@@ -230,12 +263,18 @@ class FrameReceiver(wiring.Component):
                 with m.Case(Field.COMMAND):
                     m.d.sync += classify.eq(uart.data == Command.CLASSIFY)
                     m.d.sync += inquiry.eq(uart.data == Command.INFO)
+                    if self.selectable:
+                        m.d.sync += choice.eq(uart.data == Command.SELECT)
                     m.d.sync += field.eq(Field.TAG)
                 with m.Case(Field.TAG):
+                    with m.If(~settled):
+                        m.d.sync += classify.eq(0)
                     m.d.sync += field.eq(Field.LENGTH0)
                 with m.Case(Field.LENGTH0):
+                    m.d.sync += single.eq(uart.data == 1)
                     m.d.sync += field.eq(Field.LENGTH1)
                 with m.Case(Field.LENGTH1):
+                    m.d.sync += single.eq(single & (uart.data == 0))
                     m.d.sync += header_stb[0].eq(1)
                     m.d.sync += field.eq(Field.PAYLOAD)
                 with m.Case(Field.PAYLOAD):
@@ -248,7 +287,7 @@ class FrameReceiver(wiring.Component):
                     m.d.sync += field.eq(Field.SYNC)
 
         m.d.comb += [
-            self.begin.eq(header_check & classify & wanted & self.accept),
+            self.begin.eq(header_check & classify & wanted & self.accept & ~refused),
             self.commit.eq(ended & live & intact),
             self.abort.eq(live & (overrun | timeout | (ended & ~intact))),
         ]
@@ -257,40 +296,66 @@ class FrameReceiver(wiring.Component):
         with m.Elif(self.commit | self.abort):
             m.d.sync += live.eq(0)
 
-        tagged = Signal()  # the tag of the frame is in the control slot
-        self._keep_tag(m, received=byte_stb & (field == Field.TAG), tag=uart.data, tagged=tagged)
+        head      = Signal(range(TAG_SLOTS))  # slot of the next image
+        in_flight = Signal()  # images wait for their results
+        waiting   = Signal()  # a reply waits
+        tagged    = Signal()  # the tag of the frame is in the control slot
+        code      = Signal(range(ErrorCode.NO_MODEL))
+        with m.If(self.commit):
+            m.d.sync += head.eq(head + 1)
+        self._keep_tag(m, received=byte_stb & (field == Field.TAG), settled=settled, tag=uart.data, head=head,
+                       waiting=waiting, tagged=tagged)
         with m.If(tagged):
             with m.If(header_check):
-                with m.If(~classify & ~inquiry):
-                    m.d.sync += self.o_reply.payload.eq(ErrorCode.UNKNOWN_COMMAND)
+                with m.If(~classify & ~inquiry & ~choice):
+                    m.d.sync += code.eq(ErrorCode.UNKNOWN_COMMAND)
+                with m.Elif(classify & refused):
+                    m.d.sync += code.eq(0)
                 with m.Elif(~wanted):
-                    m.d.sync += self.o_reply.payload.eq(ErrorCode.WRONG_LENGTH)
-                with m.Elif(classify & ~self.accept):
-                    m.d.sync += self.o_reply.payload.eq(ErrorCode.BUSY)
+                    m.d.sync += code.eq(ErrorCode.WRONG_LENGTH)
+                with m.Elif((classify & ~self.accept) | (choice & in_flight)):
+                    m.d.sync += code.eq(ErrorCode.BUSY)
                 with m.Else():
-                    m.d.sync += self.o_reply.payload.eq(0)
+                    m.d.sync += code.eq(0)
             with m.If(overrun):
-                m.d.sync += self.o_reply.payload.eq(ErrorCode.OVERRUN)
+                m.d.sync += code.eq(ErrorCode.OVERRUN)
             with m.If(ended & ~intact):
-                m.d.sync += self.o_reply.payload.eq(ErrorCode.BAD_CRC)
+                m.d.sync += code.eq(ErrorCode.BAD_CRC)
         with m.If(self.o_reply.ready):
-            m.d.sync += self.o_reply.valid.eq(0)
+            m.d.sync += waiting.eq(0)
         with m.If(ended & tagged & ~self.commit):
-            m.d.sync += self.o_reply.valid.eq(1)
+            m.d.sync += waiting.eq(1)
+
+        m.d.comb += self.o_reply.valid.eq(waiting & settled)
+        if self.selectable:
+            m.d.comb += [
+                settled.eq(self.selected),
+                refused.eq(self.status.any()),
+                in_flight.eq(head != self.result_slot),
+                self.select.eq(ended & intact & tagged & choice & (code == 0)),
+                self.o_reply.payload.eq(Mux(code == 0, self.status, code)),
+            ]
+            with m.If(payload.count):
+                m.d.sync += self.model.eq(uart.data)
+        else:
+            m.d.comb += settled.eq(1)
+            m.d.comb += self.o_reply.payload.eq(code)
 
         return m
 
-    def _keep_tag(self, m, *, received, tag, tagged):
-        """Send the tag to the slot of the next image and, a clock later, to the control slot if that is free."""
-        head  = Signal(range(TAG_SLOTS))
+    def _keep_tag(self, m, *, received, settled, tag, head, waiting, tagged):
+        """Send the tag to the slot of the next image and, a clock later, to the control slot if that is free.
+
+        While a model is chosen, its info block takes the clocks of the memory.
+        """
         again = Signal()
-        with m.If(self.commit):
-            m.d.sync += head.eq(head + 1)
-        m.d.sync += again.eq(received)
+        m.d.sync += again.eq(received & settled)
         m.d.comb += [
-            self.tag_stb.eq(received | (again & ~self.o_reply.valid)),
+            self.tag_stb.eq((received & settled) | (again & ~waiting)),
             self.tag_slot.eq(Mux(again, CONTROL_SLOT, head)),
             self.tag.eq(tag),
         ]
+        with m.If(received & ~settled):
+            m.d.sync += tagged.eq(0)
         with m.If(again):
-            m.d.sync += tagged.eq(~self.o_reply.valid)
+            m.d.sync += tagged.eq(~waiting)

@@ -22,8 +22,9 @@ __all__ = ["FrameTransmitter"]
 class FrameTransmitter(wiring.Component):
     """Sends the replies of the accelerator by the protocol of :mod:`arch.link`.
 
-    A RESULT is ``result_words`` transfers of ``i_words``, the last of them with ``last``; its tag is that of slot n
-    modulo :data:`gateware.link.frame.TAG_SLOTS` for the n-th result since reset. An INFO or ERROR reply is one transfer
+    A RESULT is ``result_words`` transfers of ``i_words``, the last of them with ``last``; or one transfer with
+    ``error``, which makes it an ERROR with the lowest byte of the word as its code. Its tag is that of slot n modulo
+    :data:`gateware.link.frame.TAG_SLOTS` for the n-th result since reset. An INFO or ERROR reply is one transfer
     of ``i_reply``; its tag is that of :data:`gateware.link.frame.CONTROL_SLOT`. A frame in progress is finished first;
     then ``i_reply`` goes before ``i_words``.
 
@@ -31,7 +32,7 @@ class FrameTransmitter(wiring.Component):
     start bit of a frame begins at most ``divisor`` + 1 clocks after ``i_words`` or ``i_reply`` has become valid.
     A transfer of ``i_words`` or ``i_reply`` happens when its last bit, or the last bit of its frame, is sent; until
     then the payload must stay. ``i_words`` may pause between words for any time: the line is idle meanwhile. Reset: the
-    line is idle, the next result is the first. Cost on the iCE40: 131 LUTs, 56 flip-flops.
+    line is idle, the next result is the first. Cost on the iCE40: 133 LUTs, 56 flip-flops.
 
     Parameters
     ----------
@@ -48,8 +49,10 @@ class FrameTransmitter(wiring.Component):
         Words of a result, at most 16,383.
     i_words : :py:`In(stream.Signature(result_layout()))`
         Words of the results, in order.
-    i_reply : :py:`In(stream.Signature(3))`
+    i_reply : :py:`In(stream.Signature(4))`
         A reply other than a result: an :class:`arch.link.ErrorCode`, or 0 for INFO.
+    result_slot : :py:`Out(range(TAG_SLOTS))`
+        Slot of the next result: that of the next image, if none waits for its result.
     row : :py:`Out(range(MEMORY_ROWS))`
         The byte of the memory that is needed next (:mod:`gateware.link.frame`).
     data : :py:`In(8)`
@@ -70,7 +73,8 @@ class FrameTransmitter(wiring.Component):
             "tick":         Out(1),
             "result_words": In(16),
             "i_words":      In(stream.Signature(result_layout())),
-            "i_reply":      In(stream.Signature(3)),
+            "i_reply":      In(stream.Signature(4)),
+            "result_slot":  Out(range(TAG_SLOTS)),
             "row":          Out(range(MEMORY_ROWS)),
             "data":         In(8),
         })
@@ -80,10 +84,9 @@ class FrameTransmitter(wiring.Component):
 
         field     = Signal(Field, init=Field.SYNC)
         index     = Signal(range(INFO_BYTES))  # byte of the payload, modulo 32
-        tail      = Signal(range(TAG_SLOTS))   # slot of the next result
-        control   = Signal()                   # the frame is INFO or ERROR
+        control   = Signal()                   # the frame comes from i_reply
         is_result = Signal()
-        is_info   = Signal()
+        is_info   = Signal()                   # neither of them: ERROR
         byte_end  = Signal()                   # the last bit of a byte leaves
         last      = Signal()                   # ... and it is the last byte of the payload
 
@@ -93,10 +96,10 @@ class FrameTransmitter(wiring.Component):
         m.d.comb += [
             self.tx.eq(uart.tx),
             self.tick.eq(uart.tick),
-            is_result.eq(~control),
+            is_result.eq(~control & ~self.i_words.p.error),
             is_info.eq(control & (self.i_reply.payload == 0)),
             byte_end.eq(uart.i.ready & (uart.position == 7)),
-            self.row.eq(Mux(field == Field.PAYLOAD, index, slot_row(Mux(control, CONTROL_SLOT, tail)))),
+            self.row.eq(Mux(field == Field.PAYLOAD, index, slot_row(Mux(control, CONTROL_SLOT, self.result_slot)))),
         ]
 
         # From the byte to its bit, a register each: bits are taken at least four clocks apart, and characters by two
@@ -148,7 +151,7 @@ class FrameTransmitter(wiring.Component):
                 with m.Elif(is_info):
                     m.d.sync += byte.eq(self.data)
                 with m.Else():
-                    m.d.sync += byte.eq(self.i_reply.payload)
+                    m.d.sync += byte.eq(Mux(control, self.i_reply.payload, word_byte))
 
         with m.If(is_result):
             m.d.comb += last.eq((index[:2] == 3) & self.i_words.p.last)
@@ -157,7 +160,8 @@ class FrameTransmitter(wiring.Component):
         with m.Else():
             m.d.comb += last.eq(1)
         m.d.comb += [
-            self.i_words.ready.eq(byte_end & (field == Field.PAYLOAD) & is_result & (index[:2] == 3)),
+            self.i_words.ready.eq(byte_end & (field == Field.PAYLOAD) & ~control
+                                  & (self.i_words.p.error | (index[:2] == 3))),
             self.i_reply.ready.eq(byte_end & (field == Field.CRC1) & control),
         ]
         with m.If(byte_end):
@@ -167,7 +171,7 @@ class FrameTransmitter(wiring.Component):
                 m.d.sync += index.eq(0)
             with m.If((field != Field.PAYLOAD) | last):
                 m.d.sync += field.eq(field.as_value() + 1)
-            with m.If((field == Field.CRC1) & is_result):
-                m.d.sync += tail.eq(tail + 1)
+            with m.If((field == Field.CRC1) & ~control):
+                m.d.sync += self.result_slot.eq(self.result_slot + 1)
 
         return m

@@ -6,6 +6,7 @@ from arch.link import (
     HEADER_BYTES,
     INFO_BYTES,
     Command,
+    ErrorCode,
     Frame,
     FrameReader,
     Info,
@@ -84,8 +85,8 @@ def test_info_round_trips():
     assert len(data) == INFO_BYTES
     assert Info.from_bytes(data) == info
     assert info.image_bytes == 32 * 31 * 3
-    assert info.result_words == 13
-    assert data[4:16].hex() == "0208100401032000" + "1f000a00"
+    assert info.result_words == 14
+    assert data[4:16].hex() == "0308100401032000" + "1f000a00"
     assert data[28:].hex() == "03000000"
 
 
@@ -94,14 +95,13 @@ def test_info_round_trips():
     [
         ({0: 0}, "device does not answer with an info block"),
         ({4: 1},
-         "protocol version must be 2, not 1: build the bitstream and run the host program from the same release"),
+         "protocol version must be 3, not 1: build the bitstream and run the host program from the same release"),
         ({8: 3}, "input encoding must be 0, 1 or 2, not 3"),
         ({5: 0}, "lanes must be 1 to 255, not 0"),
-        ({28: 5}, "timesteps must be 1 to 4, not 5"),
-        ({28: 0}, "timesteps must be 1 to 4, not 0"),
+        ({28: 0}, "timesteps must be 1 to 255, not 0"),
         ({7: 9, 8: 2, 28: 9}, "timesteps of events must be 1 to 8, not 9"),
         ({11: 0xFF}, "image must have at most 65535 bytes, not 6074016"),
-        ({14: 0, 15: 0}, "classes must be 1 to 16380, not 0"),
+        ({14: 0, 15: 0}, "classes must be 1 to 16379, not 0"),
     ],
 )
 def test_bad_info_is_refused(change, message):
@@ -110,6 +110,24 @@ def test_bad_info_is_refused(change, message):
         data[at] = value
     with pytest.raises(LinkError, match=f"^{message}$"):
         Info.from_bytes(bytes(data))
+
+
+def test_a_network_may_have_more_timesteps_than_the_circuit():
+    """It is computed in blocks of those of the circuit."""
+    info = make_info(timesteps=255)
+    assert Info.from_bytes(info.to_bytes()) == info
+    events = make_info(timesteps=8, encoding=InputEncoding.EVENTS)
+    assert Info.from_bytes(events.to_bytes()).input.encoding is Encoding.EVENTS
+    with pytest.raises(LinkError, match=r"^timesteps must be 1 to 255, not 256$"):
+        make_info(timesteps=256)
+
+
+def test_codes_are_as_documented():
+    assert {command.name: command.value for command in Command} == {"INFO": 1, "CLASSIFY": 2, "SELECT": 3}
+    assert {code.name: code.value for code in ErrorCode} == {
+        "BAD_CRC": 1, "WRONG_LENGTH": 2, "UNKNOWN_COMMAND": 3, "BUSY": 4, "OVERRUN": 5, "NO_MODEL": 6,
+        "WRONG_MODEL": 7, "DAMAGED": 8, "FLASH": 9,
+    }  # fmt: skip
 
 
 def test_short_info_is_refused():
@@ -123,15 +141,17 @@ def test_info_checks_its_digest():
 
 
 def test_result_round_trips_with_negative_scores():
-    result = Result(label=2, cycles=2**32 - 1, stalls=0, scores=(-(2**31), -1, 2**31 - 1))
-    assert Result.from_bytes(result.to_bytes(), 3) == result
+    result = Result(label=2, cycles=2**32 - 1, stalls=0, flash_stalls=2**31, scores=(-(2**31), -1, 2**31 - 1))
+    data = result.to_bytes()
+    assert Result.from_bytes(data, 3) == result
+    assert data[:16].hex() == "02000000" + "ffffffff" + "00000000" + "00000080"
 
 
 def test_bad_results_are_refused():
-    data = Result(label=3, cycles=0, stalls=0, scores=(0, 0, 0)).to_bytes()
+    data = Result(label=3, cycles=0, stalls=0, flash_stalls=0, scores=(0, 0, 0)).to_bytes()
     with pytest.raises(LinkError, match=r"^class must be less than 3, not 3$"):
         Result.from_bytes(data, 3)
-    with pytest.raises(LinkError, match=r"^result must have 28 bytes, not 24$"):
+    with pytest.raises(LinkError, match=r"^result must have 32 bytes, not 28$"):
         Result.from_bytes(data, 4)
 
 

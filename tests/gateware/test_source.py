@@ -21,7 +21,7 @@ def test_baked_network_knows_its_sizes_and_describes_itself():
     source = Baked(contents=contents, info=info)
     assert source.contents is contents
     assert source.info_block == info.to_bytes()
-    assert (source.image_bytes, source.result_words) == (6 * 7 * 3, 3 + 5)
+    assert (source.image_bytes, source.result_words) == (6 * 7 * 3, 4 + 5)
 
 
 def test_loaded_network_is_unknown_until_it_is_written():

@@ -22,6 +22,7 @@ class FakeEngine:
         result = EngineResult(
             scores=result.scores.copy(), classes=result.classes.copy(),
             cycles=np.full(len(images), 100), stall_cycles=np.full(len(images), 7),
+            flash_stall_cycles=np.full(len(images), 9),
             spikes=None if result.spikes is None else tuple(layer.copy() for layer in result.spikes))
         for index, image in enumerate(images):
             if self._fault and (image == self._marked).all():
@@ -146,7 +147,7 @@ def test_batches_give_what_all_images_give(setup, spikes):
     told = []
     result, speed = timed(engine, images, spikes=spikes, progress=lambda *numbers: told.append(numbers))
     whole = engine.run(images, spikes=spikes)
-    for name in ("scores", "classes", "cycles", "stall_cycles"):
+    for name in ("scores", "classes", "cycles", "stall_cycles", "flash_stall_cycles"):
         assert (getattr(result, name) == getattr(whole, name)).all()
     assert (result.spikes is None) == (not spikes)
     for found, expected in zip(result.spikes or (), whole.spikes or (), strict=True):
@@ -159,7 +160,7 @@ def test_batches_give_what_all_images_give(setup, spikes):
 def test_what_a_batch_does_not_know_the_whole_does_not(setup):
     network, images = setup
     result, _ = timed(ReferenceEngine(network), images)
-    assert (result.cycles, result.stall_cycles, result.spikes) == (None, None, None)
+    assert (result.cycles, result.stall_cycles, result.flash_stall_cycles, result.spikes) == (None,) * 4
 
     class Hiding(FakeEngine):
         def run(self, images, *, spikes=False):

@@ -10,7 +10,8 @@ from sim.report import Comparison, Report
 
 SCORES = np.array([[3, -1, 2], [0, 7, 7], [-4, -9, -3]])
 RESULT = EngineResult(scores=SCORES, classes=np.array([0, 1, 2]))
-CLOCKED = dataclasses.replace(RESULT, cycles=np.array([1234, 1234, 1250]), stall_cycles=np.array([0, 0, 0]))
+CLOCKED = dataclasses.replace(RESULT, cycles=np.array([1234, 1234, 1250]), stall_cycles=np.array([0, 0, 0]),
+                              flash_stall_cycles=np.array([0, 0, 0]))
 DIFFERENCE = Difference(image=1, layer=2, kind="readout", score=1, expected=8, actual=7)
 MADE_BY = "made by: revision abc123, python 3.11, numpy 2.4"
 
@@ -62,6 +63,14 @@ def test_text_says_what_was_compared_and_where_the_engines_differ():
     assert "agreement" not in wrong.to_text()
 
 
+def test_clocks_that_waited_for_the_flash_are_told_where_there_are_any():
+    waited = dataclasses.replace(CLOCKED, flash_stall_cycles=np.array([0, 5, 1000]))
+    assert "\ncycles per image: 1,234 to 1,250, of them waiting for pixels 0, for the flash 0 to 1,000\n" in report(
+        result=waited).to_text()
+    assert "\ncycles per image: 1,234 to 1,250, of them waiting for pixels 0\n" in report(result=CLOCKED).to_text()
+    assert report(result=waited).to_json()["flash_stall_cycles"] == [0, 5, 1000]
+
+
 def test_text_lists_ten_images():
     for count, more in ((10, []), (11, ["   ...  (1 more; --json lists all)"])):
         result = EngineResult(scores=np.zeros((count, 2), np.int64), classes=np.zeros(count, np.int64))
@@ -86,7 +95,7 @@ def test_json_with_labels_clocks_and_a_comparison():
     assert json.loads(json.dumps(found)) == found
     assert {key: found[key] for key in found.keys() - report().to_json().keys()} == {
         "labels": [0, 2, 2], "correct": 2, "accuracy": 2 / 3, "cycles": [1234, 1234, 1250], "stall_cycles": [0, 0, 0],
-        "agree": True, "spikes_compared": True, "difference": None}
+        "flash_stall_cycles": [0, 0, 0], "agree": True, "spikes_compared": True, "difference": None}
     wrong = report(comparison=Comparison(spikes_compared=False, difference=DIFFERENCE)).to_json()
     assert (wrong["agree"], wrong["spikes_compared"]) == (False, False)
     assert wrong["difference"] == {"image": 1, "layer": 2, "kind": "readout", "place": None, "score": 1, "expected": 8,

@@ -205,6 +205,6 @@ def writes(config: EngineConfig, *, address: int, groups: int, windows: int, spi
                     spikes=tuple(int(value) for value in pooled))
 
 
-def result_words(scores: Sequence[int], cycles: int, stalls: int) -> list[int]:
-    """Make the words of a result: class, cycles, stall cycles, scores."""
-    return [list(scores).index(max(scores)), cycles, stalls, *(score % 2**32 for score in scores)]
+def result_words(scores: Sequence[int], cycles: int, stalls: int, flash_stalls: int = 0) -> list[int]:
+    """Make the words of a result: class, cycles, stall cycles, cycles that waited for the flash, scores."""
+    return [list(scores).index(max(scores)), cycles, stalls, flash_stalls, *(score % 2**32 for score in scores)]

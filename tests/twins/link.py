@@ -14,17 +14,24 @@ Event = tuple[str, *tuple[int, ...]]
 class FrameReceiverTwin:
     """What :class:`gateware.link.receiver.FrameReceiver` does with each character of a line.
 
-    Events, in their order: ``("tag", slot, tag)``, ``("begin",)``, ``("pixel", byte)``, ``("commit",)``, ``("abort",)``
-    and ``("reply", code)``, code 0 for INFO.
+    Events, in their order: ``("tag", slot, tag)``, ``("begin",)``, ``("pixel", byte)``, ``("commit",)``,
+    ``("abort",)``, ``("select", model)`` and ``("reply", code)``, code 0 for INFO.
     """
 
-    def __init__(self, image_bytes: int) -> None:
+    def __init__(self, image_bytes: int, *, selectable: bool = False) -> None:
         self.image_bytes = image_bytes
+        self.selectable = selectable
+        #: 0, or the error code that says why no model is selected.
+        self.status = 0
+        #: Whether no model is being chosen.
+        self.selected = True
+        #: Images without a result.
+        self.in_flight = 0
         #: Code of the reply that waits, or None.
         self.reply: int | None = None
         self._head = 0
         self._body: bytearray | None = None
-        self._spoilt = self._tagged = self._live = False
+        self._spoilt = self._tagged = self._live = self._dropped = False
         self._code = 0
 
     @property
@@ -75,7 +82,20 @@ class FrameReceiverTwin:
         """Take the reply that waits."""
         self.reply = None
 
+    def take_result(self) -> None:
+        """Send the result of an image."""
+        self.in_flight -= 1
+
+    def settle(self, status: int) -> list[Event]:
+        """Settle the choice of a model."""
+        self.selected, self.status, self.reply = True, status, status
+        return [("reply", status)]
+
     def _tag(self, tag: int) -> list[Event]:
+        self._dropped = not self.selected
+        if self._dropped:
+            self._tagged = False
+            return []
         self._tagged = self.reply is None
         events: list[Event] = [("tag", self._head, tag)]
         return [*events, ("tag", CONTROL_SLOT, tag)] if self._tagged else events
@@ -83,12 +103,18 @@ class FrameReceiverTwin:
     def _header(self, accept: bool) -> list[Event]:
         assert self._body is not None
         lengths = {Command.INFO: 0, Command.CLASSIFY: self.image_bytes}
+        if self.selectable:
+            lengths[Command.SELECT] = 1
         command = self._body[0]
+        if self._dropped:
+            return []
         if command not in lengths:
             self._code = ErrorCode.UNKNOWN_COMMAND
+        elif command == Command.CLASSIFY and self.status:
+            self._code = 0
         elif self._missing != lengths[Command(command)]:
             self._code = ErrorCode.WRONG_LENGTH
-        elif command == Command.CLASSIFY and not accept:
+        elif (command == Command.CLASSIFY and not accept) or (command == Command.SELECT and self.in_flight):
             self._code = ErrorCode.BUSY
         else:
             self._code = 0
@@ -98,16 +124,21 @@ class FrameReceiverTwin:
     def _end(self) -> list[Event]:
         assert self._body is not None
         intact = crc16(bytes(self._body)) == 0 and not self._spoilt
+        command, model = self._body[0], self._body[-3]
         self._body = None
         if self._live and intact:
             self._live = False
             self._head = (self._head + 1) % TAG_SLOTS
+            self.in_flight += 1
             return [("commit",)]
         events: list[Event] = [("abort",)] if self._live else []
         self._live = False
         if not self._tagged:
             return events
-        self.reply = self._code if intact else ErrorCode.BAD_CRC
+        if self.selectable and command == Command.SELECT and intact and not self._code:
+            self.selected = False
+            return [("select", model)]
+        self.reply = (self._code or self.status) if intact else ErrorCode.BAD_CRC
         return [*events, ("reply", self.reply)]
 
 

@@ -50,10 +50,10 @@ def test_classify_prints_a_line_per_image(port, tmp_path, capsys):
     for line, name in zip(out.splitlines(), ("a.npy", "b.png"), strict=True):
         assert json.loads(line) == {
             "image": str(tmp_path / name), "index": 0, "label": expected.label, "cycles": 200, "stalls": 20,
-            "scores": list(expected.scores),
+            "flash_stalls": 7, "scores": list(expected.scores),
         }  # fmt: skip
     code, out, err = run(capsys, "classify", "--port", port, tmp_path / "a.npy")
-    assert out == f"{tmp_path}/a.npy: class 0, 200 cycles (0.004 ms), 20 stalls, scores 1710 710 -290\n"
+    assert out == f"{tmp_path}/a.npy: class 0, 200 cycles (0.004 ms), 20 stalls, 7 flash stalls, scores 1710 710 -290\n"
 
 
 def test_a_file_may_hold_several_images(port, tmp_path, capsys):
@@ -95,10 +95,31 @@ def test_info_prints_the_info_block(port, capsys):
     assert json.loads(out) == {
         "lanes": 8, "width": 16, "circuit_timesteps": 4, "timesteps": 4, "encoding": "unsigned", "channels": 1,
         "image_height": 4, "image_width": 5, "classes": 3, "clock_khz": 48_000, "digest": "0001020304050607",
-        "version": 2,
+        "version": 3,
     }  # fmt: skip
     code, out, err = run(capsys, "info", "--port", port)
     assert "clock_khz         48000\n" in out
+
+
+def test_select_prints_the_info_block_or_why_there_is_none(port, monkeypatch, capsys):
+    """The simulated board has its network in the circuit."""
+    code, out, err = run(capsys, "select", "3", "--port", port)
+    assert (code, out) == (1, "")
+    assert err == "ERROR: device refuses SELECT: its network is part of the bitstream, there is none to select\n"
+    chosen = []
+    monkeypatch.setattr(command.Link, "select", lambda self, model: chosen.append(model) or make_info())
+    code, out, err = run(capsys, "select", "3", "--port", port, "--json")
+    assert (code, err, chosen) == (0, "", [3])
+    assert json.loads(out)["classes"] == 3
+
+
+def test_the_number_of_a_model_is_checked(port, capsys):
+    code, out, err = run(capsys, "select", "256", "--port", port)
+    assert (code, out, err) == (1, "", "ERROR: model must be 0 to 255, not 256\n")
+    with pytest.raises(SystemExit) as caught:
+        command.main(["select", "first", "--port", port])
+    assert caught.value.code == 2
+    assert "argument N: invalid int value: 'first'" in capsys.readouterr().err
 
 
 QUIET = f"sim:{shlex.quote(sys.executable)} -c 'import sys; sys.stdin.read()'"

@@ -23,7 +23,7 @@ def test_a_slow_inference_is_the_limit():
     assert latency.images_per_second(784, 10, baud=3_000_000, latency_ms=16, inference_seconds=0.1) == 10
 
 
-def simulated(latency_ms, *, image=791, result=59, packet=latency.PACKET_BYTES, inference=10_961 / 48e6, baud=3e6,
+def simulated(latency_ms, *, image=791, result=63, packet=latency.PACKET_BYTES, inference=10_961 / 48e6, baud=3e6,
               images=2000):
     """Images per second of a host with two images on their way, bytes simulated one by one; a timer runs freely."""
     character, period = 10 / baud, latency_ms / 1000
@@ -129,6 +129,14 @@ def test_the_rates_on_the_page_are_those_of_the_model():
     assert len(rows) == 3
     for milliseconds, rate in rows:
         assert round(latency.images_per_second(784, 10, baud=3_000_000, latency_ms=int(milliseconds))) == int(rate)
+
+
+def test_the_rates_of_the_fastest_line_on_the_page_are_those_of_the_model():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "host.md").read_text(encoding="utf-8")
+    rates = re.search(r"then brings ([\d,]+) images of MNIST per second, or (\d+) of CIFAR-10 \(3,072 bytes\)", page)
+    for size, rate in zip((784, 3072), rates.groups(), strict=True):
+        line = latency.images_per_second(size, 10, baud=12_000_000, latency_ms=0.1)
+        assert round(line) == int(rate.replace(",", ""))
 
 
 def test_the_rate_of_full_speed_bridges_on_the_page_is_the_simulated_one():

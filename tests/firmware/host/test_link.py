@@ -7,7 +7,7 @@ import random
 import pytest
 from amaranth.back import verilog
 
-from arch.link import Command, ErrorCode, Frame, FrameReader, LinkError, Reply
+from arch.link import Command, ErrorCode, Frame, FrameReader, LinkError, Reply, Result
 from firmware.host.link import DeviceError, Link
 from sim.verilated import SimulationTransport, Verilated
 from tests.link_board import CACHE, LinkBoard, expected_result, make_info
@@ -73,6 +73,37 @@ def test_faults_on_the_wire_give_the_right_result_or_one_clear_error(source, see
             link.classify(images[0])
 
 
+MADE_FOR_ANOTHER = ("the model in its flash was made for another circuit, or by another release: export it again for "
+                    "this bitstream")
+DAMAGED = "the model in its flash is damaged: write the image to the flash again"
+NO_FLASH = "its flash does not answer: switch the board off and on, and see that the bitstream is for this board"
+REFUSALS = {ErrorCode.NO_MODEL: "no model", ErrorCode.DAMAGED: DAMAGED, ErrorCode.FLASH: NO_FLASH}
+MODELS = (INFO, ErrorCode.DAMAGED, make_info(height=2, width=3, clock_khz=1000), ErrorCode.FLASH)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_models_are_selected_on_a_line_with_faults(seed):
+    """Whatever the faults: the model that answers is the one that was chosen last, or an error says that it is none."""
+    rng = random.Random(SEED + seed)
+    board = verilog.convert(LinkBoard(models=MODELS), name="board", emit_src=False)
+    with Verilated(board, cache=CACHE) as simulation:
+        simulation.reset()
+        line = Faulty(SimulationTransport(simulation, clocks_per_second=20_000), 0.004 * (seed > 0), seed)
+        link = Link(line, timeout=0.5, silence=0.2, retries=10)
+        for number in (*range(5), *(rng.randrange(5) for _ in range(10))):
+            model = MODELS[number] if number < len(MODELS) else ErrorCode.NO_MODEL
+            if isinstance(model, ErrorCode):
+                for ask in (lambda number=number: link.select(number), link.info):
+                    with pytest.raises(DeviceError, match=r"^device refuses (SELECT|INFO): ") as caught:
+                        ask()
+                    assert REFUSALS[model] in str(caught.value)
+                continue
+            assert link.select(number) == model
+            images = [rng.randbytes(model.image_bytes) for _ in range(4)]
+            assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
+        assert (line.faults > 0) == (seed > 0)
+
+
 class Scripted:
     """A device of which every answer is a function of the request."""
 
@@ -125,12 +156,15 @@ def test_late_answers_are_ignored():
     [
         (lambda f, n: b"", NO_ANSWER),
         (lambda f, n: bytes(50), NO_ANSWER),
-        (lambda f, n: reply(f, Reply.ERROR, b"\x04"), NO_ANSWER),
+        (lambda f, n: reply(f, Reply.ERROR, b"\x04"),
+         "device was busy in 4 attempts of INFO: wait until it has computed the images of other programs"),
+        (lambda f, n: reply(f, Reply.ERROR, b"\x06"),
+         "device refuses INFO: no model is selected: python -m firmware.host select N --port PORT"),
         (lambda f, n: reply(f, Reply.ERROR, b"\x03"), "device refuses INFO: unknown command"),
         (lambda f, n: reply(f, Reply.ERROR, b"\x63"), "device refuses INFO: error 99"),
         (lambda f, n: reply(f, Reply.INFO, bytes(32)), "device does not answer with an info block"),
         (lambda f, n: reply(f, Reply.INFO, b"STRN\x07" + bytes(27)),
-         "protocol version must be 2, not 7: build the bitstream and run the host program from the same release"),
+         "protocol version must be 3, not 7: build the bitstream and run the host program from the same release"),
     ],
 )
 def test_what_a_device_may_do_wrong_has_its_line(answer, message):
@@ -145,11 +179,110 @@ def test_image_size_is_checked_before_anything_is_sent():
     assert [frame.command for frame in device.requests] == [Command.INFO]
 
 
+@pytest.mark.parametrize(("code", "message"), [
+    (ErrorCode.UNKNOWN_COMMAND, "device refuses SELECT: its network is part of the bitstream, there is none to select"),
+    (ErrorCode.BUSY,
+     "device was busy in 4 attempts of SELECT: wait until it has computed the images of other programs"),
+    (ErrorCode.NO_MODEL,
+     "device refuses SELECT: its flash has no model 5: select another, or write this one to the flash"),
+    (ErrorCode.WRONG_MODEL, f"device refuses SELECT: {MADE_FOR_ANOTHER}"),
+    (ErrorCode.DAMAGED, f"device refuses SELECT: {DAMAGED}"),
+    (ErrorCode.FLASH, f"device refuses SELECT: {NO_FLASH}"),
+])
+def test_a_model_that_cannot_be_selected_has_its_line(code, message):
+    device = Scripted(lambda frame, count: reply(frame, Reply.ERROR, bytes((code,))))
+    with pytest.raises(DeviceError, match=f"^{message}$"):
+        Link(device, timeout=0.01, silence=0.01).select(5)
+    assert {(frame.command, frame.payload) for frame in device.requests} == {(Command.SELECT, b"\x05")}
+
+
+@pytest.mark.parametrize("model", [-1, 256])
+def test_numbers_of_models_are_bytes(model):
+    device = Scripted(lambda frame, count: b"")
+    with pytest.raises(LinkError, match=f"^model must be 0 to 255, not {model}$"):
+        Link(device).select(model)
+    assert device.requests == []
+
+
+def test_a_selected_model_is_the_one_that_is_known():
+    """Its info block is asked for no second time, and what a session before has sent is behind its reply."""
+    models = {3: INFO, 4: dataclasses.replace(INFO, image_height=2, classes=1, clock_khz=1)}
+    expected = {number: Result(label=0, cycles=10**9, stalls=0, flash_stalls=5, scores=(-7,) * info.classes)
+                for number, info in models.items()}
+
+    def answer(frame, count):
+        if frame.command == Command.SELECT:
+            return reply(frame, Reply.INFO, models[frame.payload[0]].to_bytes())
+        return reply(frame, Reply.RESULT, expected[3 if len(frame.payload) == 20 else 4].to_bytes())
+
+    device = Scripted(answer)
+    link = Link(device, silence=0.01)
+    for number, info in models.items():
+        assert link.select(number) == info
+        assert link.info() == info
+        # The result says that the network computes for longer than the line was silent: no image is sent twice for it.
+        assert link.classify(bytes(info.image_bytes)) == expected[number]
+    assert [frame.command for frame in device.requests] == [Command.SELECT, Command.CLASSIFY] * 2
+
+
+def test_an_inference_that_the_flash_ends_has_its_line():
+    def answer(frame, count):
+        return reply(frame, Reply.INFO, INFO.to_bytes()) if count == 1 else reply(frame, Reply.ERROR, b"\x08")
+
+    with pytest.raises(DeviceError, match=f"^device refuses CLASSIFY: {DAMAGED}$"):
+        Link(Scripted(answer)).classify(bytes(20))
+
+
+class OneBuffer:
+    """A device with room for one image, whose results come ``reads`` reads after the image."""
+
+    def __init__(self, reads=3):
+        self.reads, self.reader, self.pending = reads, FrameReader(), bytearray()
+        self.left, self.image = 0, None
+        self.sent = []
+
+    def write(self, data):
+        for frame in self.reader.feed(data):
+            if frame.command == Command.INFO:
+                self.pending += reply(frame, Reply.INFO, INFO.to_bytes())
+                continue
+            self.sent.append(frame.payload)
+            if self.image is not None:
+                self.pending += reply(frame, Reply.ERROR, bytes((ErrorCode.BUSY,)))
+            else:
+                self.image, self.left = frame, self.reads
+
+    def read(self, size, timeout):
+        if not self.pending and self.image is not None:
+            self.left -= 1
+            if not self.left:
+                self.pending += reply(self.image, Reply.RESULT, expected_result(self.image.payload, 1).to_bytes())
+                self.image = None
+        data = bytes(self.pending[:size])
+        del self.pending[:size]
+        if not data and self.image is not None:
+            return self.read(size, timeout)
+        return data
+
+    def close(self):
+        pass
+
+
+def test_a_device_with_room_for_one_image_gets_one_at_a_time():
+    images = [bytes(range(first, first + 20)) for first in range(6)]
+    device = OneBuffer()
+    link = Link(device, timeout=0.01, silence=0.01)
+    assert list(link.classify_all(images)) == [expected_result(image, 1) for image in images]
+    # It takes one refusal to know.
+    assert device.sent == [*images[:3], images[2], *images[3:]]
+    assert link.repeated == 0
+
+
 def test_malformed_result_has_its_line():
     def answer(frame, count):
         return reply(frame, Reply.INFO, INFO.to_bytes()) if count == 1 else reply(frame, Reply.RESULT, bytes(8))
 
-    with pytest.raises(LinkError, match=r"^result must have 24 bytes, not 8$"):
+    with pytest.raises(LinkError, match=r"^result must have 28 bytes, not 8$"):
         Link(Scripted(answer)).classify(bytes(20))
 
 

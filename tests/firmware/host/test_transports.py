@@ -164,7 +164,7 @@ def test_the_command_classifies_over_a_serial_device(terminal, tmp_path, capsys)
         for _ in range(2):
             assert command.main(["classify", "--port", name, "--timeout", "10", str(tmp_path / "a.npy")]) == 0
             assert capsys.readouterr().out == (
-                f"{tmp_path}/a.npy: class {expected.label}, 200 cycles (0.004 ms), 20 stalls, scores "
+                f"{tmp_path}/a.npy: class {expected.label}, 200 cycles (0.004 ms), 20 stalls, 7 flash stalls, scores "
                 f"{' '.join(map(str, expected.scores))}\n")
     finally:
         stop.set()

@@ -54,6 +54,8 @@ def check(results, config=CONFIG, stall=0, gaps=False):
             scores_kept[:] = [*scores, *beyond]
             ctx.set(dut.cycles, 1000 + number)
             ctx.set(dut.stalls, (1 << 24) - 1 - number)
+            if config.streamed:
+                ctx.set(dut.flash_stalls, 0xA5A5A5 + number)
             for _ in range(3):
                 await ctx.tick()
             assert not ctx.get(dut.o_words.valid)
@@ -81,7 +83,8 @@ def check(results, config=CONFIG, stall=0, gaps=False):
             handed_over.append(words)
 
     streams.run(dut, producer, consumer, *([store] if config.streamed else []))
-    assert handed_over == [result_words(scores, 1000 + number, (1 << 24) - 1 - number)
+    assert handed_over == [result_words(scores, 1000 + number, (1 << 24) - 1 - number,
+                                        0xA5A5A5 + number if config.streamed else 0)
                            for number, (scores, _) in enumerate(results)]
     assert [len(words) - HEADER_WORDS for words in handed_over] == [len(scores) for scores, _ in results]
 

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """HostLink in Amaranth's simulator: what passes between its ports, clock by clock. Long runs are in Verilator."""
 
+import functools
 import random
 
 import pytest
@@ -29,9 +30,13 @@ class Bench:
         self.frames = []
 
     def run(
-        self, host, *, results=(), stall=0, accept=lambda bench: True, gap=0, refuse=lambda bench: False, clocks=8000
+        self, host, *, results=(), stall=0, accept=lambda bench: True, gap=0, refuse=lambda bench: False, clocks=8000,
+        beside=None,
     ):
-        """Run ``host(ctx, bench)`` for ``clocks``; the core answers each commit with the next of ``results``."""
+        """Run ``host(ctx, bench)`` for ``clocks``; the core answers each commit with the next of ``results``.
+
+        ``beside(ctx, clocks)`` is one more testbench.
+        """
         dut, divisor = self.dut, self.divisor
 
         async def line(ctx):
@@ -71,7 +76,8 @@ class Bench:
             self.frames = FrameReader().feed(data)
             assert b"".join(frame.to_bytes() for frame in self.frames) == data, "bytes outside of frames"
 
-        streams.run(dut, line, core, answer, listen, deadline_cycles=2 * clocks)
+        others = [] if beside is None else [functools.partial(beside, clocks=clocks)]
+        streams.run(dut, *others, line, core, answer, listen, deadline_cycles=2 * clocks)
         assert divisor == dut.divisor
         return self
 
@@ -129,9 +135,9 @@ def test_image_becomes_result(divisor, clocks, factor):
 
 @pytest.mark.parametrize("image", [bytes(SIZE), b"\xff" * SIZE, b"\xa5" * SIZE])
 def test_extreme_images_and_results(image):
-    bench = Bench().run(send_all(classify(image)), results=[[0xFFFFFFFF, 0] * 3], clocks=3500)
+    bench = Bench().run(send_all(classify(image)), results=[[0xFFFFFFFF, 0] * 3 + [0xFFFFFFFF]], clocks=3500)
     assert bytes(bench.pixels) == image
-    assert bench.frames == [result_frame([0xFFFFFFFF, 0] * 3, 1)]
+    assert bench.frames == [result_frame([0xFFFFFFFF, 0] * 3 + [0xFFFFFFFF], 1)]
 
 
 def test_info_is_answered_at_the_real_divisor():
@@ -251,6 +257,7 @@ def test_missing_stop_bit_is_a_bad_crc():
         (Frame(command=Command.INFO, tag=6, payload=b"\x01"), ErrorCode.WRONG_LENGTH),
         (Frame(command=0, tag=6), ErrorCode.UNKNOWN_COMMAND),
         (Frame(command=3, tag=6, payload=bytes(SIZE)), ErrorCode.UNKNOWN_COMMAND),
+        (Frame(command=Command.SELECT, tag=6, payload=b"\x00"), ErrorCode.UNKNOWN_COMMAND),
         (Frame(command=0x82, tag=6, payload=b"\xa5\x01\x09\x00\x00"), ErrorCode.UNKNOWN_COMMAND),
     ],
 )

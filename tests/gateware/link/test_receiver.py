@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from arch.link import Command, ErrorCode, Frame
-from gateware.link.frame import CONTROL_SLOT
+from gateware.link.frame import CONTROL_SLOT, TAG_SLOTS
 from gateware.link.receiver import FrameReceiver, PayloadCounter
 from tests import streams
 from tests.twins.link import FrameReceiverTwin
@@ -23,9 +23,10 @@ START = 20
 class Bench:
     """A receiver, its twin, and what happens to both."""
 
-    def __init__(self, *, divisor=4, image_bytes=3):
-        self.dut = FrameReceiver(divisor=divisor, timeout_bits=TIMEOUT_BITS)
-        self.twin = FrameReceiverTwin(image_bytes)
+    def __init__(self, *, divisor=4, image_bytes=3, selectable=False):
+        self.dut = FrameReceiver(divisor=divisor, timeout_bits=TIMEOUT_BITS, selectable=selectable)
+        self.twin = FrameReceiverTwin(image_bytes, selectable=selectable)
+        self.selectable = selectable
         self.divisor = divisor
         self.image_bytes = image_bytes
         self.expected, self.seen = [], []
@@ -45,6 +46,8 @@ class Bench:
         async def line(ctx):
             nonlocal done
             ctx.set(dut.image_bytes, self.image_bytes)
+            if self.selectable:
+                ctx.set(dut.selected, 1)
             await ctx.tick().repeat(START)
             await host(ctx)
             await ctx.tick().repeat(2 * self.divisor)
@@ -61,6 +64,8 @@ class Bench:
                 for name in ("begin", "commit", "abort"):
                     if ctx.get(getattr(dut, name)):
                         self._see(name)
+                if self.selectable and ctx.get(dut.select):
+                    self._see("select", ctx.get(dut.model))
                 code = ctx.get(dut.o_reply.payload) if ctx.get(dut.o_reply.valid) else None
                 if code is not None and replying is None:
                     self._see("reply", code)
@@ -82,8 +87,15 @@ class Bench:
                 await ctx.tick()
                 ctx.set(dut.o_pixels.ready, 0)
 
-        # The consumer drives before the monitor looks.
-        streams.run(dut, line, consumer, monitor, deadline_cycles=deadline_cycles)
+        async def selector(ctx):
+            while self.selectable and not done:
+                chosen = ctx.get(dut.select)
+                await ctx.tick()
+                if chosen:
+                    ctx.set(dut.selected, 0)
+
+        # The consumer and the selector drive before the monitor looks.
+        streams.run(dut, line, consumer, selector, monitor, deadline_cycles=deadline_cycles)
         assert self.seen == self.expected
         return self
 
@@ -136,12 +148,31 @@ class Bench:
         ctx.set(self.dut.o_reply.ready, 0)
         self.twin.take_reply()
 
+    async def settle(self, ctx, status):
+        """Settle the choice of a model, between two characters."""
+        await self.idle(ctx, 3)
+        assert not ctx.get(self.dut.selected)
+        assert not ctx.get(self.dut.o_reply.valid)
+        self.expected += self.twin.settle(status)
+        ctx.set(self.dut.status, status)
+        ctx.set(self.dut.selected, 1)
+        await ctx.tick()
 
-def random_frame(rng, image_bytes):
+    def send_result(self, ctx):
+        """Say that the result of an image was sent."""
+        self.twin.take_result()
+        ctx.set(self.dut.result_slot, (ctx.get(self.dut.result_slot) + 1) % TAG_SLOTS)
+
+
+def random_frame(rng, image_bytes, *, selectable=False):
     """Draw a frame of any kind, most of them images; a few are damaged."""
-    command, length = rng.choices(
-        [(Command.CLASSIFY, image_bytes), (Command.INFO, 0), (Command.CLASSIFY, image_bytes + rng.choice([-1, 1])),
-         (Command.INFO, 2), (rng.randrange(256), image_bytes)], weights=[6, 2, 1, 1, 1])[0]
+    kinds = [(Command.CLASSIFY, image_bytes), (Command.INFO, 0), (Command.CLASSIFY, image_bytes + rng.choice([-1, 1])),
+             (Command.INFO, 2), (rng.randrange(256), image_bytes)]
+    weights = [6, 2, 1, 1, 1]
+    if selectable:
+        kinds += [(Command.SELECT, 1), (Command.SELECT, rng.choice([0, 2, 3, 255, 256, 257, 258, 513]))]
+        weights += [4, 0.5]
+    command, length = rng.choices(kinds, weights=weights)[0]
     data = bytearray(Frame(command=command, tag=rng.randrange(256), payload=rng.randbytes(length)).to_bytes())
     if rng.random() < 0.25:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -170,6 +201,42 @@ def test_random_frames_and_faults(divisor, image_bytes):
 
     bench.run(host)
     assert {name for name, *_ in bench.seen} == {"tag", "begin", "pixel", "commit", "abort", "reply"}
+
+
+@pytest.mark.parametrize(("divisor", "image_bytes", "seed"), [(4, 3, 0), (4, 1, 1), (7, 2, 2)])
+def test_random_frames_while_models_are_selected(divisor, image_bytes, seed):
+    rng = random.Random(f"{SEED} {divisor} {image_bytes} {seed}")
+    bench = Bench(divisor=divisor, image_bytes=image_bytes, selectable=True)
+    done = {"settled": 0, "swallowed": 0, "busy": 0}
+
+    async def host(ctx):
+        for _ in range(60):
+            data = random_frame(rng, image_bytes, selectable=True)
+            if rng.random() < 0.1:
+                data = data[:rng.randrange(1, len(data))]
+            # A choice may be settled at any character of a frame that comes meanwhile.
+            cut = rng.randrange(len(data) + 1) if not bench.twin.selected and rng.random() < 0.6 else None
+            waits = [NEVER if rng.random() < 0.03 else rng.randrange(bench.longest_wait + 1) for _ in data]
+            options = {"accept": rng.random() < 0.9, "waits": waits}
+            done["swallowed"] += not bench.twin.selected
+            done["busy"] += data[1:2] == bytes((Command.SELECT,)) and bench.twin.in_flight > 0
+            if cut is None:
+                await bench.send(ctx, data, **options)
+            else:
+                await bench.send(ctx, data[:cut], **options)
+                await bench.settle(ctx, rng.choice([0, 0, 0, 0, 6, 7, 8, 9]))
+                done["settled"] += 1
+                await bench.send(ctx, data[cut:], **options)
+            if bench.twin.selected and rng.random() < 0.7:
+                await bench.take_reply(ctx)
+            while bench.twin.in_flight == 3 or (bench.twin.in_flight and rng.random() < 0.5):
+                bench.send_result(ctx)
+            if rng.random() < 0.3 or bench.twin.in_frame:
+                await bench.be_silent(ctx)
+
+    bench.run(host, deadline_cycles=400_000)
+    assert {name for name, *_ in bench.seen} >= {"tag", "begin", "pixel", "commit", "reply", "select"}
+    assert min(done.values()) > 0, done
 
 
 @pytest.mark.parametrize("divisor", [4, 16])

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from arch.link import INFO_BYTES, ErrorCode, FrameReader, Reply
+from arch.link import INFO_BYTES, ErrorCode, FrameReader
 from gateware.link.frame import CONTROL_SLOT, MEMORY_ROWS, TAG_SLOTS
 from gateware.link.transmitter import FrameTransmitter
 from tests import streams
@@ -27,6 +27,8 @@ class Bench:
         self.info = bytes(self.memory[:INFO_BYTES])
         self.frames = []
         self.results = 0
+        #: Slots of the next result, as they followed each other.
+        self.slots = [0]
         #: Clocks of the transfers of words.
         self.transfers = []
         self.clock = 0
@@ -53,6 +55,8 @@ class Bench:
             rows = [0] * self.memory_clocks
             while not done:
                 rows = [ctx.get(dut.row), *rows[:-1]]
+                if ctx.get(dut.result_slot) != self.slots[-1]:
+                    self.slots.append(ctx.get(dut.result_slot))
                 if ctx.get(dut.i_words.valid) and ctx.get(dut.i_words.ready):
                     self.transfers.append(self.clock)
                 self.clock += 1
@@ -68,7 +72,15 @@ class Bench:
         self.results += 1
         for number, word in enumerate(words):
             await self.pause(ctx, gap)
-            await streams.put(ctx, self.dut.i_words, {"word": word, "last": number == len(words) - 1})
+            await streams.put(ctx, self.dut.i_words, {"word": word, "last": number == len(words) - 1, "error": 0})
+
+    async def failure(self, ctx, code, tag):
+        """Send an error in place of a result."""
+        self.memory[INFO_BYTES + self.results % TAG_SLOTS] = tag
+        self.results += 1
+        await streams.put(ctx, self.dut.i_words, {"word": self.rng.getrandbits(24) << 8 | code,
+                                                  "last": self.rng.randrange(2), "error": 1})
+        ctx.set(self.dut.i_words.p.error, self.rng.randrange(2))
 
     async def reply(self, ctx, code, tag):
         """Send a reply other than a result."""
@@ -88,15 +100,21 @@ class Bench:
 @pytest.mark.parametrize(("divisor", "result_words", "memory_clocks"), [(4, 3, 1), (4, 1, 4), (7, 4, 2)])
 def test_random_results_and_replies(divisor, result_words, memory_clocks):
     bench = Bench(divisor=divisor, result_words=result_words, memory_clocks=memory_clocks)
-    results = [(bench.words(), bench.rng.randrange(256)) for _ in range(10)]
-    replies = [(bench.rng.choice([0, *ErrorCode]), bench.rng.randrange(256)) for _ in range(6)]
-    expected_results = [result_frame(words, tag) for words, tag in results]
+    # The tags tell from which of the two streams a frame is.
+    results = [(bench.words(), bench.rng.randrange(128)) for _ in range(10)]
+    failures = {number: bench.rng.choice([*ErrorCode]) for number in (2, 3, 6, 9)}
+    replies = [(bench.rng.choice([0, *ErrorCode]), bench.rng.randrange(128, 256)) for _ in range(6)]
+    expected_results = [reply_frame(failures[number], tag, bench.info) if number in failures
+                        else result_frame(words, tag) for number, (words, tag) in enumerate(results)]
     expected_replies = [reply_frame(code, tag, bench.info) for code, tag in replies]
     characters = sum(len(frame.to_bytes()) for frame in [*expected_results, *expected_replies])
 
     async def send_results(ctx):
-        for words, tag in results:
+        for number, (words, tag) in enumerate(results):
             await bench.pause(ctx, bench.rng.choice([0, 10, 1000]))
+            if number in failures:
+                await bench.failure(ctx, failures[number], tag)
+                continue
             await bench.result(ctx, words, tag, gap=bench.rng.choice([0, 0, 5, 300]))
 
     async def send_replies(ctx):
@@ -105,8 +123,10 @@ def test_random_results_and_replies(divisor, result_words, memory_clocks):
             await bench.reply(ctx, code, tag)
 
     bench.run(send_results, send_replies, characters=characters, clocks=40_000)
-    assert [frame for frame in bench.frames if frame.command == Reply.RESULT] == expected_results
-    assert [frame for frame in bench.frames if frame.command != Reply.RESULT] == expected_replies
+    assert [frame for frame in bench.frames if frame.tag < 128] == expected_results
+    assert [frame for frame in bench.frames if frame.tag >= 128] == expected_replies
+    # Whatever is sent next, its tag is in this slot.
+    assert bench.slots == [number % TAG_SLOTS for number in range(len(results) + 1)]
 
 
 def test_reply_waits_for_the_frame_in_progress_and_goes_before_the_next():

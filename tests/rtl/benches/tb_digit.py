@@ -7,7 +7,7 @@ from cocotb.triggers import Timer
 
 from arch import network_file
 from arch.images import image_bytes, load_images
-from arch.link import Command, Frame, FrameReader, Reply, Result
+from arch.link import RESULT_HEADER_WORDS, Command, Frame, FrameReader, Reply, Result
 from boards import BOARDS
 from gateware.mapper.choice import choose_config, map_network
 from gateware.mapper.cycles import count_cycles
@@ -44,11 +44,11 @@ async def digit_is_the_reference(dut):
     while dut.accelerator.accept.value == 0:
         await Timer(PERIOD, "ns")
     frame = Frame(command=Command.CLASSIFY, tag=7, payload=image_bytes(layout.network, image[0]))
-    answer = cocotb.start_soon(receive(dut, 7 + 4 * (3 + layout.network.classes)))
+    answer = cocotb.start_soon(receive(dut, 7 + 4 * (RESULT_HEADER_WORDS + layout.network.classes)))
     await send(dut, frame.to_bytes())
     replies = FrameReader().feed(await answer)
     assert [(reply.command, reply.tag) for reply in replies] == [(Reply.RESULT, 7)], replies
     result = Result.from_bytes(replies[0].payload, layout.network.classes)
     assert list(result.scores) == expected.scores[0].tolist()
     assert result.label == expected.classes[0]
-    assert (result.cycles, result.stalls) == (count_cycles(layout).total, 0)
+    assert (result.cycles, result.stalls, result.flash_stalls) == (count_cycles(layout).total, 0, 0)

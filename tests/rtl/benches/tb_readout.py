@@ -44,7 +44,7 @@ async def results_are_the_twins(dut, stall):
                 await FallingEdge(dut.clk)
             payload = dut.o_words__payload.value.to_unsigned()
             words.append(payload & 0xFFFFFFFF)
-            last = payload >> 32
+            last = payload >> 32 & 1
             await FallingEdge(dut.clk)
             dut.o_words__ready.value = 0
         assert words == result_words(scores, 77, 5)

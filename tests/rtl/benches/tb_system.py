@@ -9,7 +9,7 @@ from cocotb.triggers import FallingEdge, Timer
 from cocotb.utils import get_sim_time
 
 from arch.images import image_bytes
-from arch.link import Command, Frame, FrameReader, Reply, Result
+from arch.link import RESULT_HEADER_WORDS, Command, Frame, FrameReader, Reply, Result
 from gateware.mapper.cycles import count_cycles
 from gateware.source import Loaded
 from gateware.system import System
@@ -85,14 +85,14 @@ async def network_is_the_reference(dut, seed):
         await Timer(PERIOD, "ns")
     for index, image in enumerate(images):
         frame = Frame(command=Command.CLASSIFY, tag=index, payload=image_bytes(plan.network, image))
-        answer = cocotb.start_soon(receive(dut, 7 + 4 * (3 + plan.network.classes)))
+        answer = cocotb.start_soon(receive(dut, 7 + 4 * (RESULT_HEADER_WORDS + plan.network.classes)))
         await send(dut, frame.to_bytes())
         frames = FrameReader().feed(await answer)
         assert [(frame.command, frame.tag) for frame in frames] == [(Reply.RESULT, index)], frames
         result = Result.from_bytes(frames[0].payload, plan.network.classes)
         assert list(result.scores) == expected.scores[index].tolist()
         assert result.label == expected.classes[index]
-        assert (result.cycles, result.stalls) == (count_cycles(plan).total, 0)
+        assert (result.cycles, result.stalls, result.flash_stalls) == (count_cycles(plan).total, 0, 0)
         words = memory(dut, "spikes.words")
         rows = [words[row].value.to_unsigned() for row in range(plan.config.spike_words)]
         for number in kept_stages(plan):

@@ -8,8 +8,9 @@ from cocotb_tools.runner import get_runner
 
 pytestmark = pytest.mark.rtl
 
-BLOCKS = ["constant_store", "dot_product", "model_selector", "neuron_array", "pif", "readout", "sequencer",
-          "spike_collector", "spike_memory", "stream_loader", "weight_store", "window_writer"]
+BLOCKS = ["constant_ring", "constant_store", "dot_product", "image_writer", "membrane_store", "model_selector",
+          "neuron_array", "partial_sums", "pif", "pif_blocks", "readout", "sequencer", "spike_collector",
+          "spike_memory", "stream_loader", "weight_ring", "weight_store", "window_writer"]
 
 
 def simulate(name, simulator, folder, **build):

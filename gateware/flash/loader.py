@@ -23,7 +23,8 @@ from gateware.flash.trits import TritDecoder
 
 __all__ = ["StreamLoader"]
 
-#: Groups and layers that are under way at most: as many places of their rings stay free.
+#: Places that stay free in the rings of groups and layers: one for what is being written, and one because two are told
+#: by fewer bits.
 _SPARE = 2
 
 
@@ -138,9 +139,21 @@ class StreamLoader(wiring.Component):
         Weights of these banks that are written, one bit each.
     trits : :py:`Out(data.ArrayLayout(2, 5))`
         Weights for bank 5 i + j: weight j. For a bank behind the last five: weight p mod 4 for its place p.
+
+    Raises
+    ------
+    :exc:`ValueError`
+        If a ring is too small for what is under way, or a row for a bank.
     """
 
     def __init__(self, config: EngineConfig, *, double=False):
+        for name, least in (("layers", 2 * _SPARE), ("channel_groups", 2 * _SPARE), ("weight_rows", 2 * SPARE_ROWS)):
+            depth = getattr(config, name)
+            if depth < least or depth & (depth - 1):
+                raise ValueError(f"{name} must be a power of two and at least {least} for a stream, not {depth!r}")
+        if config.lanes * config.width < BANK_WEIGHTS:
+            raise ValueError(f"lanes x width must be at least {BANK_WEIGHTS} for a stream, "
+                             f"not {config.lanes} x {config.width}")
         self.config = config
         self.double = bool(double)
         self.banks  = config.lanes * config.width // BANK_WEIGHTS

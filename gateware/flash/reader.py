@@ -80,7 +80,8 @@ class FlashReader(wiring.Component):
 
     ``start`` begins a read at ``address``; a read in progress ends. The bytes from ``address`` on come as strobes of
     ``valid`` while ``run`` is high. There is no other flow control: after ``run`` has gone low, no more than
-    :attr:`overrun` bytes come. ``stop`` ends the read.
+    :attr:`overrun` bytes come. ``stop`` ends the read. The upper half of ``byte`` stays for a clock longer than
+    ``valid`` (not double).
 
     Throughput: a byte per 8 clocks (single), 2 clocks (quad) or clock (double). Latency: from ``start`` a pause of
     :data:`PAUSE_SECONDS` or up to twice that, then 20 clocks (quad; 40 single, 23 double) and the latency of the pins.
@@ -283,6 +284,7 @@ class FlashReader(wiring.Component):
         with m.If(self.stop | self.start | ~reading):
             m.d.sync += place.eq(0)
         with m.Elif(taken):
-            m.d.sync += earlier.eq(self.byte)
+            with m.If(~last):
+                m.d.sync += earlier.eq(self.byte)
             m.d.sync += place.eq(Mux(last, 0, place + 1))
         return taken

@@ -1,4 +1,7 @@
+# amaranth: UnusedElaboratable=no
+import dataclasses
 import random
+import re
 
 import pytest
 from amaranth import ResetInserter, Signal
@@ -19,6 +22,7 @@ GEOMETRIES = {
     "2x4": EngineConfig(lanes=2, width=4, weight_rows=16, channel_groups=8, layers=4),
     "4x8": EngineConfig(lanes=4, width=8, weight_rows=16, channel_groups=4, layers=8),
     "8x32": EngineConfig(lanes=8, width=32, timesteps=8, weight_rows=32, channel_groups=8, layers=4),
+    "least": EngineConfig(lanes=2, width=4, weight_rows=8, channel_groups=4, layers=4),
     "8x8": EngineConfig(lanes=8, width=8, weight_rows=32, channel_groups=4, layers=4),
 }
 
@@ -136,6 +140,7 @@ def work(dut, sections, stream, *, turns=2, slowest=1, hold=0, eager=1.0, patien
     ("2x4", False, [(3, 9), (8, 1), (1, 20)], {"slowest": 4, "eager": 0.5}),
     ("2x4", True, [(2, 12), (1, 12)], {"hold": 16, "eager": 0.3}),
     ("4x8", True, [(6, 1), (2, 12)], {"hold": 16, "eager": 0.2}),
+    ("least", True, [(1, 1), (5, 4), (1, 2)], {"hold": 8, "eager": 0.2}),
 ])
 def test_an_engine_finds_every_row_with_its_group_and_layer(name, double, shapes, options):
     _, sections, stream = model_of(name, shapes)
@@ -263,3 +268,15 @@ def test_a_stream_follows_a_header_and_a_reset_within_a_stream():
 
     run(ResetInserter(reset)(loader), driver, engine.run, cycles=5000)
     assert engine.used == 6
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"layers": 2}, "layers must be a power of two and at least 4 for a stream, not 2"),
+    ({"channel_groups": 2}, "channel_groups must be a power of two and at least 4 for a stream, not 2"),
+    ({"weight_rows": 4}, "weight_rows must be a power of two and at least 8 for a stream, not 4"),
+    ({"weight_rows": 48}, "weight_rows must be a power of two and at least 8 for a stream, not 48"),
+    ({"lanes": 1, "width": 4}, "lanes x width must be at least 8 for a stream, not 1 x 4"),
+])
+def test_circuits_without_room_for_what_is_under_way_are_refused(changes, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        StreamLoader(dataclasses.replace(GEOMETRIES["2x4"], **changes))

@@ -20,6 +20,7 @@ class Bench:
         self.ctx, self.dut, self.flash = ctx, dut, flash
         self.bytes = []
         self.back = [(0, 0)] * (dut.latency - 1)
+        self.held = None
 
     async def tick(self, **levels):
         ctx, dut, bus = self.ctx, self.dut, self.dut.bus
@@ -27,8 +28,12 @@ class Bench:
             ctx.set(getattr(dut, name), level)
         self.back.append(self.flash.clock(select=ctx.get(bus.select), sck=ctx.get(bus.sck), lines=ctx.get(bus.o),
                                           drive=ctx.get(bus.drive), quad=ctx.get(bus.quad)))
-        if ctx.get(dut.valid):
-            self.bytes.append(ctx.get(dut.byte))
+        byte, valid = ctx.get(dut.byte), ctx.get(dut.valid)
+        if self.held is not None:
+            assert byte >> 4 == self.held >> 4, "the upper half of a byte must stay for a clock"
+        self.held = byte if valid and dut.mode is not FlashMode.DOUBLE else None
+        if valid:
+            self.bytes.append(byte)
         await ctx.tick()
         first, second = self.back.pop(0)
         if dut.mode is FlashMode.DOUBLE:

@@ -2,9 +2,9 @@ r"""Where each byte of a model's stream goes.
 
 ::
 
-    byte -+-> TritDecoder -> trits --> ring of weights    \
-          +----------------- byte ---> ring of constants   } at addresses that `place` and counters make
-          |                        \-> ring of programs   /
+    byte -+-> TritDecoder -> row_weights --> ring of weights    \
+          +------------------------ byte --> ring of constants   } with masks and addresses from `place` and counters
+          |                              \-> ring of programs   /
           \-> Crc32Check -> damaged
 """
 
@@ -93,8 +93,8 @@ class StreamLoader(wiring.Component):
     after whose fall up to 4 more bytes may come. Without ``double``, the upper half of ``byte`` must stay in the clock
     after ``valid``, in which there is no other one.
     Reset: all rings are empty, nothing is damaged, and bytes are ignored until ``start``.
-    Cost on the iCE40 at P = 8, W = 16, decoder and CRC included: 147 LUTs, 86 flip-flops; with ``double`` 162 LUTs,
-    83 flip-flops. With the selector 252 logic cells, packed, or 256.
+    Cost on the iCE40 at P = 8, W = 16, decoder and CRC included: 147 LUTs, 86 flip-flops; with ``double`` 159 LUTs,
+    83 flip-flops. With the selector 249 logic cells, packed, or 256.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ class StreamLoader(wiring.Component):
         Strobes.
     program_write, constants_write : :py:`Out(1)`
         ``byte`` is written, into the one memory or the other.
-    entry_place : :py:`Out(3)`
-        Which of the eight bytes of the entry it is.
+    entry_mask : :py:`Out(8)`
+        Which of the eight bytes of the entry it is, one bit each.
     program_address : :py:`Out(config.layer_width + 5)`
         Place of the layer, and entry.
     constants_group : :py:`Out(config.group_width)`
@@ -135,10 +135,10 @@ class StreamLoader(wiring.Component):
     row : :py:`Out(config.row_width)`
     row_banks : :py:`Out(banks)`
         Banks of eight weights that are written, one bit each.
-    row_places : :py:`Out(8)`
-        Weights of these banks that are written, one bit each.
-    trits : :py:`Out(data.ArrayLayout(2, 5))`
-        Weights for bank 5 i + j: weight j. For a bank behind the last five: weight p mod 4 for its place p.
+    row_mask : :py:`Out(data.ArrayLayout(8, banks))`
+        Weights of each bank that are written, one bit each.
+    row_weights : :py:`Out(data.ArrayLayout(data.ArrayLayout(2, 8), banks))`
+        Weights in the 2-bit code of :mod:`arch.ternary`: weight p of bank b is weight ``8 b + p`` of the row.
 
     Raises
     ------
@@ -175,14 +175,14 @@ class StreamLoader(wiring.Component):
             "release_row":     In(1),
             "program_write":   Out(1),
             "constants_write": Out(1),
-            "entry_place":     Out(exact_log2(ENTRY_BYTES)),
+            "entry_mask":      Out(ENTRY_BYTES),
             "program_address": Out(config.layer_width + exact_log2(PROGRAM_ENTRIES)),
             "constants_group": Out(config.group_width),
             "constants_lane":  Out(range(config.lanes)),
             "row":             Out(config.row_width),
             "row_banks":       Out(self.banks),
-            "row_places":      Out(BANK_WEIGHTS),
-            "trits":           Out(data.ArrayLayout(2, SET_BANKS)),
+            "row_mask":        Out(data.ArrayLayout(BANK_WEIGHTS, self.banks)),
+            "row_weights":     Out(data.ArrayLayout(data.ArrayLayout(2, BANK_WEIGHTS), self.banks)),
         })
 
     def elaborate(self, platform):
@@ -285,27 +285,31 @@ class StreamLoader(wiring.Component):
             self.header_write.eq(taken & (phase == _Phase.PROGRAM) & self.header),
             self.program_write.eq(taken & (phase == _Phase.PROGRAM) & ~self.header),
             self.constants_write.eq(taken & (phase == _Phase.CONSTANTS)),
-            self.entry_place.eq(self.place),
+            self.entry_mask.eq(1 << self.place[:exact_log2(ENTRY_BYTES)]),
             self.program_address.eq(Cat(self.place[3:], layer)),
             self.constants_group.eq(group),
             self.constants_lane.eq(self.place[3:]),
-            self.trits.eq(trits.trits),
         ]
-        self._select_weights(m, taken & (phase == _Phase.ROW))
+        self._write_weights(m, trits.trits, taken & (phase == _Phase.ROW))
 
         return m
 
-    def _select_weights(self, m, write):
-        """Select one weight in each bank of a set, or half of the weights of one of the banks that are left."""
+    def _write_weights(self, m, trits, write):
+        """Write a weight into each bank of a set, or half of the weights of one of the banks that are left."""
         sets, rest = divmod(self.banks, SET_BANKS)
         part = self.place[3:][:sets.bit_length()]
+        for bank in range(sets * SET_BANKS):
+            m.d.comb += [
+                self.row_banks[bank].eq(write & (part == bank // SET_BANKS)),
+                self.row_mask[bank].eq(self.entry_mask),
+                *(weight.eq(trits[bank % SET_BANKS]) for weight in self.row_weights[bank]),
+            ]
         turn = self.place[1:][:ceil_log2(rest)]
         half = self.place[0]
-        for bank in range(sets * SET_BANKS):
-            m.d.comb += self.row_banks[bank].eq(write & (part == bank // SET_BANKS))
         for index in range(rest):
-            m.d.comb += self.row_banks[sets * SET_BANKS + index].eq(write & (part == sets) & (turn == index))
-        with m.If(part == sets):
-            m.d.comb += self.row_places.eq(Cat((~half).replicate(SET_BANKS - 1), half.replicate(SET_BANKS - 1)))
-        with m.Else():
-            m.d.comb += self.row_places.eq(1 << self.place[:3])
+            bank = sets * SET_BANKS + index
+            m.d.comb += [
+                self.row_banks[bank].eq(write & (part == sets) & (turn == index)),
+                self.row_mask[bank].eq(Cat((~half).replicate(SET_BANKS - 1), half.replicate(SET_BANKS - 1))),
+                *(weight.eq(trits[place % (SET_BANKS - 1)]) for place, weight in enumerate(self.row_weights[bank])),
+            ]

@@ -31,15 +31,10 @@ class RowWrite(NamedTuple):
     digits: dict[int, int]
 
 
-def row_write_of(count: int, row: int, banks: int, places: int, trits: int) -> RowWrite:
-    """Say what a ring of ``count`` banks of eight weights makes of its inputs; ``trits`` are five 2-bit codes."""
-    digits = {}
-    for place in range(8 * count):
-        bank = place // 8
-        if banks >> bank & 1 and places >> place % 8 & 1:
-            index = bank % 5 if bank < count // 5 * 5 else place % 4
-            digits[place] = {0b00: 0, 0b01: 1, 0b11: 2}[trits >> 2 * index & 0b11]
-    return RowWrite(row, digits)
+def row_write_of(row: int, banks: int, mask: int, weights: int) -> RowWrite:
+    """Say what a ring of weights makes of its inputs: banks of eight weights, and a bit and a 2-bit code for each."""
+    return RowWrite(row, {place: {0b00: 0, 0b01: 1, 0b11: 2}[weights >> 2 * place & 0b11]
+                          for place in range(mask.bit_length()) if banks >> place // 8 & 1 and mask >> place & 1})
 
 
 def row_writes(circuit: Circuit, row: int, place: int, byte: int) -> RowWrite:

@@ -39,7 +39,8 @@ def writes_now(ctx, dut):
     """Writes of this clock, with the places of the rings in place of those of the stream."""
     if not ctx.get(Cat(dut.program_write, dut.constants_write, dut.row_banks)):
         return []
-    byte, place = ctx.get(dut.byte), ctx.get(dut.entry_place)
+    byte, place = ctx.get(dut.byte), ctx.get(dut.entry_mask).bit_length() - 1
+    assert ctx.get(dut.entry_mask) == 1 << place
     found = []
     if ctx.get(dut.program_write):
         found.append(EntryWrite("program", ctx.get(dut.program_address), place, byte))
@@ -47,8 +48,8 @@ def writes_now(ctx, dut):
         entry = ctx.get(dut.constants_group) * dut.config.lanes + ctx.get(dut.constants_lane)
         found.append(EntryWrite("constants", entry, place, byte))
     if ctx.get(dut.row_banks):
-        found.append(row_write_of(dut.banks, ctx.get(dut.row), ctx.get(dut.row_banks), ctx.get(dut.row_places),
-                                  ctx.get(Value.cast(dut.trits))))
+        found.append(row_write_of(ctx.get(dut.row), ctx.get(dut.row_banks), ctx.get(Value.cast(dut.row_mask)),
+                                  ctx.get(Value.cast(dut.row_weights))))
     return found
 
 

@@ -12,7 +12,6 @@ from tests.twins.stream import EntryWrite, StreamTwin, row_write_of
 
 CONFIG = EngineConfig(lanes=4, width=8, weight_rows=16, channel_groups=8, layers=4)
 CIRCUIT = circuit_of(4, 8, ring_rows=16)
-BANKS = 4
 SEED = 0x10AD
 
 
@@ -27,7 +26,7 @@ def stream():
 
 def write_of(dut):
     """The write of this clock, if there is one."""
-    byte, place = dut.byte.value.to_unsigned(), dut.entry_place.value.to_unsigned()
+    byte, place = dut.byte.value.to_unsigned(), dut.entry_mask.value.to_unsigned().bit_length() - 1
     if dut.program_write.value == 1:
         return EntryWrite("program", dut.program_address.value.to_unsigned(), place, byte)
     if dut.constants_write.value == 1:
@@ -35,8 +34,8 @@ def write_of(dut):
         return EntryWrite("constants", entry, place, byte)
     if dut.row_banks.value == 0:
         return None
-    return row_write_of(BANKS, *(getattr(dut, name).value.to_unsigned()
-                                 for name in ("row", "row_banks", "row_places", "trits")))
+    return row_write_of(*(getattr(dut, name).value.to_unsigned()
+                          for name in ("row", "row_banks", "row_mask", "row_weights")))
 
 
 async def send(dut, data, rng):

@@ -115,6 +115,10 @@ class ModelHeader:
             raise ImageError("array of the info block must be that of the signature, "
                              f"{circuit.lanes} x {circuit.width} x {circuit.timesteps}, "
                              f"not {array[0]} x {array[1]} x {array[2]}")
+        most = circuit.timesteps * circuit.blocks
+        if info.timesteps > most:
+            raise ImageError(f"timesteps of a model must be 1 to {most}, {circuit.blocks} blocks of "
+                             f"{circuit.timesteps}, not {info.timesteps}")
         if self.slices not in (1, 2):
             raise ImageError(f"image must have 1 or 2 slices of {circuit.timesteps} bits, not {self.slices}")
         if info.classes > _MOST_CLASSES:

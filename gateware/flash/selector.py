@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from arch.flash.circuit import Circuit
 from arch.flash.header import BLOCK_BYTES, HEADER_BYTES, INFO_OFFSET, KEPT_BYTES, KEPT_OFFSET
 from arch.flash.image import MODELS
-from arch.link import INFO_BYTES
+from arch.link import INFO_BYTES, ErrorCode
 from gateware.engine.configuration import EngineConfig, bits_for
 
 __all__ = ["ModelSelector", "ModelStatus", "kept_layout"]
@@ -20,13 +20,13 @@ class ModelStatus(enum.Enum, shape=unsigned(4)):
     #: The header is right: the model is read.
     GOOD        = 0
     #: There is no model of this number.
-    NO_MODEL    = 6
+    NO_MODEL    = ErrorCode.NO_MODEL
     #: The model was made for another circuit, or in another version of the format.
-    WRONG_MODEL = 7
+    WRONG_MODEL = ErrorCode.WRONG_MODEL
     #: The CRC of the header is wrong.
-    DAMAGED     = 8
+    DAMAGED     = ErrorCode.DAMAGED
     #: The flash does not answer.
-    FLASH       = 9
+    FLASH       = ErrorCode.FLASH
 
 
 class _Finding(enum.Enum, shape=unsigned(2)):

@@ -37,14 +37,15 @@ def test_fields_are_where_the_docstring_says():
     assert int.from_bytes(data[252:], "little") == zlib.crc32(data[:252])
 
 
-@pytest.mark.parametrize(("encoding", "channels", "circuit", "kept"), [
-    (InputEncoding.UNSIGNED, 3, circuit_of(), "00 09 0f 00 2d 00 c2 11"),
-    (InputEncoding.OFFSET, 16, circuit_of(), "00 09 0f 00 f0 00 cf 11"),
-    (InputEncoding.EVENTS, 17, circuit_of(), "00 09 1e 00 ff 00 90 11"),
-    (InputEncoding.UNSIGNED, 64, circuit_of(timesteps=8), "00 09 3c 00 c0 03 bf 11"),
+@pytest.mark.parametrize(("encoding", "channels", "timesteps", "circuit", "kept"), [
+    (InputEncoding.UNSIGNED, 3, 4, circuit_of(), "00 09 0f 00 2d 00 c2 11"),
+    (InputEncoding.OFFSET, 16, 32, circuit_of(), "00 09 0f 00 f0 00 cf 11"),
+    (InputEncoding.EVENTS, 17, 4, circuit_of(), "00 09 1e 00 ff 00 90 11"),
+    (InputEncoding.EVENTS, 32, 5, circuit_of(), "00 09 1e 00 e0 01 df 11"),
+    (InputEncoding.UNSIGNED, 64, 1, circuit_of(timesteps=8), "00 09 3c 00 c0 03 bf 11"),
 ])
-def test_what_the_circuit_keeps(encoding, channels, circuit, kept):
-    info = info_of(circuit, DIGEST, encoding=encoding, channels=channels)
+def test_what_the_circuit_keeps(encoding, channels, timesteps, circuit, kept):
+    info = info_of(circuit, DIGEST, encoding=encoding, channels=channels, timesteps=timesteps)
     assert header_of(circuit, info).kept_bytes().hex(" ") == kept
 
 
@@ -63,6 +64,8 @@ def test_what_the_circuit_keeps(encoding, channels, circuit, kept):
     ({"buffers": 3}, "buffers of a model must be 1 or 2, not 3"),
     ({"info": info_of(circuit_of(4, 16), DIGEST)},
      "array of the info block must be that of the signature, 8 x 16 x 4, not 4 x 16 x 4"),
+    ({"info": info_of(circuit_of(), DIGEST, timesteps=33)},
+     "timesteps of a model must be 1 to 32, 8 blocks of 4, not 33"),
     ({"info": info_of(circuit_of(), DIGEST, classes=257)}, "classes of a model in flash must be 1 to 256, not 257"),
     ({"circuit": circuit_of(timesteps=2), "info": info_of(circuit_of(timesteps=2), DIGEST, timesteps=2)},
      "image must have 1 or 2 slices of 2 bits, not 4"),

@@ -62,8 +62,8 @@ class Sequencer(wiring.Component):
     last spikes to be written and takes :func:`layer_start_cycles` to begin. In one of these, ``request`` waits for
     ``grant`` as well, and what is read means nothing. ``done`` comes as a strobe ``drain_cycles`` after the last word
     of the readout. Reset stops the program; a streamed circuit then begins at the first places of the rings.
-    Cost on the iCE40 for the shipped network: 217 LUTs, 173 flip-flops, 3 block RAMs; streamed, at P = 8, W = 16
-    and 8 blocks: 342 LUTs, 274 flip-flops, 463 logic cells.
+    Cost on the iCE40 for the shipped network: 215 LUTs, 173 flip-flops, 3 block RAMs; streamed, at P = 8, W = 16
+    and 8 blocks: 338 LUTs, 274 flip-flops, 459 logic cells.
 
     Parameters
     ----------
@@ -302,6 +302,9 @@ class Sequencer(wiring.Component):
             self.layer_start.eq(0),
             self.done.eq(0),
         ]
+        # The states follow a clock later: what decides on a word is late enough.
+        with m.If(turn & (walk.starting | walk.ends_with("group"))):
+            m.d.sync += running.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
@@ -344,20 +347,16 @@ class Sequencer(wiring.Component):
             with m.State("START"):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += walk.starting.eq(1)
-                with m.If(issue):
-                    m.d.sync += running.eq(0)
-                    m.next = "SETTLE"
-            with m.State("SETTLE"):
-                m.d.comb += self.busy.eq(1)
-                m.d.comb += walking.eq(1)
-                m.d.sync += running.eq(1)
-                m.next = "RUN"
+                # The step from zero is taken: in this clock the step of the first word is read.
+                with m.If(~running):
+                    m.d.comb += walking.eq(1)
+                    m.d.sync += running.eq(1)
+                    m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += walking.eq(1)
-                m.d.sync += drain.eq(self.drain_cycles - 1)
-                with m.If(turn & walk.ends_with("group")):
-                    m.d.sync += running.eq(0)
+                m.d.sync += drain.eq(self.drain_cycles - 2)
+                with m.If(~running):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += self.busy.eq(1)

@@ -42,7 +42,8 @@ class SpikeCollector(wiring.Component):
     Throughput: one neuron per clock. The write comes :meth:`latency_of` clocks after ``load`` and lasts one clock: the
     memory must take it, there is no back-pressure. No spikes may be under way at ``start`` and ``target_valid``.
     Cost: about ``lanes * timesteps`` LUTs with flip-flops for the window, and three per bit of an address. On the iCE40
-    for the shipped network: 83 LUTs, 102 flip-flops; streamed with blocks: 96 LUTs, 131 flip-flops.
+    for the shipped network: 83 LUTs, 102 flip-flops; streamed with blocks: 92 LUTs, 126 flip-flops,
+    174 logic cells.
 
     Parameters
     ----------
@@ -56,11 +57,13 @@ class SpikeCollector(wiring.Component):
     target_valid : :py:`In(1)`
         Strobe: the next group is the first of a layer with this ``target``.
     load : :py:`In(1)`
-        The sums of the first of ``lanes`` neurons come in the next clock.
+        The sums of the first of ``lanes`` neurons come in the next clock; in a streamed circuit, in the one after that.
     ending : :py:`In(ending_layout(config))`
-        What the sums are, in the clock of ``load``.
+        What the sums are, in the clock of ``load``; in a streamed circuit, for :attr:`EngineConfig.cooldown_cycles`
+        from then on.
     group, lane : :py:`Out(...)`
-        Address of the constants of the neuron whose sums left the array in the clock before.
+        Address of the constants of a neuron, a clock before the PIF unit takes them: one behind the neuron's sums, or
+        in a streamed circuit one before them.
     neuron : :py:`Out(1)`
         There is such a neuron.
     spikes : :py:`In(config.timesteps)`
@@ -99,30 +102,39 @@ class SpikeCollector(wiring.Component):
         })
 
     @staticmethod
-    def latency_of(config: EngineConfig) -> int:
-        """Clocks from ``load`` to ``write``: the neurons, the PIF unit, two registers."""
-        return 2 + config.lanes + PifUnit.latency_of(config)
+    def _sums_latency_of(config: EngineConfig) -> int:
+        """Clocks from ``load`` to the sums of the first neuron."""
+        return 2 if config.streamed else 1
+
+    @classmethod
+    def latency_of(cls, config: EngineConfig) -> int:
+        """Clocks from ``load`` to ``write``: the sums, the neurons, the PIF unit, a register."""
+        return cls._sums_latency_of(config) + config.lanes + PifUnit.latency_of(config) + 1
 
     def elaborate(self, platform):
         m = Module()
 
-        config  = self.config
-        latency = PifUnit.latency_of(config)
+        config     = self.config
+        # Clocks from `load` to the one before the address of the first constants, and to the first spikes.
+        constants  = self._sums_latency_of(config) + PifUnit.constants_latency_of(config) - 2
+        integrated = self._sums_latency_of(config) + PifUnit.latency_of(config)
 
         loads = [self.load]
-        for clock in range(1, latency + 2):
+        for clock in range(1, integrated + 1):
             loads.append(Signal(name=f"load{clock}"))
             m.d.sync += loads[clock].eq(loads[clock - 1])
 
         # Constants: the group counts on when the last neuron has them.
-        held  = follow_ending(m, config, ending=self.ending, strobe=self.load, stable=1, delay=1, name="loaded")
-        lanes = _LaneCounter(m, config, loads[1], "constant_lane")
+        stable = config.cooldown_cycles if config.streamed else 1
+        held  = follow_ending(m, config, ending=self.ending, strobe=self.load, stable=stable, delay=constants,
+                              name="loaded")
+        lanes = _LaneCounter(m, config, loads[constants], "constant_lane")
         ends  = Signal()
         m.d.comb += [
             self.neuron.eq(lanes.valid),
             self.lane.eq(lanes.lane),
         ]
-        with m.If(loads[1]):
+        with m.If(loads[constants]):
             m.d.sync += ends.eq(held.group_last)
         with m.If(lanes.last & ends):
             m.d.sync += self.group.eq(self.group + 1)
@@ -136,11 +148,11 @@ class SpikeCollector(wiring.Component):
         # end of a later one wants to read, wherever sums are as short as the cooldown (every first layer).
         spikes = Signal.like(self.spikes, reset_less=True)
         ending = Signal(ending_layout(config), reset_less=True)
-        lanes  = _LaneCounter(m, config, loads[latency + 1], "spike_lane")
-        held   = follow_ending(m, config, ending=held, strobe=loads[1], stable=config.cooldown_cycles, delay=latency,
-                               name="integrated")
+        lanes  = _LaneCounter(m, config, loads[integrated], "spike_lane")
+        held   = follow_ending(m, config, ending=held, strobe=loads[constants], stable=config.cooldown_cycles,
+                               delay=integrated - constants, name="integrated")
         m.d.sync += spikes.eq(self.spikes)
-        with m.If(loads[latency + 1]):
+        with m.If(loads[integrated]):
             m.d.sync += ending.eq(held)
         window = Signal(data.ArrayLayout(config.timesteps, config.lanes), reset_less=True)
         with m.If(lanes.valid):

@@ -174,13 +174,14 @@ def test_blocks_of_a_position_are_written_apart(name):
                                      for name, _ in dut.target.shape()})
             ctx.set(dut.target_valid, now in layers)
             ctx.set(dut.load, now in loads)
-            if now in loads:
+            since = next((now - age for age in range(config.cooldown_cycles) if now - age in loads), None)
+            if since is not None:
                 others = {name: rng.getrandbits(1) for name in ("opens", "scaled", "sum_end", "part_end")}
-                ctx.set(dut.ending, {**others, "closes": 1, **loads[now][3]})
+                ctx.set(dut.ending, {**others, "closes": 1, **loads[since][3]})
             else:
                 ctx.set(dut.ending.as_value(), rng.getrandbits(len(dut.ending.as_value())))
             for lane in range(config.lanes):
-                reading, leaving = loads.get(now - 2 - lane), loads.get(now - 1 - lane - latency)
+                reading, leaving = loads.get(now - 1 - lane), loads.get(now - 2 - lane - latency)
                 if reading is not None:
                     assert (ctx.get(dut.neuron), ctx.get(dut.lane)) == (1, lane)
                     assert ctx.get(dut.group) == reading[0] % config.channel_groups

@@ -58,6 +58,10 @@ RESET_SECONDS = 15e-6
 #: groups waste cells and bind the placer: without this, one seed in four found no legal placement.
 MIN_ENABLE_FLIPFLOPS = 12
 
+#: Options of synth_ice40. Without -dsp: it makes multiplications of multipliers that are instantiated for their adders,
+#: and nothing here multiplies.
+SYNTHESIS = f"-device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS}"
+
 #: Geometry of SB_SPRAM256KA (FPGA-TN-02022): words, bits, and bits that one bit of the write mask covers.
 SPRAM_WORDS, SPRAM_WIDTH, SPRAM_GRAIN = 16384, 16, 4
 
@@ -224,6 +228,7 @@ class BlockRam(wiring.Component):
             out = Signal(BRAM_WIDTH, name=f"bank{bank}_out")
             m.submodules[f"bank{bank}"] = Instance("SB_RAM40_4K",
                 p_READ_MODE=0, p_WRITE_MODE=0,
+                **{f"p_INIT_{part:X}": Const(0, 256) for part in range(16)},
                 i_RCLK=ClockSignal(), i_RCLKE=1, i_RE=1,
                 i_RADDR=Cat(self.read_address, C(0, 11 - len(self.read_address))),
                 o_RDATA=out,
@@ -376,8 +381,7 @@ class Ice40(Family):
         return round(array + pif + memory + 1770)
 
     def design_files(self, platform: Any, design: Any) -> Mapping[str, bytes]:
-        plan = platform.prepare(
-            design, name="sterna", synth_opts=f"-dsp -device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS}")
+        plan = platform.prepare(design, name="sterna", synth_opts=SYNTHESIS)
         return {name: content if isinstance(content, bytes) else content.encode()
                 for name, content in plan.files.items() if name in ("sterna.il", "sterna.ys", "sterna.pcf")}
 

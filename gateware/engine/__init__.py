@@ -15,4 +15,14 @@ Read the files in the order in which data pass through them:
 * :mod:`gateware.engine.pif`: the neuron, integrate, fire and reset, for all timesteps in a pipeline.
 * :mod:`gateware.engine.spike_collector`: pools the spikes and writes them back into the spike memory.
 * :mod:`gateware.engine.readout`: keeps the scores, finds the class and hands the result out.
+
+A streamed circuit, whose model comes from flash, has other blocks in some of these places:
+
+* :mod:`gateware.engine.image_writer`: writes an image as a map, in place of the window writer.
+* :mod:`gateware.engine.weight_ring`: rings of weights and constants, in place of memories that hold all of them.
+* :mod:`gateware.engine.partial_sums`: adds the segments that the array sums.
+* :mod:`gateware.engine.membrane_store`: membranes from one block of timesteps to the next, and scores.
+
+:mod:`gateware.engine.masked_ram` and :mod:`gateware.engine.adder_pair` are what these are made of; the family of FPGA
+makes them.
 """

@@ -97,7 +97,7 @@ def test_reset_is_held_for_15_microseconds():
 def test_only_the_files_for_the_tools_are_written():
     files = FPGA.design_files(ICEBreakerPlatform(), Clocked("clk12", 48e6))
     assert set(files) == {"sterna.il", "sterna.ys", "sterna.pcf"}
-    assert b"synth_ice40 -dsp -device u -dffe_min_ce_use 12 -top sterna" in files["sterna.ys"]
+    assert b"synth_ice40 -device u -dffe_min_ce_use 12 -top sterna" in files["sterna.ys"]
     assert b"set_io clk12_0__io 35" in files["sterna.pcf"]
 
 
@@ -175,11 +175,16 @@ def test_block_ram_refuses_what_it_cannot_be():
 
 #: What the data sheet says of SB_RAM40_4K (FPGA-TN-02002), as far as it is used.
 BLOCK_MODEL = """
-module SB_RAM40_4K #(parameter READ_MODE = 1, WRITE_MODE = 1) (output reg [15:0] RDATA, input RCLK, RCLKE, RE,
+module SB_RAM40_4K #(parameter READ_MODE = 1, WRITE_MODE = 1, parameter [255:0] INIT_0 = 'x, INIT_1 = 'x, INIT_2 = 'x,
+    INIT_3 = 'x, INIT_4 = 'x, INIT_5 = 'x, INIT_6 = 'x, INIT_7 = 'x, INIT_8 = 'x, INIT_9 = 'x, INIT_A = 'x, INIT_B = 'x,
+    INIT_C = 'x, INIT_D = 'x, INIT_E = 'x, INIT_F = 'x) (output reg [15:0] RDATA, input RCLK, RCLKE, RE,
     input [10:0] RADDR, input WCLK, WCLKE, WE, input [10:0] WADDR, input [15:0] MASK, WDATA);
   reg [15:0] words [0:255];
   integer place;
-  initial for (place = 0; place < 256; place = place + 1) words[place] = 0;
+  // Word by word, sixteen in each of them.
+  wire [4095:0] init = {INIT_F, INIT_E, INIT_D, INIT_C, INIT_B, INIT_A, INIT_9, INIT_8, INIT_7, INIT_6, INIT_5, INIT_4,
+                        INIT_3, INIT_2, INIT_1, INIT_0};
+  initial #1 for (place = 0; place < 256; place = place + 1) words[place] = init[16 * place +: 16];
   always @(posedge RCLK) if (RE && RCLKE) RDATA <= READ_MODE == 0 ? words[RADDR[7:0]] : 16'hxxxx;
   always @(posedge WCLK) if (WE && WCLKE && WRITE_MODE == 0)
     for (place = 0; place < 16; place = place + 1) if (!MASK[place]) words[WADDR[7:0]][place] <= WDATA[place];

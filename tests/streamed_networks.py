@@ -3,11 +3,15 @@
 import numpy as np
 
 from arch.network import Encoding
+from boards import board_named
 from gateware.engine.configuration import ConfigError, EngineConfig
-from gateware.mapper.streamed.choice import lay_out
+from gateware.mapper.streamed.choice import lay_out, streamed_config
 from sim.generate import random_network
 
-__all__ = ["CIRCUITS", "draw"]
+__all__ = ["CIRCUITS", "OVERLAY", "draw"]
+
+#: The circuit of the iCEBreaker.
+OVERLAY = streamed_config(board_named("icebreaker"))
 
 #: Streamed circuits by name: small ones, and the geometry of the iCEBreaker.
 CIRCUITS = {

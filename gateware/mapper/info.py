@@ -4,16 +4,17 @@ from arch import network_file
 from arch.link import Info, InputEncoding
 from arch.network import Encoding
 from gateware.mapper.plan import Plan
+from gateware.mapper.streamed.plan import StreamedPlan
 
 __all__ = ["info_of"]
 
 
-def info_of(plan: Plan, *, clock_hz: float) -> Info:
+def info_of(plan: Plan | StreamedPlan, *, clock_hz: float) -> Info:
     """Make the info block of a plan.
 
     Parameters
     ----------
-    plan : :class:`gateware.mapper.plan.Plan`
+    plan : :class:`gateware.mapper.plan.Plan` or :class:`gateware.mapper.streamed.plan.StreamedPlan`
     clock_hz : :class:`float`
         Clock of the circuit, in Hz; the host is told it in kHz.
     """

@@ -18,8 +18,8 @@ from gateware.mapper.placement import spike_memory_shortage
 from gateware.mapper.plan import PlacedStage
 from gateware.mapper.stages import Stage
 
-__all__ = ["Finding", "board_findings", "circuit_findings", "memory_findings", "needs", "unsupported_layers",
-           "width_findings"]
+__all__ = ["Finding", "above", "board_findings", "circuit_findings", "memory_findings", "needs", "signed_bits",
+           "unsupported_layers", "width_findings"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +47,8 @@ class Finding:
         return self.value / self.limit if self.value is not None and self.limit else math.inf
 
 
-def _above(where: str, what: str, value: int, limit: int, **circuit: int) -> Iterator[Finding]:
+def above(where: str, what: str, value: int, limit: int, **circuit: int) -> Iterator[Finding]:
+    """Find that a number is above its limit, if it is."""
     if value > limit:
         yield Finding(where=where, problem=f"{what} must be at most {limit}, not {value}", value=value, limit=limit,
                       circuit=circuit)
@@ -91,12 +92,12 @@ def memory_findings(network: Network, config: EngineConfig, stages: Sequence[Pla
     if network.timesteps > config.timesteps:
         # Timesteps that a circuit can have: bit-planes of pixels travel through them.
         more = [steps for steps in range(network.timesteps, PLANES + 1) if not pixels or PLANES % steps == 0]
-        yield from _above("network", "timesteps", network.timesteps, config.timesteps,
+        yield from above("network", "timesteps", network.timesteps, config.timesteps,
                           **({"timesteps": more[0]} if more else {}))
-    yield from _above("input", "bytes of an image", math.prod(network.input.shape), MAX_IMAGE_BYTES)
+    yield from above("input", "bytes of an image", math.prod(network.input.shape), MAX_IMAGE_BYTES)
     windows, half = stages[0].window_words(config), config.spike_words // 2
     if windows > half:
-        yield from _above(stages[0].name, "words of packed windows", windows, half,
+        yield from above(stages[0].name, "words of packed windows", windows, half,
                           spike_words=_enough_spike_words(config, stages))
     elif shortage := spike_memory_shortage(config, stages):
         yield Finding(
@@ -106,7 +107,7 @@ def memory_findings(network: Network, config: EngineConfig, stages: Sequence[Pla
             value=shortage.total, limit=shortage.limit,
             circuit={"spike_words": _enough_spike_words(config, stages)})
     rows = sum(stage.placement.weight_rows for stage in stages)
-    yield from _above("network", f"weight rows of {config.lanes} x {config.width}", rows, config.weight_rows,
+    yield from above("network", f"weight rows of {config.lanes} x {config.width}", rows, config.weight_rows,
                       weight_rows=rows)
     if (clocks := exceeding_cycles(config, stages)) is not None:
         yield Finding(where="network", problem=f"clocks of an inference must be at most {MAX_CYCLES}, not {clocks}",
@@ -125,9 +126,9 @@ def _enough_spike_words(config: EngineConfig, stages: Sequence[Stage]) -> int:
 
 def width_findings(network: Network, stages: Sequence[PlacedStage], needed: Mapping[str, Any]) -> Iterator[Finding]:
     """Find sums and membranes that no circuit holds; ``needed`` are the parameters of :func:`needs`."""
-    yield from _above("network", "accumulator bits", needed["accumulator_width"], MAX_ACCUMULATOR_WIDTH)
-    for stage, bits in zip(stages, _membrane_bits(network, stages, needed["fraction"]), strict=True):
-        yield from _above(stage.name, "membrane bits", bits, MAX_MEMBRANE_WIDTH)
+    yield from above("network", "accumulator bits", needed["accumulator_width"], MAX_ACCUMULATOR_WIDTH)
+    for stage, bits in zip(stages, membrane_bits(network, stages, needed["fraction"]), strict=True):
+        yield from above(stage.name, "membrane bits", bits, MAX_MEMBRANE_WIDTH)
 
 
 def board_findings(config: EngineConfig, board: Board) -> Iterator[Finding]:
@@ -135,8 +136,8 @@ def board_findings(config: EngineConfig, board: Board) -> Iterator[Finding]:
     where = f"array of {config.lanes} x {config.width}"
     if board.fpga.large_ram is not None:
         # The depth of the spike memory is counted in words of the widest array.
-        yield from _above(where, "width", config.width, max(width for _, width in board.geometries))
-    yield from _above(where, "block RAMs", count_block_rams(config, board.fpga), board.fpga.resources.block_rams)
+        yield from above(where, "width", config.width, max(width for _, width in board.geometries))
+    yield from above(where, "block RAMs", count_block_rams(config, board.fpga), board.fpga.resources.block_rams)
 
 
 def needs(network: Network, config: EngineConfig, stages: Sequence[PlacedStage]) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def needs(network: Network, config: EngineConfig, stages: Sequence[PlacedStage])
     fraction = max((item.fraction for item in neurons), default=0)
     return {
         "accumulator_width": max(2, config.sum_width if config.pixels else 0, _accumulator_bits(config, stages)),
-        "membrane_width": max(fraction + 2, *_membrane_bits(network, stages, fraction)),
+        "membrane_width": max(fraction + 2, *membrane_bits(network, stages, fraction)),
         "fraction": fraction,
         "hard_reset": any(item.reset is Reset.ZERO for item in neurons),
         "leak": any(item.leak_shift is not None for item in neurons),
@@ -160,29 +161,29 @@ def needs(network: Network, config: EngineConfig, stages: Sequence[PlacedStage])
 
 def circuit_findings(network: Network, config: EngineConfig, stages: Sequence[PlacedStage]) -> Iterator[Finding]:
     """Find what exceeds the widths and depths of a circuit that is there."""
-    yield from _above("network", "layers with weights", len(stages), config.layers, layers=len(stages))
-    yield from _above("network", "classes", network.classes, config.classes, classes=network.classes)
+    yield from above("network", "layers with weights", len(stages), config.layers, layers=len(stages))
+    yield from above("network", "classes", network.classes, config.classes, classes=network.classes)
     groups = sum(stage.placement.groups for stage in stages)
-    yield from _above("network", f"groups of {config.lanes} channels", groups, config.channel_groups,
+    yield from above("network", f"groups of {config.lanes} channels", groups, config.channel_groups,
                       channel_groups=groups)
     bits = _accumulator_bits(config, stages)
-    yield from _above("network", "accumulator bits", bits, config.accumulator_width,
+    yield from above("network", "accumulator bits", bits, config.accumulator_width,
                       **({"accumulator_width": bits} if bits <= MAX_ACCUMULATOR_WIDTH else {}))
     for stage in stages:
         if not isinstance(stage.layer, Readout):
             fraction = stage.layer.neurons.fraction
-            yield from _above(stage.name, "fractional bits", fraction, config.fraction, fraction=fraction)
+            yield from above(stage.name, "fractional bits", fraction, config.fraction, fraction=fraction)
     # A layer with more is scaled down by none: its membranes are compared as they are.
     shift = max([config.fraction, *(stage.layer.neurons.fraction for stage in stages
                                     if not isinstance(stage.layer, Readout))])
-    membranes = _membrane_bits(network, stages, shift)
+    membranes = membrane_bits(network, stages, shift)
     for stage, membrane in zip(stages, membranes, strict=True):
         at = stage.placement
-        yield from _above(stage.name, "words of a kernel row", at.run, config.max_run, max_run=at.run)
-        yield from _above(stage.name, "words of a map row", at.padded_row_words, config.max_row_words,
+        yield from above(stage.name, "words of a kernel row", at.run, config.max_run, max_run=at.run)
+        yield from above(stage.name, "words of a map row", at.padded_row_words, config.max_row_words,
                           max_row_words=at.padded_row_words)
-        yield from _above(stage.name, "side of its maps", _side(stage), config.max_side, max_side=_side(stage))
-        yield from _above(stage.name, "membrane bits", membrane, config.membrane_width,
+        yield from above(stage.name, "side of its maps", _side(stage), config.max_side, max_side=_side(stage))
+        yield from above(stage.name, "membrane bits", membrane, config.membrane_width,
                           **({"membrane_width": membrane} if membrane <= MAX_MEMBRANE_WIDTH else {}))
         if isinstance(stage.layer, Readout):
             continue
@@ -192,7 +193,7 @@ def circuit_findings(network: Network, config: EngineConfig, stages: Sequence[Pl
             yield Finding(where=stage.name, problem="this circuit has no leak", circuit={"leak": True})
 
 
-def _membrane_bits(network: Network, stages: Sequence[Stage], fraction: int) -> list[int]:
+def membrane_bits(network: Network, stages: Sequence[Stage], fraction: int) -> list[int]:
     """Bits that the PIF unit needs for each stage: membranes and what they lack to the threshold; last, the scores."""
     widths = list(layer_widths(network))
     bits = []
@@ -206,13 +207,14 @@ def _membrane_bits(network: Network, stages: Sequence[Stage], fraction: int) -> 
         shift = fraction - stage.layer.neurons.fraction
         low  = min(layer.membrane.low, layer.difference.low, -int(stage.layer.neurons.threshold.max()))
         high = max(layer.membrane.high, layer.difference.high, int(stage.layer.neurons.threshold.max()))
-        bits.append(_signed_bits(low << shift, high << shift))
+        bits.append(signed_bits(low << shift, high << shift))
     # Scores leave through the adder of the first timestep.
     scores = network.timesteps * int(np.count_nonzero(stages[-1].layer.weights, axis=1).max())
-    return [*bits, fraction + _signed_bits(-scores, scores)]
+    return [*bits, fraction + signed_bits(-scores, scores)]
 
 
-def _signed_bits(least: int, most: int) -> int:
+def signed_bits(least: int, most: int) -> int:
+    """Bits of a signed number that reaches from ``least`` to ``most``."""
     return max((~least if least < 0 else least).bit_length(), (~most if most < 0 else most).bit_length()) + 1
 
 

@@ -8,9 +8,10 @@ from cocotb_tools.runner import get_runner
 
 pytestmark = pytest.mark.rtl
 
-BLOCKS = ["constant_ring", "constant_store", "dot_product", "image_writer", "membrane_store", "model_selector",
-          "neuron_array", "partial_sums", "pif", "pif_blocks", "readout", "sequencer", "sequencer_streamed",
-          "spike_collector", "spike_memory", "stream_loader", "weight_ring", "weight_store", "window_writer"]
+BLOCKS = ["constant_ring", "constant_store", "dot_product", "host_link", "image_writer", "membrane_store",
+          "model_selector", "neuron_array", "partial_sums", "pif", "pif_blocks", "readout", "sequencer",
+          "sequencer_streamed", "spike_collector", "spike_memory", "stream_loader", "weight_ring", "weight_store",
+          "window_writer"]
 
 
 def simulate(name, simulator, folder, **build):

@@ -1,4 +1,4 @@
-"""The host link with models to select, character by character: a choice, an image, and an error in place of a result."""
+"""The host link with models to select: a choice, an image, and an error in place of a result."""
 
 import cocotb
 from cocotb.triggers import FallingEdge

@@ -160,4 +160,9 @@ class LayerWalk:
             # A counter that has ended is -1.
             m.d.sync += loop.count.eq(loop.count + Mux(moves, Mux(self._ends[inner + 1], loop.turns, -1), 0))
         moves = turn & self._ends[-2] & ~self._ends[-1] & ~self.starting
+        if self._config.cooldown_cycles > 2:
+            # Nobody asks for the groups until two clocks before the next sum ends: off the critical path.
+            moved = Signal()
+            m.d.sync += moved.eq(moves)
+            moves = moved
         m.d.sync += self._groups.eq(self._groups + (groups | moves))

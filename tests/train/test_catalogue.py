@@ -69,12 +69,14 @@ def test_json_of_another_form_is_returned_as_it_is(tmp_path, content):
 
 @pytest.mark.parametrize(("make", "line"), [
     (lambda path: None, "No such file or directory"),
-    (pathlib.Path.mkdir, "recipe must be a file, not a folder, device or pipe"),
-    (os.mkfifo, "recipe must be a file, not a folder, device or pipe"),
-    (lambda path: path.write_text("{"), "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+    (pathlib.Path.mkdir, "input must be a file, not a folder"),
+    (os.mkfifo, "input must be a file, not a device, pipe or socket"),
+    (lambda path: path.write_text("{"),
+     "recipe must be JSON, and cannot be read: Expecting property name enclosed in double quotes: "
+     "line 1 column 2 (char 1)"),
     (lambda path: path.write_bytes(b"\xff"),
-     "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
-    (lambda path: path.write_text("[" * 100_000), "JSON must not be nested so deeply"),
+     "recipe must be JSON, and cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+    (lambda path: path.write_text("[" * 100_000), "recipe must be JSON, and cannot be read: it is nested too deeply"),
 ])
 def test_what_is_no_recipe_is_one_line(tmp_path, make, line):
     path = tmp_path / "mine.json"

@@ -72,8 +72,8 @@ def test_json_of_another_form_is_returned_as_it_is(tmp_path, content):
     (pathlib.Path.mkdir, "input must be a file, not a folder"),
     (os.mkfifo, "input must be a file, not a device, pipe or socket"),
     (lambda path: path.write_text("{"),
-     "recipe must be JSON, and cannot be read: Expecting property name enclosed in double quotes: "
-     "line 1 column 2 (char 1)"),
+     ("recipe must be JSON, and cannot be read: Expecting property name enclosed in double quotes: "
+      "line 1 column 2 (char 1)")),
     (lambda path: path.write_bytes(b"\xff"),
      "recipe must be JSON, and cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     (lambda path: path.write_text("[" * 100_000), "recipe must be JSON, and cannot be read: it is nested too deeply"),

@@ -17,7 +17,7 @@ class FlashBus(wiring.Signature):
     A cycle of the flash's clock lasts one clock here: low in the first half, high in the second. The flash takes what
     ``o`` holds when its clock rises, in the middle, and changes what it drives when its clock falls, at the end. With
     ``double`` it does both at both edges. What it drives comes back in ``i`` a fixed number of clocks after the cycle
-    that asked for it, which the pins decide (:attr:`gateware.flash.phy.FlashPhy.latency`).
+    that asked for it, which the pins decide (:attr:`gateware.flash.phy.FlashPins.latency`).
 
     Line 0 is DI of single SPI, line 1 is DO, lines 2 and 3 are WP and HOLD.
 

@@ -58,7 +58,7 @@ def _step(point: Callable[..., dict[str, int]], before: _Loops, after: _Loops) -
 
 
 def _layer_program(network: Network, config: EngineConfig, stages: Sequence[PlacedStage], number: int) -> list[int]:
-    """Entries of the layer program for stage ``number``, in the order of :class:`LayerEntry`."""
+    """Entries of the layer program for stage ``number``, by :class:`gateware.engine.program.LayerEntry`."""
     stage = stages[number]
     at    = stage.placement
     _, rows, columns = stage.target

@@ -1,1 +1,1 @@
-"""Lays a network of any size out for the streamed circuit (:attr:`EngineConfig.streamed`)."""
+"""Lays networks out for streamed circuits (:attr:`gateware.engine.configuration.EngineConfig.streamed`)."""

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from arch.flash.image import BASE
 from arch.link import BAUD_RATES
 from boards.families.family import BoardError, Family, Programmer
 
@@ -37,6 +38,10 @@ class Board:
     shares_oscillator: bool = False
     #: Writes the flash.
     programmer: Programmer
+    #: Size of the flash, in bytes: a power of two.
+    flash_bytes: int
+    #: Address in the flash of the image of models, which stands behind the bitstream.
+    models_at: int = BASE
     #: System clock, in Hz, if none is asked for: a build of the shipped network closes it with one of its seeds.
     default_clock_hz: float
 

@@ -3,6 +3,8 @@
 The oscillator U7 drives both, over the net FTDI_CLK: pin 2 of the FT2232H (OSCI) and pin 35 of the FPGA. The FT2232H's
 serial port makes up to 12 Mbaud.
 
+The flash is a Winbond W25Q128JV of 16 MiB.
+
 Sources: the board's repository icebreaker-fpga/icebreaker, hardware/v1.0e/icebreaker.kicad_pcb, and its README ("12 MHz
 XTAL oscillator (shared with FPGA)"); FTDI, FT2232H data sheet, version 2.6 (FT_000061), page 1.
 """
@@ -31,5 +33,6 @@ ICEBREAKER = Board(
     led               = "led_g",
     shares_oscillator = True,
     programmer        = ICEPROG,
+    flash_bytes       = 16 << 20,
     default_clock_hz  = 48e6,
 )

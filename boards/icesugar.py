@@ -2,6 +2,8 @@
 
 The serial port is the iCELink's, a microcontroller whose fastest rate no document of the board names: the host link
 runs at 1 Mbaud, the slowest rate of the protocol.
+
+The flash is a Winbond W25Q64 of 8 MiB.
 """
 
 from typing import Any
@@ -28,5 +30,6 @@ ICESUGAR = Board(
     led              = "led_g",
     fastest_baud     = 1_000_000,
     programmer       = ICESPROG,
+    flash_bytes      = 8 << 20,
     default_clock_hz = 48e6,
 )

@@ -6,7 +6,8 @@ which needs no jumper, may be 10 % off, and a serial line bears about 4 %: a hos
 Pin 20 is not wired to the PLL, so the clock passes through the fabric.
 
 The FTDI chip's serial port shares the pins of the flash, which is held deselected: pin 15 receives, pin 14 sends. The
-Amaranth platform has no serial port and names the LED by its three colours; both are resources added here.
+Amaranth platform has no serial port and names the LED by its three colours; both are resources added here. The flash
+is a Winbond W25Q32 of 4 MiB.
 
 Source for the oscillator: the board's repository tinyvision-ai-inc/UPduino-v3.0, docs/source/tutorials/oscillator.rst.
 """
@@ -44,5 +45,6 @@ UPDUINO_V3 = Board(
     shares_oscillator = True,
     inactive          = ("flash_select",),
     programmer        = ICEPROG,
+    flash_bytes       = 4 << 20,
     default_clock_hz  = 48e6,
 )

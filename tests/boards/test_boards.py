@@ -28,6 +28,14 @@ def test_platform_has_the_pins(board):
     assert f"{platform.device}-{platform.package}" == board.fpga.device
 
 
+def test_models_have_room_behind_the_bitstream():
+    assert {name: board.flash_bytes >> 20 for name, board in BOARDS.items()} == {
+        "icebreaker": 16, "icesugar": 8, "upduino-v3": 4}
+    for board in BOARDS.values():
+        # A bitstream of the iCE40UP5K has 104,090 bytes.
+        assert 104_090 <= board.models_at < board.flash_bytes
+
+
 def test_names_are_those_of_the_list():
     assert all(board.name == name for name, board in BOARDS.items())
 

@@ -73,7 +73,8 @@ def pack_array(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
     codes = np.zeros(-(-flat.size // 4) * 4, dtype=np.uint8)
     codes[:flat.size] = flat.astype(np.int8).view(np.uint8) & 0b11
     fours = codes.reshape(-1, 4)
-    return (fours << np.array([0, 2, 4, 6], dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
+    packed: npt.NDArray[np.uint8] = fours[:, 0] | fours[:, 1] << np.uint8(2) | fours[:, 2] << np.uint8(4)
+    return packed | fours[:, 3] << np.uint8(6)
 
 
 def unpack_array(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.int8]:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from amaranth.hdl import Shape
 from amaranth.lib import data
 
-__all__ = ["pack", "pack_entries", "pack_modular"]
+__all__ = ["pack", "pack_columns", "pack_entries", "pack_modular"]
 
 
 def pack(layout: data.StructLayout, values: Mapping[str, Any]) -> int:
@@ -30,6 +32,14 @@ def _check_fit(layout: data.StructLayout, values: Mapping[str, Any]) -> None:
 def pack_modular(layout: data.StructLayout, values: Mapping[str, int]) -> int:
     """Pack numbers that are meant modulo their width: pointers, their differences, biases."""
     return pack(layout, {name: value % (1 << layout[name].width) for name, value in values.items()})
+
+
+def pack_columns(layout: data.StructLayout, columns: Mapping[str, npt.NDArray[np.int64]]) -> list[int]:
+    """Pack many entries at once, as :func:`pack_modular` does one: a column of numbers for each field."""
+    assert columns.keys() == set(dict(layout)), (list(columns), layout)
+    shifted = [[value << layout[name].offset for value in (column & (1 << layout[name].width) - 1).tolist()]
+               for name, column in columns.items()]
+    return [sum(fields) for fields in zip(*shifted, strict=True)]
 
 
 def pack_entries(count: int, layouts: Mapping[int, data.StructLayout], steps: Mapping[int, Mapping[str, int]],

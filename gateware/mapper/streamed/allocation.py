@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateware.mapper.streamed.passes import IMAGE, MapShape, Pass
 
-__all__ = ["Allocation", "Lifetime", "allocate", "lifetimes"]
+__all__ = ["Allocation", "Lifetime", "allocate", "lifetimes", "most_alive"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,10 +29,10 @@ class Allocation:
     words: int
 
 
-def lifetimes(passes: Sequence[Pass]) -> list[Lifetime]:
+def lifetimes(passes: Sequence[Pass], *, keep: bool = False) -> list[Lifetime]:
     """Find the passes between which every map is alive: from the first that writes it to the last that reads it.
 
-    The image is alive all the time, because the next one may come at any time.
+    The image is alive all the time, because the next one may come at any time. With ``keep``, all maps live to the end.
     """
     found: dict[int, list[int]] = {}
     shapes: dict[int, MapShape] = {}
@@ -44,7 +44,16 @@ def lifetimes(passes: Sequence[Pass]) -> list[Lifetime]:
             shapes[shape.layer] = shape
             found.setdefault(shape.layer, [number, number])[1] = number
     found[IMAGE] = [0, len(passes) - 1]
-    return [Lifetime(map=shapes[layer], first=first, last=last) for layer, (first, last) in sorted(found.items())]
+    return [Lifetime(map=shapes[layer], first=first, last=len(passes) - 1 if keep else last)
+            for layer, (first, last) in sorted(found.items())]
+
+
+def most_alive(passes: Sequence[Pass], *, keep: bool = False) -> tuple[int, int]:
+    """Return the number of the pass in which the most words of maps are alive, with one image, and the words."""
+    lives = lifetimes(passes, keep=keep)
+    words = [sum(life.map.total_words for life in lives if life.first <= number <= life.last)
+             for number in range(len(passes))]
+    return words.index(max(words)), max(words)
 
 
 def allocate(passes: Sequence[Pass], words: int, *, keep: bool = False) -> Allocation | None:
@@ -53,9 +62,7 @@ def allocate(passes: Sequence[Pass], words: int, *, keep: bool = False) -> Alloc
     Two image buffers are tried before one. Maps are placed one by one, each at the lowest address that is free during
     its life; the orders tried are by size, by time, and by both. With ``keep``, all maps live to the end.
     """
-    lives = lifetimes(passes)
-    if keep:
-        lives = [dataclasses.replace(life, last=len(passes) - 1) for life in lives]
+    lives = lifetimes(passes, keep=keep)
     image = next(life for life in lives if life.map.layer == IMAGE)
     others = [life for life in lives if life.map.layer != IMAGE]
     orders: tuple[Callable[[Lifetime], tuple[int, ...]], ...] = (

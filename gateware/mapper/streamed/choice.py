@@ -1,14 +1,26 @@
 """Lays a network out for a streamed circuit: the one place that decides what fits."""
 
-from arch.network import Network
+from collections.abc import Iterator, Sequence
+
+from arch.network import Encoding, Network
 from boards.board import Board
 from gateware.engine.configuration import ConfigError, EngineConfig
-from gateware.mapper.streamed.allocation import allocate
+from gateware.mapper.limits import Finding
+from gateware.mapper.streamed.allocation import allocate, most_alive
 from gateware.mapper.streamed.limits import network_findings, pass_findings
-from gateware.mapper.streamed.lowering import SumsError, lower
+from gateware.mapper.streamed.lowering import LoweringError, lower
+from gateware.mapper.streamed.passes import Pass
 from gateware.mapper.streamed.plan import StreamedPlan
 
-__all__ = ["lay_out", "streamed_config"]
+__all__ = ["StreamedFitError", "lay_out", "streamed_config"]
+
+
+class StreamedFitError(ConfigError):
+    """A network does not fit a streamed circuit; ``findings`` has every limit that it exceeds."""
+
+    def __init__(self, findings: Sequence[Finding]):
+        super().__init__(str(findings[0]))
+        self.findings = tuple(findings)
 
 
 def lay_out(network: Network, config: EngineConfig, *, keep: bool = False) -> StreamedPlan:
@@ -23,21 +35,38 @@ def lay_out(network: Network, config: EngineConfig, *, keep: bool = False) -> St
 
     Raises
     ------
-    :exc:`ConfigError`
+    :exc:`StreamedFitError`
         If it does not fit.
     """
-    for finding in network_findings(network, config):
-        raise ConfigError(str(finding))
-    try:
-        passes = lower(network, config)
-    except SumsError as error:
-        raise ConfigError(str(error)) from None
-    for finding in pass_findings(passes, config):
-        raise ConfigError(str(finding))
-    allocation = allocate(passes, config.spike_words, keep=keep)
-    if allocation is None:
-        raise ConfigError(f"network: maps must be at most {config.spike_words} words together")
+    findings = list(network_findings(network, config))
+    passes: tuple[Pass, ...] = ()
+    allocation = None
+    # A circuit without pixels has no slices into which pixels could be cut.
+    if config.pixels or network.input.encoding is Encoding.EVENTS:
+        try:
+            passes = lower(network, config)
+        except LoweringError as error:
+            findings += [*error.findings, *pass_findings(error.passes, config)]
+        else:
+            findings += pass_findings(passes, config)
+            allocation = allocate(passes, config.spike_words, keep=keep)
+            if allocation is None:
+                findings += _shortage(passes, config, keep=keep)
+    if findings:
+        raise StreamedFitError(findings)
+    assert allocation is not None
     return StreamedPlan(network=network, config=config, passes=passes, allocation=allocation)
+
+
+def _shortage(passes: Sequence[Pass], config: EngineConfig, *, keep: bool) -> Iterator[Finding]:
+    """Say which pass has the most words of maps in use."""
+    number, words = most_alive(passes, keep=keep)
+    limit = config.spike_words
+    problem = (f"words of the maps in use must be at most {limit}, not {words}" if words > limit else
+               f"the {words} words of the maps in use must lie in the {limit} words of the spike memory, "
+               "and no order of the maps was found in which they do")
+    yield Finding(where=passes[number].name, problem=problem, value=words, limit=limit,
+                  remedy="use fewer channels or smaller images")
 
 
 def streamed_config(board: Board, *, pixels: bool = True) -> EngineConfig:

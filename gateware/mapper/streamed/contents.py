@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from arch.network import Reset
+from arch.network import Neurons, Reset
 from gateware.engine.configuration import PLANES
 from gateware.engine.pif import Current, constants_layout
 from gateware.mapper.layer_program import LayerLoops, LayerSource, LayerTarget, layer_program
-from gateware.mapper.packing import pack_modular
+from gateware.mapper.packing import pack_columns
 from gateware.mapper.streamed.passes import IMAGE, Pass, Walk
 from gateware.mapper.streamed.plan import StreamedPlan
 
@@ -75,35 +76,33 @@ def pass_constants(plan: StreamedPlan, item: Pass) -> list[int]:
     """Constants of the neurons of all groups, unused lanes included, in the form of ``constants_layout``."""
     config, layout = plan.config, constants_layout(plan.config)
     # Weights of -1 of a channel, each as often as a sum reads its row; rows of one walk alone are read by it alone.
-    flat     = item.weights.transpose(0, 2, 1, 3).reshape(item.groups * config.lanes, -1).astype(np.int64)
+    flat     = item.weights.transpose(0, 2, 1, 3).reshape(item.groups * config.lanes, -1)
     negative = np.count_nonzero(flat < 0, axis=1)
     windows  = item.pool**2 if item.summed else 1
     if item.pixels:
         reads = (1 << PLANES) - 1
-        offsets = (negative * reads + plan.network.input.zero_point * flat.sum(axis=1)) * windows
+        offsets = (negative * reads + plan.network.input.zero_point * flat.sum(axis=1, dtype=np.int64)) * windows
     else:
         offsets = negative * windows * (2 if item.reuse else 1)
-    packed = []
-    for channel, offset in enumerate(offsets.tolist()):
-        first = bias = threshold = 0
-        if channel < item.channels:
-            if item.neurons is None:
-                # Scores sum over all timesteps of the circuit, in all blocks.
-                first = -(config.timesteps * item.blocks * offset) << config.fraction
-            else:
-                first, bias, threshold = _neuron_constants(plan, item, channel, offset)
-        packed.append(pack_modular(layout, {"first": first, "bias": bias, "threshold": threshold}))
-    return packed
+    columns = {name: np.zeros(len(offsets), np.int64) for name in ("first", "bias", "threshold")}
+    used = slice(item.channels)
+    if item.neurons is None:
+        # Scores sum over all timesteps of the circuit, in all blocks.
+        columns["first"][used] = -(config.timesteps * item.blocks * offsets[used]) << config.fraction
+    else:
+        for name, values in _neuron_constants(plan, item.neurons, offsets[used]).items():
+            columns[name][used] = values
+    return pack_columns(layout, columns)
 
 
-def _neuron_constants(plan: StreamedPlan, item: Pass, channel: int, offset: int) -> tuple[int, int, int]:
-    """First bias, bias and threshold of a neuron whose sums are ``offset`` too large."""
-    neurons = item.neurons
-    assert neurons is not None
+def _neuron_constants(plan: StreamedPlan, neurons: Neurons,
+                      offsets: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
+    """First bias, bias and threshold of neurons whose sums are ``offsets`` too large."""
     fraction = plan.config.fraction
     scale   = fraction - neurons.fraction
-    initial = int(neurons.initial[channel])
+    initial = neurons.initial
     if neurons.leak_shift is not None:
-        initial -= initial >> neurons.leak_shift
-    bias = (int(neurons.bias[channel]) << scale) - (offset << fraction)
-    return bias + (initial << scale), bias, int(neurons.threshold[channel]) << scale
+        # numpy knows no shift by all bits of a number.
+        initial = initial - (initial >> min(neurons.leak_shift, 63))
+    bias = (neurons.bias << scale) - (offsets << fraction)
+    return {"first": bias + (initial << scale), "bias": bias, "threshold": neurons.threshold << scale}

@@ -24,9 +24,10 @@ from arch.network import (
     shortcut_of,
 )
 from gateware.engine.configuration import PLANES, EngineConfig
+from gateware.mapper.limits import Finding
 from gateware.mapper.streamed.passes import IMAGE, MapShape, Pass, Tile, Walk
 
-__all__ = ["MAX_LOOP", "SumsError", "lower"]
+__all__ = ["MAX_LOOP", "LoweringError", "lower"]
 
 #: Most turns of the loops over kernel rows, the side of a pooling window, time blocks, and parts of a filter.
 MAX_LOOP = 8
@@ -34,6 +35,15 @@ MAX_LOOP = 8
 
 class SumsError(Exception):
     """A layer cannot be cut into passes; the message stands behind the layer's name."""
+
+
+class LoweringError(Exception):
+    """Layers of a network cannot be cut into passes: ``findings`` has one of each, ``passes`` those of the others."""
+
+    def __init__(self, findings: Sequence[Finding], passes: Sequence[Pass]):
+        super().__init__(str(findings[0]))
+        self.findings = tuple(findings)
+        self.passes = tuple(passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,21 +64,24 @@ def lower(network: Network, config: EngineConfig) -> tuple[Pass, ...]:
 
     Raises
     ------
-    :exc:`SumsError`
-        If a layer cannot be cut so that the loops and rings of the circuit run it.
+    :exc:`LoweringError`
+        If layers cannot be cut so that the loops and rings of the circuit run them.
     """
     blocks = -(-network.timesteps // config.timesteps)
     maps   = {IMAGE: _image(network, config, blocks)}
     before = IMAGE
     passes: list[Pass] = []
+    findings: list[Finding] = []
     for step in _steps(network, blocks):
         maps[step.last_index] = MapShape(layer=step.last_index, shape=step.target, planes=blocks,
                                          words=-(-step.target[0] // config.width))
         try:
             passes += _passes(network, config, step, maps, before, blocks)
         except SumsError as error:
-            raise SumsError(f"layer {step.index} ({step.layer.kind}): {error}") from None
+            findings.append(Finding(where=f"layer {step.index} ({step.layer.kind})", problem=str(error)))
         before = step.last_index
+    if findings:
+        raise LoweringError(findings, passes)
     return tuple(passes)
 
 

@@ -34,7 +34,8 @@ def model_of(plan: StreamedPlan, *, name: str, clock_hz: float) -> Model:
     for item in plan.passes:
         constants = np.array(pass_constants(plan, item), dtype=np.uint64).reshape(item.groups, plan.config.lanes)
         sections.append(Section(program=tuple(pass_program(plan, item)), constants=constants, weights=item.weights))
+    digest = network_file.digest(plan.network)
     return Model(
-        circuit=circuit_of(plan.config), info=info_of(plan, clock_hz=clock_hz),
+        circuit=circuit_of(plan.config), info=info_of(plan, clock_hz=clock_hz, digest=digest),
         name=name.encode()[:NAME_BYTES].decode(errors="ignore"),
-        digest=bytes.fromhex(network_file.digest(plan.network)), buffers=plan.allocation.buffers, sections=sections)
+        digest=bytes.fromhex(digest), buffers=plan.allocation.buffers, sections=sections)

@@ -89,7 +89,8 @@ _HASH_KEYS = ("content_sha256", "provenance_sha256")
 _BRING = "docs/your-network.md shows how to bring a network into a checkpoint"
 #: What to do with files that are no checkpoints.
 _HINTS = {
-    Kind.NETWORK: "it is a network that was exported already: give it to python -m sim or python -m gateware.build",
+    Kind.NETWORK: "it is a network that was exported already: give it to python -m sim or python -m gateware.build, "
+                  "or make an image of it with --flash",
     Kind.TTFS_CHECKPOINT: "it is one of a network with times to first spike: give it to python -m export.ttfs",
     Kind.TTFS_NETWORK: "it is an exported network with times to first spike: docs/ttfs.md says what runs it",
     Kind.TENSORS: f"its metadata name no version of a checkpoint: {_BRING}",

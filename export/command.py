@@ -1,10 +1,11 @@
-"""``python -m export``: turn a checkpoint into an integer network, certified and verified."""
+"""``python -m export``: turn a checkpoint into an integer network, certified and verified, and networks into flash."""
 
 import argparse
 import contextlib
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +15,14 @@ import numpy as np
 from arch import network_file
 from arch.certificate import certificate_of, few
 from arch.checkpoint import Checkpoint
+from arch.flash.image import save_image
+from arch.foreign import Kind, kind_of
 from arch.images import load_images, load_labels
 from arch.network import MAX_FRACTION, Network, OrPool
+from boards import BOARDS, board_named
 from export import steps
+from export.flash.models import FlashImage, Source, check_count, make_image
+from export.flash.report import format_image
 from export.folding import fold
 from export.memories import MAX_WORD_BITS, memory_images
 from export.report import format_table
@@ -25,12 +31,17 @@ from sim.generate import random_images
 from support import provenance
 from support.command_line import print_line, run
 from support.errors import printable
-from support.files import check_output, check_output_folder, write_all
+from support.files import check_output, check_output_folder, read_file, write_all
 
-__all__ = ["create_parser", "export", "main"]
+__all__ = ["create_parser", "export", "flash", "main"]
 
 #: What options mean that are not given: they are None until then, so that one without effect can be refused.
-_CALIBRATION_IMAGES, _MEMORY_WIDTH = 200, 32
+_CALIBRATION_IMAGES, _MEMORY_WIDTH, _MAX_FRACTION, _OUTPUT = 200, 32, 8, "network.safetensors"
+_BOARD = "icebreaker"
+
+#: Options that are about the export of a checkpoint, by their names in the arguments.
+_OF_CHECKPOINTS = ("output", "name", "max_fraction", "calibration", "calibration_images", "test_images", "test_labels",
+                   "memories", "memory_width")
 
 logger = logging.getLogger("export")
 
@@ -38,13 +49,16 @@ logger = logging.getLogger("export")
 def create_parser() -> argparse.ArgumentParser:
     """Create the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m export",
-                                     description="Turn a checkpoint into an integer network, certified and verified.")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="read the trained network from CHECKPOINT")
-    parser.add_argument("-o", "--output", metavar="FILE", default="network.safetensors",
-                        help="write the integer network to FILE (default: network.safetensors)")
+                                     description="Turn a checkpoint into an integer network, certified and verified. "
+                                                 "With --flash, turn it, or networks that were exported before, into "
+                                                 "an image of models for the flash of a board.")
+    parser.add_argument("inputs", metavar="CHECKPOINT", nargs="+",
+                        help="read the trained network from CHECKPOINT; with --flash also exported networks, up to 16")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help=f"write the integer network to FILE (default: {_OUTPUT})")
     parser.add_argument("--name", metavar="NAME", help="store NAME in the network (default: FILE's stem)")
-    parser.add_argument("--max-fraction", metavar="F", type=int, default=8,
-                        help="try up to F fractional bits of the membrane (default: 8)")
+    parser.add_argument("--max-fraction", metavar="F", type=int,
+                        help=f"try up to F fractional bits of the membrane (default: {_MAX_FRACTION})")
     parser.add_argument("--calibration", metavar="FILE",
                         help="verify and measure firing rates on the images in FILE (default: verify on noise)")
     parser.add_argument("--calibration-images", metavar="N", type=int,
@@ -55,6 +69,12 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory-width", metavar="BITS", type=int,
                         help=f"write words of BITS bits of weights to .hex and .mem, a multiple of 8 up to "
                              f"{MAX_WORD_BITS} (default: {_MEMORY_WIDTH})")
+    parser.add_argument("--flash", metavar="IMAGE",
+                        help="write the image of models for the flash of the board, behind its bitstream, to IMAGE")
+    parser.add_argument("--board", metavar="BOARD",
+                        help=f"make the image for BOARD: {', '.join(sorted(BOARDS))} (default: {_BOARD})")
+    parser.add_argument("--clock", metavar="MHZ", type=float,
+                        help="tell hosts that the circuit runs at MHZ (default: the board's clock)")
     parser.add_argument("--dry-run", action="store_true", help="do everything but write no file")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="name no steps on the way")
@@ -63,7 +83,7 @@ def create_parser() -> argparse.ArgumentParser:
 
 def _check_options(arguments: argparse.Namespace) -> None:
     """Refuse options that are out of range, or have no effect without another."""
-    if not 0 <= arguments.max_fraction <= MAX_FRACTION:
+    if arguments.max_fraction is not None and not 0 <= arguments.max_fraction <= MAX_FRACTION:
         raise ExportError(f"--max-fraction must be 0 to {MAX_FRACTION}, not {arguments.max_fraction}")
     if arguments.calibration_images is not None:
         if arguments.calibration is None:
@@ -78,10 +98,60 @@ def _check_options(arguments: argparse.Namespace) -> None:
             raise ExportError(f"--memory-width must be a multiple of 8 from 8 to {MAX_WORD_BITS}, not {width}")
     if (arguments.test_images is None) != (arguments.test_labels is None):
         raise ExportError("--test-images and --test-labels must be given together")
+    if arguments.flash is None:
+        for option in ("board", "clock"):
+            if getattr(arguments, option) is not None:
+                raise ExportError(f"--{option} must be given with --flash: it has no effect alone")
+        if len(arguments.inputs) > 1:
+            raise ExportError(f"CHECKPOINT must be one file, not {len(arguments.inputs)}: export one at a time, or "
+                              f"give exported networks with --flash")
+
+
+def _image_of(arguments: argparse.Namespace, sources: Sequence[Source]) -> FlashImage:
+    """Make the image that ``--flash`` asks for."""
+    board = board_named(arguments.board or _BOARD)
+    clock_hz = board.default_clock_hz if arguments.clock is None else arguments.clock * 1e6
+    board.check_clock(clock_hz)
+    return make_image(sources, board, clock_hz=clock_hz)
+
+
+def flash(arguments: argparse.Namespace) -> FlashImage:
+    """Make an image of networks that were exported before, and write it unless it is a dry run.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`
+        If an option, a network or the output cannot be used, or a network or the image does not fit.
+    :exc:`OSError`
+        If a file cannot be read or written.
+    """
+    for option in _OF_CHECKPOINTS:
+        if getattr(arguments, option) is not None:
+            raise ExportError(f"--{option.replace('_', '-')} must be given with a checkpoint: exported networks stay "
+                              f"as they are")
+    check_count(len(arguments.inputs))
+    check_output(arguments.flash, inputs=arguments.inputs)
+    sources = []
+    for file in arguments.inputs:
+        logger.info("load: %s", printable(file))
+        sources.append(Source(file=file, network=network_file.load(file)))
+    image = _image_of(arguments, sources)
+    if not arguments.dry_run:
+        save_image(arguments.flash, image.content)
+    return image
+
+
+def _is_checkpoint(path: str) -> bool:
+    return kind_of(read_file(path, limit=network_file.MAX_FILE_BYTES)) is Kind.CHECKPOINT
+
+
+def _output(arguments: argparse.Namespace) -> str:
+    output: str = _OUTPUT if arguments.output is None else arguments.output
+    return output
 
 
 def _network_name(arguments: argparse.Namespace) -> str:
-    name: str = pathlib.Path(arguments.output).stem if arguments.name is None else arguments.name
+    name: str = pathlib.Path(_output(arguments)).stem if arguments.name is None else arguments.name
     if not name or printable(name) != name:
         raise ExportError(f"--name must be one line of printable text, not {name[:40]!r}"
                           + (": give one, as that of the output is none" if arguments.name is None else ""))
@@ -89,18 +159,20 @@ def _network_name(arguments: argparse.Namespace) -> str:
 
 
 def _inputs(arguments: argparse.Namespace) -> list[str]:
-    files = (arguments.checkpoint, arguments.calibration, arguments.test_images, arguments.test_labels)
+    files = (*arguments.inputs, arguments.calibration, arguments.test_images, arguments.test_labels)
     return [file for file in files if file is not None]
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    check_output(arguments.output, inputs=_inputs(arguments))
+    check_output(_output(arguments), inputs=_inputs(arguments))
+    if arguments.flash is not None:
+        check_output(arguments.flash, inputs=_inputs(arguments))
     if arguments.memories is not None:
         check_output_folder(arguments.memories)
 
 
-def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
-    """Run all steps and return the report.
+def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any], FlashImage | None]:
+    """Run all steps and return the report, and the image of the network if one is asked for.
 
     Raises
     ------
@@ -112,12 +184,13 @@ def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     _check_options(arguments)
     _check_outputs(arguments)
     name = _network_name(arguments)
-    logger.info("load: %s", printable(arguments.checkpoint))
-    checkpoint = Checkpoint.load(arguments.checkpoint)
-    network, rows = _integer_network(checkpoint, arguments.max_fraction, {
+    logger.info("load: %s", printable(arguments.inputs[0]))
+    checkpoint = Checkpoint.load(arguments.inputs[0])
+    max_fraction = _MAX_FRACTION if arguments.max_fraction is None else arguments.max_fraction
+    network, rows = _integer_network(checkpoint, max_fraction, {
         "name": name,
         "export": {"command": command, "revision": provenance.revision(),
-                   "tool_versions": provenance.tool_versions("numpy"), "max_fraction": arguments.max_fraction},
+                   "tool_versions": provenance.tool_versions("numpy"), "max_fraction": max_fraction},
         "training": dict(checkpoint.provenance),
     })
     if arguments.test_images is not None:
@@ -135,14 +208,17 @@ def export(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
                 sum(verification.mismatches), sum(verification.compared), len(images), printable(sample))
     rows = _with_verification(rows, verification, measured=arguments.calibration is not None)
     steps.check_verification(rows, verification)
-    return {
+    image = None if arguments.flash is None else _image_of(arguments, [
+        Source(file=_output(arguments), network=network)])
+    report = {
         "network_sha256": network_file.digest(network), "bytes": len(content),
-        "written": _write(network, content, arguments), "metadata": dict(network.metadata),
-        "certificate": str(certificate_of(network)), "max_fraction": arguments.max_fraction,
+        "written": _write(network, content, arguments, image), "metadata": dict(network.metadata),
+        "certificate": str(certificate_of(network)), "max_fraction": max_fraction,
         "checkpoint_protected": checkpoint.protected,
         "layers": [dataclasses.asdict(row) for row in rows],
         "verified_images": len(images), "verified_on": sample,
     }
+    return report, image
 
 
 def _integer_network(checkpoint: Checkpoint, max_fraction: int,
@@ -190,19 +266,28 @@ def _with_verification(rows: list[LayerReport], verification: Verification, *, m
     return found
 
 
-def _write(network: Network, content: bytes, arguments: argparse.Namespace) -> list[str]:
-    """Write the network and its memories, all or none, and return the names of the files; nothing in a dry run."""
-    contents = {arguments.output: content}
+def _write(network: Network, content: bytes, arguments: argparse.Namespace, image: FlashImage | None) -> list[str]:
+    """Write the network, its memories and its image, all or none; return the names of the first two kinds.
+
+    Nothing is written in a dry run.
+    """
+    output   = _output(arguments)
+    contents: dict[str | os.PathLike[str], bytes] = {output: content}
     if arguments.memories is not None:
         width = arguments.memory_width or _MEMORY_WIDTH
-        for name, image in memory_images(network, word_bytes=width // 8).items():
+        for name, memory in memory_images(network, word_bytes=width // 8).items():
             path = str(pathlib.Path(arguments.memories, name))
-            if pathlib.Path(path).resolve() == pathlib.Path(arguments.output).resolve():
-                raise ExportError(f"{arguments.output}: output must not be one of the files of --memories: give "
+            if pathlib.Path(path).resolve() == pathlib.Path(output).resolve():
+                raise ExportError(f"{output}: output must not be one of the files of --memories: give "
                                   f"another name")
             if pathlib.Path(arguments.memories).exists():
                 check_output(path, inputs=_inputs(arguments))
-            contents[path] = image
+            contents[path] = memory
+    files = [os.fspath(path) for path in contents]
+    if image is not None:
+        if pathlib.Path(arguments.flash).resolve() in [pathlib.Path(path).resolve() for path in contents]:
+            raise ExportError(f"{arguments.flash}: image of --flash must not be another output: give another name")
+        contents[arguments.flash] = image.content
     if arguments.dry_run:
         return []
     made = _make_folder(pathlib.Path(arguments.memories)) if arguments.memories is not None else []
@@ -213,9 +298,9 @@ def _write(network: Network, content: bytes, arguments: argparse.Namespace) -> l
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    if network_file.digest(network_file.load(arguments.output)) != network_file.digest(network):
-        raise ExportError(f"{arguments.output}: must read back as it was written")
-    return list(contents)
+    if network_file.digest(network_file.load(output)) != network_file.digest(network):
+        raise ExportError(f"{output}: must read back as it was written")
+    return files
 
 
 def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -230,7 +315,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(arguments: argparse.Namespace) -> None:
         level = logging.WARNING if arguments.quiet else logging.INFO
         logging.basicConfig(level=level, format="%(message)s", force=True)
-        report = export(arguments, provenance.command_line("export", argv))
-        print_line(json.dumps(report) if arguments.json else format_table(report))
+        report: dict[str, Any] = {}
+        if arguments.flash is not None and not (len(arguments.inputs) == 1 and _is_checkpoint(arguments.inputs[0])):
+            _check_options(arguments)
+            image: FlashImage | None = flash(arguments)
+        else:
+            report, image = export(arguments, provenance.command_line("export", argv))
+        written = None if arguments.dry_run else arguments.flash
+        if arguments.json:
+            added = {} if image is None else {"flash": image.as_json() | {"written": written}}
+            print_line(json.dumps(report | added))
+            return
+        texts = [format_table(report)] if report else []
+        if image is not None:
+            texts.append(format_image(image, written=written))
+        print_line("\n\n".join(texts))
 
     return run(create_parser(), work, argv)

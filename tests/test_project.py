@@ -45,7 +45,8 @@ ALLOWED = {
     "gateware.build": {"arch", "boards", "gateware", "models", "sim", "support"},
     "sim": {"arch", "boards", "firmware", "gateware", "support"},
     "sim.ttfs": {"arch", "sim", "support"},
-    "export": {"arch", "sim", "support"},
+    "export": {"arch", "boards", "sim", "support"},
+    "export.flash": {"arch", "boards", "export", "gateware.mapper", "support"},
     "export.ttfs": {"arch", "export", "sim", "support"},
     "benchmarks": {"arch", "export", "gateware", "sim", "support", "train"},
 }

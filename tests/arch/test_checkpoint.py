@@ -241,7 +241,8 @@ def test_other_kinds_of_file_get_the_hint_that_helps(tmp_path):
     np.savez(arrays, images=np.zeros(3))
     for content, hint in (
             ((models / "mnist-conv.safetensors").read_bytes(),
-             "it is a network that was exported already: give it to python -m sim or python -m gateware.build"),
+             ("it is a network that was exported already: give it to python -m sim or python -m gateware.build, or "
+              "make an image of it with --flash")),
             (safetensors.numpy.save({"x": np.zeros(2, np.float32)}),
              f"its metadata name no version of a checkpoint: {bring}"),
             (torch_zip.getvalue(), f"it is a file of torch.save, which may run code when it is read: {bring}"),

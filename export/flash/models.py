@@ -1,0 +1,204 @@
+"""Makes the image of models of exported networks, and says what each takes of the flash."""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from arch.certificate import certificate_of
+from arch.flash.header import NAME_BYTES
+from arch.flash.image import MODELS, Model, build_image
+from arch.flash.stream import Section
+from arch.network import Network, OrPool, Readout, projection_of
+from boards.board import Board
+from export.steps import ExportError
+from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
+from gateware.mapper.streamed.model import model_of
+from gateware.mapper.streamed.plan import StreamedPlan
+from support.errors import printable
+
+__all__ = ["FlashImage", "LayerRow", "ModelReport", "Source", "check_count", "make_image"]
+
+logger = logging.getLogger("export")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Source:
+    """A network that becomes a model, and the file that it is from."""
+
+    file: str
+    network: Network
+
+    @property
+    def full_name(self) -> str:
+        """Name in the network's metadata; without one, the stem of the file."""
+        name = self.network.metadata.get("name")
+        return name if isinstance(name, str) and name else pathlib.Path(self.file).stem
+
+    @property
+    def name(self) -> str:
+        """Name of the model: cut to the bytes that a header has for it."""
+        return self.full_name.encode(errors="replace")[:NAME_BYTES].decode(errors="ignore")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LayerRow:
+    """What one layer, with the or-pools behind it, takes."""
+
+    #: Index of the layer, and its kind.
+    index: int
+    kind: str
+    #: Runs of the sequencer's loops: more than one if the layer is cut into tiles, which each have all weights.
+    passes: int
+    #: Rows of weights, and words of the spike memory of its result; 0 for a readout.
+    rows: int
+    words: int
+    #: Ternary weights, and numbers of the neurons; both 0 for an or-pool.
+    weights: int
+    constants: int
+    #: Bytes in the flash: program, constants, weights and CRC.
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModelReport:
+    """What a model takes of the flash and of the circuit."""
+
+    #: Number in the directory, name, and the network's name if that is longer than a header has room for; else None.
+    number: int
+    name: str
+    cut_from: str | None
+    #: The file, the SHA-256 of the network, and what is proven about it.
+    file: str
+    network_sha256: str
+    certificate: str
+    layers: tuple[LayerRow, ...]
+    #: Image buffers: with two the next image arrives while one is computed. Highest word of the spike memory in use.
+    buffers: int
+    spike_words: int
+    #: Bytes of the stream, and what the same numbers take as float32.
+    bytes: int
+    float_bytes: int
+
+    @property
+    def weights(self) -> int:
+        """Ternary weights of all layers."""
+        return sum(row.weights for row in self.layers)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of the stream for each weight, with programs, constants and CRCs counted."""
+        return 8 * self.bytes / self.weights
+
+    @property
+    def compression(self) -> float:
+        """How many times smaller the stream is than weights and constants in float32."""
+        return self.float_bytes / self.bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FlashImage:
+    """An image of models, and what it is made of."""
+
+    board: Board
+    clock_hz: float
+    content: bytes
+    models: tuple[ModelReport, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the content."""
+        models = [dataclasses.asdict(model) | {
+            "weights": model.weights, "bits_per_weight": model.bits_per_weight, "compression": model.compression}
+            for model in self.models]
+        return {"board": self.board.name, "clock_hz": self.clock_hz, "bytes": len(self.content),
+                "address": self.board.models_at, "flash_bytes": self.board.flash_bytes, "models": models}
+
+
+def check_count(count: int) -> None:
+    """Raise :exc:`ExportError` unless an image has room for so many models."""
+    if count > MODELS:
+        raise ExportError(f"--flash must be given 1 to {MODELS} networks, not {count}: make an image of fewer")
+
+
+def make_image(sources: Sequence[Source], board: Board, *, clock_hz: float) -> FlashImage:
+    """Make the image of 1 to 16 networks for the streamed circuit of a board.
+
+    Raises
+    ------
+    :exc:`ExportError`
+        If a network does not fit, and each limit that it exceeds was logged; or a name cannot be used.
+    :exc:`arch.flash.errors.ImageError`
+        If the image does not fit the flash.
+    """
+    check_count(len(sources))
+    _check_names(sources)
+    config = streamed_config(board)
+    models, plans = [], []
+    for source in sources:
+        try:
+            plan = lay_out(source.network, config)
+        except StreamedFitError as error:
+            raise _refusal(source, board, error) from None
+        plans.append(plan)
+        models.append(model_of(plan, name=source.name, clock_hz=clock_hz))
+    content = build_image(models, base=board.models_at, flash_bytes=board.flash_bytes)
+    reports = tuple(_report(number, *entry) for number, entry in enumerate(zip(sources, plans, models, strict=True)))
+    logger.info("flash: %d bytes for %d model%s of the %s", len(content), len(models), "s"[:len(models) != 1],
+                board.title)
+    return FlashImage(board=board, clock_hz=clock_hz, content=content, models=reports)
+
+
+def _check_names(sources: Sequence[Source]) -> None:
+    """Refuse names that a header cannot have, and those by which a host could not tell models apart."""
+    files: dict[str, str] = {}
+    for source in sources:
+        name, file = source.name, printable(source.file)
+        if printable(source.full_name) != source.full_name or not name.isprintable():
+            raise ExportError(f"{file}: name of a model must be one line of printable text, not "
+                              f"{source.full_name[:40]!r}: export the checkpoint again with another --name")
+        if name in files:
+            raise ExportError(f"{file}: name of a model must be its own in the image, not {name!r}, which is that of "
+                              f"{files[name]} too: export one of the checkpoints again with another --name")
+        files[name] = file
+
+
+def _refusal(source: Source, board: Board, error: StreamedFitError) -> ExportError:
+    """Log all limits if there are several, and make the error."""
+    lines = list(dict.fromkeys(f"{finding}: {finding.remedy}" if finding.remedy else str(finding)
+                               for finding in error.findings))
+    where = f"{printable(source.file)}: network must fit the streamed circuit of the {board.title}"
+    if len(lines) == 1:
+        return ExportError(f"{where}: {lines[0]}")
+    for line in lines:
+        logger.error("%s: does not fit: %s", printable(source.file), line)
+    return ExportError(f"{where}, not exceed {len(lines)} limits: change the network where the lines above say so")
+
+
+def _report(number: int, source: Source, plan: StreamedPlan, model: Model) -> ModelReport:
+    rows = _layer_rows(plan, model.sections)
+    return ModelReport(
+        number=number, name=model.name, cut_from=None if source.full_name == model.name else source.full_name,
+        file=source.file, network_sha256=model.digest.hex(), certificate=str(certificate_of(plan.network)),
+        layers=rows, buffers=plan.allocation.buffers, spike_words=plan.allocation.words,
+        bytes=sum(row.bytes for row in rows), float_bytes=sum(4 * (row.weights + row.constants) for row in rows))
+
+
+def _layer_rows(plan: StreamedPlan, sections: Sequence[Section]) -> tuple[LayerRow, ...]:
+    """Add up the passes of each layer."""
+    rows = []
+    for index in dict.fromkeys(item.layer for item in plan.passes):
+        layer = plan.network.layers[index]
+        found = [(item, section) for item, section in zip(plan.passes, sections, strict=True) if item.layer == index]
+        weights = 0 if isinstance(layer, OrPool) else layer.weights.size
+        projection = projection_of(layer)
+        if projection is not None:
+            weights += projection.weight_count
+        target = found[0][0].target
+        rows.append(LayerRow(
+            index=index, kind=layer.kind, passes=len(found),
+            rows=sum(item.groups * item.group_rows for item, _ in found),
+            words=0 if target is None else target.total_words, weights=weights,
+            constants=0 if isinstance(layer, OrPool | Readout) else 3 * layer.neurons.channels,
+            bytes=sum(section.byte_count() for _, section in found)))
+    return tuple(rows)

@@ -95,7 +95,7 @@ def test_both_engines_agree(path, rtl, capsys):
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "agreement: scores and classes of 100 images are equal\n" in out
-    assert "cycles per image: 100, of them waiting for pixels 7\n" in out
+    assert "cycles per image: 100, of them waiting for pixels 7, for the flash 9\n" in out
     assert rtl.made == [{"board": "icebreaker", "lanes": 6, "width": 8}]
     assert len(rtl.closed) == 1
     assert main([*arguments, "--json", "--spikes", "--first", "3"]) == 0

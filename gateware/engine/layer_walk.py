@@ -55,6 +55,8 @@ class LayerWalk:
                         for name, field in layouts[LayerEntry.START]}
         #: The word ends a kernel row.
         self.ends = self.pointer["run"][-1]
+        #: The word after it does, which is one of the same row.
+        self.ends_next = self.pointer["run"] == 0
         #: The step from zero to the first word, which is issued as a word is.
         self.starting = Signal()
 
@@ -80,6 +82,9 @@ class LayerWalk:
             self.is_unbounded = self.in_second & ~mode.reuse
             #: The walk is at the first position of a part.
             self.position_first = Signal()
+            #: The word is the first use of its row of weights, and in the next clock that word is.
+            self.first_use      = Signal()
+            self.first_use_next = Signal()
             #: Address at which the walk goes on in the other source.
             self._other = Signal.like(self.pointer["address"], name="other", reset_less=True)
             self._counters["kernel"].turns = Mux(mode.second & ~self.in_second, self.loops.second, self.loops.kernel)
@@ -106,7 +111,7 @@ class LayerWalk:
             with m.If(~self.ended[name]):
                 m.d.comb += advance.eq(loop.entry)
         # Where rows have one word, the clock after a row issues none, and its step does not matter.
-        turn_next = Mux(issue, self.pointer["run"] == 0, self.ends)
+        turn_next = Mux(issue, self.ends_next, self.ends)
         if not self._config.streamed:
             return Mux(turn_next, advance, LayerEntry.WORD)
         return Mux(turn_next, Cat(advance[:4], self.in_second), LayerEntry.WORD)
@@ -121,6 +126,7 @@ class LayerWalk:
         if self._config.streamed:
             m.d.sync += self.in_second.eq(1)
             m.d.sync += self.position_first.eq(0)
+            m.d.sync += self.first_use.eq(0)
 
     def advance(self, m: Module, step: Any, *, issue: Value, turn: Value, groups: Value,
                 second: Value) -> None:
@@ -146,10 +152,14 @@ class LayerWalk:
             with m.If((turn & changes & ~self.starting) | second):
                 m.d.sync += self._other.eq(following)
             following = Mux(self.ends & changes & ~self.starting, self._other, following)
-            with m.If(turn & self._ends[0]):
-                m.d.sync += self.in_second.eq(~self.ended["source"])
-            with m.If(turn & self.ends_with("source")):
-                m.d.sync += self.position_first.eq(self.ends_with("row"))
+            in_second      = Mux(self._ends[0], ~self.ended["source"], self.in_second)
+            position_first = Mux(self.ends_with("source"), self.ends_with("row"), self.position_first)
+            m.d.comb += self.first_use_next.eq(Mux(
+                turn, position_first & ~(in_second & self._mode.reuse), self.first_use))
+            m.d.sync += self.first_use.eq(self.first_use_next)
+            with m.If(turn):
+                m.d.sync += self.in_second.eq(in_second)
+                m.d.sync += self.position_first.eq(position_first)
         with m.If(issue):
             for name, pointer in self.pointer.items():
                 m.d.sync += pointer.eq(following if name == "address" else pointer + step[name])

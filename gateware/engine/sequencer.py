@@ -32,15 +32,20 @@ def layer_start_cycles(config: EngineConfig) -> int:
 
 
 class _Stock:
-    """Counts what a ring has and the engine has not yet used. ``empty`` is a register."""
+    """Counts what a ring has and the engine has not yet used. ``empty`` is a register.
 
-    def __init__(self, m, depth, *, added, used, name):
+    ``ready`` says that there is something in the next clock, and does not wait for ``used``, which comes late: the last
+    one is missed in the clock after one that may have used it.
+    """
+
+    def __init__(self, m, depth, *, added, used, name, may_use=0):
         # Negative, so that the sign bit says whether there is any, and none after reset: flip-flops of the iCE40 that
         # are 1 after reset take a LUT for it.
         count  = Signal(range(-depth, 1), name=name)
         change = added ^ used
         m.d.sync += count.eq(count + Cat(change, (change & added).replicate(len(count) - 1)))
         self.empty = ~count[-1]
+        self.ready = count[-1] & ~(count.all() & may_use)
 
 
 class Sequencer(wiring.Component):
@@ -177,7 +182,7 @@ class Sequencer(wiring.Component):
         last     = Signal()  # the word ends a segment
         first    = Signal()  # it begins one
         blocked  = Signal()  # it has to wait
-        cooling  = Signal()  # the array cannot take the end of a segment
+        cooling  = Signal()  # the array cannot take the end of a segment; streamed: and the next word is one
         cooldown = Signal(range(min(2 - config.cooldown_cycles, -1), 1))  # clocks, negative
         m.d.comb += [
             self.request.eq(running & ~blocked),
@@ -197,24 +202,21 @@ class Sequencer(wiring.Component):
             self.beat.last.eq(last),
         ]
         m.d.sync += cooldown.eq(cooldown + cooldown[-1])
-        # Set by every end, which is too much only for a kernel row that ends in the next clock, and there is none.
-        if config.streamed:
-            m.d.sync += cooling.eq(cooldown[-1])
-        else:
-            m.d.sync += cooling.eq(walk.ended["kernel"] & cooldown[-1])
         with m.If(issue):
             m.d.sync += first.eq(last)
         ending = issue & last if config.streamed else turn & walk.ends_with("kernel")
-        with m.If(ending):
-            m.d.sync += cooling.eq(1)
-            with m.If(~walk.starting):
-                m.d.sync += cooldown.eq(2 - config.cooldown_cycles)
+        if not config.streamed:
+            # Set by every end, which is too much only for a kernel row that ends in the next clock, and there is none.
+            m.d.sync += cooling.eq((walk.ended["kernel"] & cooldown[-1]) | ending)
+        with m.If(ending & ~walk.starting):
+            m.d.sync += cooldown.eq(2 - config.cooldown_cycles)
 
         self._follow_windows(m, walk, ending=ending, turn=turn)
         if config.streamed:
             programs = _Stock(m, config.layers, added=self.layer_written, used=self.layer_start, name="programs")
-            self._follow_segments(m, walk, ending=ending, issue=issue, turn=turn, last=last, blocked=blocked,
-                                  cooling=cooling, running=running)
+            left = self._follow_segments(m, walk, ending=ending, issue=issue, turn=turn, last=last)
+            self._wait(m, walk, left=left, issue=issue, last=last, blocked=blocked, running=running, cooling=cooling,
+                       cooled=~cooldown[-1])
         else:
             m.d.comb += last.eq(walk.ends & walk.ends_with("kernel"))
             m.d.comb += blocked.eq(walk.ends & cooling)
@@ -236,8 +238,8 @@ class Sequencer(wiring.Component):
         with m.If(turn & walk.ends_with("source")):
             m.d.sync += window_first.eq(walk.ends_with("down"))
 
-    def _follow_segments(self, m, walk, *, ending, issue, turn, last, blocked, cooling, running):
-        """Cut sums into segments, say what their ends are for, and wait for weights."""
+    def _follow_segments(self, m, walk, *, ending, issue, turn, last):
+        """Cut sums into segments and say what their ends are for; return the words left, but the next one."""
         mode = self.mode
 
         # Words of the segment to come after the next one; it ends with its source at the latest.
@@ -268,18 +270,35 @@ class Sequencer(wiring.Component):
         with m.If(turn & walk.ends_with("row")):
             m.d.sync += part_first.eq(walk.ends_with("part"))
 
+        m.d.sync += self.marked.eq(mode.padded & (walk.in_second if self.config.slices > 1 else 1))
+        return left
+
+    def _wait(self, m, walk, *, left, issue, last, blocked, running, cooling, cooled):
+        """Wait for the array and for weights, by flip-flops as far as possible: what follows from it is long."""
+        mode = self.mode
+
         # Rows of weights: their first use is at the first position of a part, their last one at the last. The step from
-        # zero, which is no use, finds the flag as the end of the layer before has left it: cleared by `prepare`.
-        first_use = Signal()
-        last_use  = Signal()
-        m.d.comb += first_use.eq(walk.position_first & ~(walk.in_second & mode.reuse))
+        # zero, which is no use, finds the flags as the end of the layer before has left them: cleared by `prepare`.
+        last_use = Signal()
         m.d.sync += last_use.eq(Cat(walk.ended[name] for name in ("across", "down", "block", "column", "row")
                                     if name in walk.ended).all() & (walk.ended["source"] | ~mode.reuse))
-        rows = _Stock(m, self.config.weight_rows, added=self.row_written, used=issue & first_use, name="rows")
         m.d.comb += self.release_row.eq(self.beat.valid & last_use)
-        m.d.comb += blocked.eq((last & cooling) | (first_use & rows.empty))
-        m.d.sync += self.waiting.eq(running & first_use & rows.empty)
-        m.d.sync += self.marked.eq(mode.padded & (walk.in_second if self.config.slices > 1 else 1))
+        starved = Signal()  # the row of the word is not there
+        rows = _Stock(m, self.config.weight_rows, name="rows", added=self.row_written, used=issue & walk.first_use,
+                      may_use=self.grant & ~blocked & walk.first_use)
+        m.d.sync += starved.eq(walk.first_use_next & ~rows.ready)
+        m.d.sync += self.waiting.eq(running & starved)
+
+        # Whether the word after this one ends a segment too early. What is not foreseen is a source that ends with the
+        # word after the end of a segment: no other word can be the first of a kernel row and end its source.
+        ended     = Signal()
+        last_next = (left == 0) | (walk.ends_next & walk.ended["kernel"])
+        m.d.sync += [
+            ended.eq(issue & last),
+            cooling.eq(Mux(issue, Mux(last, walk.sizes.segment[-1], ~cooled & last_next), ~cooled & last)),
+        ]
+        too_early = cooling | (ended & walk.ends & walk.ended["kernel"])
+        m.d.comb += blocked.eq(too_early | starved)
 
     def _control(self, m, walk, view, *, layer, entry, running, issue, turn, no_program):
         """Read the entries of each layer, run it, and wait for its last spikes."""

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from arch.link import INFO_BYTES, ErrorCode
 from arch.link import RESULT_HEADER_WORDS as HEADER_WORDS
+from gateware.engine.adder_pair import AdderPairFactory
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.masked_ram import MaskedRam, MaskedRamFactory
 from gateware.engine.signature import circuit_of
@@ -40,7 +41,7 @@ class StreamedSystem(wiring.Component):
         Clocks of the flash's pins (:attr:`gateware.flash.phy.FlashPins.latency`).
     base : :class:`int`
         Address of the models in the flash.
-    large_ram, masked_ram
+    large_ram, masked_ram, adder_pair
         As of :class:`gateware.engine.streamed_accelerator.StreamedAccelerator`.
 
     Members
@@ -54,7 +55,7 @@ class StreamedSystem(wiring.Component):
 
     def __init__(self, config: EngineConfig, *, divisor: int, clock_hz: float, mode: FlashMode,
                  latency: int, base: int, large_ram: RamFactory | None = None,
-                 masked_ram: MaskedRamFactory = MaskedRam):
+                 masked_ram: MaskedRamFactory = MaskedRam, adder_pair: AdderPairFactory | None = None):
         self.config     = config
         self.divisor    = divisor
         self.clock_hz   = clock_hz
@@ -63,6 +64,7 @@ class StreamedSystem(wiring.Component):
         self.base       = base
         self.large_ram  = large_ram
         self.masked_ram = masked_ram
+        self.adder_pair = adder_pair
 
         super().__init__({
             "rx":    In(1, init=1),
@@ -84,7 +86,7 @@ class StreamedSystem(wiring.Component):
         m.submodules.loader      = loader      = ResetInserter(flush | selector.select)(
             StreamLoader(config, double=double))
         m.submodules.accelerator = accelerator = StreamedAccelerator(
-            config, large_ram=self.large_ram, masked_ram=self.masked_ram)
+            config, large_ram=self.large_ram, masked_ram=self.masked_ram, adder_pair=self.adder_pair)
 
         wiring.connect(m, reader.bus, wiring.flipped(self.flash))
         m.d.comb += [
@@ -96,8 +98,9 @@ class StreamedSystem(wiring.Component):
         self._fill_rings(m, reader=reader, loader=loader, rings=accelerator.rings)
         self._choose_model(m, link=link, reader=reader, selector=selector, accelerator=accelerator)
         self._bring_images(m, link=link, accelerator=accelerator)
+        # A register, because all of the engine and of the loader hangs on it; the loader is damaged until it is reset.
+        m.d.sync += flush.eq((loader.damaged & ~selector.header | accelerator.overtime) & ~flush)
         m.d.comb += [
-            flush.eq(loader.damaged & ~selector.header | accelerator.overtime),
             accelerator.flush.eq(flush),
             selector.restart.eq(flush),
         ]
@@ -137,15 +140,20 @@ class StreamedSystem(wiring.Component):
     @staticmethod
     def _choose_model(m, *, link, reader, selector, accelerator):
         """Choose model 0 when the flash is awake, and then those that the host asks for."""
-        begun = Signal()
-        first = Signal()
-        m.d.comb += [
-            first.eq(reader.ready & ~begun),
-            selector.select.eq(first | link.select),
-            selector.number.eq(Mux(first, 0, link.model)),
-            accelerator.choose.eq(selector.select),
-            link.selected.eq((begun & ~selector.header & ~selector.select) | reader.failed),
+        begun  = Signal()
+        first  = Signal()
+        select = Signal()  # a clock late, because all of the engine and of the loader hangs on it
+        m.d.comb += first.eq(reader.ready & ~begun)
+        m.d.sync += select.eq(first | link.select)
+        m.d.sync += selector.number.eq(Mux(first, 0, link.model))
+        # ... and so are the findings, which the receiver answers with.
+        m.d.sync += [
+            link.selected.eq((begun & ~selector.header & ~select & ~link.select) | reader.failed),
             link.status.eq(selector.status),
+        ]
+        m.d.comb += [
+            selector.select.eq(select),
+            accelerator.choose.eq(select),
             link.info_write.eq(selector.info_write),
             link.info_index.eq(selector.info_address),
             link.info_data.eq(selector.byte),

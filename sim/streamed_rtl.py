@@ -12,6 +12,7 @@ from arch.flash.image import BASE, build_image
 from arch.images import image_bytes
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from arch.network import Network
+from gateware.engine.adder_pair import AdderPair
 from gateware.engine.configuration import EngineConfig
 from gateware.flash.phy import FlashPins
 from gateware.flash.reader import FlashMode
@@ -35,7 +36,8 @@ BOOT_CLOCKS = 8_000
 
 def streamed_verilog(config: EngineConfig, *, mode: Any = FlashMode.QUAD, divisor: int = DIVISOR) -> str:
     """Return the Verilog of the streamed system."""
-    system = StreamedSystem(config, divisor=divisor, clock_hz=CLOCK_HZ, mode=mode, latency=FlashPins.latency, base=BASE)
+    system = StreamedSystem(config, divisor=divisor, clock_hz=CLOCK_HZ, mode=mode, latency=FlashPins.latency, base=BASE,
+                            adder_pair=AdderPair)
     with amaranth_tools():
         return str(verilog.convert(system, name="sterna", strip_internal_attrs=True))
 

@@ -17,6 +17,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from gateware.engine.adder_pair import AdderPair, AdderPairFactory
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.image_writer import CHANNEL_BITS, ImageWriter
 from gateware.engine.masked_ram import EntryRing, MaskedRam, MaskedRamFactory
@@ -66,6 +67,8 @@ class StreamedAccelerator(wiring.Component):
         Makes the spike memory; None lets the tools infer block RAM, as in every simulation.
     masked_ram : :class:`gateware.engine.masked_ram.MaskedRamFactory`
         Makes the small memories.
+    adder_pair : :class:`gateware.engine.adder_pair.AdderPairFactory`, optional
+        Makes adders of the partial sums and of the neurons; None makes them of logic cells.
 
     Members
     -------
@@ -89,10 +92,11 @@ class StreamedAccelerator(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, *, large_ram: RamFactory | None = None,
-                 masked_ram: MaskedRamFactory = MaskedRam):
+                 masked_ram: MaskedRamFactory = MaskedRam, adder_pair: AdderPairFactory | None = None):
         self.config     = config
         self.large_ram  = large_ram
         self.masked_ram = masked_ram
+        self.adder_pair = adder_pair
 
         super().__init__({
             "begin":       In(1),
@@ -126,8 +130,9 @@ class StreamedAccelerator(wiring.Component):
         m.submodules.weights   = weights   = WeightRing(config, masked_ram=make)
         m.submodules.constants = constants = ConstantRing(config, masked_ram=make)
         m.submodules.array     = array     = fresh(NeuronArray(config))
-        m.submodules.partial   = partial   = fresh(PartialSums(config, masked_ram=make))
-        m.submodules.pif       = pif       = PifUnit(config)
+        m.submodules.partial   = partial   = fresh(PartialSums(
+            config, masked_ram=make, adder_pair=self.adder_pair or AdderPair))
+        m.submodules.pif       = pif       = PifUnit(config, adder_pair=self.adder_pair)
         m.submodules.membranes = membranes = MembraneStore(config, masked_ram=make)
         m.submodules.collector = collector = fresh(SpikeCollector(config))
         m.submodules.readout   = readout   = Readout(config)

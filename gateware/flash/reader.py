@@ -165,7 +165,10 @@ class FlashReader(wiring.Component):
             self.bus.drive.eq(drive),
             self.bus.quad.eq(driven & drive),
         ]
-        taken = self._receive(m, wanted, step == _Step.READ)
+        # A clock late, which is early enough: the first data come many clocks after it.
+        reading = Signal()
+        m.d.sync += reading.eq(step == _Step.READ)
+        taken = self._receive(m, wanted, reading)
         with m.If(taken & (step != _Step.READ)):
             m.d.sync += quad.eq(self.bus.i[0][1])
 
@@ -214,7 +217,7 @@ class FlashReader(wiring.Component):
             with m.State("STOP"):
                 m.d.comb += select.eq(1)
                 m.next = "PAUSE"
-        m.d.comb += self.ready.eq((step == _Step.READ) & ~self.failed)
+        m.d.comb += self.ready.eq(reading & ~self.failed)
         with m.If(self.start & self.ready):
             m.d.sync += asked.eq(1)
         return m

@@ -75,7 +75,7 @@ class StreamedRtlEngine:
                  source: str | None = None, image: bytes | None = None, cache: Path | None = None,
                  report: Report | None = None, **verilated: Any):
         check_tools()
-        self.plan: StreamedPlan = lay_out(network, config)
+        self.plan: StreamedPlan = lay_out(network, config, mode=mode)
         if image is None:
             image = build_image([model_of(self.plan, name="network", clock_hz=CLOCK_HZ)])
         self._spikes = "accelerator.spikes.words"

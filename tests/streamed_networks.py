@@ -1,14 +1,28 @@
 """Circuits and random networks of mixed layers for the streamed engine."""
 
+import dataclasses
+import math
+
 import numpy as np
 
-from arch.network import Encoding
+from arch.network import (
+    Convolution,
+    Encoding,
+    FullyConnected,
+    Input,
+    Layer,
+    Network,
+    OrPool,
+    Projection,
+    Readout,
+    Reset,
+)
 from boards import board_named
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.mapper.streamed.choice import lay_out, streamed_config
-from sim.generate import random_network
+from sim.generate import random_network, random_neurons, random_weights
 
-__all__ = ["CIRCUITS", "OVERLAY", "draw"]
+__all__ = ["CIRCUITS", "OVERLAY", "deep_network", "draw", "six_convolutions"]
 
 #: The circuit of the iCEBreaker.
 OVERLAY = streamed_config(board_named("icebreaker"))
@@ -49,3 +63,53 @@ def draw(config, seed, **options):
             return lay_out(network, config), rng
         except ConfigError:
             continue
+
+
+def _neurons(rng, channels, synapses):
+    neurons = random_neurons(rng, channels, synapses**0.5, reset=Reset.SUBTRACT)
+    return dataclasses.replace(neurons, leak_shift=None)
+
+
+def _finished(rng, layers, shape, *, dense=()):
+    """Add dense layers and a readout of ten classes to the layers for an image of 3 x 32 x 32 pixels."""
+    for outputs in dense:
+        layers.append(FullyConnected(weights=random_weights(rng, outputs, math.prod(shape)),
+                                     neurons=_neurons(rng, outputs, math.prod(shape))))
+        shape = layers[-1].output_shape(shape)
+    layers.append(Readout(weights=random_weights(rng, 10, math.prod(shape))))
+    return Network(input=Input(encoding=Encoding.PIXELS, channels=3, height=32, width=32, zero_point=128),
+                   layers=tuple(layers), timesteps=4)
+
+
+def _convolution(rng, shape, channels, **options):
+    return Convolution(weights=random_weights(rng, channels, shape[0], 3, 3), padding=1,
+                       neurons=_neurons(rng, channels, 9 * shape[0]), **options)
+
+
+def six_convolutions(rng):
+    """Make a network like TinBiNN: three stages of two convolutions and a pool, and two dense layers."""
+    layers: list[Layer] = []
+    shape = (3, 32, 32)
+    for channels in (48, 96, 128):
+        for layer in (_convolution(rng, shape, channels), _convolution(rng, (channels, *shape[1:]), channels),
+                      OrPool(size=2)):
+            layers.append(layer)
+            shape = layer.output_shape(shape)
+    return _finished(rng, layers, shape, dense=(256, 256))
+
+
+def deep_network(rng):
+    """Make a ResNet-18 of 11.2 million weights, with projections."""
+    shape = (3, 32, 32)
+    layers: list[Layer] = [_convolution(rng, shape, 64)]
+    shape = layers[-1].output_shape(shape)
+    for channels in (64, 64, 128, 128, 256, 256, 512, 512):
+        source, before = len(layers) - 1, shape
+        stride = 1 if channels == before[0] else 2
+        layers.append(_convolution(rng, shape, channels, stride=stride))
+        shape = layers[-1].output_shape(shape)
+        projection = (Projection.identity(source=source, channels=channels) if stride == 1 else
+                      Projection(source=source, weights=random_weights(rng, channels, before[0], 1, 1), stride=2))
+        layers.append(_convolution(rng, shape, channels, projection=projection))
+        shape = layers[-1].output_shape(shape)
+    return _finished(rng, layers, shape)

@@ -39,7 +39,7 @@ ALLOWED = {
     "gateware.engine": {"arch", "support"},
     "gateware.flash": {"arch", "gateware.engine", "support"},
     "gateware.link": {"arch", "gateware.engine", "support"},
-    "gateware.mapper": {"arch", "boards", "gateware.engine", "support"},
+    "gateware.mapper": {"arch", "boards", "gateware.engine", "gateware.flash", "support"},
     "gateware.source": {"arch", "gateware.engine", "support"},
     "gateware.system": {"arch", "gateware.engine", "gateware.link", "gateware.source", "support"},
     "gateware.build": {"arch", "boards", "gateware", "models", "sim", "support"},

@@ -111,12 +111,22 @@ class SpikeCollector(wiring.Component):
         """Clocks from ``load`` to ``write``: the sums, the neurons, the PIF unit, a register."""
         return cls._sums_latency_of(config) + config.lanes + PifUnit.latency_of(config) + 1
 
+    @classmethod
+    def _constants_latency_of(cls, config: EngineConfig) -> int:
+        """Clocks from ``load`` to the one before the address of the first constants."""
+        return cls._sums_latency_of(config) + PifUnit.constants_latency_of(config) - 2
+
+    @classmethod
+    def release_cycles(cls, config: EngineConfig) -> int:
+        """Clocks from the ``load`` of the last neurons of a group to ``release_group``."""
+        return cls._constants_latency_of(config) + config.lanes
+
     def elaborate(self, platform):
         m = Module()
 
         config     = self.config
         # Clocks from `load` to the one before the address of the first constants, and to the first spikes.
-        constants  = self._sums_latency_of(config) + PifUnit.constants_latency_of(config) - 2
+        constants  = self._constants_latency_of(config)
         integrated = self._sums_latency_of(config) + PifUnit.latency_of(config)
 
         loads = [self.load]

@@ -21,11 +21,11 @@ from gateware.engine.configuration import EngineConfig
 from gateware.flash.crc32 import Crc32Check
 from gateware.flash.trits import TritDecoder
 
-__all__ = ["StreamLoader"]
+__all__ = ["SPARE_PLACES", "StreamLoader"]
 
 #: Places that stay free in the rings of groups and layers: one for what is being written, and one because two are told
 #: by fewer bits.
-_SPARE = 2
+SPARE_PLACES = 2
 
 
 class _Phase(enum.Enum, shape=unsigned(2)):
@@ -147,7 +147,8 @@ class StreamLoader(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, *, double=False):
-        for name, least in (("layers", 2 * _SPARE), ("channel_groups", 2 * _SPARE), ("weight_rows", 2 * SPARE_ROWS)):
+        for name, least in (("layers", 2 * SPARE_PLACES), ("channel_groups", 2 * SPARE_PLACES),
+                            ("weight_rows", 2 * SPARE_ROWS)):
             depth = getattr(config, name)
             if depth < least or depth & (depth - 1):
                 raise ValueError(f"{name} must be a power of two and at least {least} for a stream, not {depth!r}")
@@ -185,6 +186,11 @@ class StreamLoader(wiring.Component):
             "row_weights":     Out(data.ArrayLayout(data.ArrayLayout(2, BANK_WEIGHTS), self.banks)),
         })
 
+    @staticmethod
+    def verdict_cycles(*, double: bool) -> int:
+        """Clocks from the last byte of a CRC to ``complete``; the last row of a section is strobed a clock later."""
+        return 1 if double else 2
+
     def elaborate(self, platform):
         m = Module()
 
@@ -201,12 +207,13 @@ class StreamLoader(wiring.Component):
         constants_done = Signal()
         row_done       = Signal()
         check_done     = Signal()
-        checked        = Signal(1 if self.double else 2)  # the verdict of the CRC follows behind its last byte
+        # The verdict of the CRC follows behind its last byte.
+        checked        = Signal(self.verdict_cycles(double=self.double))
 
         m.submodules.trits  = trits  = TritDecoder()
         m.submodules.crc    = crc    = Crc32Check(double=self.double)
-        m.submodules.layers = layers = _Usage(config.layers, _SPARE)
-        m.submodules.groups = groups = _Usage(config.channel_groups, _SPARE)
+        m.submodules.layers = layers = _Usage(config.layers, SPARE_PLACES)
+        m.submodules.groups = groups = _Usage(config.channel_groups, SPARE_PLACES)
         m.submodules.rows   = rows   = _Usage(config.weight_rows, SPARE_ROWS)
         tail = Signal(data.StructLayout({"nonzero": 1, "negative": 1}))
 

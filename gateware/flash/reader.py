@@ -136,17 +136,33 @@ class FlashReader(wiring.Component):
     @property
     def overrun(self) -> int:
         """Most bytes that come after ``run`` has gone low."""
-        bits = {FlashMode.SINGLE: 1, FlashMode.QUAD: 4, FlashMode.DOUBLE: 8}[self.mode]
-        return -(-(self.latency + 1) * bits // 8)
+        return -(-(self.latency + 1) // self.byte_clocks_of(self.mode))
+
+    @staticmethod
+    def byte_clocks_of(mode: FlashMode) -> int:
+        """Clocks of a byte."""
+        return {FlashMode.SINGLE: 8, FlashMode.QUAD: 2, FlashMode.DOUBLE: 1}[mode]
+
+    @classmethod
+    def start_cycles_of(cls, mode: FlashMode, clock_hz: float) -> int:
+        """Clocks from ``start`` while a read is in progress to the first one in which the flash may be asked for data.
+
+        One to stop, the pause and a clock that sees its end, and the command.
+        """
+        return 1 + (1 << cls._pause_bits_of(clock_hz)) + 1 + _READS[mode].clocks + 1
+
+    @staticmethod
+    def _pause_bits_of(clock_hz: float) -> int:
+        """A pause is this power of two, in clocks."""
+        return (max(2, int(clock_hz * PAUSE_SECONDS)) - 1).bit_length()
 
     def elaborate(self, platform):
         m = Module()
 
         read   = _READS[self.mode]
-        pause  = (max(2, int(self.clock_hz * PAUSE_SECONDS)) - 1).bit_length()
         step   = Signal(_Step)
         count  = Signal(range(max(read.clocks, 16) + 1), reset_less=True)
-        timer  = Signal(pause + 1)
+        timer  = Signal(self._pause_bits_of(self.clock_hz) + 1)
         asked  = Signal()  # a read is to begin after the pause
         quad   = Signal()  # the quad enable bit, as read last
 

@@ -2,18 +2,22 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from arch.flash.image import build_image
 from arch.images import image_bytes
 from arch.link import Command, ErrorCode, Reply, Result
+from gateware.flash.reader import FlashMode
+from gateware.mapper.streamed.choice import lay_out
+from gateware.mapper.streamed.cycles import count_cycles
 from gateware.mapper.streamed.model import model_of
 from sim.generate import random_images
 from sim.reference import Reference
 from sim.rtl import CLOCK_HZ
 from sim.streamed_rtl import StreamedRtlEngine, streamed_verilog
 from tests.link_board import CACHE
-from tests.streamed_networks import OVERLAY, draw
+from tests.streamed_networks import OVERLAY, deep_network, draw, six_convolutions
 
 SEED = 0x5E
 
@@ -27,15 +31,47 @@ def engine_of(plan, source, **options):
     return StreamedRtlEngine(plan.network, config=OVERLAY, source=source, cache=CACHE, **options)
 
 
+def check_run(engine, images, **timing):
+    """Compare scores with the reference, and clocks with the model; each image comes when the rings are full."""
+    plan      = engine.plan
+    expected  = Reference(plan.network).run(images)
+    predicted = count_cycles(plan.config, plan.passes, clock_hz=CLOCK_HZ, **timing)
+    for image, scores, label in zip(images, expected.scores, expected.classes, strict=True):
+        engine.simulation.run(limit=predicted.fill)
+        result = engine.classify(image)
+        assert (list(result.scores), result.label) == (scores.tolist(), label)
+        assert (result.cycles, result.stalls, result.flash_stalls) == (predicted.total, 0, predicted.flash_stalls)
+    return predicted
+
+
 @pytest.mark.parametrize("seed", range(64))
-def test_random_networks_are_computed_as_by_the_reference(source, seed):
+def test_random_networks_are_computed_as_by_the_reference_and_take_the_clocks_of_the_model(source, seed):
     plan, rng = draw(OVERLAY, (SEED, seed), max_side=9, max_channels=24, leak=False)
     images = random_images(plan.network, rng, 4)[1:]
-    expected = Reference(plan.network).run(images)
     with engine_of(plan, source, seed=seed + 1) as engine:
-        result = engine.run(images)
-    assert (result.scores == expected.scores).all()
-    assert (result.classes == expected.classes).all()
+        check_run(engine, images)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("make", [six_convolutions, deep_network])
+def test_networks_of_many_weights_take_the_clocks_of_the_model(source, make):
+    """They wait for the flash."""
+    rng  = np.random.default_rng(SEED)
+    plan = lay_out(make(rng), OVERLAY)
+    with engine_of(plan, source) as engine:
+        predicted = check_run(engine, random_images(plan.network, rng, 3)[1:])
+    assert predicted.flash_stalls > 100_000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", [FlashMode.SINGLE, FlashMode.DOUBLE])
+def test_other_flash_modes_take_the_clocks_of_the_model(mode):
+    source, waited = streamed_verilog(OVERLAY, mode=mode), 0
+    for seed in range(32):
+        plan, rng = draw(OVERLAY, (SEED, seed), max_side=9, max_channels=24, leak=False)
+        with engine_of(plan, source, mode=mode) as engine:
+            waited += check_run(engine, random_images(plan.network, rng, 2)[1:], mode=mode).flash_stalls > 0
+    assert waited
 
 
 def test_models_are_selected(source):

@@ -1,12 +1,15 @@
 """Lays a network out for a streamed circuit: the one place that decides what fits."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from arch.network import Encoding, Network
 from boards.board import Board
 from gateware.engine.configuration import ConfigError, EngineConfig
-from gateware.mapper.limits import Finding
+from gateware.flash.reader import FlashMode
+from gateware.mapper.limits import Finding, above
 from gateware.mapper.streamed.allocation import allocate, most_alive
+from gateware.mapper.streamed.cycles import MAX_CYCLES, exceeding_cycles
 from gateware.mapper.streamed.limits import network_findings, pass_findings
 from gateware.mapper.streamed.lowering import LoweringError, lower
 from gateware.mapper.streamed.passes import Pass
@@ -23,7 +26,8 @@ class StreamedFitError(ConfigError):
         self.findings = tuple(findings)
 
 
-def lay_out(network: Network, config: EngineConfig, *, keep: bool = False) -> StreamedPlan:
+def lay_out(network: Network, config: EngineConfig, *, keep: bool = False,
+            mode: Any = FlashMode.QUAD) -> StreamedPlan:
     """Lay a network out.
 
     Parameters
@@ -32,6 +36,8 @@ def lay_out(network: Network, config: EngineConfig, *, keep: bool = False) -> St
     config : :class:`EngineConfig`
     keep : bool
         Give every map a place of its own, so that all can be read after an inference: for simulations.
+    mode : :class:`gateware.flash.reader.FlashMode`
+        How fast the flash of the board is.
 
     Raises
     ------
@@ -52,6 +58,10 @@ def lay_out(network: Network, config: EngineConfig, *, keep: bool = False) -> St
             allocation = allocate(passes, config.spike_words, keep=keep)
             if allocation is None:
                 findings += _shortage(passes, config, keep=keep)
+    if not findings:
+        clocks = exceeding_cycles(config, passes, mode=mode)
+        if clocks is not None:
+            findings += above("network", "clocks of an inference", clocks, MAX_CYCLES)
     if findings:
         raise StreamedFitError(findings)
     assert allocation is not None

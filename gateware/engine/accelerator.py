@@ -13,13 +13,14 @@ same memory, where the next layer finds them. The scores of the last layer go to
 """
 
 from amaranth import *
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.contents import MemoryContents
 from gateware.engine.neuron_array import NeuronArray, beat_layout, follow_ending, word_layout
 from gateware.engine.pif import Current, PifUnit
+from gateware.engine.pixel_fifo import PixelFifo
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH, HEADER_WORDS, Readout, result_layout
 from gateware.engine.sequencer import Sequencer
 from gateware.engine.spike_collector import SpikeCollector
@@ -111,9 +112,7 @@ class Accelerator(wiring.Component):
         config   = self.config
         contents = self.contents
 
-        flush = Signal()
-        m.submodules.fifo      = pixels    = ResetInserter(flush)(
-            fifo.SyncFIFOBuffered(width=8, depth=PIXEL_FIFO_DEPTH))
+        m.submodules.fifo      = pixels    = PixelFifo(depth=PIXEL_FIFO_DEPTH)
         m.submodules.windows   = windows   = WindowWriter(config, init=contents.pixels if contents else ())
         m.submodules.sequencer = sequencer = Sequencer(config, drain_cycles=drain_cycles(config),
                                                        init=contents.program if contents else ())
@@ -125,8 +124,8 @@ class Accelerator(wiring.Component):
         m.submodules.collector = collector = SpikeCollector(config)
         m.submodules.readout   = readout   = Readout(config)
 
-        wiring.connect(m, wiring.flipped(self.i_pixels), pixels.w_stream)
-        wiring.connect(m, pixels.r_stream, windows.i_pixels)
+        wiring.connect(m, wiring.flipped(self.i_pixels), pixels.i)
+        wiring.connect(m, pixels.o, windows.i_pixels)
         wiring.connect(m, readout.o_words, wiring.flipped(self.o_words))
 
         pressing = self._share_memory(m, pixels=pixels, windows=windows, sequencer=sequencer, collector=collector,
@@ -161,7 +160,7 @@ class Accelerator(wiring.Component):
         ]
         self._count_clocks(m, sequencer=sequencer, readout=readout,
                            stall=pressing & ~collector.write & sequencer.request)
-        m.d.comb += flush.eq(self.begin | self.abort)
+        m.d.comb += pixels.flush.eq(self.begin | self.abort)
         self._exchange_buffers(m, pixels=pixels, windows=windows, sequencer=sequencer, readout=readout)
 
         return m
@@ -175,7 +174,7 @@ class Accelerator(wiring.Component):
         blocked  = Signal()
         idle     = Signal()  # the sequencer reads nothing in this clock
         m.d.sync += [
-            urgent.eq(pixels.level >= PIXEL_FIFO_DEPTH // 2),
+            urgent.eq(pixels.half_full),
             pressing.eq(windows.write & urgent),
             blocked.eq(collector.write_next | (windows.write & urgent)),
         ]
@@ -241,7 +240,7 @@ class Accelerator(wiring.Component):
         loading   = Signal()  # buffer that images go to
         computing = Signal()  # buffer that the engine reads
         committed = Signal()  # the image is complete, its last pixels are on their way
-        settled   = Signal()  # they have arrived
+        settled   = Signal()  # they have arrived: a pixel taken before ``commit`` is offered in the clock after it
         m.d.comb += [
             windows.begin.eq(self.begin),
             windows.buffer.eq(loading),
@@ -255,7 +254,7 @@ class Accelerator(wiring.Component):
             m.d.sync += committed.eq(1)
         m.d.sync += sequencer.start.eq(full.bit_select(computing, 1) & ~sequencer.start & ~sequencer.busy
                                        & ~sequencer.done & ~readout.busy)
-        m.d.sync += settled.eq(committed & ~settled & (pixels.level == 0) & windows.idle)
+        m.d.sync += settled.eq(committed & ~settled & ~pixels.o.valid & windows.idle)
         with m.If(settled):
             m.d.sync += [
                 committed.eq(0),

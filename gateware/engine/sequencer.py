@@ -184,11 +184,15 @@ class Sequencer(wiring.Component):
         blocked  = Signal()  # it has to wait
         cooling  = Signal()  # the array cannot take the end of a segment; streamed: and the next word is one
         cooldown = Signal(range(min(2 - config.cooldown_cycles, -1), 1))  # clocks, negative
+        # ~cooling, once more: a request and the walk that share it put a LUT between it and the counters. Streamed, a
+        # word waits for more than that.
+        cooled = Signal()
+        free   = ~blocked if config.streamed else ~walk.ends | cooled
         m.d.comb += [
             self.request.eq(running & ~blocked),
             # From registers, and not by way of another.
-            issue.eq((running & self.grant) & ~blocked),
-            turn.eq((running & self.grant) & (walk.ends & ~blocked)),
+            issue.eq((running & self.grant) & free),
+            turn.eq((running & self.grant) & (walk.ends & free)),
             self.address.eq(walk.pointer["address"] >> (config.slots - 1).bit_length()),
             self.address[-1].eq(walk.pointer["address"][-1] ^ (mode.input & self.buffer)),
         ]
@@ -207,7 +211,9 @@ class Sequencer(wiring.Component):
         ending = issue & last if config.streamed else turn & walk.ends_with("kernel")
         if not config.streamed:
             # Set by every end, which is too much only for a kernel row that ends in the next clock, and there is none.
-            m.d.sync += cooling.eq((walk.ended["kernel"] & cooldown[-1]) | ending)
+            cools = (walk.ended["kernel"] & cooldown[-1]) | ending
+            m.d.sync += cooling.eq(cools)
+            m.d.sync += cooled.eq(~cools)
         with m.If(ending & ~walk.starting):
             m.d.sync += cooldown.eq(2 - config.cooldown_cycles)
 
@@ -306,7 +312,7 @@ class Sequencer(wiring.Component):
         # The entry that is read in this clock while the walk stands; the one before it comes out of the memory.
         begin   = int(LayerEntry.SECOND_START if config.streamed else LayerEntry.LOOPS)
         fetched = Signal(range(16), init=begin)
-        drain   = Signal(range(self.drain_cycles))
+        drain   = Signal(range(-1, self.drain_cycles))  # clocks to come after the next one
         walking = Signal()  # the step of the next word is read
         groups  = Signal()  # the loops come out of the memory
         second  = Signal()  # the start of the second source does
@@ -374,14 +380,14 @@ class Sequencer(wiring.Component):
             with m.State("RUN"):
                 m.d.comb += self.busy.eq(1)
                 m.d.comb += walking.eq(1)
-                m.d.sync += drain.eq(self.drain_cycles - 2)
+                m.d.sync += drain.eq(self.drain_cycles - 3)
                 with m.If(~running):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += self.busy.eq(1)
                 m.d.sync += fetched.eq(begin)
                 m.d.sync += drain.eq(drain - 1)
-                with m.If(drain == 0):
+                with m.If(drain[-1]):
                     m.d.sync += layer.eq(layer + 1)
                     if config.streamed:
                         m.d.comb += self.release_layer.eq(1)

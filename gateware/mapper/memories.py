@@ -31,8 +31,7 @@ def block_ram_memories(config: EngineConfig, family: Family) -> Iterator[MemoryS
     yield MemorySize(name="program", width=program_width(config), depth=config.layers * layer_entries(config))
     yield MemorySize(name="pixel table", width=pixel_width(config), depth=PIXEL_ENTRIES)
     yield MemorySize(name="scores", width=config.score_width, depth=config.classes)
-    # One pixel waits in the register behind the memory.
-    yield MemorySize(name="pixel FIFO", width=8, depth=PIXEL_FIFO_DEPTH - 1)
+    yield MemorySize(name="pixel FIFO", width=8, depth=PIXEL_FIFO_DEPTH)
     # As many rows again behind the info block: the first of them hold the tags of frames.
     yield MemorySize(name="information", width=8, depth=2 * INFO_BYTES)
     if family.large_ram is None:

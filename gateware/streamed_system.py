@@ -16,6 +16,7 @@ from gateware.flash.bus import FlashBus
 from gateware.flash.loader import StreamLoader
 from gateware.flash.reader import FlashMode, FlashReader
 from gateware.flash.selector import ModelSelector, ModelStatus
+from gateware.link.handover import hand_over_images
 from gateware.link.host_link import HostLink
 
 __all__ = ["StreamedSystem"]
@@ -97,7 +98,7 @@ class StreamedSystem(wiring.Component):
         self._read_flash(m, reader=reader, loader=loader, selector=selector)
         self._fill_rings(m, reader=reader, loader=loader, rings=accelerator.rings)
         self._choose_model(m, link=link, reader=reader, selector=selector, accelerator=accelerator)
-        self._bring_images(m, link=link, accelerator=accelerator)
+        hand_over_images(m, link=link, accelerator=accelerator)
         # A register, because all of the engine and of the loader hangs on it; the loader is damaged until it is reset.
         m.d.sync += flush.eq((loader.damaged & ~selector.header | accelerator.overtime) & ~flush)
         m.d.comb += [
@@ -166,22 +167,6 @@ class StreamedSystem(wiring.Component):
         ]
         with m.If(reader.ready):
             m.d.sync += begun.eq(1)
-
-    @staticmethod
-    def _bring_images(m, *, link, accelerator):
-        """Hand images on, with a register each for strobes and pixels, which are as far apart as characters."""
-        m.d.comb += link.accept.eq(accelerator.accept)
-        m.d.sync += [
-            accelerator.begin.eq(link.begin),
-            accelerator.commit.eq(link.commit),
-            accelerator.abort.eq(link.abort),
-        ]
-        pixel = accelerator.i_pixels
-        m.d.comb += link.o_pixels.ready.eq(~pixel.valid)
-        with m.If(pixel.ready | ~pixel.valid):
-            m.d.sync += pixel.valid.eq(link.o_pixels.valid & ~pixel.valid)
-        with m.If(~pixel.valid):
-            m.d.sync += pixel.payload.eq(link.o_pixels.payload)
 
     @staticmethod
     def _return_results(m, *, link, accelerator, flush):

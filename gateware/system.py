@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from gateware.engine.accelerator import START_CYCLES, Accelerator
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.spike_memory import RamFactory
+from gateware.link.handover import hand_over_images
 from gateware.link.host_link import HostLink
 from gateware.link.receiver import COMMIT_CYCLES
 from gateware.link.uart import UartReceiver
@@ -78,7 +79,6 @@ class System(wiring.Component):
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
             self.busy.eq(accelerator.busy),
-            link.accept.eq(accelerator.accept),
         ]
 
         sizes = accelerator if source.image_bytes is None else source
@@ -87,18 +87,6 @@ class System(wiring.Component):
             link.result_words.eq(sizes.result_words),
         ]
 
-        # Strobes are as far apart as characters, so a register costs nothing and cuts the path through both blocks.
-        m.d.sync += [
-            accelerator.begin.eq(link.begin),
-            accelerator.commit.eq(link.commit),
-            accelerator.abort.eq(link.abort),
-        ]
-        # So are pixels: one waits here, and the FIFO's level does not reach into the link.
-        pixel = accelerator.i_pixels
-        m.d.comb += link.o_pixels.ready.eq(~pixel.valid)
-        with m.If(pixel.ready | ~pixel.valid):
-            m.d.sync += pixel.valid.eq(link.o_pixels.valid & ~pixel.valid)
-        with m.If(~pixel.valid):
-            m.d.sync += pixel.payload.eq(link.o_pixels.payload)
+        hand_over_images(m, link=link, accelerator=accelerator)
 
         return m

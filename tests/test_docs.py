@@ -18,9 +18,10 @@ from arch.link import Command, Frame, FrameReader, Info, InputEncoding, Reply, R
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS, BoardError
 from export.command import main as export
-from gateware.engine.accelerator import Accelerator, drain_cycles
+from gateware.engine.accelerator import Accelerator
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.engine.dot_product import DotProduct
+from gateware.engine.feed import drain_cycles
 from gateware.engine.neuron_array import NeuronArray
 from gateware.engine.pif import PifUnit
 from gateware.engine.sequencer import layer_start_cycles

@@ -16,38 +16,27 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from gateware.engine.clock_counters import count_clocks
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.contents import MemoryContents
-from gateware.engine.neuron_array import NeuronArray, beat_layout, follow_ending, word_layout
+from gateware.engine.feed import drain_cycles, feed_array, follow_load
+from gateware.engine.neuron_array import NeuronArray
 from gateware.engine.pif import Current, PifUnit
 from gateware.engine.pixel_fifo import PixelFifo
-from gateware.engine.readout import CLOCK_COUNTER_WIDTH, HEADER_WORDS, Readout, result_layout
+from gateware.engine.readout import HEADER_WORDS, Readout, result_layout
 from gateware.engine.sequencer import Sequencer
 from gateware.engine.spike_collector import SpikeCollector
 from gateware.engine.spike_memory import RamFactory, SpikeMemory
 from gateware.engine.weight_store import ConstantStore, WeightStore
 from gateware.engine.window_writer import WindowWriter
 
-__all__ = ["PIXEL_FIFO_DEPTH", "START_CYCLES", "Accelerator", "drain_cycles", "load_cycles"]
+__all__ = ["PIXEL_FIFO_DEPTH", "START_CYCLES", "Accelerator"]
 
 #: Pixels that wait for a free clock of the spike memory; what one block RAM holds.
 PIXEL_FIFO_DEPTH = 512
 
 #: Clocks from ``commit`` to the first clock of the inference, if the engine is free and every pixel is in memory.
 START_CYCLES = 4
-
-
-def load_cycles(config: EngineConfig) -> int:
-    """Clocks from the last beat of a sum, as it leaves the sequencer, to the array's ``load``: two to the array."""
-    return 2 + NeuronArray.latency_of(config)
-
-
-def drain_cycles(config: EngineConfig) -> int:
-    """Clocks from the last word of a layer until its spikes can be read.
-
-    The beat leaves the sequencer a clock after its word is granted; when the sums are loaded, the collector writes.
-    """
-    return 1 + load_cycles(config) + SpikeCollector.latency_of(config)
 
 
 class Accelerator(wiring.Component):
@@ -130,8 +119,9 @@ class Accelerator(wiring.Component):
 
         pressing = self._share_memory(m, pixels=pixels, windows=windows, sequencer=sequencer, collector=collector,
                                       spikes=spikes)
-        self._feed_array(m, sequencer=sequencer, spikes=spikes, weights=weights, array=array)
+        feed_array(m, config, sequencer=sequencer, spikes=spikes, weights=weights, array=array)
         m.d.comb += [
+            array.split.eq(sequencer.mode.neurons.current == Current.PLANES),
             pif.sums.eq(array.sums),
             pif.constants.eq(constants.constants),
             pif.mode.eq(sequencer.mode.neurons),
@@ -139,9 +129,7 @@ class Accelerator(wiring.Component):
             collector.target.eq(sequencer.target),
             collector.target_valid.eq(sequencer.target_valid),
             collector.load.eq(array.load),
-            collector.ending.eq(follow_ending(
-                m, config, ending=sequencer.ending, strobe=sequencer.beat.valid & sequencer.beat.last,
-                stable=config.cooldown_cycles, delay=load_cycles(config), name="ending")),
+            collector.ending.eq(follow_load(m, config, sequencer=sequencer)),
             collector.spikes.eq(pif.spikes),
             collector.score_mode.eq(sequencer.mode.final),
             # The PIF unit wants the constants two clocks after the sums; the memory takes one of them.
@@ -158,8 +146,8 @@ class Accelerator(wiring.Component):
             readout.classes.eq(sequencer.mode.classes),
             readout.send.eq(sequencer.done),
         ]
-        self._count_clocks(m, sequencer=sequencer, readout=readout,
-                           stall=pressing & ~collector.write & sequencer.request)
+        count_clocks(m, config, sequencer=sequencer, readout=readout,
+                     stall=pressing & ~collector.write & sequencer.request)
         m.d.comb += pixels.flush.eq(self.begin | self.abort)
         self._exchange_buffers(m, pixels=pixels, windows=windows, sequencer=sequencer, readout=readout)
 
@@ -194,45 +182,6 @@ class Accelerator(wiring.Component):
             spikes.write_data.eq(Mux(collector.write, collector.write_data, windows.write_data)),
         ]
         return pressing
-
-    def _feed_array(self, m, *, sequencer, spikes, weights, array):
-        """Bring a word and its weights to the array in the same clock: the third after the word's request."""
-        config = self.config
-        word = Signal(word_layout(config), reset_less=True)
-        zero = Signal(reset_less=True)
-        row  = Signal(config.row_width, reset_less=True)
-        beat = [Signal(beat_layout(), name=f"beat{stage}") for stage in range(2)]
-        m.d.sync += [
-            zero.eq(sequencer.zero),
-            word.eq(Mux(zero, 0, spikes.read_data.as_value())),
-            row.eq(sequencer.row),
-            beat[0].eq(sequencer.beat),
-            beat[1].eq(beat[0]),
-        ]
-        m.d.comb += [
-            weights.row.eq(row),
-            array.word.eq(word),
-            array.beat.eq(beat[1]),
-            array.weights.eq(weights.weights),
-            array.split.eq(sequencer.mode.neurons.current == Current.PLANES),
-        ]
-
-    def _count_clocks(self, m, *, sequencer, readout, stall):
-        """Count the clocks of the inference, and those in which ``stall`` holds."""
-        # Modulo their width: the mapper refuses networks that take longer.
-        cycles  = Signal(CLOCK_COUNTER_WIDTH)
-        stalls  = Signal(CLOCK_COUNTER_WIDTH)
-        stalled = Signal()
-        m.d.sync += stalled.eq(stall)
-        m.d.comb += readout.cycles.eq(cycles)
-        m.d.comb += readout.stalls.eq(stalls)
-        with m.If(sequencer.start):
-            m.d.sync += cycles.eq(1)
-            m.d.sync += stalls.eq(0)
-        with m.Elif(sequencer.busy):
-            m.d.sync += cycles.eq(cycles + 1)
-            with m.If(stalled):
-                m.d.sync += stalls.eq(stalls + 1)
 
     def _exchange_buffers(self, m, *, pixels, windows, sequencer, readout):
         """Load one image buffer while the engine reads the other; start the engine when it is free."""

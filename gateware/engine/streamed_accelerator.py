@@ -18,36 +18,24 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from gateware.engine.adder_pair import AdderPair, AdderPairFactory
+from gateware.engine.clock_counters import count_clocks
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.feed import drain_cycles, feed_array, follow_load
 from gateware.engine.image_writer import CHANNEL_BITS, ImageWriter
 from gateware.engine.masked_ram import EntryRing, MaskedRam, MaskedRamFactory
 from gateware.engine.membrane_store import MembraneStore
-from gateware.engine.neuron_array import NeuronArray, beat_layout, ending_layout, follow_ending, word_layout
+from gateware.engine.neuron_array import NeuronArray, ending_layout, follow_ending
 from gateware.engine.partial_sums import PartialSums
 from gateware.engine.pif import Current, PifUnit
 from gateware.engine.program import layer_entries, program_width
-from gateware.engine.readout import CLOCK_COUNTER_WIDTH, Readout, result_layout
+from gateware.engine.readout import Readout, result_layout
 from gateware.engine.ring_port import RingPort
 from gateware.engine.sequencer import Sequencer
 from gateware.engine.spike_collector import SpikeCollector
 from gateware.engine.spike_memory import RamFactory, SpikeMemory
 from gateware.engine.weight_ring import ConstantRing, WeightRing
 
-__all__ = ["StreamedAccelerator", "drain_cycles", "load_cycles"]
-
-
-def load_cycles(config: EngineConfig) -> int:
-    """Clocks from the last beat of a segment, as it leaves the sequencer, to the array's ``load``: two to the array."""
-    return 2 + NeuronArray.latency_of(config)
-
-
-def drain_cycles(config: EngineConfig) -> int:
-    """Clocks from the last word of a layer until its spikes can be read.
-
-    The beat leaves the sequencer a clock after its word is granted; a clock after the array's ``load``, the partial
-    sums hand it on; then the collector writes.
-    """
-    return 2 + load_cycles(config) + SpikeCollector.latency_of(config)
+__all__ = ["StreamedAccelerator"]
 
 
 class StreamedAccelerator(wiring.Component):
@@ -143,11 +131,17 @@ class StreamedAccelerator(wiring.Component):
         self._fill_rings(m, sequencer=sequencer, program=program, weights=weights, constants=constants,
                          collector=collector)
         self._share_memory(m, image=image, sequencer=sequencer, collector=collector, spikes=spikes)
-        self._feed_array(m, sequencer=sequencer, spikes=spikes, weights=weights, array=array)
+        # A word of padding is 1 in the last timestep alone if it is marked.
+        marked = Signal(reset_less=True)
+        m.d.sync += marked.eq(sequencer.marked)
+        feed_array(m, config, sequencer=sequencer, spikes=spikes, weights=weights, array=array,
+                   padding=Cat(C(0, config.timesteps - 1), marked).replicate(config.width))
         self._integrate(m, sequencer=sequencer, array=array, partial=partial, constants=constants, pif=pif,
                         membranes=membranes, collector=collector, readout=readout)
-        self._count_clocks(m, sequencer=sequencer, readout=readout,
-                           stall=image.write & ~collector.write & sequencer.request)
+        cycles = count_clocks(m, config, sequencer=sequencer, readout=readout,
+                              stall=image.write & ~collector.write & sequencer.request)
+        # The mapper refuses networks that take longer; what comes here has lost its weights.
+        m.d.sync += self.overtime.eq(cycles.all() & sequencer.busy & ~self.flush)
         self._exchange_buffers(m, image=image, sequencer=sequencer, readout=readout)
 
         return m
@@ -199,30 +193,6 @@ class StreamedAccelerator(wiring.Component):
             spikes.write_data.eq(Mux(collector.write, collector.write_data, image.write_data)),
         ]
 
-    def _feed_array(self, m, *, sequencer, spikes, weights, array):
-        """Bring a word and its weights to the array in the same clock: the third after the word's request."""
-        config  = self.config
-        word    = Signal(word_layout(config), reset_less=True)
-        zero    = Signal(reset_less=True)
-        marked  = Signal(reset_less=True)
-        row     = Signal(config.row_width, reset_less=True)
-        beat    = [Signal(beat_layout(), name=f"beat{stage}") for stage in range(2)]
-        padding = Cat(C(0, config.timesteps - 1), marked).replicate(config.width)
-        m.d.sync += [
-            zero.eq(sequencer.zero),
-            marked.eq(sequencer.marked),
-            word.eq(Mux(zero, padding, spikes.read_data.as_value())),
-            row.eq(sequencer.row),
-            beat[0].eq(sequencer.beat),
-            beat[1].eq(beat[0]),
-        ]
-        m.d.comb += [
-            weights.row.eq(row),
-            array.word.eq(word),
-            array.beat.eq(beat[1]),
-            array.weights.eq(weights.weights),
-        ]
-
     def _integrate(self, m, *, sequencer, array, partial, constants, pif, membranes, collector, readout):
         """Bring sums and constants to the neurons, and their spikes and membranes to where they are kept."""
         config  = self.config
@@ -231,9 +201,7 @@ class StreamedAccelerator(wiring.Component):
         m.d.comb += [
             partial.load.eq(array.load),
             partial.segment.eq(array.sums),
-            partial.ending.eq(follow_ending(
-                m, config, ending=sequencer.ending, strobe=sequencer.beat.valid & sequencer.beat.last,
-                stable=config.cooldown_cycles, delay=load_cycles(config), name="ending")),
+            partial.ending.eq(follow_load(m, config, sequencer=sequencer)),
             partial.planes.eq(sequencer.mode.neurons.current == Current.PLANES),
             collector.target.eq(sequencer.target),
             collector.target_valid.eq(sequencer.target_valid),
@@ -262,7 +230,7 @@ class StreamedAccelerator(wiring.Component):
         with m.If(strobes[1]):
             m.d.sync += at_sums.eq(partial.o_ending)
         at_spikes = Signal(ending_layout(config), reset_less=True)
-        held = follow_ending(m, config, ending=at_sums, strobe=strobes[2] if latency else strobes[1],
+        held = follow_ending(m, config, ending=at_sums, strobe=strobes[2],
                              stable=config.cooldown_cycles, delay=latency - 1, name="fired")
         with m.If(strobes[1 + latency]):
             m.d.sync += at_spikes.eq(held)
@@ -285,31 +253,6 @@ class StreamedAccelerator(wiring.Component):
             readout.kept.eq(membranes.stored.membrane.as_signed() >> config.fraction),
             readout.send.eq(sequencer.done),
         ]
-
-    def _count_clocks(self, m, *, sequencer, readout, stall):
-        """Count the clocks of the inference, those in which ``stall`` holds, and those that wait for the stream."""
-        cycles  = Signal(CLOCK_COUNTER_WIDTH)
-        stalls  = Signal(CLOCK_COUNTER_WIDTH)
-        waits   = Signal(CLOCK_COUNTER_WIDTH)
-        stalled = Signal()
-        m.d.sync += stalled.eq(stall)
-        m.d.comb += [
-            readout.cycles.eq(cycles),
-            readout.stalls.eq(stalls),
-            readout.flash_stalls.eq(waits),
-        ]
-        # The mapper refuses networks that take longer; what comes here has lost its weights.
-        m.d.sync += self.overtime.eq(cycles.all() & sequencer.busy & ~self.flush)
-        with m.If(sequencer.start):
-            m.d.sync += cycles.eq(1)
-            m.d.sync += stalls.eq(0)
-            m.d.sync += waits.eq(0)
-        with m.Elif(sequencer.busy):
-            m.d.sync += cycles.eq(cycles + 1)
-            with m.If(stalled):
-                m.d.sync += stalls.eq(stalls + 1)
-            with m.If(sequencer.waiting):
-                m.d.sync += waits.eq(waits + 1)
 
     def _exchange_buffers(self, m, *, image, sequencer, readout):
         """Load an image while the engine computes another; start the engine when it is free."""

@@ -9,8 +9,8 @@ import dataclasses
 from collections import deque
 from collections.abc import Sequence
 
-from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.feed import drain_cycles
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH
 from gateware.engine.sequencer import layer_start_cycles
 from gateware.mapper.plan import PlacedStage, Plan

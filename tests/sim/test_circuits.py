@@ -4,8 +4,8 @@ import pytest
 
 from arch import network_file
 from boards import BOARDS
-from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.feed import drain_cycles
 from gateware.mapper.choice import choose_config, map_network, plan_for_board
 from gateware.mapper.cycles import count_cycles
 from models import FOLDER

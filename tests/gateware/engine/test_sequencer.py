@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from arch.network import Encoding, FullyConnected, Input, Network, Readout
-from gateware.engine.accelerator import drain_cycles
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.feed import drain_cycles
 from gateware.engine.sequencer import Sequencer, layer_start_cycles
 from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles

@@ -3,7 +3,7 @@ import random
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from gateware.engine.accelerator import drain_cycles
+from gateware.engine.feed import drain_cycles
 from gateware.engine.sequencer import Sequencer
 from tests.random_networks import SMALL, draw
 from tests.rtl.benches.clocking import settle, start

@@ -1,11 +1,11 @@
 """Boards: one file each, with pins, oscillator and FPGA; families of FPGAs are in ``families/``."""
 
-from boards.board import Board, BoardError
+from boards.board import Board, BoardError, FlashWiring
 from boards.icebreaker import ICEBREAKER
 from boards.icesugar import ICESUGAR
 from boards.upduino_v3 import UPDUINO_V3
 
-__all__ = ["BOARDS", "Board", "BoardError", "board_named"]
+__all__ = ["BOARDS", "Board", "BoardError", "FlashWiring", "board_named"]
 
 #: Boards by the name on the command line.
 BOARDS = {board.name: board for board in (

@@ -9,7 +9,21 @@ from arch.flash.image import BASE
 from arch.link import BAUD_RATES
 from boards.families.family import BoardError, Family, Programmer
 
-__all__ = ["Board", "BoardError"]
+__all__ = ["Board", "BoardError", "FlashWiring"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FlashWiring:
+    """How the FPGA reads the flash of a board while it runs; what is written into the flash comes from USB."""
+
+    #: Resource of the pins: with ``cs``, ``clk`` and either ``dq`` of four lines, or ``copi`` and ``cipo``.
+    resource: str
+    #: Data lines that reach the FPGA: 4, or 1 in each direction.
+    lines: int
+    #: Data are taken half a clock later: for a flash that is slower than :class:`gateware.flash.phy.FlashPins` assumes.
+    late: bool = False
+    #: The part moves data at both edges of its clock, if it is asked to.
+    double_rate: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +56,10 @@ class Board:
     flash_bytes: int
     #: Address in the flash of the image of models, which stands behind the bitstream.
     models_at: int = BASE
+    #: How the FPGA reads the flash, if it can do so beside the serial port.
+    flash_wiring: FlashWiring | None = None
+    #: Why it cannot, as the end of a sentence about the board; only without ``flash_wiring``.
+    flash_obstacle: str = "has no wiring of its flash described"
     #: System clock, in Hz, if none is asked for: a build of the shipped network closes it with one of its seeds.
     default_clock_hz: float
 
@@ -69,6 +87,22 @@ class Board:
     def least_divisor(self) -> int:
         """Fewest clocks per bit of the host link: the receiver takes four, which bear no difference of the clocks."""
         return 4 if self.shares_oscillator else 8
+
+    def overlay_wiring(self, *, double: bool = False) -> FlashWiring:
+        """Return how the overlay reads the flash, with ``double`` at both edges of the flash's clock.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If it cannot.
+        """
+        if self.flash_wiring is None:
+            raise BoardError(f"board must let the FPGA read the flash for the overlay, and the {self.title} "
+                             f"{self.flash_obstacle}: use another --board")
+        if double and not self.flash_wiring.double_rate:
+            raise BoardError(f"flash of the {self.title} must move data at both edges of its clock for --flash-rate "
+                             "double: leave the option out")
+        return self.flash_wiring
 
     def divisor(self, clock_hz: float, baud: int) -> int:
         """Clocks per bit of the host link.

@@ -7,9 +7,13 @@ Pin 20 is not wired to the PLL, so the clock passes through the fabric.
 
 The FTDI chip's serial port shares the pins of the flash, which is held deselected: pin 15 receives, pin 14 sends. The
 Amaranth platform has no serial port and names the LED by its three colours; both are resources added here. The flash
-is a Winbond W25Q32 of 4 MiB.
+is a Winbond W25Q32 of 4 MiB. Because pin 15 is the clock of the flash and pin 14 a data line, the FPGA cannot read the
+flash and talk to the host, and the overlay does not run on this board. Two lines of the flash, IO2 and IO3, reach pins
+10 and 20 only through jumpers, and pin 20 is that of the oscillator.
 
-Source for the oscillator: the board's repository tinyvision-ai-inc/UPduino-v3.0, docs/source/tutorials/oscillator.rst.
+Sources: the board's repository tinyvision-ai-inc/UPduino-v3.0, docs/source/tutorials/oscillator.rst (oscillator),
+RTL/common/upduino.pcf (serial port and flash), docs/source/features/specs.rst and docs/source/tutorials/qspi_flash.rst
+(IO2 and IO3).
 """
 
 from typing import Any
@@ -46,5 +50,6 @@ UPDUINO_V3 = Board(
     inactive          = ("flash_select",),
     programmer        = ICEPROG,
     flash_bytes       = 4 << 20,
+    flash_obstacle    = "has its serial port on the pins of the flash",
     default_clock_hz  = 48e6,
 )

@@ -1,4 +1,11 @@
-"""Top level of a bitstream: the pins around :class:`gateware.system.System`; clock and reset are the family's."""
+"""Top levels of bitstreams: the pins of a board around a system; clock and reset are the family's.
+
+:class:`BoardTop` has what every bitstream has. :class:`Top` puts the circuit of one network into it;
+:class:`gateware.streamed_top.StreamedTop` puts in the overlay.
+"""
+
+import abc
+from typing import Any
 
 from amaranth import *
 from amaranth.lib import io
@@ -9,15 +16,14 @@ from gateware.mapper.plan import Plan
 from gateware.source import Baked
 from gateware.system import System
 
-__all__ = ["Top"]
+__all__ = ["BoardTop", "Top"]
 
 
-class Top(Elaboratable):
-    """Puts the system on a board: clock and reset as its FPGA makes them, UART pins, an LED.
+class BoardTop(Elaboratable, abc.ABC):
+    """Puts a system on a board: clock and reset as its FPGA makes them, UART pins, an LED.
 
     Parameters
     ----------
-    plan : :class:`gateware.mapper.plan.Plan`
     board : :class:`boards.Board`
     clock_hz : :class:`float`
     baud : :class:`int`
@@ -29,12 +35,15 @@ class Top(Elaboratable):
         If the board cannot run at this clock, or its host link at this rate.
     """
 
-    def __init__(self, plan: Plan, *, board: Board, clock_hz: float, baud: int):
+    def __init__(self, *, board: Board, clock_hz: float, baud: int):
         board.check_clock(clock_hz)
-        self.plan     = plan
         self.board    = board
         self.clock_hz = clock_hz
         self.divisor  = board.divisor(clock_hz, baud)
+
+    @abc.abstractmethod
+    def add_system(self, m: Module, platform: Any) -> Any:
+        """Add the system as a submodule, with all of its pins but ``rx``, ``tx`` and ``busy``; returns it."""
 
     def elaborate(self, platform):
         m = Module()
@@ -53,9 +62,7 @@ class Top(Elaboratable):
         board.fpga.add_clock(m, platform, oscillator=board.oscillator, oscillator_hz=board.oscillator_hz,
                              clock_hz=self.clock_hz)
 
-        m.submodules.system = system = System(
-            self.plan.config, Baked(contents=self.plan.contents, info=info_of(self.plan, clock_hz=self.clock_hz)),
-            divisor=self.divisor, large_ram=board.fpga.large_ram)
+        system = self.add_system(m, platform)
         m.d.comb += [
             system.rx.eq(rx.i),
             tx.o.eq(system.tx),
@@ -63,3 +70,25 @@ class Top(Elaboratable):
         ]
 
         return m
+
+
+class Top(BoardTop):
+    """The circuit of one network, whose memories hold the network from the beginning.
+
+    Parameters
+    ----------
+    plan : :class:`gateware.mapper.plan.Plan`
+    board, clock_hz, baud
+        As of :class:`BoardTop`, and so are the errors.
+    """
+
+    def __init__(self, plan: Plan, *, board: Board, clock_hz: float, baud: int):
+        super().__init__(board=board, clock_hz=clock_hz, baud=baud)
+        self.plan = plan
+
+    def add_system(self, m: Module, platform: Any) -> System:
+        """Add the system of the plan."""
+        m.submodules.system = system = System(
+            self.plan.config, Baked(contents=self.plan.contents, info=info_of(self.plan, clock_hz=self.clock_hz)),
+            divisor=self.divisor, large_ram=self.board.fpga.large_ram)
+        return system

@@ -36,6 +36,22 @@ def test_models_have_room_behind_the_bitstream():
         assert 104_090 <= board.models_at < board.flash_bytes
 
 
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_the_flash_is_read_over_the_lines_that_the_platform_has(board):
+    wiring = board.flash_wiring
+    if wiring is None:
+        # The serial port of these boards shares a pin with the flash, so that both cannot be used.
+        platform = board.platform()
+        serial, flash = ({name for field in platform.lookup(*resource).ios if hasattr(field, "ios")
+                          for name in field.ios[0].names} for resource in (("uart", 0), ("spi_flash_1x", 0)))
+        assert serial & flash
+        return
+    fields = {field.name: field.ios[0].names for field in board.platform().lookup(wiring.resource, 0).ios
+              if hasattr(field, "name")}
+    assert len(fields["dq"]) == wiring.lines == 4
+    assert board.overlay_wiring() is wiring
+
+
 def test_names_are_those_of_the_list():
     assert all(board.name == name for name, board in BOARDS.items())
 

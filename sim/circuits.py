@@ -102,7 +102,7 @@ def sources_digest(*packages: ModuleType) -> str:
     for package in packages:
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*")):
-            if path.suffix in (".py", ".cpp"):
+            if path.suffix in (".py", ".cpp", ".h"):
                 digest.update(f"{path.relative_to(root.parent)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

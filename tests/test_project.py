@@ -40,6 +40,7 @@ ALLOWED = {
     "gateware.flash": {"arch", "gateware.engine", "support"},
     "gateware.link": {"arch", "gateware.engine", "support"},
     "gateware.mapper": {"arch", "boards", "gateware.engine", "gateware.flash", "support"},
+    "gateware.reports": {"arch", "support"},
     "gateware.source": {"arch", "gateware.engine", "support"},
     "gateware.system": {"arch", "gateware.engine", "gateware.link", "gateware.source", "support"},
     "gateware.build": {"arch", "boards", "gateware", "models", "sim", "support"},

@@ -8,6 +8,7 @@ family is a further file.
 import abc
 import dataclasses
 import enum
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -71,11 +72,18 @@ class Placed:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Programmer:
-    """What writes a bitstream to the flash of a board."""
+    """What writes a file to the flash of a board."""
 
     tool: Tool
-    #: Arguments before the name of the bitstream.
+    #: Arguments before the name of the file.
     arguments: tuple[str, ...] = ()
+    #: Option whose value is the address at which the file is written, in bytes: the name that iceprog, icesprog and
+    #: openFPGALoader have for it.
+    offset_option: str = "-o"
+
+    def command(self, file: str, *, offset: int = 0) -> list[str]:
+        """Return the arguments with which ``file`` is written to the flash from the address ``offset`` on."""
+        return [*self.arguments, *([self.offset_option, str(offset)] if offset else []), file]
 
 
 class ArraySize(Protocol):
@@ -182,6 +190,13 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def design_files(self, platform: Any, design: Any) -> Mapping[str, bytes]:
         """Elaborate a design; returns the files that :meth:`synthesise` and :meth:`place` read, by name."""
+
+    def design_digest(self, files: Mapping[str, bytes]) -> str:
+        """SHA-256 of the files of a design, the same for the same design wherever its sources are."""
+        digest = hashlib.sha256()
+        for name, content in sorted(files.items()):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+        return digest.hexdigest()
 
     @abc.abstractmethod
     def synthesise(self) -> Invocation:

@@ -385,6 +385,11 @@ class Ice40(Family):
         return {name: content if isinstance(content, bytes) else content.encode()
                 for name, content in plan.files.items() if name in ("sterna.il", "sterna.ys", "sterna.pcf")}
 
+    def design_digest(self, files: Mapping[str, bytes]) -> str:
+        return Family.design_digest(self, {
+            name: nextpnr.without_sources(content) if name.endswith(".il") else content
+            for name, content in files.items()})
+
     def synthesise(self) -> Invocation:
         # Without -q, this build of Yosys ends at the first call of ABC, silently and with success.
         return Invocation(tool=YOSYS, arguments=("-q", "-l", "sterna.rpt", "sterna.ys"),

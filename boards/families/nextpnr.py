@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from boards.families.family import Placed, Refusal, Resources
 
-__all__ = ["progress", "read_report", "refusal"]
+__all__ = ["progress", "read_report", "refusal", "without_sources"]
 
 #: Messages by which nextpnr says that a device has too few cells of a kind.
 _TOO_LARGE = ("no BELs remaining", "no Bels remaining", "Unable to place cell")
@@ -28,6 +28,11 @@ def read_report(text: bytes, cells: Mapping[str, str]) -> Placed:
     used = {name: item["used"] for name, item in content["utilization"].items()}
     counts = {field: used.get(cells[field], 0) if field in cells else 0 for field in Resources.__dataclass_fields__}
     return Placed(fmax_hz=min(clock["achieved"] for clock in content["fmax"].values()) * 1e6, used=Resources(**counts))
+
+
+def without_sources(rtlil: bytes) -> bytes:
+    """Return a design as Yosys reads it without the attributes that name the lines of its sources."""
+    return re.sub(rb"^ *attribute \\src .*\n", b"", rtlil, flags=re.MULTILINE)
 
 
 def refusal(log: str) -> Refusal | None:

@@ -2,7 +2,7 @@
 
 ::
 
-    build/BOARD/NETWORK/
+    build/BOARD/NETWORK/        build/BOARD/overlay/ for the overlay
         sterna.bin, report.json     result of the last build that succeeded
         work/STEP-KEY/              a step with its inputs, its logs and its result; few of older builds stay
         .sterna-build               marks the folder as ours, and is the lock
@@ -20,9 +20,12 @@ from boards import Board
 from support.errors import InputError
 from support.files import check_output, check_output_folder, locked, read_file, write_all
 
-__all__ = ["BITSTREAM", "REPORT", "BuildFolder", "check_folder", "default_folder"]
+__all__ = ["BITSTREAM", "OVERLAY", "REPORT", "BuildFolder", "check_folder", "default_folder", "overlay_folder"]
 
 BITSTREAM, REPORT = "sterna.bin", "report.json"
+
+#: The overlay among the networks of a board.
+OVERLAY = "overlay"
 
 #: Marks a folder as one of a build.
 _MARK = ".sterna-build"
@@ -31,10 +34,15 @@ _MARK = ".sterna-build"
 def default_folder(board: Board, name: str) -> pathlib.Path:
     """Folder of a build that was given none: networks of different names have different folders."""
     safe = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip(".")[:64]
-    if safe != name:
-        # Other names may become the same.
+    if safe != name or safe in ("", OVERLAY):
+        # Other names may become the same, and the overlay has a folder of its own.
         safe = f"{safe or 'network'}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
     return pathlib.Path("build") / board.name / safe
+
+
+def overlay_folder(board: Board) -> pathlib.Path:
+    """Folder of a build of the overlay that was given none."""
+    return pathlib.Path("build") / board.name / OVERLAY
 
 
 def _is_earlier_build(path: pathlib.Path) -> bool:

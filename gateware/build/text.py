@@ -1,12 +1,25 @@
-"""The report as text, which says of each figure how it is known, and only what was done."""
+"""Reports as text, which says of each figure how it is known, and only what was done."""
 
 from gateware.build.report import Report
+from gateware.reports.build import BuildReport
+from gateware.reports.overlay import OverlayReport
 
-__all__ = ["format_report"]
+__all__ = ["format_overlay", "format_report"]
+
+#: Bits that the flash sends in a clock, by how it is read.
+_FLASH_BITS = {"single": 1, "quad": 4, "double": 8}
 
 
 def _row(name: str, value: str, note: str) -> str:
     return f"  {name:<28} {value:>22}   {note}"
+
+
+def _placed_rows(report: BuildReport) -> list[str]:
+    """Lines of what place and route found."""
+    return [_row("logic cells", f"{report.lc} / {report.lc_total}", "place and route"),
+            _row("block RAM, SPRAM, DSP", f"{report.ebr}, {report.spram}, {report.dsp}", "place and route"),
+            _row("Fmax, median of seeds", f"{report.fmax_median_mhz:.2f} MHz of {len(report.fmax_mhz)}",
+                 "place and route")]
 
 
 def format_report(report: Report) -> str:
@@ -16,10 +29,7 @@ def format_report(report: Report) -> str:
         lines += [_row("logic cells", f"{report.lc_estimate} / {report.lc_total}", "estimated"),
                   _row("block RAM", f"{report.ebr_estimate}", "estimated")]
     else:
-        lines += [_row("logic cells", f"{report.lc} / {report.lc_total}", "place and route"),
-                  _row("block RAM, SPRAM, DSP", f"{report.ebr}, {report.spram}, {report.dsp}", "place and route"),
-                  _row("Fmax, median of seeds", f"{report.fmax_median_mhz:.2f} MHz of {len(report.fmax_mhz)}",
-                       "place and route")]
+        lines += _placed_rows(report)
     simulated = (f"exact; equal in simulation of {report.sample_images} images" if report.sample_images else
                  "exact, by the cycle model; not simulated here")
     lines += [
@@ -40,4 +50,33 @@ def format_report(report: Report) -> str:
         lines.append(_row("accuracy on samples", f"{report.sample_accuracy:.2%} of {report.sample_images}",
                           f"simulated: RTL of this build, {report.sample_dataset}"))
     lines.append(_row("exact in every channel", report.certificate, "certificate of the export"))
+    return "\n".join(lines)
+
+
+def format_overlay(report: OverlayReport) -> str:
+    """Lay out the report of an overlay as :func:`format_report` does that of a network."""
+    lines = [f"overlay on {report.board}, {report.clock_mhz:g} MHz, host link {report.baud} baud"]
+    if report.lc is not None:
+        lines += _placed_rows(report)
+    lines += [
+        _row("array P x W x T", f"{report.lanes} x {report.width} x {report.timesteps}",
+             f"{report.sop_per_cycle} synaptic operations per clock"),
+        _row("peak", f"{report.peak_gsops:g} GSOP/s", "at this clock"),
+        _row("membranes", f"{report.membrane_width} bits", f"{report.fraction} of them behind the point"),
+        _row("spike memory", f"{report.spike_words} words", f"{report.width} x {report.timesteps} bits each"),
+        _row("flash", f"{_FLASH_BITS[report.flash_mode]} bit{'s'[:report.flash_mode != 'single']} a clock",
+             f"models from {report.models_at:#x} in {report.flash_bytes >> 20} MiB"),
+        _row("circuit", report.circuit[-4:], f"fingerprint; the signature is {report.circuit}"),
+    ]
+    if report.sample_images:
+        lines += [
+            _row("cycles per image", f"{report.sample_cycles}",
+                 f"of {report.sample_network}, as the cycle model says; equal in simulation of {report.sample_images} "
+                 f"images"),
+            _row("accuracy on samples", f"{report.sample_accuracy:.2%} of {report.sample_images}",
+                 f"simulated: RTL of this build, {report.sample_dataset}")]
+    else:
+        lines.append(_row("simulated", "nothing", "the overlay has no network of its own"))
+    if report.bitstream_sha256 is not None:
+        lines.append(_row("bitstream", f"{report.bitstream_bytes} bytes", f"sha256 {report.bitstream_sha256}"))
     return "\n".join(lines)

@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from boards.families.family import Refusal, Resources
-from gateware.build.request import BuildError, Request
-from gateware.build.steps.plan import fewer_lanes
+from gateware.build.request import BuildError, Target
 from gateware.build.steps.step import Step, run_invocation
 from gateware.build.steps.synthesise import Netlist
 from support.errors import printable
@@ -16,8 +15,8 @@ from support.progress import Progress
 from support.provenance import tool_versions
 from support.tools import ToolError, ToolTimeoutError
 
-__all__ = ["NoPlacementError", "Place", "Placement", "SeedTimeoutError", "TooLargeError", "no_seed_closes",
-           "too_large"]
+__all__ = ["NoPlacementError", "Place", "Placement", "Placements", "Remedies", "SeedTimeoutError", "TooLargeError",
+           "no_seed_closes", "too_large"]
 
 
 class TooLargeError(BuildError):
@@ -45,12 +44,24 @@ class Placement:
     used: Resources
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Placements:
+    """What came of the seeds."""
+
+    #: The first that closes its clock, of which the bitstream is made.
+    chosen: Placement
+    placements: list[Placement]
+    #: Seeds that ran out of time, and seeds without a legal placement.
+    out_of_time: list[int]
+    unplaced: list[int]
+
+
 class Place(Step[Placement]):
     """Place and route a netlist with one seed.
 
     Parameters
     ----------
-    request : :class:`Request`
+    target : :class:`Target`
     netlist : :class:`Netlist`
     netlist_folder : :class:`pathlib.Path`
         Where it is.
@@ -59,15 +70,15 @@ class Place(Step[Placement]):
 
     kind = "place"
 
-    def __init__(self, request: Request, netlist: Netlist, netlist_folder: pathlib.Path, *, seed: int):
+    def __init__(self, target: Target, netlist: Netlist, netlist_folder: pathlib.Path, *, seed: int):
         self.name = f"place-seed{seed}"
-        self._fpga = request.board.fpga
-        self._clock_hz = request.clock_hz
-        self._limit_seconds = request.seed_seconds
+        self._fpga = target.board.fpga
+        self._clock_hz = target.clock_hz
+        self._limit_seconds = target.seed_seconds
         self._netlist = netlist
         self._from = netlist_folder
         self._seed = seed
-        self._invocation = self._fpga.place(seed=seed, clock_hz=request.clock_hz)
+        self._invocation = self._fpga.place(seed=seed, clock_hz=target.clock_hz)
 
     def key(self) -> Mapping[str, Any]:
         # The limit is no part of it: a seed that ended has the same result with any.
@@ -127,55 +138,61 @@ class Place(Step[Placement]):
         return Placement(**{**content, "used": Resources(**content["used"])})
 
 
-def _lower_clock(request: Request, best_mhz: float) -> str | None:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Remedies:
+    """What can help against a design that is too large or too slow, beside another clock and other seeds."""
+
+    #: Options that make the design smaller.
+    smaller: tuple[str, ...]
+    #: What to do if there is no such option, as a sentence goes on after "use".
+    otherwise: str
+
+
+def _lower_clock(target: Target, best_mhz: float) -> str | None:
     """The option that asks for the fastest clock which the best seed reaches."""
-    baud = request.baud if request.baud_is_given else None
-    lower_hz = request.board.clock_below(min(best_mhz * 1e6, request.clock_hz - 1), baud=baud)
+    baud = target.baud if target.baud_is_given else None
+    lower_hz = target.board.clock_below(min(best_mhz * 1e6, target.clock_hz - 1), baud=baud)
     return None if lower_hz is None else f"--clock {lower_hz / 1e6:g}"
 
 
-def no_seed_closes(request: Request, lanes: int, placements: Sequence[Placement], out_of_time: Sequence[int],
-                   unplaced: Sequence[int], logs: pathlib.Path) -> BuildError:
+def no_seed_closes(target: Target, placements: Sequence[Placement], out_of_time: Sequence[int],
+                   unplaced: Sequence[int], logs: pathlib.Path, remedies: Remedies) -> BuildError:
     """Say that no seed closes the clock, and what to do that can help.
 
     Parameters
     ----------
-    request : :class:`Request`
-    lanes : :class:`int`
-        Lanes of the circuit that was built.
+    target : :class:`Target`
     placements : sequence of :class:`Placement`
         Seeds that were placed.
     out_of_time, unplaced : sequence of :class:`int`
         Seeds that took too long, and seeds without a legal placement.
     logs : :class:`pathlib.Path`
         Where the steps work.
+    remedies : :class:`Remedies`
     """
-    fewer = fewer_lanes(request, lanes)
     options = []
     facts = []
     if placements:
         best = max(placement.fmax_mhz for placement in placements)
         facts.append(f"the best reaches {best:.2f} MHz")
-        options.append(_lower_clock(request, best))
+        options.append(_lower_clock(target, best))
     if out_of_time:
-        facts.append(f"{_seeds(out_of_time)} did not end within {request.seed_seconds:g} s")
+        facts.append(f"{_seeds(out_of_time)} did not end within {target.seed_seconds:g} s")
         options.append("--seed-seconds with more")
     if unplaced:
         facts.append(f"{_seeds(unplaced)} found no legal placement")
-    options.append(None if fewer is None else f"--lanes {fewer}")
-    useful = [option for option in options if option is not None]
-    if not useful and request.seeds is not None:
+    useful = [option for option in (*options, *remedies.smaller) if option is not None]
+    if not useful and target.seeds is not None:
         useful.append("--seeds with more")
-    remedy = f"use {' or '.join(useful)}" if useful else "use a smaller network"
-    return BuildError(f"no seed closes {request.clock_hz / 1e6:g} MHz: {', '.join(facts)}: {remedy} (see {logs})")
+    remedy = f"use {' or '.join(useful)}" if useful else f"use {remedies.otherwise}"
+    return BuildError(f"no seed closes {target.clock_hz / 1e6:g} MHz: {', '.join(facts)}: {remedy} (see {logs})")
 
 
 def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def too_large(request: Request, lanes: int, error: TooLargeError, logs: pathlib.Path) -> BuildError:
+def too_large(target: Target, error: TooLargeError, logs: pathlib.Path, remedies: Remedies) -> BuildError:
     """Say that the design does not fit, and what does."""
-    fewer = fewer_lanes(request, lanes)
-    remedy = "use a smaller network" if fewer is None else f"use --lanes {fewer}"
-    return BuildError(f"the design does not fit the {request.board.fpga.device}: {error}: {remedy} (see {logs})")
+    remedy = f"use {' or '.join(remedies.smaller) or remedies.otherwise}"
+    return BuildError(f"the design does not fit the {target.board.fpga.device}: {error}: {remedy} (see {logs})")

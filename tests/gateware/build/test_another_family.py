@@ -82,7 +82,8 @@ def toy_board(tmp_path, monkeypatch):
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr("support.tools.find_tool", lambda tool: str(tmp_path / tool.name))
-    monkeypatch.setattr("gateware.build.command.find_tool", lambda tool: str(tmp_path / tool.name))
+    monkeypatch.setattr("gateware.build.flow.find_tool", lambda tool: str(tmp_path / tool.name))
+    monkeypatch.setattr("gateware.build.programming.find_tool", lambda tool: str(tmp_path / tool.name))
     return board
 
 

@@ -392,7 +392,8 @@ def test_a_missing_tool_is_told_before_the_build(run, toolchain, monkeypatch, na
         if tool.name == name:
             raise ToolMissingError(f"{tool.name} is not installed: {tool.source}")
 
-    monkeypatch.setattr("gateware.build.command.find_tool", find_tool)
+    monkeypatch.setattr("gateware.build.flow.find_tool", find_tool)
+    monkeypatch.setattr("gateware.build.programming.find_tool", find_tool)
     assert run("--program", network=small_network()) == (3, [], [f"ERROR: {name} is not installed: {source}"])
     assert toolchain.calls() == []
     # A dry run needs none.
@@ -403,7 +404,7 @@ def test_a_missing_tool_of_the_simulation_is_told_before_the_build(run, toolchai
     def check_tools():
         raise ToolMissingError("a C++ compiler is not installed: apt install g++")
 
-    monkeypatch.setattr("gateware.build.command.check_tools", check_tools)
+    monkeypatch.setattr("gateware.build.baked.check_tools", check_tools)
     assert run() == (3, [], ["ERROR: a C++ compiler is not installed: apt install g++"])
     assert toolchain.calls() == []
     # Without samples, or if it is not wanted, nothing is simulated.

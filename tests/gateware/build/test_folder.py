@@ -8,15 +8,29 @@ import re
 import pytest
 
 from boards import BOARDS
-from gateware.build.folder import BuildFolder, check_folder, default_folder
+from gateware.build.folder import BuildFolder, check_folder, default_folder, overlay_folder
 from support.errors import InputError
 
 
-@pytest.mark.parametrize(("name", "folder"), [
-    ("mnist-conv", "mnist-conv"), ("v1.2_b", "v1.2_b"), ("a/../b c", "a_.._b_c"), ("../up", "_up"), ("...", "network"),
-    ("", "network"), ("größe", "gr__e"), ("x" * 70, "x" * 64)])
-def test_default_folder_has_the_names_of_board_and_network(name, folder):
-    assert default_folder(BOARDS["icesugar"], name) == pathlib.Path("build", "icesugar", folder)
+@pytest.mark.parametrize("name", ["mnist-conv", "v1.2_b", "overlays"])
+def test_default_folder_has_the_names_of_board_and_network(name):
+    assert default_folder(BOARDS["icesugar"], name) == pathlib.Path("build", "icesugar", name)
+
+
+@pytest.mark.parametrize(("name", "begin"), [
+    ("a/../b c", "a_.._b_c"), ("../up", "_up"), ("...", "network"), ("", "network"), ("größe", "gr__e"),
+    ("x" * 70, "x" * 64), ("overlay", "overlay")])
+def test_a_name_that_is_no_folder_or_is_taken_gets_one_of_its_own(name, begin):
+    folder = default_folder(BOARDS["icesugar"], name)
+    assert folder.parent == pathlib.Path("build", "icesugar")
+    assert re.fullmatch(re.escape(begin) + "-[0-9a-f]{8}", folder.name)
+    # A name that becomes the same letters is in another folder.
+    assert folder != default_folder(BOARDS["icesugar"], f"{name}/")
+
+
+def test_the_overlay_has_a_folder_of_its_own():
+    assert overlay_folder(BOARDS["icesugar"]) == pathlib.Path("build", "icesugar", "overlay")
+    assert overlay_folder(BOARDS["icesugar"]) != default_folder(BOARDS["icesugar"], "overlay")
 
 
 REPORT = {"network_sha256": "0", "board": "icebreaker", "cycles_per_inference": 1, "more": 2}

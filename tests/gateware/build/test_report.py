@@ -7,11 +7,12 @@ import pytest
 
 from arch import network_file
 from boards import BOARDS
-from gateware.build.report import Report, ReportError, StepReport
+from gateware.build.report import Report
 from gateware.build.request import Request
 from gateware.build.steps import report as reports
 from gateware.build.steps.plan import find_fit, make_plan
 from gateware.build.text import format_report
+from gateware.reports.build import ReportError, StepReport
 from models import DEFAULT_NETWORK
 
 #: Keys that scripts of users read; they stay.

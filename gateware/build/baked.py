@@ -1,0 +1,110 @@
+"""The build of one network into a bitstream: ``--weights baked``."""
+
+import argparse
+import time
+
+from arch import network_file
+from boards import BOARDS
+from gateware.build.flow import STEPS, check_build_tools, make_bitstream, say
+from gateware.build.folder import BITSTREAM, REPORT, BuildFolder, check_folder, default_folder
+from gateware.build.programming import Programming
+from gateware.build.report import Report
+from gateware.build.request import Request
+from gateware.build.steps import report as reports
+from gateware.build.steps.place import Remedies
+from gateware.build.steps.plan import Planned, fewer_lanes, find_fit, make_plan, with_line
+from gateware.build.steps.simulate import Samples, Simulate, samples_of
+from gateware.build.steps.step import Keeper
+from gateware.build.text import format_report
+from gateware.mapper.fit import DoesNotFitError, format_fit
+from gateware.top import Top
+from models import DEFAULT_NETWORK
+from sim.rtl import check_tools
+from support.command_line import print_line
+from support.errors import printable
+
+__all__ = ["build_baked"]
+
+
+def _request(arguments: argparse.Namespace, seed_seconds: float) -> Request:
+    board = BOARDS[arguments.board]
+    clock_hz = board.default_clock_hz if arguments.clock is None else arguments.clock * 1e6
+    board.check_clock(clock_hz)
+    baud = board.default_bauds(clock_hz)[0] if arguments.baud is None else arguments.baud
+    file = DEFAULT_NETWORK if arguments.network is None else arguments.network
+    network = network_file.load(file)
+    name = network.metadata.get("name")
+    return Request(
+        network=network, name=printable(name) if isinstance(name, str) and name else file.stem,
+        board=board, clock_hz=clock_hz, baud=baud, baud_is_given=arguments.baud is not None,
+        lanes=arguments.lanes, width=arguments.width, seeds=arguments.seeds, seed_seconds=seed_seconds)
+
+
+def _remedies(request: Request, lanes: int) -> Remedies:
+    fewer = fewer_lanes(request, lanes)
+    return Remedies(smaller=() if fewer is None else (f"--lanes {fewer}",), otherwise="a smaller network")
+
+
+def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report,
+               samples: Samples | None) -> tuple[Report, bytes]:
+    """Run the steps; returns the report and the bitstream."""
+    board, config = request.board, made.plan.config
+    design = board.fpga.design_files(
+        board.platform(), Top(made.plan, board=board, clock_hz=request.clock_hz, baud=request.baud))
+    done = make_bitstream(
+        request, design, keeper, remedies=lambda: _remedies(request, config.lanes),
+        what=f"{request.name} for {board.title}: P = {config.lanes}, W = {config.width}, T = {config.timesteps}")
+    report = reports.with_bitstream(reports.with_placements(report, done.placements), done.bitstream)
+    if samples is not None:
+        simulation, record = keeper.run(Simulate(made.plan, samples, expected_cycles=made.cycles.total))
+        say("simulate", f"{simulation.images} samples of {samples.dataset} on the RTL of this build", record)
+        report = reports.with_simulation(report, samples, simulation)
+    return report, done.bitstream
+
+
+def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
+    """Build, simulate and report what the command line asks for; raises what becomes the error line.
+
+    Parameters
+    ----------
+    arguments : :class:`argparse.Namespace`
+    seed_seconds : :class:`float`
+        Longest place and route of one seed.
+    """
+    request = _request(arguments, seed_seconds)
+    path = arguments.output or default_folder(request.board, request.name)
+    programming = None
+    if not arguments.dry_run:
+        check_folder(path)
+        if arguments.program:
+            programming = Programming(request.board)
+        check_build_tools(request)
+    fit = find_fit(request)
+    if fit.plan is None:
+        print_line(format_fit(fit))
+        raise DoesNotFitError(fit)
+    request = with_line(request, fit.plan)
+    made = make_plan(request, fit.plan)
+    report = reports.planned(request, made)
+    if arguments.dry_run:
+        print_line(f"{format_report(report)}\n\n{format_fit(fit)}")
+        return
+
+    samples = None if arguments.no_simulation else samples_of(request.network)
+    if samples is not None:
+        check_tools()
+    begun = time.monotonic()
+    first = STEPS.index(arguments.first_step) if arguments.first_step is not None else len(STEPS)
+    with BuildFolder.opened(path) as folder:
+        keeper = Keeper(folder.work, repeat=STEPS[first:])
+        try:
+            report, bitstream = _run_steps(request, made, keeper, report, samples)
+        finally:
+            keeper.prune()
+        report = reports.finished(report, keeper.records, time.monotonic() - begun)
+        folder.publish({BITSTREAM: bitstream, REPORT: report.to_json()})
+        print_line("")
+        print_line(format_report(report))
+        print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
+        if programming is not None:
+            programming.write(folder, bitstream=bitstream)

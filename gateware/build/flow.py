@@ -1,0 +1,112 @@
+"""From a design to its bitstream, by the steps that are the same for every design: synthesise, place, pack."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+
+from gateware.build.request import Target
+from gateware.build.steps.pack import Pack
+from gateware.build.steps.place import (
+    NoPlacementError,
+    Place,
+    Placement,
+    Placements,
+    Remedies,
+    SeedTimeoutError,
+    TooLargeError,
+    no_seed_closes,
+    too_large,
+)
+from gateware.build.steps.step import Keeper, Record
+from gateware.build.steps.synthesise import Netlist, Synthesise
+from support.command_line import print_line
+from support.tools import find_tool
+
+__all__ = ["STEPS", "Made", "check_build_tools", "make_bitstream", "say"]
+
+#: Kinds of steps that --from takes, in their order.
+STEPS = ("synthesise", "place", "pack", "simulate")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """A bitstream, and what it is made of."""
+
+    bitstream: bytes
+    placements: Placements
+
+
+def say(step: str, text: str, record: Record | None = None) -> None:
+    """Print what a step found out."""
+    print_line(f"{step:<12} {text}{' (kept from an earlier run)' if record is not None and record.kept else ''}")
+
+
+def check_build_tools(target: Target) -> None:
+    """Check that every tool is installed before one of them works for minutes."""
+    fpga = target.board.fpga
+    for step in (fpga.synthesise(), fpga.place(seed=1, clock_hz=target.clock_hz), fpga.pack()):
+        find_tool(step.tool)
+
+
+def _place(target: Target, keeper: Keeper, netlist: Netlist, at: pathlib.Path,
+           remedies: Callable[[], Remedies]) -> tuple[Placements, pathlib.Path]:
+    """Place and route seed after seed; returns what came of them, and the folder of the first that closes."""
+    placements: list[Placement] = []
+    out_of_time: list[int] = []
+    unplaced: list[int] = []
+    chosen, routed = None, at
+    for seed in target.seeds_to_try:
+        step = Place(target, netlist, at, seed=seed)
+        try:
+            placement, record = keeper.run(step)
+        except SeedTimeoutError:
+            out_of_time.append(seed)
+            say("place+route", f"seed {seed}: did not end within {target.seed_seconds:g} s")
+            continue
+        except NoPlacementError:
+            unplaced.append(seed)
+            say("place+route", f"seed {seed}: no legal placement")
+            continue
+        except TooLargeError as error:
+            raise too_large(target, error, keeper.folder(step), remedies()) from None
+        placements.append(placement)
+        say("place+route", f"seed {seed}: {placement.fmax_mhz:.2f} MHz, {placement.used.logic_cells} LC"
+                           f"{'' if placement.closes else f', misses {target.clock_hz / 1e6:g} MHz'}", record)
+        if placement.closes and chosen is None:
+            chosen, routed = placement, keeper.folder(step)
+            if target.seeds is None:
+                break
+    if chosen is None:
+        raise no_seed_closes(target, placements, out_of_time, unplaced, at.parent, remedies())
+    return Placements(chosen=chosen, placements=placements, out_of_time=out_of_time, unplaced=unplaced), routed
+
+
+def make_bitstream(target: Target, design: Mapping[str, bytes], keeper: Keeper, *, what: str,
+                   remedies: Callable[[], Remedies]) -> Made:
+    """Run the steps.
+
+    Parameters
+    ----------
+    target : :class:`Target`
+    design : mapping
+        Files of the design, as the family has elaborated it, by name.
+    keeper : :class:`Keeper`
+    what : :class:`str`
+        The design, for who waits.
+    remedies : callable
+        Says what makes the design smaller; asked only if it is too large or too slow.
+
+    Raises
+    ------
+    :exc:`gateware.build.request.BuildError`
+        If the design does not fit, or no seed closes its clock.
+    :exc:`support.errors.ToolchainError`
+        If a tool fails.
+    """
+    synthesise = Synthesise(target, design)
+    netlist, record = keeper.run(synthesise)
+    say("synthesise", what, record)
+    placements, routed = _place(target, keeper, netlist, keeper.folder(synthesise), remedies)
+    pack = Pack(target.board, routed)
+    packed, _ = keeper.run(pack)
+    return Made(bitstream=(keeper.folder(pack) / packed.file).read_bytes(), placements=placements)

@@ -1,0 +1,116 @@
+"""What is known of every bitstream: the board, the circuit, and what the tools found out."""
+
+import dataclasses
+import json
+from typing import Any, ClassVar, Self
+
+from support.errors import InputError
+
+__all__ = ["BuildReport", "ReportError", "StepReport", "common_values"]
+
+
+class ReportError(InputError):
+    """A file is not a report of this version."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """One step of the build."""
+
+    name: str
+    #: Seconds that it took when it was done.
+    seconds: float
+    #: Whether its result is that of an earlier run with the same inputs.
+    kept: bool
+
+
+def common_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a file with those that all reports have as :class:`BuildReport` has them."""
+    return values | {"steps": [StepReport(**step) for step in values.get("steps", ())]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BuildReport:
+    """What reports of all bitstreams have; the fields are keys of ``report.json``. None is what was not done."""
+
+    #: The command that writes such a report, for messages.
+    command: ClassVar[str] = "python -m gateware.build"
+
+    board: str
+    revision: str
+    tool_versions: dict[str, str]
+    #: Logic cells of the device, and its block RAMs, single-port RAMs and multipliers.
+    lc_total: int
+    ebr_total: int
+    spram_total: int
+    dsp_total: int
+    clock_mhz: float
+    #: Rate of the host link.
+    baud: int
+    #: The circuit: P, W and T, and widths in bits.
+    lanes: int
+    width: int
+    timesteps: int
+    accumulator_width: int
+    membrane_width: int
+    fraction: int
+    sop_per_cycle: int
+    peak_gsops: float
+    #: Fmax of each seed that was placed, their median, and the seeds.
+    fmax_mhz: list[float] = dataclasses.field(default_factory=list)
+    fmax_median_mhz: float | None = None
+    seeds: list[int] = dataclasses.field(default_factory=list)
+    #: Seeds that ran out of time, and seeds without a legal placement.
+    seeds_out_of_time: list[int] = dataclasses.field(default_factory=list)
+    seeds_unplaced: list[int] = dataclasses.field(default_factory=list)
+    #: Cells of the bitstream's seed: logic cells, block RAMs, single-port RAMs, multipliers; and that seed.
+    lc: int | None = None
+    ebr: int | None = None
+    spram: int | None = None
+    dsp: int | None = None
+    seed: int | None = None
+    #: SHA-256 of the bitstream.
+    bitstream_sha256: str | None = None
+    #: Samples simulated on the RTL of this build: data set, accuracy, number, and seconds without compilation.
+    sample_dataset: str | None = None
+    sample_accuracy: float | None = None
+    sample_images: int = 0
+    sample_seconds: float | None = None
+    #: The steps of the build, and seconds of the run that wrote the report.
+    steps: list[StepReport] = dataclasses.field(default_factory=list)
+    build_seconds: float | None = None
+
+    def to_json(self) -> bytes:
+        """Return the content of ``report.json``."""
+        return (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode()
+
+    @classmethod
+    def field_values(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a file as the class has them; raises :exc:`ValueError` or :exc:`KeyError`."""
+        return common_values(values)
+
+    @classmethod
+    def from_json(cls, content: bytes, *, name: str = "report") -> Self:
+        """Read what :meth:`to_json` made.
+
+        Parameters
+        ----------
+        content
+            The file's content.
+        name
+            The file, for messages.
+
+        Raises
+        ------
+        :exc:`ReportError`
+            If it is no report, or lacks a key that has no default.
+        """
+        must = f"{name}: must be a report.json of {cls.command}"
+        try:
+            values: dict[str, Any] = json.loads(content)
+            known = {field.name for field in dataclasses.fields(cls)}
+            return cls(**cls.field_values({key: value for key, value in values.items() if key in known}))
+        except KeyError as error:
+            raise ReportError(f"{must}: it has no {error}") from None
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ReportError(f"{must}: {error}") from None

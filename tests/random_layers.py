@@ -17,9 +17,9 @@ STREAMED = {
         streamed=True, lanes=2, width=4, timesteps=4, accumulator_width=5, membrane_width=20, weight_rows=64,
         channel_groups=8, layers=4, spike_words=1024, max_run=63, max_side=15, max_row_words=63, classes=8, blocks=4,
         max_groups=8, leak=False),
-    "P1-W2-T8": EngineConfig(
-        streamed=True, lanes=1, width=2, timesteps=8, accumulator_width=4, membrane_width=20, weight_rows=128,
-        channel_groups=8, layers=2, spike_words=1024, max_run=63, max_side=15, max_row_words=63, classes=8,
+    "P1-W8-T8": EngineConfig(
+        streamed=True, lanes=1, width=8, timesteps=8, accumulator_width=6, membrane_width=20, weight_rows=128,
+        channel_groups=8, layers=4, spike_words=1024, max_run=63, max_side=15, max_row_words=63, classes=8,
         max_groups=8, leak=False),
     "P4-W4-T3-events": EngineConfig(
         streamed=True, lanes=4, width=4, timesteps=3, pixels=False, accumulator_width=8, membrane_width=20,

@@ -30,19 +30,19 @@ OVERLAY = streamed_config(board_named("icebreaker"))
 #: Streamed circuits by name: small ones, and the geometry of the iCEBreaker.
 CIRCUITS = {
     "P2-W4-T4": EngineConfig(
-        streamed=True, lanes=2, width=4, timesteps=4, accumulator_width=5, membrane_width=24, fraction=3,
+        streamed=True, lanes=2, width=4, timesteps=4, accumulator_width=5, membrane_width=21, fraction=3,
         weight_rows=64, channel_groups=8, layers=4, spike_words=4096, max_run=63, max_side=31, max_row_words=127,
         classes=16, blocks=4, max_groups=32, leak=True),
     "P4-W4-T8": EngineConfig(
-        streamed=True, lanes=4, width=4, timesteps=8, accumulator_width=6, membrane_width=24, fraction=3,
-        weight_rows=256, channel_groups=8, layers=2, spike_words=4096, max_run=31, max_side=31, max_row_words=127,
+        streamed=True, lanes=4, width=4, timesteps=8, accumulator_width=6, membrane_width=21, fraction=3,
+        weight_rows=256, channel_groups=8, layers=4, spike_words=4096, max_run=31, max_side=31, max_row_words=127,
         classes=16, blocks=2, max_groups=16, leak=True),
     "P8-W8-T4-short": EngineConfig(
-        streamed=True, lanes=8, width=8, timesteps=4, accumulator_width=7, membrane_width=24, fraction=3,
-        weight_rows=16, channel_groups=4, layers=2, spike_words=4096, max_run=63, max_side=31, max_row_words=127,
+        streamed=True, lanes=8, width=8, timesteps=4, accumulator_width=7, membrane_width=21, fraction=3,
+        weight_rows=16, channel_groups=4, layers=4, spike_words=4096, max_run=63, max_side=31, max_row_words=127,
         classes=16, blocks=2, max_groups=16, leak=True),
     "P8-W16-T4": EngineConfig(
-        streamed=True, accumulator_width=8, membrane_width=24, fraction=3, weight_rows=256, channel_groups=32,
+        streamed=True, accumulator_width=8, membrane_width=21, fraction=3, weight_rows=256, channel_groups=32,
         layers=8, spike_words=16384, max_run=255, max_side=63, max_row_words=255, classes=128, blocks=8,
         max_groups=512, leak=True),
 }

@@ -5,7 +5,7 @@ from typing import Self
 
 from arch.flash.errors import ImageError
 
-__all__ = ["MAGIC", "SIGNATURE_BYTES", "SPARE_ROWS", "VERSION", "Circuit"]
+__all__ = ["MAGIC", "RING_UNIT", "SIGNATURE_BYTES", "SPARE_PLACES", "SPARE_ROWS", "VERSION", "Circuit"]
 
 #: First four bytes of a header.
 MAGIC = b"STFM"
@@ -16,6 +16,11 @@ VERSION = 1
 SIGNATURE_BYTES = 16
 #: Rows of the ring of weights that stay free for the bytes that come after the flash was told to wait.
 SPARE_ROWS = 4
+#: Places that stay free in the rings of groups and layers: one for what is being written, and one because two are told
+#: by fewer bits.
+SPARE_PLACES = 2
+#: A signature states the rows of the ring of weights in units of so many.
+RING_UNIT = 16
 
 #: Places of the fields, one byte each, after the magic and the version.
 _FIELDS = ("lanes", "width", "timesteps", "membrane_width", "fraction", "ring_sixteens", "features", "blocks",
@@ -74,8 +79,9 @@ class Circuit:
         for name, (least, most) in limits.items():
             if not least <= getattr(self, name) <= most:
                 raise ImageError(f"{name} of a circuit must be {least} to {most}, not {getattr(self, name)!r}")
-        if self.ring_rows % 16 or not 16 <= self.ring_rows <= 4096:
-            raise ImageError(f"ring_rows of a circuit must be a multiple of 16, 16 to 4096, not {self.ring_rows!r}")
+        if self.ring_rows % RING_UNIT or not RING_UNIT <= self.ring_rows <= 256 * RING_UNIT:
+            raise ImageError(f"ring_rows of a circuit must be a multiple of {RING_UNIT}, {RING_UNIT} to "
+                             f"{256 * RING_UNIT}, not {self.ring_rows!r}")
         count = self.lanes * self.width
         if count < 8 or count & (count - 1):
             raise ImageError("lanes x width of a circuit must be a power of two, 8 or more, "
@@ -87,7 +93,7 @@ class Circuit:
         return self.ring_rows - SPARE_ROWS
 
     def _values(self) -> tuple[int, ...]:
-        return (self.lanes, self.width, self.timesteps, self.membrane_width, self.fraction, self.ring_rows // 16 - 1,
+        return (self.lanes, self.width, self.timesteps, self.membrane_width, self.fraction, self.ring_rows // RING_UNIT - 1,
                 self.leak * _LEAK | self.hard_reset * _HARD_RESET, self.blocks, self.spike_width)
 
     def to_bytes(self) -> bytes:
@@ -114,7 +120,7 @@ class Circuit:
             raise ImageError(f"byte 11, the features, must be 0 to 3, not {features}")
         return cls(leak=bool(features & _LEAK), hard_reset=bool(features & _HARD_RESET),
                    fingerprint=int.from_bytes(signature[14:], "little"),
-                   ring_rows=16 * (values.pop("ring_sixteens") + 1), **values)
+                   ring_rows=RING_UNIT * (values.pop("ring_sixteens") + 1), **values)
 
     def check_same(self, other: "Circuit") -> None:
         """Raise :exc:`ImageError` unless a model for ``other`` runs on this circuit: every parameter is the same."""

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from arch.flash.circuit import RING_UNIT, SPARE_PLACES, Circuit
+from arch.flash.errors import ImageError
 from arch.network import NetworkError
 
 __all__ = [
@@ -117,10 +119,13 @@ class EngineConfig:
 
     def _check_streamed(self) -> None:
         """Check what a streamed circuit asks for beyond the others."""
-        for name in ("weight_rows", "channel_groups", "layers"):
+        # Half of a ring holds what is in use while the other half is written, spare places included.
+        for name, least in (("weight_rows", RING_UNIT), ("channel_groups", 2 * SPARE_PLACES),
+                            ("layers", 2 * SPARE_PLACES)):
             value = getattr(self, name)
-            if value < 2 or value & (value - 1):
-                raise ConfigError(f"{name} must be a power of two and at least 2 for a streamed circuit, not {value!r}")
+            if value < least or value & (value - 1):
+                raise ConfigError(f"{name} must be a power of two and at least {least} for a streamed circuit, "
+                                  f"not {value!r}")
         if not 1 <= self.blocks <= MAX_BLOCKS:
             raise ConfigError(f"blocks must be 1 to {MAX_BLOCKS}, not {self.blocks!r}")
         if self.pixels and self.slices > 2:
@@ -128,10 +133,27 @@ class EngineConfig:
         if self.max_segment < 1:
             raise ConfigError(f"accumulator width must hold the {self.width} synapses of a word, "
                               f"not be {self.accumulator_width} bits")
+        try:
+            self.flash_circuit()
+        except ImageError as error:
+            raise ConfigError(f"{error}: no model in flash can be for this circuit") from None
         step = self.slot_address_width + self.x_width + self.side_width + self.row_width + self.run_width + 1
         if step > MAX_ENTRY_WIDTH:
             raise ConfigError(f"a step of the program must be at most {MAX_ENTRY_WIDTH} bits, not {step}: "
                               f"use a smaller max_run, max_side, max_row_words, spike_words or weight_rows")
+
+    def flash_circuit(self, fingerprint: int = 0) -> Circuit:
+        """Describe a streamed circuit as models in flash name it.
+
+        Raises
+        ------
+        :exc:`arch.flash.errors.ImageError`
+            If no model can be for it.
+        """
+        return Circuit(
+            lanes=self.lanes, width=self.width, timesteps=self.timesteps, membrane_width=self.membrane_width,
+            fraction=self.fraction, ring_rows=self.weight_rows, leak=self.leak, hard_reset=self.hard_reset,
+            blocks=self.blocks, spike_width=self.address_width, fingerprint=fingerprint)
 
     @property
     def slices(self) -> int:

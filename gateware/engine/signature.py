@@ -22,8 +22,4 @@ def circuit_of(config: EngineConfig) -> Circuit:
         If no model in flash can be for this circuit.
     """
     text = canonical(dataclasses.asdict(config))
-    return Circuit(
-        lanes=config.lanes, width=config.width, timesteps=config.timesteps, membrane_width=config.membrane_width,
-        fraction=config.fraction, ring_rows=config.weight_rows, leak=config.leak, hard_reset=config.hard_reset,
-        blocks=config.blocks, spike_width=config.address_width,
-        fingerprint=int.from_bytes(hashlib.sha256(text.encode()).digest()[:2], "little"))
+    return config.flash_circuit(int.from_bytes(hashlib.sha256(text.encode()).digest()[:2], "little"))

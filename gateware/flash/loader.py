@@ -13,7 +13,7 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from arch.flash.circuit import SPARE_ROWS
+from arch.flash.circuit import SPARE_PLACES, SPARE_ROWS
 from arch.flash.header import CRC_OFFSET
 from arch.flash.stream import CONSTANT_BYTES, CRC_BYTES, ENTRY_BYTES, PROGRAM_BYTES, PROGRAM_ENTRIES
 from arch.flash.trits import BANK_WEIGHTS, SET_BANKS, row_bytes
@@ -21,12 +21,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.flash.crc32 import Crc32Check
 from gateware.flash.trits import TritDecoder
 
-__all__ = ["SPARE_PLACES", "StreamLoader"]
-
-#: Places that stay free in the rings of groups and layers: one for what is being written, and one because two are told
-#: by fewer bits.
-SPARE_PLACES = 2
-
+__all__ = ["StreamLoader"]
 
 class _Phase(enum.Enum, shape=unsigned(2)):
     """What a byte is part of."""

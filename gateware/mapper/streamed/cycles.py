@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from arch.flash.circuit import SPARE_ROWS
+from arch.flash.circuit import SPARE_PLACES, SPARE_ROWS
 from arch.flash.stream import CONSTANT_BYTES, CRC_BYTES, PROGRAM_BYTES
 from arch.flash.trits import row_bytes
 from gateware.engine.configuration import EngineConfig
@@ -23,7 +23,7 @@ from gateware.engine.feed import drain_cycles, load_cycles
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH
 from gateware.engine.sequencer import layer_start_cycles
 from gateware.engine.spike_collector import SpikeCollector
-from gateware.flash.loader import SPARE_PLACES, StreamLoader
+from gateware.flash.loader import StreamLoader
 from gateware.flash.phy import FlashPins
 from gateware.flash.reader import FlashMode, FlashReader
 from gateware.mapper.streamed.passes import IMAGE, Pass

@@ -36,10 +36,20 @@ STREAMED = {"streamed": True, "accumulator_width": 8, "layers": 8, "max_run": 25
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"weight_rows": 200}, r"^weight_rows must be a power of two and at least 2 for a streamed circuit, not 200$"),
-    ({"weight_rows": 1}, r"^weight_rows must be a power of two and at least 2 for a streamed circuit, not 1$"),
-    ({"channel_groups": 24}, r"^channel_groups must be a power of two and at least 2 for a streamed circuit, not 24$"),
-    ({"layers": 10}, r"^layers must be a power of two and at least 2 for a streamed circuit, not 10$"),
+    ({"weight_rows": 200}, r"^weight_rows must be a power of two and at least 16 for a streamed circuit, not 200$"),
+    ({"weight_rows": 8}, r"^weight_rows must be a power of two and at least 16 for a streamed circuit, not 8$"),
+    ({"channel_groups": 24}, r"^channel_groups must be a power of two and at least 4 for a streamed circuit, not 24$"),
+    ({"channel_groups": 2}, r"^channel_groups must be a power of two and at least 4 for a streamed circuit, not 2$"),
+    ({"layers": 10}, r"^layers must be a power of two and at least 4 for a streamed circuit, not 10$"),
+    ({"layers": 2}, r"^layers must be a power of two and at least 4 for a streamed circuit, not 2$"),
+    ({"membrane_width": 22},
+     r"^membrane_width of a circuit must be 1 to 21, not 22: no model in flash can be for this circuit$"),
+    ({"weight_rows": 8192},
+     (r"^ring_rows of a circuit must be a multiple of 16, 16 to 4096, not 8192: no model in flash can be for this "
+      r"circuit$")),
+    ({"lanes": 1, "width": 4},
+     (r"^lanes x width of a circuit must be a power of two, 8 or more, not 1 x 4: no model in flash can be for this "
+      r"circuit$")),
     ({"blocks": 0}, r"^blocks must be 1 to 8, not 0$"),
     ({"blocks": 9}, r"^blocks must be 1 to 8, not 9$"),
     ({"timesteps": 2, "lanes": 4, "width": 4},
@@ -63,7 +73,7 @@ def test_streamed_widths():
     config = EngineConfig(**STREAMED)
     # 15 words of 16 synapses fit 8 bits; sums have 16, scores the 16 of a membrane that are not its fraction.
     assert (config.max_segment, config.sum_width, config.current_width, config.score_width) == (15, 5, 16, 16)
-    assert EngineConfig(**STREAMED, membrane_width=28).score_width == 20
+    assert EngineConfig(**STREAMED, membrane_width=21, fraction=0).score_width == 20
     assert (config.slot_address_width, config.advance_width, config.groups_width) == (15, 15, 9)
     assert EngineConfig(**{**STREAMED, "lanes": 1, "spike_words": 1024}).cooldown_cycles == 3
 

@@ -23,7 +23,7 @@ CONFIGS = {
     "pixels-W4": EngineConfig(lanes=1, width=4, timesteps=4),
     "pixels-W16": EngineConfig(lanes=8, width=16, timesteps=4),
     "pixels-T8": EngineConfig(lanes=1, width=4, timesteps=8),
-    "streamed-W2": streamed_circuit(lanes=1, width=2, timesteps=4),
+    "streamed-W4": streamed_circuit(lanes=2, width=4, timesteps=4),
     "streamed-W16": streamed_circuit(lanes=8, width=16, timesteps=4),
     "events-W64": EngineConfig(lanes=1, width=64, timesteps=3, pixels=False),
 }

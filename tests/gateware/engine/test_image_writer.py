@@ -11,7 +11,7 @@ from tests.twins.streamed_blocks import image_writes
 CONFIGS = {
     "P8-W16-T4": streamed_circuit(lanes=8, width=16, timesteps=4, spike_words=512),
     "P2-W4-T8": streamed_circuit(lanes=2, width=4, timesteps=8, spike_words=512),
-    "P1-W2-T3-events": streamed_circuit(lanes=1, width=2, timesteps=3, pixels=False, spike_words=512),
+    "P1-W8-T3-events": streamed_circuit(lanes=1, width=8, timesteps=3, pixels=False, spike_words=512),
 }
 
 

@@ -179,7 +179,7 @@ def test_a_circuit_without_options_still_resets(hard_reset, leak):
 
 
 def make_streamed(timesteps=4, fraction=3, **options):
-    return streamed_circuit(**({"lanes": 1, "width": 4, "timesteps": timesteps, "pixels": timesteps in (4, 8),
+    return streamed_circuit(**({"lanes": 1, "width": 8, "timesteps": timesteps, "pixels": timesteps in (4, 8),
                                 "partial_width": 10, "membrane_width": 18, "fraction": fraction, "blocks": 8,
                                 "leak": False} | options))
 

@@ -36,7 +36,11 @@ def test_no_parameter_is_left_out():
     assert {field.name for field in dataclasses.fields(EngineConfig)} - tested == {"streamed"}
 
 
-def test_a_circuit_that_the_format_has_no_room_for_is_refused():
-    message = "membrane_width of a circuit must be 1 to 21, not 24"
+@pytest.mark.parametrize(("change", "message"), [
+    ({"membrane_width": 24}, "membrane_width of a circuit must be 1 to 21, not 24"),
+    ({"weight_rows": 250}, "ring_rows of a circuit must be a multiple of 16, 16 to 4096, not 250"),
+])
+def test_a_circuit_that_the_format_has_no_room_for_is_refused(change, message):
+    """A circuit that is not streamed may be one."""
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
-        circuit_of(dataclasses.replace(OVERLAY, membrane_width=24))
+        circuit_of(EngineConfig(**change))

@@ -118,13 +118,13 @@ def test_largest_window():
 
 
 STREAMED = {
-    "P1": EngineConfig(streamed=True, lanes=1, width=4, accumulator_width=8, spike_words=64, max_run=15, max_side=15,
-                       max_row_words=15, channel_groups=4, layers=2, blocks=4),
+    "P1": EngineConfig(streamed=True, lanes=1, width=8, accumulator_width=8, spike_words=64, max_run=15, max_side=15,
+                       max_row_words=15, channel_groups=4, layers=4, blocks=4),
     "P4-T3": EngineConfig(streamed=True, lanes=4, width=8, timesteps=3, pixels=False, accumulator_width=8,
-                          spike_words=64, max_run=15, max_side=15, max_row_words=15, channel_groups=4, layers=2,
+                          spike_words=64, max_run=15, max_side=15, max_row_words=15, channel_groups=4, layers=4,
                           blocks=2),
-    "one-block": EngineConfig(streamed=True, lanes=2, width=2, accumulator_width=8, spike_words=64, max_run=15,
-                              max_side=15, max_row_words=15, channel_groups=8, layers=2),
+    "one-block": EngineConfig(streamed=True, lanes=2, width=4, accumulator_width=8, spike_words=64, max_run=15,
+                              max_side=15, max_row_words=15, channel_groups=8, layers=4),
 }
 
 

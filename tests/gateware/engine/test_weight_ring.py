@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from gateware.engine.configuration import EngineConfig
 from gateware.engine.weight_ring import ConstantRing, WeightRing
 from tests import streams
 from tests.circuits import streamed_circuit
@@ -98,13 +99,13 @@ def test_constants_are_read_as_they_were_written(name):
 
 
 def test_a_row_must_be_whole_banks():
-    config = streamed_circuit(lanes=1, width=4, timesteps=4)
+    config = EngineConfig(lanes=1, width=4)
     with pytest.raises(ValueError, match=r"^lanes x width must be a multiple of 8 weights for a ring, not 1 x 4$"):
         WeightRing(config)
 
 
 def test_constants_must_fit_eight_bytes():
-    config = streamed_circuit(lanes=1, width=8, timesteps=4, membrane_width=22)
+    config = EngineConfig(lanes=1, width=8, membrane_width=22)
     with pytest.raises(ValueError,
                        match=r"^constants of a neuron must be at most 64 bits for a ring, not 3 x 22$"):
         ConstantRing(config)

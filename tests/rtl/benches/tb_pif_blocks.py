@@ -10,7 +10,7 @@ from tests.circuits import streamed_circuit
 from tests.rtl.benches.clocking import start, stream_through
 from tests.twins.blocks import constant_words
 
-CONFIG = streamed_circuit(lanes=1, width=4, timesteps=4, partial_width=6, membrane_width=14, fraction=2, blocks=4,
+CONFIG = streamed_circuit(lanes=1, width=8, timesteps=4, partial_width=6, membrane_width=14, fraction=2, blocks=4,
                           leak=False)
 COUNT, BLOCKS = 40, 3
 

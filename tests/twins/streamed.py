@@ -4,11 +4,10 @@ It knows nothing of networks and maps; what it computes must be what the referen
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.hdl import Const
 
 from gateware.engine.pif import Current, constants_layout
 from gateware.engine.program import LayerEntry
@@ -19,6 +18,14 @@ from tests.twins.layers import decode_entry, walk
 __all__ = ["Engine", "image_words", "read_map"]
 
 Words = npt.NDArray[np.int8]
+
+
+class _Constants(NamedTuple):
+    """Constants of a neuron, modulo the width of a membrane."""
+
+    first: int
+    bias: int
+    threshold: int
 
 
 def image_words(plan: StreamedPlan, values: npt.NDArray[np.uint8], buffer: int) -> Iterator[tuple[int, int, list[int]]]:
@@ -54,10 +61,13 @@ class Engine:
 
     def _layer(self, program: Sequence[int], constants: Sequence[int], rows: Words, buffer: int) -> list[int]:
         config = self.config
-        layout = constants_layout(config)
         mode   = decode_entry(config, program, LayerEntry.MODE)
         target = decode_entry(config, program, LayerEntry.TARGET)
         size   = 1 << config.membrane_width
+        groups = self._groups(constants)
+        # A weight of -1 counts a spike that is not there.
+        matrices = rows.astype(np.int64)
+        negative = np.count_nonzero(rows < 0, axis=2)[:, :, None]
         first_row = self._row
         used = 0
         partial  = np.zeros((config.partial_slots, config.lanes, config.timesteps), np.int64)
@@ -80,8 +90,7 @@ class Engine:
             if word.zero:
                 spikes[:] = 0
                 spikes[:, -1] = word.marked
-            weights = rows[index][:, :, None]
-            segment += np.where(weights > 0, spikes, np.where(weights < 0, 1 - spikes, 0)).sum(axis=1)
+            segment += matrices[index] @ spikes + negative[index]
             self._following = following
             if not word.last:
                 continue
@@ -98,12 +107,12 @@ class Engine:
             if ending["closes"]:
                 sums = partial[slot].copy()
                 if mode.final:
-                    scores += self._scores(sums, constants, group, layout)
+                    scores += self._scores(sums, groups[group])
                 else:
                     if ending["window_first"]:
                         windows = 0
                         window[:] = 0
-                    window |= self._fire(sums, constants, group, layout, mode, ending, stored[windows], size)
+                    window |= self._fire(sums, groups[group], mode, ending, stored[windows], size)
                     windows += 1
                     if ending["window_last"]:
                         address, part = divmod((base + group + position) % (config.spike_words * config.slots),
@@ -117,25 +126,28 @@ class Engine:
         self._row = self._following
         return scores
 
-    def _constants(self, constants: Sequence[int], group: int, layout: Any) -> list[Any]:
-        return [layout.from_bits(Const(value, layout.size).value)
-                for value in constants[group * self.config.lanes:(group + 1) * self.config.lanes]]
+    def _groups(self, constants: Sequence[int]) -> list[list[_Constants]]:
+        """Constants of all lanes of each group."""
+        layout = constants_layout(self.config)
+        read   = [layout.from_bits(value) for value in constants]
+        values = [_Constants(*(int(getattr(constant, name)) for name in _Constants._fields)) for constant in read]
+        return [values[first:first + self.config.lanes] for first in range(0, len(values), self.config.lanes)]
 
-    def _scores(self, sums: npt.NDArray[np.int64], constants: Sequence[int], group: int, layout: Any) -> list[int]:
+    def _scores(self, sums: npt.NDArray[np.int64], constants: Sequence[_Constants]) -> list[int]:
         config = self.config
         size = 1 << config.membrane_width
         found = []
-        for lane, values in enumerate(self._constants(constants, group, layout)):
+        for lane, values in enumerate(constants):
             charge = ((int(sums[lane].sum()) << config.fraction) + values.first + size // 2) % size - size // 2
             found.append(charge >> config.fraction)
         return found
 
-    def _fire(self, sums: npt.NDArray[np.int64], constants: Sequence[int], group: int, layout: Any, mode: Any,
-              ending: dict[str, bool], stored: npt.NDArray[np.int64], size: int) -> Words:
+    def _fire(self, sums: npt.NDArray[np.int64], constants: Sequence[_Constants], mode: Any, ending: dict[str, bool],
+              stored: npt.NDArray[np.int64], size: int) -> Words:
         """Fire the neurons of a group; ``stored`` are their membranes between blocks, modulo the width."""
         config = self.config
         spikes = np.zeros((config.lanes, config.timesteps), np.int8)
-        for lane, values in enumerate(self._constants(constants, group, layout)):
+        for lane, values in enumerate(constants):
             membrane = 0 if ending["block_first"] else int(stored[lane])
             for step in range(config.timesteps):
                 bias = values.first if step == 0 and ending["block_first"] else values.bias

@@ -42,10 +42,11 @@ def test_bounds_agree_with_the_replay(monkeypatch, name, mode):
 
 def test_more_clocks_than_are_counted_are_refused():
     rng     = np.random.default_rng(2)
+    weights = np.tile(random_weights(rng, 64, 64), (64, 64))
     network = Network(
         input=Input(encoding=Encoding.EVENTS, channels=64, height=8, width=8), timesteps=4,
-        layers=(FullyConnected(weights=random_weights(rng, 4096, 4096), neurons=random_neurons(rng, 4096, 60)),
-                Readout(weights=random_weights(rng, 2, 4096))))
+        layers=(FullyConnected(weights=weights, neurons=random_neurons(rng, 4096, 60)),
+                Readout(weights=weights[:2])))
     assert lay_out(network, OVERLAY).weight_rows == 131_328
     with pytest.raises(ConfigError, match=r"^network: clocks of an inference must be at most 16777215, not \d+$"):
         lay_out(network, OVERLAY, mode=FlashMode.SINGLE)

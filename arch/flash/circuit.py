@@ -93,8 +93,9 @@ class Circuit:
         return self.ring_rows - SPARE_ROWS
 
     def _values(self) -> tuple[int, ...]:
-        return (self.lanes, self.width, self.timesteps, self.membrane_width, self.fraction, self.ring_rows // RING_UNIT - 1,
-                self.leak * _LEAK | self.hard_reset * _HARD_RESET, self.blocks, self.spike_width)
+        return (self.lanes, self.width, self.timesteps, self.membrane_width, self.fraction,
+                self.ring_rows // RING_UNIT - 1, self.leak * _LEAK | self.hard_reset * _HARD_RESET, self.blocks,
+                self.spike_width)
 
     def to_bytes(self) -> bytes:
         """Encode the signature."""

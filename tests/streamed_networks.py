@@ -12,6 +12,7 @@ from arch.network import (
     Input,
     Layer,
     Network,
+    Neurons,
     OrPool,
     Projection,
     Readout,
@@ -20,9 +21,10 @@ from arch.network import (
 from boards import board_named
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.mapper.streamed.choice import lay_out, streamed_config
-from sim.generate import random_network, random_neurons, random_weights
+from sim.generate import random_network, random_neurons
+from sim.reference import Reference, pif
 
-__all__ = ["CIRCUITS", "OVERLAY", "deep_network", "draw", "six_convolutions"]
+__all__ = ["CIRCUITS", "OVERLAY", "at_rates", "deep_network", "draw", "firing_rates", "six_convolutions", "vgg"]
 
 #: The circuit of the iCEBreaker.
 OVERLAY = streamed_config(board_named("icebreaker"))
@@ -65,6 +67,11 @@ def draw(config, seed, **options):
             continue
 
 
+def _weights(rng, *shape):
+    """Make ternary weights, half of them zero."""
+    return rng.choice(np.array([-1, 0, 0, 1], np.int8), shape)
+
+
 def _neurons(rng, channels, synapses):
     neurons = random_neurons(rng, channels, synapses**0.5, reset=Reset.SUBTRACT)
     return dataclasses.replace(neurons, leak_shift=None)
@@ -73,16 +80,16 @@ def _neurons(rng, channels, synapses):
 def _finished(rng, layers, shape, *, dense=()):
     """Add dense layers and a readout of ten classes to the layers for an image of 3 x 32 x 32 pixels."""
     for outputs in dense:
-        layers.append(FullyConnected(weights=random_weights(rng, outputs, math.prod(shape)),
+        layers.append(FullyConnected(weights=_weights(rng, outputs, math.prod(shape)),
                                      neurons=_neurons(rng, outputs, math.prod(shape))))
         shape = layers[-1].output_shape(shape)
-    layers.append(Readout(weights=random_weights(rng, 10, math.prod(shape))))
+    layers.append(Readout(weights=_weights(rng, 10, math.prod(shape))))
     return Network(input=Input(encoding=Encoding.PIXELS, channels=3, height=32, width=32, zero_point=128),
                    layers=tuple(layers), timesteps=4)
 
 
 def _convolution(rng, shape, channels, **options):
-    return Convolution(weights=random_weights(rng, channels, shape[0], 3, 3), padding=1,
+    return Convolution(weights=_weights(rng, channels, shape[0], 3, 3), padding=1,
                        neurons=_neurons(rng, channels, 9 * shape[0]), **options)
 
 
@@ -98,6 +105,19 @@ def six_convolutions(rng):
     return _finished(rng, layers, shape, dense=(256, 256))
 
 
+def vgg(rng):
+    """Make a VGG-16 of 14.7 million weights: thirteen convolutions, a pool behind each stage of them, and a readout."""
+    layers: list[Layer] = []
+    shape = (3, 32, 32)
+    for channels, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            layers.append(_convolution(rng, shape, channels))
+            shape = layers[-1].output_shape(shape)
+        layers.append(OrPool(size=2))
+        shape = layers[-1].output_shape(shape)
+    return _finished(rng, layers, shape)
+
+
 def deep_network(rng):
     """Make a ResNet-18 of 11.2 million weights, with projections."""
     shape = (3, 32, 32)
@@ -109,7 +129,42 @@ def deep_network(rng):
         layers.append(_convolution(rng, shape, channels, stride=stride))
         shape = layers[-1].output_shape(shape)
         projection = (Projection.identity(source=source, channels=channels) if stride == 1 else
-                      Projection(source=source, weights=random_weights(rng, channels, before[0], 1, 1), stride=2))
+                      Projection(source=source, weights=_weights(rng, channels, before[0], 1, 1), stride=2))
         layers.append(_convolution(rng, shape, channels, projection=projection))
         shape = layers[-1].output_shape(shape)
     return _finished(rng, layers, shape)
+
+
+def firing_rates(network, images):
+    """Share of the neurons of each layer that fire, in all timesteps and images; of or-pools, of their spikes."""
+    return [float(spikes.mean()) for spikes in Reference(network).run(images, spikes=True).spikes]
+
+
+def at_rates(network, images):
+    """Set thresholds with which 5 to 20 % of the neurons of each layer fire in a timestep, for these images.
+
+    Layer by layer: the threshold of a channel is a quantile of its charges, or of those of all channels where the maps
+    are small; the quantile is the same for all channels. Fewer neurons fire in front of an or-pool, so that its spikes
+    are not too many.
+    """
+    layers = list(network.layers)
+    for index, layer in enumerate(layers):
+        if isinstance(layer, OrPool | Readout):
+            continue
+        aim = 0.058 if isinstance(layers[index + 1], OrPool) else 0.1
+        channels = layer.neurons.channels
+        zeros = np.zeros(channels, np.int64)
+        layers[index] = dataclasses.replace(layer, neurons=Neurons(threshold=zeros + 1, bias=zeros, initial=zeros))
+        shape = list(network.shapes())[index][2]
+        end = Readout(weights=np.zeros((2, math.prod(shape)), np.int8))
+        before = dataclasses.replace(network, layers=(*layers[:index + 1], end))
+        currents = Reference(before).run(images, internals=True).internals[index].currents
+        charges = np.moveaxis(currents.cumsum(axis=1).max(axis=1), 1, 0).reshape(channels, -1)
+        found = []
+        for share in np.linspace(0.05, 0.6, 111):
+            quantile  = np.quantile(charges, 1 - share, axis=1 if charges.shape[1] >= 64 else None)
+            threshold = np.broadcast_to(np.maximum(1, np.floor(quantile)).astype(np.int64), channels)
+            neurons = Neurons(threshold=threshold, bias=zeros, initial=zeros)
+            found.append((abs(float(pif(neurons, currents)[0].mean()) - aim), neurons))
+        layers[index] = dataclasses.replace(layer, neurons=min(found, key=lambda entry: entry[0])[1])
+    return dataclasses.replace(network, layers=tuple(layers))

@@ -11,14 +11,15 @@ from arch.flash.header import NAME_BYTES
 from arch.flash.image import MODELS, Model, build_image
 from arch.flash.stream import Section
 from arch.network import Network, OrPool, Readout, projection_of
-from boards.board import Board
+from boards.board import Board, BoardError
 from export.steps import ExportError
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
+from gateware.mapper.streamed.fit import StreamedFit, fit_of
 from gateware.mapper.streamed.model import model_of
 from gateware.mapper.streamed.plan import StreamedPlan
 from support.errors import printable
 
-__all__ = ["FlashImage", "LayerRow", "ModelReport", "Source", "check_count", "make_image"]
+__all__ = ["FlashImage", "LayerRow", "ModelReport", "ModelTime", "Source", "check_count", "make_image"]
 
 logger = logging.getLogger("export")
 
@@ -59,6 +60,33 @@ class LayerRow:
     constants: int
     #: Bytes in the flash: program, constants, weights and CRC.
     bytes: int
+    #: Clocks of an inference; those in which the array takes a word, those that the flash takes to send the bytes, and
+    #: those in which the engine waits for them.
+    clocks: int
+    array_clocks: int
+    flash_clocks: int
+    flash_stalls: int
+    #: ``flash`` if the engine waits for the flash, and the flash takes longer than it; else ``compute``.
+    bound: str
+    #: Synapses x timesteps, padding excluded, and their share of what the array can do in the clocks.
+    operations: int
+    utilisation: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModelTime:
+    """How long an inference takes, and how many there are in a second."""
+
+    #: Clocks from the start of the engine to the class, and those of them in which it waits for the flash.
+    clocks: int
+    flash_stalls: int
+    milliseconds: float
+    #: Operations of all layers by what the array can do in the clocks.
+    utilisation: float
+    #: Rate of the host link in baud, the fastest that builds take at this clock, and the images that come and are
+    #: computed in a second at this rate; None if the clock divides to none.
+    baud: int | None
+    images_per_second: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +105,8 @@ class ModelReport:
     #: Image buffers: with two the next image arrives while one is computed. Highest word of the spike memory in use.
     buffers: int
     spike_words: int
+    #: How long an inference takes.
+    time: ModelTime
     #: Bytes of the stream, and what the same numbers take as float32.
     bytes: int
     float_bytes: int
@@ -140,10 +170,11 @@ def make_image(sources: Sequence[Source], board: Board, *, clock_hz: float) -> F
             plan = lay_out(source.network, config)
         except StreamedFitError as error:
             raise _refusal(source, board, error) from None
-        plans.append(plan)
+        plans.append((plan, fit_of(plan, clock_hz=clock_hz)))
         models.append(model_of(plan, name=source.name, clock_hz=clock_hz))
     content = build_image(models, base=board.models_at, flash_bytes=board.flash_bytes)
-    reports = tuple(_report(number, *entry) for number, entry in enumerate(zip(sources, plans, models, strict=True)))
+    reports = tuple(_report(number, source, *plan, model, board, clock_hz)
+                    for number, (source, plan, model) in enumerate(zip(sources, plans, models, strict=True)))
     logger.info("flash: %d bytes for %d model%s of the %s", len(content), len(models), "s"[:len(models) != 1],
                 board.title)
     return FlashImage(board=board, clock_hz=clock_hz, content=content, models=reports)
@@ -175,30 +206,46 @@ def _refusal(source: Source, board: Board, error: StreamedFitError) -> ExportErr
     return ExportError(f"{where}, not exceed {len(lines)} limits: change the network where the lines above say so")
 
 
-def _report(number: int, source: Source, plan: StreamedPlan, model: Model) -> ModelReport:
-    rows = _layer_rows(plan, model.sections)
+def _report(number: int, source: Source, plan: StreamedPlan, fit: StreamedFit, model: Model, board: Board,
+            clock_hz: float) -> ModelReport:
+    rows = _layer_rows(plan, fit, model.sections)
     return ModelReport(
         number=number, name=model.name, cut_from=None if source.full_name == model.name else source.full_name,
         file=source.file, network_sha256=model.digest.hex(), certificate=str(certificate_of(plan.network)),
         layers=rows, buffers=plan.allocation.buffers, spike_words=plan.allocation.words,
-        bytes=sum(row.bytes for row in rows), float_bytes=sum(4 * (row.weights + row.constants) for row in rows))
+        time=_time(fit, board, clock_hz), bytes=sum(row.bytes for row in rows),
+        float_bytes=sum(4 * (row.weights + row.constants) for row in rows))
 
 
-def _layer_rows(plan: StreamedPlan, sections: Sequence[Section]) -> tuple[LayerRow, ...]:
-    """Add up the passes of each layer."""
+def _time(fit: StreamedFit, board: Board, clock_hz: float) -> ModelTime:
+    """Say how long an inference takes, alone and with the link."""
+    try:
+        baud: int | None = board.default_bauds(clock_hz)[0]
+    except BoardError:
+        # A build takes no such clock; the image is right for it all the same.
+        baud = None
+    speed = None if baud is None else clock_hz / fit.image_clocks(board.divisor(clock_hz, baud))
+    cycles = fit.cycles
+    return ModelTime(clocks=cycles.clocks, flash_stalls=cycles.flash_stalls,
+                     milliseconds=cycles.clocks / clock_hz * 1e3, utilisation=fit.utilisation, baud=baud,
+                     images_per_second=speed)
+
+
+def _layer_rows(plan: StreamedPlan, fit: StreamedFit, sections: Sequence[Section]) -> tuple[LayerRow, ...]:
+    """Join what the mapper says of each layer with the numbers and bytes that the flash has of it."""
     rows = []
-    for index in dict.fromkeys(item.layer for item in plan.passes):
-        layer = plan.network.layers[index]
-        found = [(item, section) for item, section in zip(plan.passes, sections, strict=True) if item.layer == index]
+    for found in fit.layers:
+        layer = plan.network.layers[found.index]
         weights = 0 if isinstance(layer, OrPool) else layer.weights.size
         projection = projection_of(layer)
         if projection is not None:
             weights += projection.weight_count
-        target = found[0][0].target
         rows.append(LayerRow(
-            index=index, kind=layer.kind, passes=len(found),
-            rows=sum(item.groups * item.group_rows for item, _ in found),
-            words=0 if target is None else target.total_words, weights=weights,
-            constants=0 if isinstance(layer, OrPool | Readout) else 3 * layer.neurons.channels,
-            bytes=sum(section.byte_count() for _, section in found)))
+            index=found.index, kind=found.kind, passes=found.passes, rows=found.weight_rows, words=found.spike_words,
+            weights=weights, constants=0 if isinstance(layer, OrPool | Readout) else 3 * layer.neurons.channels,
+            bytes=sum(section.byte_count() for item, section in zip(plan.passes, sections, strict=True)
+                      if item.layer == found.index),
+            clocks=found.cycles.clocks, array_clocks=found.cycles.words, flash_clocks=found.cycles.flash_clocks,
+            flash_stalls=found.cycles.flash_stalls, bound="flash" if found.cycles.bound_by_flash else "compute",
+            operations=found.operations, utilisation=found.utilisation))
     return tuple(rows)

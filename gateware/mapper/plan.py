@@ -6,7 +6,7 @@ import itertools
 from arch.network import Network
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.contents import MemoryContents
-from gateware.mapper.stages import Stage
+from gateware.mapper.stages import Stage, seen_positions
 
 __all__ = ["PlacedStage", "Placement", "Plan", "synaptic_operations"]
 
@@ -94,10 +94,7 @@ def synaptic_operations(plan: Plan, number: int) -> int:
     field = stage.field
     channels, height, width = stage.source
     _, out_rows, out_columns = stage.computed
-
-    def taps(size: int, kernel: int, positions: int) -> int:
-        return sum(0 <= place * field.stride - field.padding + tap < size
-                   for place in range(positions) for tap in range(kernel))
-
-    pairs = taps(height, field.rows, out_rows) * taps(width, field.columns, out_columns)
-    return pairs * channels * stage.target[0] * plan.network.timesteps
+    rows    = seen_positions(height, kernel=field.rows, stride=field.stride, padding=field.padding, places=out_rows)
+    columns = seen_positions(width, kernel=field.columns, stride=field.stride, padding=field.padding,
+                             places=out_columns)
+    return rows * columns * channels * stage.target[0] * plan.network.timesteps

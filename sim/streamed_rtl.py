@@ -1,48 +1,49 @@
-"""The RTL of the streamed circuit as an engine: compiled by Verilator, with a model of the flash beside it."""
+"""The RTL of the streamed circuit as an engine: compiled by Verilator, with a model of the flash beside it.
 
+The spike memory has no room for all maps of a network at once: a map is overwritten when nothing reads it any more. The
+spikes of a layer are therefore read out of the memory while the inference runs, in the middle of the time in which the
+map must stay: from the end of the last pass that writes it to the end of the last pass that reads it. The cycle model
+(:mod:`gateware.mapper.streamed.cycles`) says when that is. So spikes are those of the very circuit and of the very
+image in flash that give the scores.
+"""
+
+import contextlib
+import functools
+import itertools
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.back import verilog
 
-from arch.flash.image import BASE, build_image
+from arch.flash.errors import ImageError
+from arch.flash.image import Model, build_image, parse_image
 from arch.images import image_bytes
-from arch.link import Command, Frame, FrameReader, Reply, Result
+from arch.link import Command, Reply, Result
 from arch.network import Network
-from gateware.engine.adder_pair import AdderPair
+from boards import board_named
 from gateware.engine.configuration import EngineConfig
-from gateware.flash.phy import FlashPins
 from gateware.flash.reader import FlashMode
-from gateware.mapper.streamed.choice import lay_out
+from gateware.mapper.streamed.choice import lay_out, streamed_config
+from gateware.mapper.streamed.cycles import StreamedCycles, count_cycles
 from gateware.mapper.streamed.model import model_of
+from gateware.mapper.streamed.passes import MapShape
 from gateware.mapper.streamed.plan import StreamedPlan
-from gateware.streamed_system import StreamedSystem
-from sim.engines import EngineResult
-from sim.rtl import CLOCK_HZ, DIVISOR, RtlError, check_tools
+from sim.circuits import CLOCK_HZ, circuit_verilog
+from sim.rtl import DIVISOR, check_tools
+from sim.session import LayerMaps, SimulatedEngine
+from sim.spike_maps import unpack_map
 from sim.verilated import Verilated
-from sim.verilator import Report
-from support.tools import amaranth_tools
+from sim.verilator import Report, shown_by
+from support.progress import Progress
 
-__all__ = ["StreamedRtlEngine", "streamed_verilog"]
+__all__ = ["StreamedRtlEngine"]
 
-#: Clocks that an answer may take: the longest inference that can be counted, and the line.
-ANSWER_CLOCKS = (1 << 24) + 1_000_000
 #: Clocks until the flash is awake and the header of a model is read.
 BOOT_CLOCKS = 8_000
 
 
-def streamed_verilog(config: EngineConfig, *, mode: Any = FlashMode.QUAD, divisor: int = DIVISOR) -> str:
-    """Return the Verilog of the streamed system."""
-    system = StreamedSystem(config, divisor=divisor, clock_hz=CLOCK_HZ, mode=mode, latency=FlashPins.latency, base=BASE,
-                            adder_pair=AdderPair)
-    with amaranth_tools():
-        return str(verilog.convert(system, name="sterna", strip_internal_attrs=True))
-
-
-class StreamedRtlEngine:
+class StreamedRtlEngine(SimulatedEngine):
     """Runs images on the simulated RTL of a streamed circuit.
 
     The spike memory starts with random contents; the model is an image in the simulated flash.
@@ -50,14 +51,19 @@ class StreamedRtlEngine:
     Parameters
     ----------
     network : :class:`Network`
-    config : :class:`EngineConfig`
+    board : :class:`str`
+        Board whose circuit it is.
+    config : :class:`EngineConfig`, optional
+        The circuit itself, instead of the board's.
     mode : :class:`gateware.flash.reader.FlashMode`
     seed : :class:`int`
         Of the random memory contents.
     source : :class:`str`, optional
-        The Verilog of the circuit, if it is there already.
+        The Verilog of the circuit, if it is not :func:`sim.circuits.circuit_verilog`'s.
     image : :class:`bytes`, optional
-        Contents of the flash at the base, instead of the model of the network: tests damage it.
+        Contents of the flash where the board has its models, instead of the model of the network alone.
+    model : :class:`int`
+        Number of the network's model in the image.
     cache, report, verilated
         As of :class:`sim.rtl.RtlEngine`.
 
@@ -65,87 +71,122 @@ class StreamedRtlEngine:
     ------
     :exc:`gateware.engine.configuration.ConfigError`
         If the network does not fit.
+    :exc:`boards.BoardError`
+        If there is no such board.
     :exc:`support.tools.ToolMissingError`
-        If the simulator, Yosys or the C++ compiler is missing.
+        If the simulator, Yosys or the C++ compiler is missing; before any work is done.
+    :exc:`sim.session.RtlError`
+        If the model cannot be selected.
     """
 
-    name = "rtl"
-
-    def __init__(self, network: Network, *, config: EngineConfig, mode: Any = FlashMode.QUAD, seed: int = 1,
-                 source: str | None = None, image: bytes | None = None, cache: Path | None = None,
-                 report: Report | None = None, **verilated: Any):
+    def __init__(self, network: Network, *, board: str = "icebreaker", config: EngineConfig | None = None,
+                 mode: Any = FlashMode.QUAD, seed: int = 1, source: str | None = None, image: bytes | None = None,
+                 model: int = 0, cache: Path | None = None, report: Report | None = None, **verilated: Any):
         check_tools()
+        place = board_named(board)
+        config = streamed_config(place) if config is None else config
         self.plan: StreamedPlan = lay_out(network, config, mode=mode)
+        self.mode = mode
+        self._image, self._number, self._base = image, model, place.models_at
         if image is None:
-            image = build_image([model_of(self.plan, name="network", clock_hz=CLOCK_HZ)])
+            image = build_image([self._model()], base=place.models_at, flash_bytes=place.flash_bytes)
         self._spikes = "accelerator.spikes.words"
-        source = streamed_verilog(config, mode=mode) if source is None else source
-        self.simulation = Verilated(source, memories=[self._spikes], divisor=DIVISOR, cache=cache, report=report,
-                                    **verilated)
+        with contextlib.ExitStack() as stack:
+            if report is None:
+                report = shown_by(stack.enter_context(Progress("simulation", first_seconds=2)))
+            if source is None:
+                source = circuit_verilog(config, divisor=DIVISOR, mode=mode, base=place.models_at, folder=cache,
+                                         report=report)
+            simulation = Verilated(source, memories=[self._spikes], divisor=DIVISOR, cache=cache, report=report,
+                                   **verilated)
+        super().__init__(network, simulation)
+        # What interrupts the loading must not leave it running.
+        with contextlib.ExitStack() as loading:
+            loading.callback(self.close)
+            simulation.fill(self._spikes, seed)
+            simulation.load_flash(place.models_at, image)
+            simulation.reset()
+            simulation.run(limit=BOOT_CLOCKS)
+            if model:
+                self.select(model)
+            loading.pop_all()
+
+    def select(self, model: int) -> None:
+        """Select a model of the image, which must be that of the network.
+
+        Raises
+        ------
+        :exc:`sim.session.RtlError`
+            If the circuit answers with an error.
+        """
+        self._send(Command.SELECT, bytes([model]))
+        self._expect(f"model {model}", Reply.INFO)
+
+    def _model(self) -> Model:
+        """The model that the network has by itself."""
+        return model_of(self.plan, name="network", clock_hz=CLOCK_HZ)
+
+    @functools.cached_property
+    def cycles(self) -> StreamedCycles:
+        """Clocks that the cycle model predicts."""
+        return count_cycles(self.plan.config, self.plan.passes, mode=self.mode, clock_hz=CLOCK_HZ)
+
+    @functools.cached_property
+    def _obstacle(self) -> str | None:
+        """Why no map can be read: the model in flash does not put them where the one that was laid out here does."""
+        if self._image is None:
+            return None
         try:
-            self.simulation.fill(self._spikes, seed)
-            self.simulation.load_flash(BASE, image)
-            self.simulation.reset()
-            self.simulation.run(limit=BOOT_CLOCKS)
-        except BaseException:
-            self.simulation.close()
-            raise
-        self._reader = FrameReader()
-        self._tag = 0
+            model = parse_image(self._image, base=self._base)[self._number]
+        except (ImageError, IndexError):
+            return "the image in flash is damaged"
+        programs = [tuple(section.program) for section in model.sections]
+        if programs == [tuple(section.program) for section in self._model().sections]:
+            return None
+        return "another release made the image in flash, with its maps in other places"
 
-    def __enter__(self) -> Self:
-        return self
+    @functools.cached_property
+    def _moments(self) -> list[tuple[int | None, MapShape]]:
+        """Every map with the clock of the inference at which it is read: None for its end."""
+        passes = self.plan.passes
+        ends   = list(itertools.accumulate(item.clocks for item in self.cycles.passes))
+        written: dict[int, tuple[int, MapShape]] = {}
+        read: dict[int, int] = {}
+        for number, item in enumerate(passes):
+            if item.target is not None:
+                written[item.target.layer] = number, item.target
+            for walk in item.walks():
+                read[walk.source.layer] = number
+        moments: list[tuple[int | None, MapShape]] = [
+            ((ends[number] + ends[read[layer]]) // 2 if read[layer] < len(passes) - 1 else None, shape)
+            for layer, (number, shape) in written.items()]
+        return sorted(moments, key=lambda moment: (moment[0] is None, moment[0]))
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
-                 traceback: TracebackType | None) -> None:
-        self.close()
+    def _observe(self, image: npt.NDArray[Any]) -> tuple[Result, LayerMaps, str | None]:
+        """Compute one image when the rings are full, and read each map while it is there."""
+        if self._obstacle is not None:
+            return self.classify(image), {}, self._obstacle
+        self._advance(limit=self.cycles.fill)
+        self._send(Command.CLASSIFY, image_bytes(self.network, image))
+        # The engine starts a few clocks before or after the last bit is sent.
+        self._advance(characters=0, limit=2 * self._line_clocks)
+        maps: LayerMaps = {}
+        clock = 0
+        for moment, shape in self._moments:
+            if moment is None:
+                continue
+            self._advance(limit=moment - clock)
+            clock = moment
+            maps[shape.layer] = self._read_map(shape)
+        result = self._result()
+        for moment, shape in self._moments:
+            if moment is None:
+                maps[shape.layer] = self._read_map(shape)
+        if result.cycles != self.cycles.total:
+            return result, {}, (f"an inference took {result.cycles} clocks and not the {self.cycles.total} of the "
+                                "cycle model, which says when the maps can be read")
+        return result, maps, None
 
-    def close(self) -> None:
-        """End the simulation."""
-        self.simulation.close()
-
-    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
-        """Compute ``images`` one by one; see :class:`sim.engines.Engine`."""
-        results = [self.classify(image) for image in images]
-        return EngineResult(
-            scores=np.array([result.scores for result in results], np.int64).reshape(len(results), -1),
-            classes=np.array([result.label for result in results], np.int64),
-            cycles=np.array([result.cycles for result in results], np.int64),
-            stall_cycles=np.array([result.stalls for result in results], np.int64),
-            flash_stall_cycles=np.array([result.flash_stalls for result in results], np.int64))
-
-    def request(self, command: int, payload: bytes = b"") -> Frame:
-        """Send a frame and return its answer.
-
-        Raises
-        ------
-        :exc:`RtlError`
-            If there is none, or more than one.
-        """
-        self._tag = (self._tag + 1) % 256
-        self.simulation.send(Frame(command=command, tag=self._tag, payload=payload).to_bytes())
-        frames: list[Frame] = []
-        expected = 8
-        while not frames:
-            data = self.simulation.run(characters=expected, limit=ANSWER_CLOCKS)
-            if not data:
-                raise RtlError(f"request {self._tag}: the circuit does not answer")
-            frames = self._reader.feed(data)
-            expected = 1
-        frame = frames[0]
-        if frame.tag != self._tag or len(frames) != 1:
-            raise RtlError(f"request {self._tag}: the circuit must answer once, not with {frames}")
-        return frame
-
-    def classify(self, image: npt.NDArray[Any]) -> Result:
-        """Send one image and wait for its result.
-
-        Raises
-        ------
-        :exc:`RtlError`
-            If the answer is not a result.
-        """
-        frame = self.request(Command.CLASSIFY, image_bytes(self.plan.network, image))
-        if frame.command != Reply.RESULT:
-            raise RtlError(f"request {frame.tag}: the circuit must answer with a result, not {frame}")
-        return Result.from_bytes(frame.payload, self.plan.network.classes)
+    def _read_map(self, shape: MapShape) -> npt.NDArray[np.bool_]:
+        words = self.simulation.read(self._spikes, self.plan.address(shape), shape.total_words)
+        return unpack_map(self.plan.config, words, shape.shape, timesteps=self.network.timesteps, planes=shape.planes)

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from support.errors import InputError, ToolchainError
 from support.files import check_output_folder, locked, write_atomically, write_with
+from support.progress import Progress
 from support.tools import ToolMissingError
 
 __all__ = ["Report", "SimulationError", "check_simulator", "compiled", "default_folder", "make_cache",
-           "top_module"]
+           "shown_by", "top_module"]
 
 #: Takes the name of a step of a compilation, the parts of the step that are done, and all of its parts.
 Report = Callable[[str, int, int], None]
@@ -35,6 +36,14 @@ _LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
 
 class SimulationError(ToolchainError):
     """A design could not be compiled, or its simulation stopped unexpectedly."""
+
+
+def shown_by(progress: Progress) -> Report:
+    """Report to a line of progress."""
+    def report(step: str, done: int, total: int) -> None:
+        progress.update(step if total == 1 else f"{step}, {done} of {total} files")
+
+    return report
 
 
 def top_module(verilog: str) -> str:

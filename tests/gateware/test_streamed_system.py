@@ -13,10 +13,12 @@ from gateware.flash.reader import FlashMode
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from gateware.mapper.streamed.model import model_of
+from sim.circuits import CLOCK_HZ, circuit_verilog
+from sim.engines import ReferenceEngine, first_difference
 from sim.generate import random_images
 from sim.reference import Reference
-from sim.rtl import CLOCK_HZ
-from sim.streamed_rtl import StreamedRtlEngine, streamed_verilog
+from sim.rtl import DIVISOR
+from sim.streamed_rtl import StreamedRtlEngine
 from tests.link_board import CACHE
 from tests.streamed_networks import OVERLAY, at_rates, deep_network, draw, firing_rates, six_convolutions, vgg
 
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @pytest.fixture(scope="module")
 def source():
-    return streamed_verilog(OVERLAY)
+    return circuit_verilog(OVERLAY, divisor=DIVISOR, folder=CACHE)
 
 
 def engine_of(plan, source, **options):
@@ -35,7 +37,10 @@ def engine_of(plan, source, **options):
 
 
 def check_run(engine, images, **timing):
-    """Compare scores with the reference, and clocks with the model; each image comes when the rings are full."""
+    """Compare scores with the reference, and clocks with the model; each image comes when the rings are full.
+
+    The spikes of every layer are compared too, for the first image.
+    """
     plan      = engine.plan
     expected  = Reference(plan.network).run(images)
     predicted = count_cycles(plan.config, plan.passes, clock_hz=CLOCK_HZ, **timing)
@@ -44,7 +49,19 @@ def check_run(engine, images, **timing):
         result = engine.classify(image)
         assert (list(result.scores), result.label) == (scores.tolist(), label)
         assert (result.cycles, result.stalls, result.flash_stalls) == (predicted.total, 0, predicted.flash_stalls)
+    check_spikes(engine, images[:1])
     return predicted
+
+
+def check_spikes(engine, images):
+    """Compare every layer's spikes with the reference: of each map that a pass writes, no more and no less."""
+    network   = engine.plan.network
+    reference = ReferenceEngine(network)
+    expected, actual = reference.run(images, spikes=True), engine.run(images, spikes=True)
+    assert actual.unseen is None
+    shown = {layer for layer, maps in enumerate(actual.spikes) if maps is not None}
+    assert shown == {item.target.layer for item in engine.plan.passes if item.target is not None}
+    assert first_difference(network, images, expected, actual, reference, engine) is None
 
 
 @pytest.mark.parametrize("seed", range(64))
@@ -81,7 +98,7 @@ def test_networks_of_many_weights_take_the_clocks_of_the_model(source, make, wei
 @pytest.mark.long
 @pytest.mark.parametrize("mode", [FlashMode.SINGLE, FlashMode.DOUBLE])
 def test_other_flash_modes_take_the_clocks_of_the_model(mode):
-    source, waited = streamed_verilog(OVERLAY, mode=mode), 0
+    source, waited = circuit_verilog(OVERLAY, divisor=DIVISOR, mode=mode, folder=CACHE), 0
     for seed in range(32):
         plan, rng = draw(OVERLAY, (SEED, seed), max_side=9, max_channels=24, leak=False)
         with engine_of(plan, source, mode=mode) as engine:

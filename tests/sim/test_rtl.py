@@ -83,15 +83,3 @@ def test_a_compilation_is_shown_after_two_seconds_unless_somebody_else_is_told(m
         RtlEngine(network, config=SMALL, report=lambda *step: told.append(step))
     assert told == [("write the Verilog", 0, 1)]
     assert len(shown) == 2
-
-
-def test_progress_is_a_line_of_step_and_files():
-    class Line:
-        def update(self, text):
-            lines.append(text)
-
-    lines = []
-    report = rtl._shown(Line())
-    report("translate the design", 0, 1)
-    report("compile the simulation", 3, 12)
-    assert lines == ["translate the design", "compile the simulation, 3 of 12 files"]

@@ -11,7 +11,7 @@ from amaranth.back import verilog
 
 from sim import circuits, verilator
 from sim.verilated import Verilated
-from sim.verilator import SimulationError, compiled
+from sim.verilator import SimulationError, compiled, shown_by
 from support.errors import InputError
 from support.tools import ToolMissingError
 from tests.link_board import CACHE, Echo
@@ -169,3 +169,15 @@ def test_compiler_is_on_this_machine():
     if shutil.which("g++") is None and not os.environ.get("CI"):
         pytest.skip("no C++ compiler")
     verilator.check_simulator()
+
+
+def test_progress_is_a_line_of_step_and_files():
+    class Line:
+        def update(self, text):
+            lines.append(text)
+
+    lines = []
+    report = shown_by(Line())
+    report("translate the design", 0, 1)
+    report("compile the simulation", 3, 12)
+    assert lines == ["translate the design", "compile the simulation, 3 of 12 files"]

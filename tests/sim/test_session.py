@@ -1,0 +1,118 @@
+"""The host's side of the line, against a line that says what a test wants."""
+
+import numpy as np
+import pytest
+
+from arch.link import Command, ErrorCode, Frame, FrameReader, Reply, Result
+from arch.network import Encoding, Input, Network, Readout
+from sim.session import RtlError, SimulatedEngine
+
+NETWORK = Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=2, width=2), timesteps=4,
+                  layers=(Readout(weights=np.ones((2, 4), np.int8)),))
+IMAGE = np.arange(4, dtype=np.uint8).reshape(1, 2, 2)
+RESULT = Result(label=1, cycles=100, stalls=7, flash_stalls=9, scores=(-5, 8))
+REPORT = "this is a fault of the circuit or of its simulation, so please report it with the network"
+EXPORT = "python -m export NETWORK --flash IMAGE"
+
+
+class Line:
+    """Answers each request with ``reply(frame)``, in pieces that are no longer than what is waited for."""
+
+    divisor = 4
+
+    def __init__(self, reply):
+        self._reply, self._reader, self._waiting = reply, FrameReader(), b""
+        self.waited, self.closed = [], False
+
+    def send(self, characters):
+        frame, = self._reader.feed(characters)
+        self._waiting += b"".join(item.to_bytes() for item in self._reply(frame))
+
+    def run(self, *, characters, limit):
+        self.waited.append(characters)
+        data, self._waiting = self._waiting[:characters], self._waiting[characters:]
+        return data
+
+    def close(self):
+        self.closed = True
+
+
+class Engine(SimulatedEngine):
+    """Sees the spikes of no layer."""
+
+    def _observe(self, image):
+        return self.classify(image), {}, f"image {image.sum()} is dark"
+
+
+def engine_of(reply):
+    return Engine(NETWORK, Line(reply))
+
+
+def result(frame, **changes):
+    return Frame(**{"command": Reply.RESULT, "tag": frame.tag, "payload": RESULT.to_bytes(), **changes})
+
+
+def test_images_become_a_result():
+    with engine_of(lambda frame: [result(frame)]) as engine:
+        found = engine.run(np.stack([IMAGE, IMAGE]))
+    assert engine.simulation.closed
+    assert (found.scores.tolist(), found.classes.tolist()) == ([[-5, 8]] * 2, [1, 1])
+    assert (found.cycles.tolist(), found.stall_cycles.tolist(), found.flash_stall_cycles.tolist()) == (
+        [100] * 2, [7] * 2, [9] * 2)
+    assert (found.spikes, found.unseen) == (None, None)
+    # No clock runs for characters that cannot come: first the shortest frame, then what its header says.
+    assert engine.simulation.waited == [7, len(RESULT.to_bytes())] * 2
+
+
+def test_no_images_are_an_empty_result():
+    found = engine_of(lambda frame: []).run(np.zeros((0, 1, 2, 2), np.uint8), spikes=True)
+    assert (found.scores.shape, found.classes.shape, found.spikes, found.unseen) == ((0, 2), (0,), (), None)
+
+
+def test_the_first_reason_why_spikes_are_not_seen_is_told():
+    found = engine_of(lambda frame: [result(frame)]).run(np.stack([IMAGE, IMAGE * 2]), spikes=True)
+    assert (found.spikes, found.unseen) == ((), "image 6 is dark")
+
+
+@pytest.mark.parametrize(("code", "text"), [
+    (ErrorCode.OVERRUN, ("OVERRUN (5): its first layer takes pixels more slowly than the line brings them, so give "
+                         "RtlEngine a larger divisor")),
+    (ErrorCode.NO_MODEL, f"NO_MODEL (6): make the image in its flash again with {EXPORT}"),
+    (ErrorCode.WRONG_MODEL, ("WRONG_MODEL (7): the image in its flash is for another circuit, so make it again with "
+                             f"{EXPORT}, for this board and with this release")),
+    (ErrorCode.DAMAGED, f"DAMAGED (8): the image in its flash is damaged, so make it again with {EXPORT}"),
+    (ErrorCode.BUSY, f"BUSY (4): {REPORT}"),
+    (ErrorCode.FLASH, f"FLASH (9): {REPORT}"),
+])
+def test_an_error_is_named_with_its_image_and_a_remedy(code, text):
+    """The second image is wrong."""
+    def reply(frame):
+        return [result(frame) if frame.tag == 1 else result(frame, command=Reply.ERROR, payload=bytes([code]))]
+
+    with pytest.raises(RtlError) as caught:
+        engine_of(reply).run(np.stack([IMAGE, IMAGE]))
+    assert str(caught.value) == f"image 1: the circuit must answer with its result, not with the error {text}"
+
+
+@pytest.mark.parametrize(("reply", "message"), [
+    (lambda frame: [], f"image 0: the circuit does not answer: {REPORT}"),
+    (lambda frame: [result(frame, command=Reply.ERROR, payload=b"\x63")],
+     f"image 0: the circuit must answer with its result, not with the unknown error 99: {REPORT}"),
+    (lambda frame: [result(frame, command=Reply.INFO, payload=b"")],
+     f"image 0: the circuit must answer with its result, not with Frame(command=129, tag=1, payload=b''): {REPORT}"),
+    (lambda frame: [result(frame, command=Reply.INFO, tag=9, payload=b"")],
+     ("image 0: the circuit must answer once and under tag 1, not with [Frame(command=129, tag=9, payload=b'')]: "
+      f"{REPORT}")),
+])
+def test_what_is_no_result_is_told(reply, message):
+    with pytest.raises(RtlError) as caught:
+        engine_of(reply).classify(IMAGE)
+    assert str(caught.value) == message
+
+
+def test_a_request_gives_any_answer():
+    engine = engine_of(lambda frame: [] if frame.command == Command.INFO else [
+        result(frame, command=Reply.ERROR, payload=frame.payload)])
+    assert engine.request(Command.SELECT, b"\x06") == Frame(command=Reply.ERROR, tag=1, payload=b"\x06")
+    with pytest.raises(RtlError, match=rf"^request 2: the circuit does not answer: {REPORT}$"):
+        engine.request(Command.INFO)

@@ -13,7 +13,7 @@ from arch import network_file
 from arch.images import load_images, load_labels
 from arch.network import Network
 from sim.engines import Engine, EngineResult, ReferenceEngine, first_difference, timed
-from sim.report import Comparison, Report
+from sim.report import Circuit, Comparison, Report, Weights
 from support import command_line, provenance
 from support.command_line import EXIT_INPUT, EXIT_OK, print_line
 from support.errors import InputError, ToolchainError
@@ -41,9 +41,17 @@ def create_parser() -> argparse.ArgumentParser:
                         help="compute on the reference, the RTL, or both and compare (default: reference)")
     parser.add_argument("--spikes", action="store_true",
                         help="compare every layer's spikes too, not only scores and classes (with --engine both)")
+    parser.add_argument("--weights", type=Weights, choices=[*Weights], metavar="WHERE",
+                        help="simulate the circuit with weights baked into its memories, or the one that streams them "
+                             "from flash: baked or flash (default: the first that the network fits)")
+    parser.add_argument("--flash", metavar="IMAGE",
+                        help="simulate with the image of models IMAGE in the flash, one of them NETWORK's (default: "
+                             "an image of NETWORK alone)")
     parser.add_argument("--board", metavar="BOARD", help=f"simulate the RTL for BOARD (default: {DEFAULT_BOARD})")
-    parser.add_argument("--lanes", metavar="P", type=int, help="simulate P output channels (default: the mapper's)")
-    parser.add_argument("--width", metavar="W", type=int, help="simulate W synapses (default: the mapper's)")
+    parser.add_argument("--lanes", metavar="P", type=int,
+                        help="simulate P output channels, with baked weights (default: the mapper's)")
+    parser.add_argument("--width", metavar="W", type=int,
+                        help="simulate W synapses, with baked weights (default: the mapper's)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
@@ -57,30 +65,38 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.spikes and arguments.engine != "both":
         raise InputError(f"--spikes must be left out with --engine {arguments.engine}, which compares nothing: give "
                          f"--engine both")
-    for name in ("board", "lanes", "width"):
+    for name in ("weights", "flash", "board", "lanes", "width"):
         if getattr(arguments, name) is not None and arguments.engine == "reference":
             raise InputError(f"--{name} must be left out with --engine reference, which has no circuit: give --engine "
                              f"rtl or both")
+    if arguments.flash is not None and arguments.weights is Weights.BAKED:
+        raise InputError("--flash must be left out with --weights baked, whose circuit reads no flash: give --weights "
+                         "flash")
+    for name in ("lanes", "width"):
+        if getattr(arguments, name) is not None and (arguments.weights is Weights.FLASH or arguments.flash is not None):
+            raise InputError(f"--{name} must be left out with weights from flash, whose circuit has one geometry: give "
+                             f"--weights baked")
 
 
-def _create_engines(network: Network, arguments: argparse.Namespace, stack: contextlib.ExitStack) -> list[Engine]:
-    """Return the engines in the order in which they run; ``stack`` closes them."""
+def _create_engines(network: Network, arguments: argparse.Namespace,
+                    stack: contextlib.ExitStack) -> tuple[list[Engine], Circuit | None]:
+    """Return the engines in the order in which they run, and the circuit of the RTL; ``stack`` closes them."""
     engines: list[Engine] = []
+    circuit = None
     if arguments.engine != "rtl":
         engines.append(ReferenceEngine(network))
     if arguments.engine != "reference":
         # The reference runs where Amaranth and Verilator are not installed.
         try:
-            boards, rtl = importlib.import_module("boards").BOARDS, importlib.import_module("sim.rtl")
+            choice = importlib.import_module("sim.choice")
         except ImportError as error:
             raise EngineUnavailableError(f"engine rtl cannot run here: {error}") from None
-        board = DEFAULT_BOARD if arguments.board is None else arguments.board
-        if board not in boards:
-            raise InputError(f"--board must be one of {', '.join(sorted(boards))}, not {board!r}")
         # The engine shows the progress of its compilation itself.
-        engine = rtl.RtlEngine(network, board=board, lanes=arguments.lanes, width=arguments.width)
+        engine, circuit = choice.choose_engine(
+            network, board=DEFAULT_BOARD if arguments.board is None else arguments.board, weights=arguments.weights,
+            lanes=arguments.lanes, width=arguments.width, image=arguments.flash)
         engines.append(stack.enter_context(engine))
-    return engines
+    return engines, circuit
 
 
 def _run(engine: Engine, images: npt.NDArray[Any], spikes: bool) -> tuple[EngineResult, float]:
@@ -104,19 +120,20 @@ def simulate(arguments: argparse.Namespace) -> Report:
     speeds: dict[str, float] = {}
     comparison = None
     with contextlib.ExitStack() as stack:
-        engines = _create_engines(network, arguments, stack)
+        engines, circuit = _create_engines(network, arguments, stack)
         for engine in engines:
             result, speeds[engine.name] = _run(engine, images, arguments.spikes)
             results.append(result)
         if len(engines) > 1:
             spikes = results[1].spikes
             comparison = Comparison(
-                # None of the maps, where they overwrite each other; an array forms no map before its OR-pool.
-                spikes_asked=arguments.spikes,
+                unseen=results[1].unseen,
+                # An array forms no map before its OR-pool.
                 spikes_compared=spikes is not None and (not spikes or any(maps is not None for maps in spikes)),
                 difference=first_difference(network, images, results[0], results[1], engines[0], engines[1]))
     return Report(network=arguments.network, network_sha256=network_file.digest(network), images_per_second=speeds,
-                  result=results[-1], labels=labels, comparison=comparison, revision=provenance.revision(),
+                  result=results[-1], labels=labels, comparison=comparison, circuit=circuit,
+                  revision=provenance.revision(),
                   tool_versions=provenance.tool_versions("numpy"))
 
 

@@ -1,6 +1,7 @@
 """What ``python -m sim`` reports: as JSON for programs, as text for people."""
 
 import dataclasses
+import enum
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,10 +10,45 @@ import numpy.typing as npt
 
 from sim.engines import Difference, EngineResult
 
-__all__ = ["Comparison", "Report"]
+__all__ = ["Circuit", "Comparison", "Report", "Weights"]
 
 #: Images listed one by one in the text.
 _LISTED = 10
+
+
+class Weights(enum.StrEnum):
+    """Where a circuit has its weights."""
+
+    #: In its memories, from the beginning: a bitstream of one network.
+    BAKED = "baked"
+    #: In flash, out of which they are streamed: the bitstream of all networks.
+    FLASH = "flash"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Circuit:
+    """The circuit that was simulated."""
+
+    #: Where its weights are.
+    weights: Weights
+    #: Whether this was chosen by what the network fits, and not asked for.
+    chosen: bool
+    #: Board, as on the command line and for people.
+    board: str
+    board_title: str
+    #: Geometry of the array.
+    lanes: int
+    width: int
+    timesteps: int
+    #: Clock at which times are told, in Hz.
+    clock_hz: float
+
+    def __str__(self) -> str:
+        baked = self.weights is Weights.BAKED
+        what  = "baked, weights in its memories" if baked else "streamed, weights from flash"
+        why   = "the network fits it" if baked else "the network does not fit the baked one"
+        return (f"{what}, {self.lanes} x {self.width} x {self.timesteps}, {self.board_title}" +
+                (f" (chosen: {why})" if self.chosen else ""))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,8 +59,8 @@ class Comparison:
     spikes_compared: bool
     #: The first difference, None if there is none.
     difference: Difference | None
-    #: Whether the spikes were asked for: an engine whose maps overwrite each other shows none.
-    spikes_asked: bool = False
+    #: Why spikes that were asked for were not compared, as the end of a sentence; None if all were that exist.
+    unseen: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,6 +79,8 @@ class Report:
     labels: npt.NDArray[np.int64] | None
     #: What comparing the engines found; None if one ran alone.
     comparison: Comparison | None
+    #: The circuit; None if none was simulated.
+    circuit: Circuit | None
     #: Commit of this checkout, and versions of what was used.
     revision: str
     tool_versions: Mapping[str, str]
@@ -79,6 +117,8 @@ class Report:
         if self.labels is not None and self.correct is not None:
             fields |= {"labels": self.labels.tolist(), "correct": self.correct,
                        "accuracy": self.correct / self.images}
+        if self.circuit is not None:
+            fields["circuit"] = dataclasses.asdict(self.circuit)
         if result.cycles is not None:
             fields["cycles"] = result.cycles.tolist()
         if result.stall_cycles is not None:
@@ -98,23 +138,35 @@ class Report:
                  " and ".join(self.images_per_second), *self._table()]
         if self.correct is not None:
             lines.append(f"accuracy: {100 * self.correct / self.images:.2f} % ({self.correct} of {self.images})")
+        if self.circuit is not None:
+            lines.append(f"circuit: {self.circuit}")
         if self.result.cycles is not None:
-            stalls = self.result.stall_cycles
-            waiting = "" if stalls is None else f", of them waiting for pixels {_span(stalls.tolist())}"
-            if self.result.flash_stall_cycles is not None and self.result.flash_stall_cycles.any():
-                waiting += f", for the flash {_span(self.result.flash_stall_cycles.tolist())}"
-            lines.append(f"cycles per image: {_span(self.result.cycles.tolist())}{waiting}")
+            lines.append(self._cycles(self.result.cycles))
         lines.append("images per second: " + ", ".join(f"{name} {speed:,.1f}"
                                                        for name, speed in self.images_per_second.items()))
         if self.comparison is not None:
             what = ("scores, classes and every layer's spikes" if self.comparison.spikes_compared else
                     "scores and classes")
-            unseen = self.comparison.spikes_asked and not self.comparison.spikes_compared
-            note = "; spikes were not compared, because maps share memory in this circuit" if unseen else ""
+            unseen = self.comparison.unseen
+            note = "" if unseen is None else f"; spikes were not compared, because {unseen}"
             lines.append((f"agreement: {what} of {self.images} images are equal" if self.agree else
                           f"DIFFERENCE: {self.comparison.difference}") + note)
         versions = ", ".join(f"{name} {version}" for name, version in self.tool_versions.items())
         return "\n".join([*lines, f"made by: revision {self.revision}, {versions}"])
+
+    def _cycles(self, cycles: npt.NDArray[np.int64]) -> str:
+        """Clocks of an image, what they waited for, and how long that takes."""
+        stalls, flash = self.result.stall_cycles, self.result.flash_stall_cycles
+        line = f"cycles per image: {_span(cycles.tolist())}"
+        if stalls is not None:
+            line += f", of them waiting for pixels {_span(stalls.tolist())}"
+        # A circuit whose weights are in its memories never waits for a flash.
+        if flash is not None and (flash.any() or (self.circuit is not None and self.circuit.weights is Weights.FLASH)):
+            line += f", for the flash {_span(flash.tolist())}"
+        if self.circuit is not None:
+            low, high = (f"{1e3 * clocks / self.circuit.clock_hz:.4g}" for clocks in (cycles.min(), cycles.max()))
+            line += f"; {low if low == high else f'{low} to {high}'} ms at {self.circuit.clock_hz / 1e6:g} MHz"
+        return line
 
     def _table(self) -> Iterable[str]:
         """Class, label, clocks and scores of the first images."""

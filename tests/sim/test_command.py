@@ -15,6 +15,7 @@ from boards import BOARDS
 from sim import command, engines
 from sim.command import create_parser, main
 from sim.reference import Reference
+from sim.report import Circuit, Weights
 from support import tools
 from tests.gateware.mapper.networks import conv
 from tests.gateware.mapper.networks import network as pooled_network
@@ -40,18 +41,18 @@ def path(network, tmp_path):
     return str(path)
 
 
+CIRCUIT = Circuit(weights=Weights.BAKED, chosen=True, board="icebreaker", board_title="iCEBreaker", lanes=8, width=16,
+                  timesteps=4, clock_hz=48e6)
+
+
 @pytest.fixture
 def rtl(monkeypatch):
-    """Install a fake ``sim.rtl``; returns the options that its engine was made with."""
+    """Install a fake ``sim.choice``; returns the options that its engine was chosen with."""
     made, closed = [], []
 
-    class RtlEngine(FakeEngine):
+    class Engine(FakeEngine):
         name = "rtl"
         fault = marked = None
-
-        def __init__(self, network, **options):
-            made.append(options)
-            super().__init__(network, RtlEngine.fault, RtlEngine.marked)
 
         def __enter__(self):
             return self
@@ -59,10 +60,14 @@ def rtl(monkeypatch):
         def __exit__(self, *reason):
             closed.append(self)
 
-    module = types.ModuleType("sim.rtl")
-    module.RtlEngine = RtlEngine
-    monkeypatch.setitem(sys.modules, "sim.rtl", module)
-    return types.SimpleNamespace(made=made, closed=closed, engine=RtlEngine)
+    def choose_engine(network, **options):
+        made.append(options)
+        return Engine(network, Engine.fault, Engine.marked), CIRCUIT
+
+    module = types.ModuleType("sim.choice")
+    module.choose_engine = choose_engine
+    monkeypatch.setitem(sys.modules, "sim.choice", module)
+    return types.SimpleNamespace(made=made, closed=closed, engine=Engine)
 
 
 def test_the_reference_reports_classes_scores_and_accuracy(path, network, capsys):
@@ -95,8 +100,9 @@ def test_both_engines_agree(path, rtl, capsys):
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "agreement: scores and classes of 100 images are equal\n" in out
-    assert "cycles per image: 100, of them waiting for pixels 7, for the flash 9\n" in out
-    assert rtl.made == [{"board": "icebreaker", "lanes": 6, "width": 8}]
+    assert "circuit: baked, weights in its memories, 8 x 16 x 4, iCEBreaker (chosen: the network fits it)\n" in out
+    assert ("cycles per image: 100, of them waiting for pixels 7, for the flash 9; 0.002083 ms at 48 MHz\n") in out
+    assert rtl.made == [{"board": "icebreaker", "weights": None, "lanes": 6, "width": 8, "image": None}]
     assert len(rtl.closed) == 1
     assert main([*arguments, "--json", "--spikes", "--first", "3"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -112,13 +118,15 @@ def test_spikes_that_an_engine_does_not_show_are_not_said_to_agree(tmp_path, rtl
 
     def overwritten(self, images, *, spikes=False):
         result = run(self, images, spikes=spikes)
-        return dataclasses.replace(result, spikes=(None,) * len(result.spikes)) if spikes else result
+        if not spikes:
+            return result
+        return dataclasses.replace(result, spikes=(None,) * len(result.spikes), unseen="it is dark")
 
     monkeypatch.setattr(rtl.engine, "run", overwritten)
     arguments = [path, "--images", IMAGES, "--engine", "both", "--spikes", "--first", "3"]
     assert main(arguments) == 0
-    assert ("agreement: scores and classes of 3 images are equal; spikes were not compared, because maps share memory "
-            "in this circuit\n") in capsys.readouterr().out
+    assert ("agreement: scores and classes of 3 images are equal; spikes were not compared, because it is dark\n"
+            in capsys.readouterr().out)
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["spikes_compared"] is False
 
@@ -126,7 +134,11 @@ def test_spikes_that_an_engine_does_not_show_are_not_said_to_agree(tmp_path, rtl
 def test_rtl_alone_runs(path, rtl, capsys):
     assert main([path, "--images", IMAGES, "--engine", "rtl", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["engines"] == ["rtl"]
-    assert rtl.made == [{"board": "icebreaker", "lanes": None, "width": None}]
+    assert main([path, "--images", IMAGES, "--engine", "rtl", "--weights", "flash", "--flash", "image.bin", "--board",
+                 "icesugar"]) == 0
+    assert rtl.made == [
+        {"board": "icebreaker", "weights": None, "lanes": None, "width": None, "image": None},
+        {"board": "icesugar", "weights": Weights.FLASH, "lanes": None, "width": None, "image": "image.bin"}]
 
 
 def test_engines_that_differ_exit_with_1(path, network, rtl, capsys):
@@ -144,28 +156,35 @@ def test_a_network_that_runs_only_on_the_reference_is_one_line_of_the_rtl(tmp_pa
     pytest.importorskip("amaranth")
     ones, zeros = np.ones(10, dtype=np.int64), np.zeros(10, dtype=np.int64)
     neurons = Neurons(threshold=ones, bias=zeros, initial=zeros)
-    square = FullyConnected(weights=np.eye(10, dtype=np.int8), neurons=neurons)
     path = str(tmp_path / "network.safetensors")
+    few = np.zeros((10, 784), dtype=np.int8)
+    few[:, :10] = 1
+    leaking = dataclasses.replace(neurons, leak_shift=2)
     network_file.save(Network(
         input=Input(encoding=Encoding.PIXELS, channels=1, height=28, width=28), timesteps=4,
-        layers=(FullyConnected(weights=np.ones((10, 784), dtype=np.int8), neurons=neurons), square,
-                dataclasses.replace(square, shortcut=0), Readout(weights=np.eye(10, dtype=np.int8)))), path)
+        layers=(FullyConnected(weights=few, neurons=neurons),
+                FullyConnected(weights=np.eye(10, dtype=np.int8), neurons=leaking),
+                FullyConnected(weights=np.eye(10, dtype=np.int8), neurons=neurons, shortcut=0),
+                Readout(weights=np.eye(10, dtype=np.int8)))), path)
     assert main([path, "--images", IMAGES, "--first", "3"]) == 0
     assert capsys.readouterr().err == ""
     for engine in ("rtl", "both"):
         assert main([path, "--images", IMAGES, "--engine", engine]) == 1
         assert capsys.readouterr().err == (
-            "ERROR: layer 2 (fully-connected): adds the spikes of layer 0: summed spikes do not run on the array, only "
-            "on the reference: train it without the shortcut\n")
+            "ERROR: network must fit a circuit of the iCEBreaker, not exceed limits of each: with --weights baked, "
+            "layer 2 (fully-connected): adds the spikes of layer 0: summed spikes do not run on the array, only on the "
+            "reference: train it without the shortcut; with --weights flash, layer 1 (fully-connected): this circuit "
+            "has no leak: train it without a leak\n")
 
 
 def test_a_missing_rtl_engine_is_a_missing_tool(path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "sim.rtl", None)
+    monkeypatch.setitem(sys.modules, "sim.choice", None)
     assert main([path, "--images", IMAGES, "--engine", "rtl"]) == 3
     assert capsys.readouterr().err == \
-        "ERROR: engine rtl cannot run here: import of sim.rtl halted; None in sys.modules\n"
+        "ERROR: engine rtl cannot run here: import of sim.choice halted; None in sys.modules\n"
 
 
+ONE_GEOMETRY = "must be left out with weights from flash, whose circuit has one geometry: give --weights baked"
 NO_CIRCUIT = "must be left out with --engine reference, which has no circuit: give --engine rtl or both"
 
 
@@ -182,6 +201,12 @@ NO_CIRCUIT = "must be left out with --engine reference, which has no circuit: gi
     (["--images", IMAGES, "--board", "icebreaker"], f"--board {NO_CIRCUIT}"),
     (["--images", IMAGES, "--lanes", "8"], f"--lanes {NO_CIRCUIT}"),
     (["--images", IMAGES, "--width", "16"], f"--width {NO_CIRCUIT}"),
+    (["--images", IMAGES, "--weights", "flash"], f"--weights {NO_CIRCUIT}"),
+    (["--images", IMAGES, "--flash", "image.bin"], f"--flash {NO_CIRCUIT}"),
+    (["--images", IMAGES, "--engine", "rtl", "--weights", "baked", "--flash", "image.bin"],
+     "--flash must be left out with --weights baked, whose circuit reads no flash: give --weights flash"),
+    (["--images", IMAGES, "--engine", "rtl", "--weights", "flash", "--lanes", "8"], f"--lanes {ONE_GEOMETRY}"),
+    (["--images", IMAGES, "--engine", "both", "--flash", "image.bin", "--width", "16"], f"--width {ONE_GEOMETRY}"),
     (["--images", LABELS], f"{LABELS}: images must have shape (n, 1, 28, 28), not (100,)"),
     (["--images", IMAGES, "--labels", IMAGES],
      f"{IMAGES}: labels must be integers of shape (n), not uint8 of shape (100, 28, 28)"),

@@ -6,12 +6,14 @@ import json
 import numpy as np
 
 from sim.engines import Difference, EngineResult
-from sim.report import Comparison, Report
+from sim.report import Circuit, Comparison, Report, Weights
 
 SCORES = np.array([[3, -1, 2], [0, 7, 7], [-4, -9, -3]])
 RESULT = EngineResult(scores=SCORES, classes=np.array([0, 1, 2]))
 CLOCKED = dataclasses.replace(RESULT, cycles=np.array([1234, 1234, 1250]), stall_cycles=np.array([0, 0, 0]),
                               flash_stall_cycles=np.array([0, 0, 0]))
+BAKED = Circuit(weights=Weights.BAKED, chosen=False, board="icebreaker", board_title="iCEBreaker", lanes=8, width=16,
+                timesteps=4, clock_hz=48e6)
 DIFFERENCE = Difference(image=1, layer=2, kind="readout", score=1, expected=8, actual=7)
 MADE_BY = "made by: revision abc123, python 3.11, numpy 2.4"
 
@@ -19,7 +21,8 @@ MADE_BY = "made by: revision abc123, python 3.11, numpy 2.4"
 def report(**changes):
     return Report(**{"network": "net.safetensors", "network_sha256": "0123456789abcdef" * 4,
                      "images_per_second": {"reference": 1234.5678}, "result": RESULT, "labels": None,
-                     "comparison": None, "revision": "abc123", "tool_versions": {"python": "3.11", "numpy": "2.4"},
+                     "comparison": None, "circuit": None, "revision": "abc123",
+                     "tool_versions": {"python": "3.11", "numpy": "2.4"},
                      **changes})
 
 
@@ -38,7 +41,7 @@ def test_text_of_an_engine_alone():
 
 def test_text_with_labels_clocks_and_a_comparison():
     both = report(result=CLOCKED, labels=np.array([0, 2, 2]), images_per_second={"reference": 50.0, "rtl": 33.94},
-                  comparison=Comparison(spikes_compared=True, difference=None))
+                  circuit=BAKED, comparison=Comparison(spikes_compared=True, difference=None))
     assert (both.agree, both.correct) == (True, 2)
     assert both.to_text().splitlines() == [
         "net.safetensors (sha256 0123456789abcdef), 3 images, reference and rtl",
@@ -47,7 +50,8 @@ def test_text_with_labels_clocks_and_a_comparison():
         "     1       1       2    1234  0 7 7",
         "     2       2       2    1250  -4 -9 -3",
         "accuracy: 66.67 % (2 of 3)",
-        "cycles per image: 1,234 to 1,250, of them waiting for pixels 0",
+        "circuit: baked, weights in its memories, 8 x 16 x 4, iCEBreaker",
+        "cycles per image: 1,234 to 1,250, of them waiting for pixels 0; 0.02571 to 0.02604 ms at 48 MHz",
         "images per second: reference 50.0, rtl 33.9",
         "agreement: scores, classes and every layer's spikes of 3 images are equal",
         MADE_BY,
@@ -69,6 +73,31 @@ def test_clocks_that_waited_for_the_flash_are_told_where_there_are_any():
         result=waited).to_text()
     assert "\ncycles per image: 1,234 to 1,250, of them waiting for pixels 0\n" in report(result=CLOCKED).to_text()
     assert report(result=waited).to_json()["flash_stall_cycles"] == [0, 5, 1000]
+
+
+def test_the_circuit_is_named_with_why_it_was_chosen():
+    streamed = dataclasses.replace(BAKED, weights=Weights.FLASH)
+    for circuit, line in (
+            (dataclasses.replace(BAKED, chosen=True),
+             "baked, weights in its memories, 8 x 16 x 4, iCEBreaker (chosen: the network fits it)"),
+            (streamed, "streamed, weights from flash, 8 x 16 x 4, iCEBreaker"),
+            (dataclasses.replace(streamed, chosen=True),
+             "streamed, weights from flash, 8 x 16 x 4, iCEBreaker (chosen: the network does not fit the baked one)")):
+        assert f"\ncircuit: {line}\n" in report(circuit=circuit).to_text()
+    # The streamed circuit could have waited for its flash.
+    assert ("\ncycles per image: 1,234 to 1,250, of them waiting for pixels 0, for the flash 0; 0.02571 to 0.02604 ms "
+            "at 48 MHz\n") in report(result=CLOCKED, circuit=streamed).to_text()
+    same = dataclasses.replace(CLOCKED, cycles=np.array([908_428] * 3))
+    assert "; 18.93 ms at 48 MHz\n" in report(result=same, circuit=streamed).to_text()
+    assert report(circuit=streamed).to_json()["circuit"] == {
+        "weights": "flash", "chosen": False, "board": "icebreaker", "board_title": "iCEBreaker", "lanes": 8,
+        "width": 16, "timesteps": 4, "clock_hz": 48e6}
+
+
+def test_why_spikes_were_not_compared_is_told():
+    unseen = report(comparison=Comparison(spikes_compared=False, difference=None, unseen="it is dark"))
+    assert ("\nagreement: scores and classes of 3 images are equal; spikes were not compared, because it is dark\n"
+            in unseen.to_text())
 
 
 def test_text_lists_ten_images():

@@ -1,0 +1,108 @@
+"""Chooses the circuit on which ``python -m sim`` runs a network: baked, or streamed from flash."""
+
+from typing import Any
+
+from arch import network_file
+from arch.flash.errors import ImageError
+from arch.flash.image import MAX_IMAGE_BYTES, parse_image
+from arch.network import Network
+from boards import BOARDS
+from boards.board import Board
+from gateware.engine.configuration import ConfigError
+from gateware.engine.signature import circuit_of
+from gateware.mapper.choice import choose_config
+from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
+from sim.circuits import CLOCK_HZ
+from sim.report import Circuit, Weights
+from sim.rtl import RtlEngine
+from sim.streamed_rtl import StreamedRtlEngine
+from support.errors import InputError, printable
+from support.files import read_file
+
+__all__ = ["choose_engine"]
+
+
+def choose_engine(network: Network, *, board: str, weights: Weights | None = None, lanes: int | None = None,
+                  width: int | None = None, image: str | None = None) -> tuple[RtlEngine | StreamedRtlEngine, Circuit]:
+    """Start the simulation of the circuit that is asked for, or of the first that the network fits: baked, then flash.
+
+    Parameters
+    ----------
+    network : the network
+    board : name of a board
+    weights : a :class:`sim.report.Weights`, or None: what the network fits
+    lanes, width : geometry of the array, of a baked circuit only
+    image : name of a file with models for the flash, of which one is the network's; only for weights in flash
+
+    Raises
+    ------
+    :exc:`InputError`
+        If the network fits no circuit that may be used, or the image has no model of it.
+    :exc:`support.errors.ToolchainError`
+        If a tool of the simulation is missing or fails.
+    """
+    if board not in BOARDS:
+        raise InputError(f"--board must be one of {', '.join(sorted(BOARDS))}, not {board!r}")
+    place, chosen = BOARDS[board], False
+    if weights is None and (lanes is not None or width is not None):
+        weights = Weights.BAKED
+    if weights is None and image is not None:
+        weights = Weights.FLASH
+    if weights is None:
+        weights, chosen = _fitting(network, place), True
+    engine: RtlEngine | StreamedRtlEngine
+    if weights is Weights.BAKED:
+        engine = RtlEngine(network, board=board, lanes=lanes, width=width)
+    else:
+        found = {} if image is None else _model_of(network, image, place)
+        try:
+            engine = StreamedRtlEngine(network, board=board, **found)
+        except StreamedFitError as error:
+            raise InputError(f"network must fit the streamed circuit of the {place.title}, not exceed limits: "
+                             f"{_limits(error)}") from None
+    config = engine.plan.config
+    return engine, Circuit(weights=weights, chosen=chosen, board=board, board_title=place.title,
+                           lanes=config.lanes, width=config.width, timesteps=config.timesteps, clock_hz=CLOCK_HZ)
+
+
+def _fitting(network: Network, board: Board) -> Weights:
+    """Return the first circuit of a board that the network fits; raises :exc:`InputError` if there is none."""
+    baked: ConfigError | None = None
+    for lanes, width in board.geometries:
+        try:
+            # What would have to change is not asked for here: the answer takes half a minute for a large network.
+            choose_config(network, lanes=lanes, width=width, timesteps=board.timesteps, spike_words=board.spike_words,
+                          weight_rows=board.weight_rows)
+        except ConfigError as error:
+            baked = baked or error
+        else:
+            return Weights.BAKED
+    try:
+        lay_out(network, streamed_config(board))
+    except StreamedFitError as error:
+        raise InputError(f"network must fit a circuit of the {board.title}, not exceed limits of each: with --weights "
+                         f"baked, {baked}; with --weights flash, {_limits(error)}") from None
+    return Weights.FLASH
+
+
+def _limits(error: StreamedFitError) -> str:
+    """Name every limit that is exceeded, each with its remedy."""
+    return "; ".join(dict.fromkeys(f"{finding}: {finding.remedy}" if finding.remedy else str(finding)
+                                   for finding in error.findings))
+
+
+def _model_of(network: Network, path: str, board: Board) -> dict[str, Any]:
+    """Read an image of models and find that of the network: contents of the flash, and the number of the model."""
+    circuit = circuit_of(streamed_config(board))
+    content = read_file(path, limit=MAX_IMAGE_BYTES)
+    try:
+        models = parse_image(content, base=board.models_at, circuit=circuit)
+    except ImageError as error:
+        raise InputError(f"{printable(path)}: {error}") from None
+    digest = bytes.fromhex(network_file.digest(network))
+    for model in models:
+        if model.header.digest == digest:
+            return {"image": content, "model": model.number}
+    names = ", ".join(repr(printable(model.header.name)) for model in models)
+    raise InputError(f"{printable(path)}: image must have a model of this network (sha256 "
+                     f"{digest.hex()[:16]}), not only {names}: make it with python -m export NETWORK --flash IMAGE")

@@ -7,11 +7,12 @@ from arch.flash.errors import ImageError
 from arch.flash.image import MAX_IMAGE_BYTES, parse_image
 from arch.network import Network
 from boards import BOARDS
-from boards.board import Board
+from boards.board import Board, BoardError
 from gateware.engine.configuration import ConfigError
 from gateware.engine.signature import circuit_of
 from gateware.mapper.choice import choose_config
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
+from gateware.streamed_top import flash_mode
 from sim.circuits import CLOCK_HZ
 from sim.report import Circuit, Weights
 from sim.rtl import RtlEngine
@@ -37,7 +38,8 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
     Raises
     ------
     :exc:`InputError`
-        If the network fits no circuit that may be used, or the image has no model of it.
+        If the network fits no circuit that may be used, the FPGA of the board cannot read its flash, or the image has
+        no model of the network.
     :exc:`support.errors.ToolchainError`
         If a tool of the simulation is missing or fails.
     """
@@ -54,9 +56,10 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
     if weights is Weights.BAKED:
         engine = RtlEngine(network, board=board, lanes=lanes, width=width)
     else:
+        mode  = flash_mode(place)
         found = {} if image is None else _model_of(network, image, place)
         try:
-            engine = StreamedRtlEngine(network, board=board, **found)
+            engine = StreamedRtlEngine(network, board=board, mode=mode, **found)
         except StreamedFitError as error:
             raise InputError(f"network must fit the streamed circuit of the {place.title}, not exceed limits: "
                              f"{_limits(error)}") from None
@@ -78,11 +81,15 @@ def _fitting(network: Network, board: Board) -> Weights:
         else:
             return Weights.BAKED
     try:
-        lay_out(network, streamed_config(board))
+        lay_out(network, streamed_config(board), mode=flash_mode(board))
     except StreamedFitError as error:
-        raise InputError(f"network must fit a circuit of the {board.title}, not exceed limits of each: with --weights "
-                         f"baked, {baked}; with --weights flash, {_limits(error)}") from None
-    return Weights.FLASH
+        streamed = _limits(error)
+    except BoardError as error:
+        streamed = str(error)
+    else:
+        return Weights.FLASH
+    raise InputError(f"network must fit a circuit of the {board.title}, not exceed limits of each: with --weights "
+                     f"baked, {baked}; with --weights flash, {streamed}")
 
 
 def _limits(error: StreamedFitError) -> str:

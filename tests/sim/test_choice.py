@@ -1,6 +1,7 @@
 """Which circuit a simulation runs on, with fakes in the place of the simulations."""
 
 import dataclasses
+import re
 import types
 
 import numpy as np
@@ -10,6 +11,7 @@ from arch.flash.image import build_image
 from arch.network import Convolution, Encoding, Input, Network, Neurons, Readout
 from boards import BOARDS
 from gateware.engine.configuration import EngineConfig
+from gateware.flash.reader import FlashMode
 from gateware.mapper.fit import DoesNotFitError
 from gateware.mapper.streamed.choice import lay_out, streamed_config
 from gateware.mapper.streamed.model import model_of
@@ -20,6 +22,7 @@ from support.errors import InputError
 
 BAKED = Circuit(weights=Weights.BAKED, chosen=True, board="icebreaker", board_title="iCEBreaker", lanes=8, width=16,
                 timesteps=4, clock_hz=48e6)
+QUAD = {"mode": FlashMode.QUAD}
 FLASH = dataclasses.replace(BAKED, weights=Weights.FLASH)
 
 
@@ -62,7 +65,7 @@ def started(monkeypatch):
 def test_the_baked_circuit_is_chosen_before_the_streamed_one(started):
     assert choose_engine(SMALL, board="icebreaker")[1] == BAKED
     assert choose_engine(LARGE, board="icebreaker")[1] == FLASH
-    assert started == [("baked", "icebreaker", {"lanes": None, "width": None}), ("streamed", "icebreaker", {})]
+    assert started == [("baked", "icebreaker", {"lanes": None, "width": None}), ("streamed", "icebreaker", QUAD)]
 
 
 def test_what_is_asked_for_is_not_chosen(started):
@@ -72,7 +75,7 @@ def test_what_is_asked_for_is_not_chosen(started):
     # A geometry is that of a baked circuit.
     assert choose_engine(LARGE, board="icebreaker", lanes=4)[1] == dataclasses.replace(BAKED, chosen=False)
     assert choose_engine(LARGE, board="icebreaker", width=8)[1] == dataclasses.replace(BAKED, chosen=False)
-    assert started == [("streamed", "icesugar", {}), ("baked", "icebreaker", {"lanes": None, "width": None}),
+    assert started == [("streamed", "icesugar", QUAD), ("baked", "icebreaker", {"lanes": None, "width": None}),
                        ("baked", "icebreaker", {"lanes": 4, "width": None}),
                        ("baked", "icebreaker", {"lanes": None, "width": 8})]
 
@@ -85,6 +88,20 @@ def test_a_network_that_fits_no_circuit_gets_the_limits_of_both(started):
     with pytest.raises(InputError, match=message):
         choose_engine(make_network(64, leak_shift=2), board="icebreaker")
     assert started == []
+
+
+def test_a_board_whose_fpga_does_not_read_the_flash_has_baked_circuits_alone(started):
+    assert choose_engine(SMALL, board="upduino-v3")[1] == dataclasses.replace(
+        BAKED, board="upduino-v3", board_title="UPduino v3")
+    reason = BOARDS["upduino-v3"].flash_obstacle
+    refusal = ("board must let the FPGA read the flash for the overlay, and the UPduino v3 "
+               f"{reason}: use another --board")
+    with pytest.raises(InputError, match=rf"^{re.escape(refusal)}$"):
+        choose_engine(SMALL, board="upduino-v3", weights=Weights.FLASH)
+    with pytest.raises(InputError, match=r"^network must fit a circuit of the UPduino v3, not exceed limits of each: "
+                                         rf"with --weights baked, network: .*; with --weights flash, "
+                                         rf"{re.escape(refusal)}$"):
+        choose_engine(LARGE, board="upduino-v3")
 
 
 def test_a_network_that_does_not_fit_what_is_asked_for_gets_its_limits():
@@ -113,7 +130,7 @@ def test_the_model_of_the_network_is_found_in_an_image(started, tmp_path):
     for number, network in enumerate((SMALL, LARGE)):
         _, circuit = choose_engine(network, board="icebreaker", image=str(path))
         assert circuit == dataclasses.replace(FLASH, chosen=False)
-        assert started[-1] == ("streamed", "icebreaker", {"image": path.read_bytes(), "model": number})
+        assert started[-1] == ("streamed", "icebreaker", {**QUAD, "image": path.read_bytes(), "model": number})
 
 
 def test_an_image_without_the_network_or_damaged_is_one_line(started, tmp_path):

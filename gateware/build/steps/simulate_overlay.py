@@ -26,9 +26,8 @@ from gateware.build.steps.step import Step
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from models import DEFAULT_NETWORK
-from sim.circuits import sources_digest
+from sim.circuits import CLOCK_HZ, sources_digest
 from sim.engines import EngineResult
-from sim.rtl import CLOCK_HZ
 from sim.streamed_rtl import StreamedRtlEngine
 from support.progress import Progress
 from support.provenance import tool_versions

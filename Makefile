@@ -17,11 +17,12 @@ run := $(VENV)/bin/python -m
 system = @PYTHON="$(PYTHON)" sh environment/system.sh
 virtual = @"$(PYTHON)" environment/virtual.py --folder "$(VENV)"
 
-.PHONY: help bitstream test test-long check clean
+.PHONY: help bitstream overlay test test-long check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make bitstream  set up .venv, build the bitstream, simulate real digits on the RTL, print the report"
+	@echo "make overlay    the same for the overlay, the bitstream for any network (docs/overlay.md)"
 	@echo "make test       set up the rest of .venv, run ruff, mypy and the regression"
 	@echo "make test-long  run the tests marked long, which take more than a minute each"
 	@echo "make check      run ruff and mypy only"
@@ -34,6 +35,11 @@ bitstream:
 	$(system) bitstream
 	$(virtual) bitstream
 	@$(run) gateware.build --board $(BOARD) $(BUILD)
+
+overlay:
+	$(system) bitstream
+	$(virtual) bitstream
+	@$(run) gateware.build --board $(BOARD) --weights flash $(BUILD)
 
 check:
 	$(system) test

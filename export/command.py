@@ -21,6 +21,7 @@ from arch.images import load_images, load_labels
 from arch.network import MAX_FRACTION, Network, OrPool
 from boards import BOARDS, board_named
 from export import steps
+from export.flash.circuit import chosen_clock_hz
 from export.flash.models import FlashImage, Source, check_count, make_image
 from export.flash.report import format_image
 from export.folding import fold
@@ -74,7 +75,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--board", metavar="BOARD",
                         help=f"make the image for BOARD: {', '.join(sorted(BOARDS))} (default: {_BOARD})")
     parser.add_argument("--clock", metavar="MHZ", type=float,
-                        help="tell hosts that the circuit runs at MHZ (default: the board's clock)")
+                        help="tell hosts that the circuit runs at MHZ (default: that of the board's overlay)")
     parser.add_argument("--dry-run", action="store_true", help="do everything but write no file")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="name no steps on the way")
@@ -110,9 +111,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 def _image_of(arguments: argparse.Namespace, sources: Sequence[Source]) -> FlashImage:
     """Make the image that ``--flash`` asks for."""
     board = board_named(arguments.board or _BOARD)
-    clock_hz = board.default_clock_hz if arguments.clock is None else arguments.clock * 1e6
-    board.check_clock(clock_hz)
-    return make_image(sources, board, clock_hz=clock_hz)
+    return make_image(sources, board, clock_hz=chosen_clock_hz(board, arguments.clock))
 
 
 def flash(arguments: argparse.Namespace) -> FlashImage:

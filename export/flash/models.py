@@ -12,6 +12,7 @@ from arch.flash.image import MODELS, Model, build_image
 from arch.flash.stream import Section
 from arch.network import Network, OrPool, Readout, projection_of
 from boards.board import Board, BoardError
+from export.flash.circuit import overlay_json
 from export.steps import ExportError
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
 from gateware.mapper.streamed.fit import StreamedFit, fit_of
@@ -142,7 +143,8 @@ class FlashImage:
             "weights": model.weights, "bits_per_weight": model.bits_per_weight, "compression": model.compression}
             for model in self.models]
         return {"board": self.board.name, "clock_hz": self.clock_hz, "bytes": len(self.content),
-                "address": self.board.models_at, "flash_bytes": self.board.flash_bytes, "models": models}
+                "address": self.board.models_at, "flash_bytes": self.board.flash_bytes,
+                "overlay": overlay_json(self.board), "models": models}
 
 
 def check_count(count: int) -> None:

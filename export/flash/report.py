@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from export.flash.circuit import format_overlay
 from export.flash.models import FlashImage, ModelReport, ModelTime
 from support.errors import printable
 
@@ -70,6 +71,7 @@ def format_image(image: FlashImage, *, written: str | None) -> str:
     place = f"{board.models_at:#x} to {end:#x} in the {board.flash_bytes >> 20} MiB of flash of the {board.title}"
     lines += [
         f"image: {len(image.content):,} bytes at {place}, {board.flash_bytes - end:,} bytes free",
+        f"overlay: {format_overlay(board)}",
         f"circuit: streamed, {board.title}, {image.clock_hz / 1e6:g} MHz",
         f"written: {'nothing (dry run)' if written is None else printable(written)}"]
     return "\n".join(lines)

@@ -45,7 +45,7 @@ def create_parser() -> argparse.ArgumentParser:
                         help="build in the network of FILE, as python -m export writes it (default: the shipped MNIST "
                              "network)")
     parser.add_argument("--clock", metavar="MHZ", type=float,
-                        help="run at MHZ (default: that of the board)")
+                        help="run at MHZ (default: that of the board, or of the overlay's report that ships)")
     parser.add_argument("--baud", metavar="N", type=int,
                         help="run the host link at N baud (default: the fastest with eight clocks a bit "
                              "at which no pixel is lost)")

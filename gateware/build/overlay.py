@@ -18,6 +18,7 @@ from gateware.build.text import format_overlay
 from gateware.engine.signature import circuit_of
 from gateware.mapper.streamed.choice import streamed_config
 from gateware.reports.overlay import OverlayReport
+from gateware.reports.prebuilt import overlay_clock_hz
 from gateware.streamed_top import StreamedTop, flash_mode
 from sim.rtl import check_tools
 from support.command_line import print_line
@@ -32,7 +33,7 @@ _REPORT_BYTES = 1 << 24
 def _request(arguments: argparse.Namespace, seed_seconds: float) -> OverlayRequest:
     board = BOARDS[arguments.board]
     mode = flash_mode(board, double=arguments.flash_rate == "double")
-    clock_hz = board.default_clock_hz if arguments.clock is None else arguments.clock * 1e6
+    clock_hz = overlay_clock_hz(board) if arguments.clock is None else arguments.clock * 1e6
     board.check_clock(clock_hz)
     baud = board.default_bauds(clock_hz)[0] if arguments.baud is None else arguments.baud
     return OverlayRequest(

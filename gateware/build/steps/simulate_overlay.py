@@ -70,7 +70,9 @@ class _Rested:
         parts = []
         for image in images:
             self._engine.simulation.run(limit=self._fill)
-            parts.append(self._engine.run(image[None]))
+            parts.append(self._engine.run(image[None], spikes=spikes))
+        if len(parts) == 1:
+            return parts[0]
         return EngineResult(scores=np.concatenate([part.scores for part in parts]),
                             classes=np.concatenate([part.classes for part in parts]),
                             cycles=np.concatenate([part.cycles for part in parts if part.cycles is not None]))

@@ -44,7 +44,7 @@ class Engine:
     def __exit__(self, *exception):
         pass
 
-    def run(self, images=None, *, limit=None):
+    def run(self, images=None, *, limit=None, spikes=False):
         if images is None:
             self._rested = limit
             return None

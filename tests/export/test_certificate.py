@@ -210,6 +210,62 @@ def test_the_smallest_fraction_is_taken():
         assert limits != integer_bounds(places, threshold=theta, bias=bias, initial=initial, fraction=below)
 
 
+def have_constants(bounds, fraction, thetas):
+    """Whether any Theta of ``thetas``, with any B and V0, has these bounds.
+
+    Each bound says between which two integers ``s B + i V0`` is, if B counts s times and V0 i times. So each pair of
+    bounds with V0 says between which two integers a multiple of B is; so does a bound without V0. V0 is an integer of
+    the intersection of intervals with integer ends, which is not empty if no two of them are apart.
+    """
+    def fit(theta):
+        low, high = {}, {}
+        for place, limit in bounds:
+            need, unit, key = place.thetas * theta, place.multiple << fraction, (place.initials, place.steps)
+            if limit <= place.high // place.multiple:
+                low[key] = max(low.get(key, -math.inf), need - limit * unit)
+            if limit > place.low // place.multiple:
+                high[key] = min(high.get(key, math.inf), need - (limit - 1) * unit - 1)
+        keys = {*low, *high, (0, 0)}
+        low[0, 0] = high[0, 0] = 0
+        if any(low.get(key, -math.inf) > high.get(key, math.inf) for key in keys):
+            return False
+        smallest, largest = -math.inf, math.inf
+        for (initials, later), (others, earlier) in itertools.product(keys, repeat=2):
+            if initials == others and later > earlier:
+                least = low.get((initials, later), -math.inf) - high.get((others, earlier), math.inf)
+                most = high.get((initials, later), math.inf) - low.get((others, earlier), -math.inf)
+                smallest = smallest if least == -math.inf else max(smallest, -(-least // (later - earlier)))
+                largest = largest if most == math.inf else min(largest, most // (later - earlier))
+        return smallest <= largest
+
+    return any(map(fit, thetas))
+
+
+@pytest.mark.parametrize("reset", list(Reset))
+@pytest.mark.parametrize(("timesteps", "constant"), [(4, False), (4, True), (8, False), (12, False), (12, True)])
+def test_no_smaller_fraction_has_constants_anywhere(reset, timesteps, constant):
+    """All integers are tried, not only those near the rounded ones; what fits at F would fit, doubled, at F + 1."""
+    rng = np.random.default_rng([10, timesteps, constant])
+    fractions = []
+    for _ in range(8 if constant else 24):
+        size = int(rng.integers(5, 150)) * (40 if constant else 1)
+        low, high = -int(size * rng.uniform(0.3, 1)), int(size * rng.uniform(0.3, 1))
+        neuron = random_neuron(rng, gamma=single(rng.uniform(0.1, 2)), scale=single(rng.uniform(0.5, 2) / size))
+        neurons, inexact = solve_one(neuron, low, high, timesteps, reset, constant=constant, max_fraction=10)
+        assert inexact == []
+        fractions.append(neurons.fraction)
+        if not neurons.fraction:
+            continue
+        bounds = real_bounds(neuron, low=low, high=high, timesteps=timesteps, reset=reset, constant=constant)
+        found = int(neurons.threshold[0])
+        unit = timesteps << neurons.fraction if constant else 1 << neurons.fraction
+        # Bounds of the same timestep with one spike more hold Theta to two units, the same bias given.
+        thetas = range(max(1, found - 4 * unit), found + 4 * unit + 1)
+        assert have_constants(bounds, neurons.fraction, thetas)
+        assert not have_constants(bounds, neurons.fraction - 1, [theta // 2 for theta in thetas[::2]])
+    assert max(fractions) > (not constant)
+
+
 def test_what_has_no_exact_constants_is_reported():
     """At F = 0 and T = 4 most channels need a fraction; the others stay exact."""
     rng = np.random.default_rng(5)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from arch import network_file
 from arch.certificate import certificate_of, few
@@ -21,9 +22,12 @@ from arch.images import load_images, load_labels
 from arch.network import MAX_FRACTION, Network, OrPool
 from boards import BOARDS, board_named
 from export import steps
+from export.fit_cost import changed_spikes, fit_metadata, unfitted
+from export.fitting import Room
 from export.flash.circuit import chosen_clock_hz
 from export.flash.models import FlashImage, Source, check_count, make_image
 from export.flash.report import format_image
+from export.flash.room import room_of
 from export.folding import fold
 from export.memories import MAX_WORD_BITS, memory_images
 from export.report import format_table
@@ -41,8 +45,8 @@ _CALIBRATION_IMAGES, _MEMORY_WIDTH, _MAX_FRACTION, _OUTPUT = 200, 32, 8, "networ
 _BOARD = "icebreaker"
 
 #: Options that are about the export of a checkpoint, by their names in the arguments.
-_OF_CHECKPOINTS = ("output", "name", "max_fraction", "calibration", "calibration_images", "test_images", "test_labels",
-                   "memories", "memory_width")
+_OF_CHECKPOINTS = ("output", "name", "max_fraction", "fit", "calibration", "calibration_images", "test_images",
+                   "test_labels", "memories", "memory_width")
 
 logger = logging.getLogger("export")
 
@@ -60,6 +64,10 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", metavar="NAME", help="store NAME in the network (default: FILE's stem)")
     parser.add_argument("--max-fraction", metavar="F", type=int,
                         help=f"try up to F fractional bits of the membrane (default: {_MAX_FRACTION})")
+    parser.add_argument("--fit", metavar="BOARD",
+                        help=f"move the constants of channels that have no exact ones in the membranes of BOARD's "
+                             f"streamed circuit to the nearest that fit, and say what that costs: "
+                             f"{', '.join(sorted(BOARDS))}")
     parser.add_argument("--calibration", metavar="FILE",
                         help="verify and measure firing rates on the images in FILE (default: verify on noise)")
     parser.add_argument("--calibration-images", metavar="N", type=int,
@@ -73,7 +81,8 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--flash", metavar="IMAGE",
                         help="write the image of models for the flash of the board, behind its bitstream, to IMAGE")
     parser.add_argument("--board", metavar="BOARD",
-                        help=f"make the image for BOARD: {', '.join(sorted(BOARDS))} (default: {_BOARD})")
+                        help=f"make the image for BOARD: {', '.join(sorted(BOARDS))} (default: that of --fit, or "
+                             f"{_BOARD})")
     parser.add_argument("--clock", metavar="MHZ", type=float,
                         help="tell hosts that the circuit runs at MHZ (default: that of the board's overlay)")
     parser.add_argument("--dry-run", action="store_true", help="do everything but write no file")
@@ -99,6 +108,9 @@ def _check_options(arguments: argparse.Namespace) -> None:
             raise ExportError(f"--memory-width must be a multiple of 8 from 8 to {MAX_WORD_BITS}, not {width}")
     if (arguments.test_images is None) != (arguments.test_labels is None):
         raise ExportError("--test-images and --test-labels must be given together")
+    if arguments.fit is not None and arguments.board not in (None, arguments.fit):
+        raise ExportError(f"--board must be the board of --fit, {arguments.fit}, not {arguments.board}: fit to the "
+                          f"board that runs the network")
     if arguments.flash is None:
         for option in ("board", "clock"):
             if getattr(arguments, option) is not None:
@@ -110,7 +122,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 def _image_of(arguments: argparse.Namespace, sources: Sequence[Source]) -> FlashImage:
     """Make the image that ``--flash`` asks for."""
-    board = board_named(arguments.board or _BOARD)
+    board = board_named(arguments.board or arguments.fit or _BOARD)
     return make_image(sources, board, clock_hz=chosen_clock_hz(board, arguments.clock))
 
 
@@ -185,23 +197,28 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     name = _network_name(arguments)
     logger.info("load: %s", printable(arguments.inputs[0]))
     checkpoint = Checkpoint.load(arguments.inputs[0])
+    room = None if arguments.fit is None else room_of(board_named(arguments.fit))
     max_fraction = _MAX_FRACTION if arguments.max_fraction is None else arguments.max_fraction
-    network, rows = _integer_network(checkpoint, max_fraction, {
+    if room is not None:
+        max_fraction = min(max_fraction, room.fraction)
+    network, rows, trained = _integer_network(checkpoint, max_fraction, room, {
         "name": name,
         "export": {"command": command, "revision": provenance.revision(),
                    "tool_versions": provenance.tool_versions("numpy"), "max_fraction": max_fraction},
         "training": dict(checkpoint.provenance),
     })
     if arguments.test_images is not None:
-        network = _with_accuracy(network, arguments, command)
-    content = steps.pack(network)
-    logger.info("pack: %d bytes, sha256 %s", len(content), network_file.digest(network))
-
+        network = _with_accuracy(network, trained, arguments, command)
     if arguments.calibration is None:
         images, sample = random_images(network, np.random.default_rng(0), 32), "noise"
     else:
         count = arguments.calibration_images or _CALIBRATION_IMAGES
         images, sample = load_images(arguments.calibration, network, first=count), arguments.calibration
+        if trained is not None:
+            network = _with_spikes(network, trained, images)
+    content = steps.pack(network)
+    logger.info("pack: %d bytes, sha256 %s", len(content), network_file.digest(network))
+
     verification = steps.verify(checkpoint, content, images)
     logger.info("verify: %d of %d spikes differ from the real-valued layers on %d images of %s",
                 sum(verification.mismatches), sum(verification.compared), len(images), printable(sample))
@@ -220,33 +237,56 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     return report, image
 
 
-def _integer_network(checkpoint: Checkpoint, max_fraction: int,
-                     metadata: dict[str, Any]) -> tuple[Network, list[LayerReport]]:
-    """Ternarise, fold, certify and size; log every step."""
+def _integer_network(checkpoint: Checkpoint, max_fraction: int, room: Room | None,
+                     metadata: dict[str, Any]) -> tuple[Network, list[LayerReport], Network | None]:
+    """Ternarise, fold, certify, fit and size; log every step.
+
+    If channels were moved to fit the ``room`` of a circuit, the third result is the network without that.
+    """
     shares = steps.ternarise(checkpoint)
     logger.info("ternarise: %d layers of frozen codes", len(shares))
     folded = fold(checkpoint)
     logger.info("fold: %d channels negated, %d without inputs", sum(layer.negated for layer in folded),
                 sum(layer.zeroed for layer in folded))
-    certified = steps.certify(checkpoint, folded, max_fraction=max_fraction)
+    certified = steps.certify(checkpoint, folded, max_fraction=max_fraction, room=room)
     for layer in certified:
         if layer.leaky:
             logger.info("certify: %s not certified (leaky)", layer.name)
         elif layer.exact is not None:
             logger.info("certify: %s %s", layer.name, "exact" if layer.exact else
                         f"NOT exact in {len(layer.inexact)} channels: {few(layer.inexact)}")
+    trained = None
+    if room is not None:
+        metadata["fit"] = fit_metadata(room, certified)
+        if metadata["fit"]["moved_channels"]:
+            trained = unfitted(checkpoint, folded)
+            logger.info("fit: %d channels moved to fit the %s", metadata["fit"]["moved_channels"], room.title)
     network = steps.assemble(checkpoint, certified, metadata)
     rows = steps.size(network, certified)
     logger.info("size: %d weights, widest membrane %d bits", network.weight_count,
                 max((row.membrane_bits or 0 for row in rows), default=0))
-    return network, rows
+    return network, rows, trained
 
 
-def _with_accuracy(network: Network, arguments: argparse.Namespace, command: str) -> Network:
+def _with_fit(network: Network, **measured: Any) -> Network:
+    """Add to the metadata of a network what the fit of its channels costs."""
+    return dataclasses.replace(network, metadata={
+        **network.metadata, "fit": {**network.metadata["fit"], **measured}})
+
+
+def _with_spikes(network: Network, trained: Network, images: npt.NDArray[Any]) -> Network:
+    changed, compared = changed_spikes(network, trained, images)
+    logger.info("fit: %d of %d spikes differ on %d images", changed, compared, len(images))
+    return _with_fit(network, spikes_changed=changed, spikes_compared=compared, calibration_images=len(images))
+
+
+def _with_accuracy(network: Network, trained: Network | None, arguments: argparse.Namespace, command: str) -> Network:
     images = load_images(arguments.test_images, network)
     labels = load_labels(arguments.test_labels, classes=network.classes, count=len(images))
     share = steps.accuracy(network, images, labels)
     logger.info("verify: accuracy %.2f %% of %d images, in integers", 100 * share, len(images))
+    if trained is not None:
+        network = _with_fit(network, trained_accuracy=steps.accuracy(trained, images, labels))
     return dataclasses.replace(network, metadata={
         **network.metadata, "accuracy": share, "accuracy_images": len(images), "accuracy_command": command})
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from arch.limits import MAX_FRACTION
+from export.fit_cost import format_fit
 from support.errors import printable
 
 __all__ = ["format_table"]
@@ -45,8 +46,9 @@ def format_table(report: dict[str, Any]) -> str:
     text = ["  ".join([line[0].ljust(spans[0]), *(entry.rjust(span) for entry, span in
                                                   zip(line[1:], spans[1:], strict=True))]) for line in lines]
     metadata = report["metadata"]
-    text += ["", f"exact: {report['certificate']}"]
-    if report["max_fraction"] < MAX_FRACTION and any(row["exact"] is False for row in report["layers"]):
+    text += ["", f"exact: {report['certificate']}", *format_fit(metadata)]
+    inexact = any(row["exact"] is False for row in report["layers"])
+    if inexact and "fit" not in metadata and report["max_fraction"] < MAX_FRACTION:
         text.append(f"a larger --max-fraction, {report['max_fraction'] + 1} to {MAX_FRACTION}, may certify more "
                     f"channels")
     if "accuracy" in metadata:

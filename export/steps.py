@@ -27,6 +27,7 @@ from arch.projection import joined_filters
 from export.certificate import RealValueError, round_leaky
 from export.certificate import certify as certify_layer
 from export.evaluation import layer_spikes
+from export.fitting import FitError, Room, fit_channels
 from export.folding import FoldedLayer, fold_input, trained_codes
 from sim.reference import Reference
 from support.errors import InputError
@@ -57,6 +58,11 @@ class CertifiedLayer:
     inexact: tuple[int, ...] = ()
     #: Number of trained weights; 0 for an OR-pool.
     trained: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Number of channels with neurons."""
+        return self.layer.neurons.channels if isinstance(self.layer, Convolution | FullyConnected) else 0
 
     @property
     def leaky(self) -> bool:
@@ -121,8 +127,15 @@ def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
     return shares
 
 
-def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: int) -> list[CertifiedLayer]:
-    """Find integer constants for all layers; exact ones wherever they exist with F up to ``max_fraction``."""
+def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: int,
+            room: Room | None = None) -> list[CertifiedLayer]:
+    """Find integer constants for all layers; exact ones wherever they exist with F up to ``max_fraction``.
+
+    With ``room``, F is at most that of the circuit, and a channel without exact constants that fit gets the nearest
+    ones that do; raises :exc:`export.fitting.FitError` if there are none. Leaky neurons are not fitted.
+    """
+    if room is not None:
+        max_fraction = min(max_fraction, room.fraction)
     constant = checkpoint.architecture["input"]["encoding"] == "pixels"
     timesteps = checkpoint.architecture["timesteps"]
     certified = []
@@ -146,12 +159,15 @@ def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: 
                 neurons, inexact = certify_layer(
                     entry.neurons, currents.low, currents.high, timesteps=timesteps, reset=Reset(layer["reset"]),
                     constant=constant, max_fraction=max_fraction)
+                if room is not None:
+                    neurons, inexact = fit_channels(entry.neurons, neurons, inexact, currents, timesteps=timesteps,
+                                                    constant=constant, room=room)
                 exact = not inexact
             else:
                 neurons = round_leaky(entry.neurons, fraction=max_fraction, reset=Reset(layer["reset"]),
                                       leak_shift=layer["leak_shift"])
-        except RealValueError as error:
-            raise RealValueError(f"layer {layer['name']}, {error}") from None
+        except (RealValueError, FitError) as error:
+            raise type(error)(f"layer {layer['name']}, {error}") from None
         certified.append(CertifiedLayer(layer=_built(checkpoint, entry, neurons), name=layer["name"], exact=exact,
                                         inexact=tuple(inexact), trained=entry.trained))
         constant = False

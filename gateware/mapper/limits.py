@@ -18,8 +18,8 @@ from gateware.mapper.placement import spike_memory_shortage
 from gateware.mapper.plan import PlacedStage
 from gateware.mapper.stages import Stage
 
-__all__ = ["Finding", "above", "board_findings", "circuit_findings", "memory_findings", "needs", "signed_bits",
-           "unsupported_layers", "width_findings"]
+__all__ = ["Finding", "above", "board_findings", "circuit_findings", "memory_findings", "needs", "remedied",
+           "signed_bits", "unsupported_layers", "width_findings"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +52,11 @@ def above(where: str, what: str, value: int, limit: int, **circuit: int) -> Iter
     if value > limit:
         yield Finding(where=where, problem=f"{what} must be at most {limit}, not {value}", value=value, limit=limit,
                       circuit=circuit)
+
+
+def remedied(findings: Iterator[Finding], remedy: str) -> Iterator[Finding]:
+    """Say what helps."""
+    return (dataclasses.replace(finding, remedy=remedy) for finding in findings)
 
 
 def unsupported_layers(network: Network) -> Iterator[Finding]:

@@ -62,6 +62,29 @@ def test_lines_that_not_every_export_has():
     ]
 
 
+def test_a_fit_says_what_it_cost():
+    fit = {"board": "icebreaker", "title": "iCEBreaker", "fraction": 4, "membrane_width": 20, "moved_channels": 2,
+           "channels": 32}
+    measured = {"spikes_changed": 1234, "spikes_compared": 56789, "calibration_images": 200, "trained_accuracy": 0.9871}
+    accuracy = {"accuracy": 0.98765, "accuracy_images": 10000}
+    circuit = "the iCEBreaker (F at most 4, membranes of 20 bits)"
+    # Two channels may differ, and a larger F is no remedy: the circuit has none.
+    assert lines_of(metadata={**REPORT["metadata"], **accuracy, "fit": {**fit, **measured}})[7:12] == [
+        "exact: NO, conv1 may differ in 2 channels: 2, 5",
+        f"fit: 2 of 32 channels moved to the nearest constants that fit {circuit}",
+        "fit, spikes: 1,234 of 56,789 differ on 200 calibration images",
+        "fit, accuracy: +0.06 points, 98.77 % instead of 98.71 % of 10,000 images",
+        "accuracy: 98.77 % of 10000 images"]
+    assert lines_of(metadata={**REPORT["metadata"], "fit": fit})[8:12] == [
+        f"fit: 2 of 32 channels moved to the nearest constants that fit {circuit}",
+        "fit, spikes: unknown: give --calibration",
+        "fit, accuracy: unknown: give --test-images and --test-labels",
+        "WIDE: membranes of more than 24 bits in conv1, lif"]
+    assert lines_of(metadata={**REPORT["metadata"], "fit": {**fit, "moved_channels": 0}})[8:10] == [
+        f"fit: no channel had to be moved for {circuit}",
+        "WIDE: membranes of more than 24 bits in conv1, lif"]
+
+
 def test_what_was_written_is_said_in_printable_characters():
     assert "written: nothing (dry run)" in lines_of(written=[])
     assert "written: a\\x1bb and 2 memory images" in lines_of(written=["a\x1bb", "m/layer0.hex", "m/layer0.bin"])

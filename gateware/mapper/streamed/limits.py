@@ -10,11 +10,13 @@ from arch.network import Encoding, Network, Neurons, OrPool, Readout, Reset
 from arch.widths import layer_widths
 from gateware.engine.configuration import PLANES, EngineConfig
 from gateware.engine.membrane_store import STORED_NEURONS
-from gateware.mapper.limits import Finding, above, signed_bits
+from gateware.mapper.limits import Finding, above, remedied, signed_bits
 from gateware.mapper.streamed.passes import Pass
 
 __all__ = ["network_findings", "pass_findings"]
 
+#: What helps where the constants of neurons need more bits than there are.
+_FIT = "export the checkpoint with --fit BOARD, which moves constants and says what that costs"
 #: Channels of an image that the header of a model can state.
 _MAX_IMAGE_CHANNELS = 64
 
@@ -47,11 +49,15 @@ def network_findings(network: Network, config: EngineConfig) -> Iterator[Finding
         threshold = int(neurons.threshold.max())
         low  = min(widths.membrane.low, widths.difference.low, -threshold)
         high = max(widths.membrane.high, widths.difference.high, threshold)
-        yield from above(where, "membrane bits", signed_bits(low << scale, high << scale), config.membrane_width)
+        wide = above(where, "membrane bits", signed_bits(low << scale, high << scale), config.membrane_width)
+        # No constants keep a neuron that never spikes in the range.
+        alone = signed_bits(network.timesteps * widths.current.low << config.fraction, 0)
+        yield from remedied(wide, _FIT if alone <= config.membrane_width else
+                            "use fewer timesteps, inputs or pooled positions")
 
 
 def _neuron_findings(where: str, neurons: Neurons, config: EngineConfig) -> Iterator[Finding]:
-    yield from above(where, "fractional bits", neurons.fraction, config.fraction)
+    yield from remedied(above(where, "fractional bits", neurons.fraction, config.fraction), _FIT)
     if neurons.reset is Reset.ZERO and not config.hard_reset:
         yield Finding(where=where, problem="this circuit has no hard reset")
     if neurons.leak_shift is not None and not config.leak:

@@ -194,7 +194,8 @@ def test_every_limit_has_a_line(tmp_path, image, capsys):
     assert (code, out) == (1, "")
     assert err.splitlines() == [
         f"{tmp_path}/net: does not fit: network: timesteps must be at most 32, not 40",
-        f"{tmp_path}/net: does not fit: layer 0 (convolution): membrane bits must be at most 20, not 36",
+        (f"{tmp_path}/net: does not fit: layer 0 (convolution): membrane bits must be at most 20, not 36: export the "
+         f"checkpoint with --fit BOARD, which moves constants and says what that costs"),
         f"{tmp_path}/net: does not fit: layer 1 (readout): words of its input must be at most 2016, not 4096",
         f"{tmp_path}/net: does not fit: layer 0 (convolution): side of its maps must be at most 63, not 65",
         (f"ERROR: {tmp_path}/net: network must fit the streamed circuit of the iCEBreaker, not exceed 4 limits: change "

@@ -56,6 +56,25 @@ def test_every_limit_is_found():
     ]
 
 
+def test_constants_that_are_too_wide_can_be_moved_and_currents_cannot():
+    moves = "export the checkpoint with --fit BOARD, which moves constants and says what that costs"
+    fewer = "use fewer timesteps, inputs or pooled positions"
+
+    def remedies(channels, kernel, *, threshold=5, bias=1, fraction=0):
+        ones = np.ones(8, np.int64)
+        neurons = Neurons(threshold=threshold * ones, bias=bias * ones, initial=ones, fraction=fraction)
+        layer = Convolution(weights=-np.ones((8, channels, kernel, kernel), np.int8), neurons=neurons)
+        with pytest.raises(StreamedFitError) as caught:
+            lay_out(network(6, 2, convolution(2, channels, 1), layer, timesteps=32), OVERLAY)
+        return [(finding.problem.partition(" must")[0], finding.remedy) for finding in caught.value.findings]
+
+    assert remedies(24, 1, fraction=5) == [("fractional bits", moves)]
+    assert remedies(24, 1, bias=-2000) == [("membrane bits", moves)]
+    # A neuron that never spikes comes to 32 x 1,024 below 0, in units of 1/16: just in the range without a bias.
+    assert remedies(64, 4, threshold=2000) == [("membrane bits", moves)]
+    assert remedies(41, 5, bias=0) == [("membrane bits", fewer)]
+
+
 def test_limits_of_passes_and_of_the_memory_are_found_together():
     made = network(64, 3, convolution(3, 48, 3, padding=1), convolution(48, 16, 3, stride=2))
     assert findings_of(made) == [

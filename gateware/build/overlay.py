@@ -18,7 +18,7 @@ from gateware.build.text import format_overlay
 from gateware.engine.signature import circuit_of
 from gateware.mapper.streamed.choice import streamed_config
 from gateware.reports.overlay import OverlayReport
-from gateware.reports.prebuilt import overlay_clock_hz
+from gateware.reports.prebuilt import overlay_clock_hz, prebuilt_overlay
 from gateware.streamed_top import StreamedTop, flash_mode
 from sim.rtl import check_tools
 from support.command_line import print_line
@@ -80,7 +80,7 @@ def build_overlay(arguments: argparse.Namespace, *, seed_seconds: float) -> None
     board, path = request.board, arguments.output or overlay_folder(request.board)
     report = reports.planned_overlay(request)
     if arguments.dry_run:
-        print_line(format_overlay(report))
+        print_line(format_overlay(report, shipped=prebuilt_overlay(board)))
         return
     check_folder(path)
     programming = None

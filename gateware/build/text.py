@@ -14,12 +14,11 @@ def _row(name: str, value: str, note: str) -> str:
     return f"  {name:<28} {value:>22}   {note}"
 
 
-def _placed_rows(report: BuildReport) -> list[str]:
-    """Lines of what place and route found."""
-    return [_row("logic cells", f"{report.lc} / {report.lc_total}", "place and route"),
-            _row("block RAM, SPRAM, DSP", f"{report.ebr}, {report.spram}, {report.dsp}", "place and route"),
-            _row("Fmax, median of seeds", f"{report.fmax_median_mhz:.2f} MHz of {len(report.fmax_mhz)}",
-                 "place and route")]
+def _placed_rows(report: BuildReport, how: str = "place and route") -> list[str]:
+    """Lines of what place and route found, and how that is known."""
+    return [_row("logic cells", f"{report.lc} / {report.lc_total}", how),
+            _row("block RAM, SPRAM, DSP", f"{report.ebr}, {report.spram}, {report.dsp}", how),
+            _row("Fmax, median of seeds", f"{report.fmax_median_mhz:.2f} MHz of {len(report.fmax_mhz)}", how)]
 
 
 def format_report(report: Report) -> str:
@@ -53,11 +52,16 @@ def format_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def format_overlay(report: OverlayReport) -> str:
-    """Lay out the report of an overlay as :func:`format_report` does that of a network."""
+def format_overlay(report: OverlayReport, *, shipped: OverlayReport | None = None) -> str:
+    """Lay out the report of an overlay as :func:`format_report` does that of a network.
+
+    What ``shipped``, the report that ships of this circuit, says of size and speed stands for what was not done.
+    """
     lines = [f"overlay on {report.board}, {report.clock_mhz:g} MHz, host link {report.baud} baud"]
     if report.lc is not None:
         lines += _placed_rows(report)
+    elif shipped is not None:
+        lines += _placed_rows(shipped, f"the report that ships, of a build for {shipped.clock_mhz:g} MHz")
     lines += [
         _row("array P x W x T", f"{report.lanes} x {report.width} x {report.timesteps}",
              f"{report.sop_per_cycle} synaptic operations per clock"),

@@ -20,7 +20,9 @@ from gateware.engine.signature import circuit_of
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.fit import fit_of
 from gateware.mapper.streamed.model import model_of
+from gateware.reports import prebuilt
 from models import DEFAULT_NETWORK
+from tests.export.flash.conftest import SHIPPED
 from tests.export.test_command import make_checkpoint
 from tests.streamed_networks import OVERLAY
 
@@ -106,6 +108,7 @@ def test_the_report_is_the_one_on_the_page(image, capsys, monkeypatch):
     (page,) = re.findall(r"```console\n\$ python -m export (\S+) --flash image.bin -q\n(.*?)```",
                          (root / "docs" / "overlay.md").read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(image.parent)
+    monkeypatch.setattr(prebuilt, "FOLDER", SHIPPED)
     shutil.copytree(root / "models", "models")
     assert run(capsys, page[0], "--flash", "image.bin", "-q") == (0, page[1], "")
 

@@ -57,8 +57,10 @@ class Engine:
 
 
 @pytest.fixture
-def tools(toolchain, monkeypatch):
-    """Tools that obey, a design of a line, and the reference in the place of the simulation."""
+def tools(toolchain, tmp_path, monkeypatch):
+    """Tools that obey, a design of a line, and the reference in the place of the simulation; no report ships."""
+    monkeypatch.setattr("gateware.reports.prebuilt.FOLDER", tmp_path / "none")
+
     def design_files(self, platform, design):
         design._MustUse__used = True
         text = f"attribute \\src \"{HERE.resolve()}\"\n{design.config} {design.mode} {design.clock_hz} {design.divisor}"

@@ -11,7 +11,7 @@ offset  size  field
 116     124   reserved, 0
 240     8     what the circuit keeps, below
 248     4     reserved, 0
-252     4     CRC-32 of bytes 0 to 251
+252     4     CRC-32 of bytes 0 to 251; the circuit reads it in the seal of the stream (:data:`SEAL_BYTES`)
 ======  ====  ==========================================================================================
 
 ======  ====  ==========================================================================================
@@ -21,7 +21,7 @@ offset  size  field
 244     2     bytes of an image
 246     1     bits 0 to 5: channels of the image, minus one; bit 6: slices of the image, minus one; bit 7: image
               buffers, minus one
-247     1     address of the stream divided by 65,536
+247     1     address of the seal of the stream divided by 65,536
 ======  ====  ==========================================================================================
 
 All integers are little-endian. What the circuit keeps follows from the info block, but for the address and the number
@@ -38,12 +38,14 @@ from arch.flash.errors import ImageError
 from arch.link import INFO_BYTES, Info, InputEncoding, LinkError
 
 __all__ = ["BLOCK_BYTES", "CRC_OFFSET", "HEADER_BYTES", "INFO_OFFSET", "KEPT_BYTES", "KEPT_OFFSET",
-           "NAME_BYTES", "ModelHeader", "check_crc", "crc_bytes"]
+           "NAME_BYTES", "SEAL_BYTES", "ModelHeader", "check_crc", "crc_bytes", "seal_bytes"]
 
 #: Bytes of a header.
 HEADER_BYTES = 256
-#: Streams begin at multiples of this: the block that programmers erase.
+#: Seals and streams begin at multiples of this: the block that programmers erase.
 BLOCK_BYTES = 65_536
+#: Bytes of a *seal*, the page of flash before a stream: the CRC of the header that belongs to the stream, then FFh.
+SEAL_BYTES = 256
 #: Where the info block is.
 INFO_OFFSET = 16
 #: Longest name, in bytes of UTF-8.
@@ -72,6 +74,11 @@ def check_crc(content: bytes, stored: bytes, *, offset: int) -> None:
                          f"not {int.from_bytes(stored, 'little'):08x}: write the image to the flash again")
 
 
+def seal_bytes(header: bytes) -> bytes:
+    """Make the seal of the stream that belongs to a header, of its 256 bytes."""
+    return header[CRC_OFFSET:].ljust(SEAL_BYTES, b"\xff")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ModelHeader:
     """What the directory says of a model."""
@@ -86,7 +93,7 @@ class ModelHeader:
     digest: bytes
     #: Bytes of the stream.
     length: int
-    #: Where the stream begins in the flash: a multiple of 65,536 below 2^24.
+    #: Where the seal is in the flash, with the stream behind it: a multiple of 65,536 below 2^24.
     address: int
     #: Image buffers: 1, or 2 if the next image may arrive while one is computed.
     buffers: int
@@ -101,8 +108,9 @@ class ModelHeader:
         if self.address % BLOCK_BYTES or not 0 <= self.address < 1 << 24:
             raise ImageError(f"address of a stream must be a multiple of {BLOCK_BYTES} below 2^24, "
                              f"not {self.address:#x}")
-        if not 1 <= self.length <= (1 << 24) - self.address:
-            raise ImageError(f"length of a stream at {self.address:#x} must be 1 to {(1 << 24) - self.address} bytes, "
+        begin = self.address + SEAL_BYTES
+        if not 1 <= self.length <= (1 << 24) - begin:
+            raise ImageError(f"length of a stream at {begin:#x} must be 1 to {(1 << 24) - begin} bytes, "
                              f"not {self.length}")
         if self.buffers not in (1, 2):
             raise ImageError(f"buffers of a model must be 1 or 2, not {self.buffers!r}")

@@ -4,10 +4,12 @@
 offset from the base    content
 ======================  ==========================================================================================
 256 n, n = 0 to 15      header of model n (:mod:`arch.flash.header`), or 256 bytes FFh: no model
-4,096 on                streams (:mod:`arch.flash.stream`), each from a multiple of 65,536 on, in the order of the
-                        models; the bytes between are FFh, as in erased flash
+4,096 on                streams (:mod:`arch.flash.stream`), each behind a seal of 256 bytes that begins at a multiple
+                        of 65,536, in the order of the models; the bytes between are FFh, as in erased flash
 ======================  ==========================================================================================
 
+The *seal* of a stream is the CRC of its header once more (:func:`arch.flash.header.seal_bytes`). If it is not that, as
+when an image was written half over another one, the circuit takes the model for damaged.
 The *base* is the address in the flash at which the image is written; streams are found by their address in the flash,
 so an image is for one base.
 """
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 
 from arch.flash.circuit import Circuit
 from arch.flash.errors import ImageError
-from arch.flash.header import BLOCK_BYTES, HEADER_BYTES, ModelHeader
+from arch.flash.header import BLOCK_BYTES, HEADER_BYTES, SEAL_BYTES, ModelHeader, seal_bytes
 from arch.flash.stream import Section, pack_stream, unpack_stream
 from arch.link import Info
 from support.errors import printable
@@ -97,7 +99,7 @@ def build_image(models: Sequence[Model], *, base: int = BASE, flash_bytes: int =
         gap = -address % BLOCK_BYTES
         try:
             stream = pack_stream(model.sections, model.circuit)
-            end = address + gap + len(stream)
+            end = address + gap + SEAL_BYTES + len(stream)
             if end > flash_bytes:
                 raise ImageError(f"stream must end at or before {flash_bytes:#x}, the end of the flash, "
                                  f"not at {end:#x}: leave a model out, or take a smaller network")
@@ -106,20 +108,26 @@ def build_image(models: Sequence[Model], *, base: int = BASE, flash_bytes: int =
         except ImageError as error:
             raise ImageError(f"model {number} {model.name!r}: {error}") from None
         headers += header.to_bytes()
-        streams += _ERASED * gap + stream
+        streams += _ERASED * gap + seal_bytes(headers[-HEADER_BYTES:]) + stream
     return headers.ljust(DIRECTORY_BYTES, _ERASED) + streams
 
 
 def _parse_model(data: bytes, number: int, base: int, circuit: Circuit | None) -> StoredModel:
     place = number * HEADER_BYTES
     header = ModelHeader.from_bytes(data[place : place + HEADER_BYTES], circuit=circuit, offset=place)
-    begin = header.address - base
-    stream = data[max(begin, 0) : begin + header.length] if begin >= DIRECTORY_BYTES else b""
-    if len(stream) != header.length:
+    seal = header.address - base
+    begin, end = seal + SEAL_BYTES, seal + SEAL_BYTES + header.length
+    if seal < DIRECTORY_BYTES or end > len(data):
         raise ImageError(f"stream must lie in the image, {base + DIRECTORY_BYTES:#x} to {base + len(data):#x}, "
-                         f"not from {header.address:#x} to {header.address + header.length:#x}: "
+                         f"not from {header.address:#x} to {base + end:#x}: "
                          "the image is truncated or for another base")
-    return StoredModel(number=number, header=header, sections=unpack_stream(stream, header.circuit, offset=begin))
+    wanted = seal_bytes(data[place : place + HEADER_BYTES])
+    for offset, (byte, expected) in enumerate(zip(data[seal:begin], wanted, strict=True), start=seal):
+        if byte != expected:
+            raise ImageError(f"byte at {offset:#x}, in the seal of the stream, must be {expected:#04x}, "
+                             f"not {byte:#04x}: write the whole image to the flash again")
+    return StoredModel(number=number, header=header,
+                       sections=unpack_stream(data[begin:end], header.circuit, offset=begin))
 
 
 def _check_gaps(data: bytes, stored: Sequence[StoredModel], base: int) -> None:
@@ -134,7 +142,7 @@ def _check_gaps(data: bytes, stored: Sequence[StoredModel], base: int) -> None:
         if gap.strip(_ERASED):
             place = end + len(gap) - len(gap.lstrip(_ERASED))
             raise ImageError(f"byte at {place:#x}, between streams, must be 0xff, not {data[place]:#04x}")
-        end = begin + model.header.length
+        end = begin + SEAL_BYTES + model.header.length
     if end != len(data):
         raise ImageError(f"image must end at {end:#x}, behind its last stream, not at {len(data):#x}")
 

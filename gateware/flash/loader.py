@@ -71,7 +71,8 @@ class StreamLoader(wiring.Component):
 
     ``start`` begins a stream, or with ``header`` a header: the same strobe tells the reader of the flash to read anew,
     and from the next clock on only bytes of the new read may be valid. Bytes before ``start`` and behind the end of a
-    header or stream are ignored. ``complete`` is strobed when all bytes have been checked.
+    header or stream are ignored. The CRC of a header is elsewhere: it begins with a ``start`` of its own. ``complete``
+    is strobed when all bytes have been checked.
 
     The entries of programs and constants are written a byte at a time, the weights of a row five at a time or four. The
     places of the rings follow each other modulo their sizes, from 0 after reset. ``layer_written`` follows a whole
@@ -100,7 +101,7 @@ class StreamLoader(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Strobe: the next byte is the first of a stream or header.
+        Strobe: the next byte is the first of a stream or header, or of a header's CRC.
     header : :py:`In(1)`
         A header is read: nothing is written. Must not change from ``start`` to ``complete``.
     byte : :py:`In(8)`
@@ -265,7 +266,7 @@ class StreamLoader(wiring.Component):
 
         with m.If(self.start):
             m.d.sync += reading.eq(1)
-        with m.Elif(check_done & (self.header | final)):
+        with m.Elif((program_done & self.header) | (check_done & (self.header | final))):
             m.d.sync += reading.eq(0)
 
         m.d.sync += [

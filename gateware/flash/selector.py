@@ -6,7 +6,15 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from arch.flash.circuit import Circuit
-from arch.flash.header import BLOCK_BYTES, HEADER_BYTES, INFO_OFFSET, KEPT_BYTES, KEPT_OFFSET
+from arch.flash.header import (
+    BLOCK_BYTES,
+    CRC_OFFSET,
+    HEADER_BYTES,
+    INFO_OFFSET,
+    KEPT_BYTES,
+    KEPT_OFFSET,
+    SEAL_BYTES,
+)
 from arch.flash.image import MODELS
 from arch.link import INFO_BYTES, ErrorCode
 from gateware.engine.configuration import EngineConfig, bits_for
@@ -56,13 +64,16 @@ class ModelSelector(wiring.Component):
     ``select`` begins: ``start`` tells the reader of the flash and the loader to read the header at ``address``, while
     ``header`` is high. The loader (:class:`gateware.flash.loader.StreamLoader`) counts and checks the bytes, and must
     be reset in the clock of ``select``. Bytes 0 to 15 are compared with the signature of this circuit, the info block
-    is handed on, and what the circuit keeps is in ``kept``. At ``complete`` of the header ``status`` is settled, and if
+    is handed on, and what the circuit keeps is in ``kept``. After byte 251, ``start`` is strobed again, for the seal:
+    the CRC of the header is read from the page before the stream, not from the header, so that a header before the
+    stream of another model is as wrong as a damaged one. At ``complete`` of the header ``status`` is settled, and if
     it is :attr:`ModelStatus.GOOD`, ``start`` is strobed for the stream; so it is at each ``complete`` of the stream,
     from then on, unless it was damaged. ``restart`` strobes ``start`` too: for the stream from its beginning, after the
     loader was reset.
 
-    Throughput: that of the flash; a header is 256 bytes. Latency: ``start`` comes one clock after ``select``,
-    ``complete`` and ``restart``, and ``address`` is right from then until the next. Reset: no model is selected.
+    Throughput: that of the flash; a header is 252 bytes, and the seal 4. Latency: ``start`` comes one clock after
+    ``select``, byte 251, ``complete`` and ``restart``, and ``address`` is right from then until the next. Reset: no
+    model is selected.
     Cost on the iCE40 with 16,384 words and 32 classes: 40 LUTs, 68 flip-flops. They are 92 logic cells: what is kept is
     in flip-flops without a LUT.
 
@@ -147,15 +158,22 @@ class ModelSelector(wiring.Component):
         kept    = [Signal(8, name=f"kept{index}", reset_less=True) for index in range(KEPT_BYTES - 2)]
         # A header is 16 times 16 bytes.
         sixteen = self.place[4:]
+        # Its last byte: a place does not pass it, so the bits that are set in it tell it.
+        read    = Signal()
+        last    = CRC_OFFSET - 1
+        m.d.comb += read.eq(self.header_write & Cat(self.place[bit] for bit in range(8) if last >> bit & 1).all())
 
-        m.d.sync += self.start.eq(self.select | self.restart
+        m.d.sync += self.start.eq(self.select | self.restart | read
                                   | (self.complete & ~self.damaged & (finding == _Finding.NOTHING)))
         m.d.comb += self.address.eq(Cat(C(0, exact_log2(HEADER_BYTES)), number, C(0, 4), block))
         with m.If(self.select):
             m.d.sync += number.eq(self.number)
             m.d.sync += self.header.eq(1)
-        with m.Elif(self.complete):
+        with m.Elif(read):
             m.d.sync += number.eq(0)
+        with m.Elif(self.complete):
+            # The page behind that of the seal.
+            m.d.sync += number.eq(SEAL_BYTES // HEADER_BYTES)
             m.d.sync += self.header.eq(0)
 
         # Off the critical path: two clocks lie between bytes, if not `double`.

@@ -103,7 +103,10 @@ class StreamTwin:
 
 
 def choose(circuit: Circuit, number: int, header: bytes) -> int:
-    """Say what comes of the choice of a model whose header was read: 0 or the error code of the link."""
+    """Say what comes of the choice of a model: 0 or the error code of the link.
+
+    ``header`` is what is read of it: its first 252 bytes, then the CRC that is in the seal of the stream.
+    """
     signature = circuit.to_bytes()
     if number >= 16 or header[:4] != signature[:4]:
         return 6

@@ -8,7 +8,7 @@ import pytest
 
 from arch.flash.circuit import Circuit
 from arch.flash.errors import ImageError
-from arch.flash.header import HEADER_BYTES
+from arch.flash.header import HEADER_BYTES, SEAL_BYTES
 from arch.flash.image import DIRECTORY_BYTES, build_image, parse_image
 from arch.flash.stream import PROGRAM_BYTES, boundaries
 from tests.flash_models import circuit_of, random_model
@@ -16,7 +16,8 @@ from tests.flash_models import circuit_of, random_model
 CIRCUIT = circuit_of()
 MODELS = [random_model(seed, CIRCUIT, [(1, 3), (2, 2), (3, 1)]) for seed in range(2)]
 IMAGE = build_image(MODELS)
-STREAMS = [65536, 131072]
+SEALS = [65536, 131072]
+STREAMS = [seal + SEAL_BYTES for seal in SEALS]
 ENDS = [[begin + end for end in boundaries(model.sections)] for begin, model in zip(STREAMS, MODELS, strict=True)]
 SEED = 0x4D
 
@@ -31,7 +32,8 @@ def regions():
         "name": range(header + 48, header + 80), "digest": range(header + 80, header + 112),
         "length": range(header + 112, header + 116), "reserved": range(header + 116, header + 240),
         "kept": range(header + 240, header + 252), "header's CRC": range(header + 252, header + 256),
-        "empty header": range(2 * header, DIRECTORY_BYTES), "gap": range(DIRECTORY_BYTES, STREAMS[0]),
+        "empty header": range(2 * header, DIRECTORY_BYTES), "gap": range(DIRECTORY_BYTES, SEALS[0]),
+        "seal": range(SEALS[1], STREAMS[1]),
         "program": range(begin, begin + PROGRAM_BYTES),
         "constants": range(begin + PROGRAM_BYTES, begin + PROGRAM_BYTES + 64),
         "weights": range(begin + PROGRAM_BYTES + 64, begin + PROGRAM_BYTES + group),
@@ -56,7 +58,7 @@ def test_the_image_is_accepted_before_it_is_damaged():
 @pytest.mark.parametrize("case", range(8))
 @pytest.mark.parametrize("name", regions())
 def test_a_flipped_byte_is_refused(name, case):
-    """136 images: in each kind of byte one bit, and several."""
+    """144 images: in each kind of byte one bit, and several."""
     rng = random.Random(f"{SEED} {name} {case}")
     place = rng.choice(regions()[name])
     flipped = 1 << case if case % 2 else rng.randrange(1, 256)

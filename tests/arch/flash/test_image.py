@@ -10,7 +10,8 @@ from tests.flash_models import SMALL, circuit_of, random_model
 
 SHAPES = [(1, 1), (2, 3)]
 BASE = image.BASE
-LENGTH = 256 + 16 + 2 + 4 + 256 + 2 * (16 + 6) + 4
+#: Bytes of a seal and of a stream.
+LENGTH = 256 + 256 + 16 + 2 + 4 + 256 + 2 * (16 + 6) + 4
 MODELS = [random_model(seed, SMALL, SHAPES) for seed in range(3)]
 
 
@@ -80,6 +81,11 @@ def altered(place, value):
     (DATA + b"\xff", {}, (f"image must end at {0x30000 + LENGTH:#x}, behind its last stream, "
                           f"not at {0x30001 + LENGTH:#x}")),
     (altered(5000, b"\xfe"), {}, "byte at 0x1388, between streams, must be 0xff, not 0xfe"),
+    (altered(0x20002, bytes((DATA[0x20002] ^ 0x40,))), {},
+     (f"model 1: byte at 0x20002, in the seal of the stream, must be {DATA[0x1FE]:#04x}, "
+      f"not {DATA[0x1FE] ^ 0x40:#04x}: write the whole image to the flash again")),
+    (altered(0x200FF, b"\0"), {}, ("model 1: byte at 0x200ff, in the seal of the stream, must be 0xff, not 0x00: "
+                                  "write the whole image to the flash again")),
     (altered(0, DATA[256:512]), {}, "model 0 'model 1': stream must begin at 0x110000, not at 0x120000"),
     (altered(4, b"\x02"), {}, ("model 0: byte 4, the version, must be 1, not 2: "
                               "make the image with the release that made the bitstream")),

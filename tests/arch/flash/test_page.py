@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from arch.flash.circuit import Circuit
+from arch.flash.header import SEAL_BYTES
 from arch.flash.image import BASE, Model, build_image, parse_image
 from arch.flash.stream import Section, boundaries
 from arch.flash.trits import encoding, row_bytes, spare_bytes
@@ -49,13 +50,14 @@ def test_the_image_on_the_page_is_the_one_that_is_written():
     stored, = parse_image(image, circuit=CIRCUIT)
     begin = stored.header.address
     assert dump(image[:256], BASE) in blocks()
-    assert dump(image[begin - BASE:], begin) in blocks()
+    assert dump(image[begin - BASE :][:4], begin) in blocks()
+    assert dump(image[begin - BASE + SEAL_BYTES:], begin + SEAL_BYTES) in blocks()
     assert f"The image has {len(image):,} bytes" in PAGE
     assert f"a section of {boundaries(model.sections)[0]} bytes" in PAGE
 
 
 def test_the_bytes_of_a_row_on_the_page_are_those_that_are_written():
-    row = [build_image([example()])[65536 + 256 + 64 + place] for place in (0, 1, 2, 3, 24, 25)]
+    row = [build_image([example()])[65536 + SEAL_BYTES + 256 + 64 + place] for place in (0, 1, 2, 3, 24, 25)]
     for place, byte in zip((0, 1, 2, 3, 24, 25), row, strict=True):
         assert re.search(rf"^\| {place} \| .* \| `{byte:02x}` \|", PAGE, re.MULTILINE), (place, byte)
 

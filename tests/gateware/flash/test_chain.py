@@ -141,9 +141,10 @@ def test_a_model_comes_from_the_pins_into_the_rings(mode):
     run(chain, b"\xff" * BASE + IMAGE, testbench)
 
 
-@pytest.mark.parametrize(("place", "status"), [(2, 6), (4, 7), (100, 8), (2 * 65_536 + 300, 0)])
+@pytest.mark.parametrize(("place", "status"), [(2, 6), (4, 7), (100, 8), (2 * 65_536, 8),
+                                               (2 * 65_536 + 556, 0)])
 def test_damage_at_the_pins_is_told(place, status):
-    """In the header of model 0, or in the constants of its stream; the bits of two bytes are flipped."""
+    """In the header of model 0, in the seal or in the constants of its stream; bits of two bytes are flipped."""
     chain = Chain(FlashMode.QUAD)
     contents = bytearray(b"\xff" * BASE + IMAGE)
     for index in range(2):

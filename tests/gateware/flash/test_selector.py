@@ -7,7 +7,7 @@ import pytest
 from amaranth import Elaboratable, Module, ResetInserter, Signal
 from amaranth.sim import Simulator
 
-from arch.flash.header import BLOCK_BYTES, HEADER_BYTES
+from arch.flash.header import BLOCK_BYTES, HEADER_BYTES, SEAL_BYTES
 from arch.flash.image import BASE, build_image
 from gateware.engine.configuration import EngineConfig
 from gateware.flash.loader import StreamLoader
@@ -75,8 +75,8 @@ class Board:
                 begun = len(self.reads)
                 place = self.reads[-1] - BASE
                 await ctx.tick()
-            if begun and 0 <= place < len(self.image) and ctx.get(self.loader.run):
-                await send(ctx, self.loader, self.image[place : place + 1], self.rng)
+            if begun and ctx.get(self.loader.run):
+                await send(ctx, self.loader, self.image[place : place + 1] or b"\xff", self.rng)
                 place += 1
             else:
                 await ctx.tick()
@@ -134,8 +134,9 @@ def test_each_model_is_found_and_what_the_circuit_needs_of_it(double):
             assert (kept.slices, kept.buffers) == (1, model.buffers - 1)
 
     board.run(testbench)
-    assert board.reads[0::2] == [BASE + number * HEADER_BYTES for number in (1, 0, 2, 1)]
-    assert board.reads[1::2][:3] == [BASE + (number + 1) * BLOCK_BYTES for number in (1, 0, 2)]
+    assert board.reads[0::3] == [BASE + number * HEADER_BYTES for number in (1, 0, 2, 1)]
+    assert board.reads[1::3] == [BASE + (number + 1) * BLOCK_BYTES for number in (1, 0, 2, 1)]
+    assert board.reads[2::3][:3] == [BASE + (number + 1) * BLOCK_BYTES + SEAL_BYTES for number in (1, 0, 2)]
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -150,7 +151,8 @@ def test_the_stream_of_the_model_is_read_again_and_again(double):
     board.run(testbench)
     # The first complete was that of the header.
     assert board.engine.used >= 3 * 8
-    assert board.reads == [BASE + HEADER_BYTES, *[BASE + 2 * BLOCK_BYTES] * (len(board.reads) - 1)]
+    seal = BASE + 2 * BLOCK_BYTES
+    assert board.reads == [BASE + HEADER_BYTES, seal, *[seal + SEAL_BYTES] * (len(board.reads) - 2)]
 
 
 def test_a_stream_is_read_from_its_beginning_after_a_restart():
@@ -174,7 +176,8 @@ def test_a_stream_is_read_from_its_beginning_after_a_restart():
         assert ctx.get(board.selector.status) == ModelStatus.GOOD
 
     board.run(testbench)
-    assert board.reads[:3] == [BASE + 2 * HEADER_BYTES, BASE + 3 * BLOCK_BYTES, BASE + 3 * BLOCK_BYTES]
+    seal = BASE + 3 * BLOCK_BYTES
+    assert board.reads[:4] == [BASE + 2 * HEADER_BYTES, seal, *[seal + SEAL_BYTES] * 2]
 
 
 def with_crc(header):
@@ -182,7 +185,7 @@ def with_crc(header):
 
 
 def cases():
-    """Headers that are not right, and the status of each; those that are right but for one byte have a right CRC."""
+    """Headers before the seal of a right one, and the status of each; the CRC in the header is not read."""
     good = IMAGE[:HEADER_BYTES]
     yield "empty", b"\xff" * HEADER_BYTES, 6
     yield "zeros", bytes(HEADER_BYTES), 6
@@ -191,34 +194,55 @@ def cases():
         changed[place] ^= 1 << place % 8
         yield f"signature {place}", with_crc(changed), 6 if place < 4 else 7
         yield f"damaged signature {place}", bytes(changed), 6 if place < 4 else 7
-    for place in (16, 47, 48, 100, 113, 200, 239, 240, 241, 244, 247, 248, 251, 252, 253, 254, 255):
+    for place in (16, 47, 48, 100, 113, 200, 239, 240, 241, 244, 247, 248, 251):
         changed = bytearray(good)
         changed[place] ^= 1 << place % 8
         yield f"byte {place}", bytes(changed), 8
+        yield f"byte {place} with its CRC", with_crc(changed), 8
+    for place in (252, 255):
+        changed = bytearray(good)
+        changed[place] ^= 1 << place % 8
+        yield f"byte {place}", bytes(changed), 0
+    yield "another stream", with_crc(good[:247] + IMAGE[HEADER_BYTES + 247 :][:1] + good[248:]), 8
 
 
 CASES = list(cases())
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(5))
 def test_other_headers_are_refused_and_a_good_one_is_taken_again(part):
-    chosen = CASES[part::4]
+    chosen = CASES[part::5]
     headers = b"".join(header for _, header, _ in chosen)
     board = Board((headers + IMAGE[:HEADER_BYTES]).ljust(4096, b"\xff") + IMAGE[4096:])
     right = len(headers) // HEADER_BYTES
 
     async def testbench(ctx):
         for index, (name, header, status) in enumerate(chosen):
-            assert choose(CIRCUIT, index, header) == status, name
+            seal = (header[247] - BASE // BLOCK_BYTES) * BLOCK_BYTES
+            crc  = board.image[seal : seal + 4] if seal >= 0 else b""
+            assert choose(CIRCUIT, index, header[:252] + crc.ljust(4, b"\xff")) == status, name
             before = len(board.reads)
             assert await board.select(ctx, index) == status, name
             await ctx.tick().repeat(4)
-            # Nothing is read behind the header.
-            assert len(board.reads) == before + 1, name
+            # Nothing is read behind the header and the seal, but the stream of a right one.
+            assert len(board.reads) == before + 2 + (status == 0), name
             if index % 5 == 4:
                 assert await board.select(ctx, right) == 0
 
-    board.run(testbench, cycles=40_000)
+    board.run(testbench, cycles=60_000)
+
+
+def test_a_stream_with_another_seal_is_refused():
+    board = Board(IMAGE)
+    seal  = BLOCK_BYTES
+
+    async def testbench(ctx):
+        for place in range(4):
+            for bits, status in ((1 << place, 8), (0, 0)):
+                board.image = IMAGE[:seal + place] + bytes((IMAGE[seal + place] ^ bits,)) + IMAGE[seal + place + 1:]
+                assert await board.select(ctx, 0) == status
+
+    board.run(testbench)
 
 
 @pytest.mark.parametrize("number", [3, 15, 16, 17, 0x80, 0xFF])

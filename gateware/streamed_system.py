@@ -105,6 +105,7 @@ class StreamedSystem(wiring.Component):
             accelerator.flush.eq(flush),
             selector.restart.eq(flush),
         ]
+        m.d.sync += accelerator.checked.eq(loader.complete & ~loader.damaged & ~selector.header)
         self._return_results(m, link=link, accelerator=accelerator, flush=flush)
 
         return m

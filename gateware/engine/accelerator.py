@@ -146,7 +146,7 @@ class Accelerator(wiring.Component):
             readout.classes.eq(sequencer.mode.classes),
             readout.send.eq(sequencer.done),
         ]
-        count_clocks(m, config, sequencer=sequencer, readout=readout,
+        count_clocks(m, config, sequencer=sequencer, readout=readout, computing=sequencer.busy,
                      stall=pressing & ~collector.write & sequencer.request)
         m.d.comb += pixels.flush.eq(self.begin | self.abort)
         self._exchange_buffers(m, pixels=pixels, windows=windows, sequencer=sequencer, readout=readout)

@@ -8,7 +8,8 @@ from gateware.engine.readout import CLOCK_COUNTER_WIDTH
 __all__ = ["count_clocks"]
 
 
-def count_clocks(m: Module, config: EngineConfig, *, sequencer, readout, stall: Value) -> Value:
+def count_clocks(m: Module, config: EngineConfig, *, sequencer, readout, computing: Value,
+                 stall: Value) -> Value:
     """Count the clocks of the inference, those in which ``stall`` holds, and those that wait for the stream, if any.
 
     They are counted modulo their width: the mapper refuses networks that take longer.
@@ -19,6 +20,8 @@ def count_clocks(m: Module, config: EngineConfig, *, sequencer, readout, stall: 
     config : :class:`EngineConfig`
     sequencer, readout
         The components; the readout gets the counts.
+    computing : :class:`Value`
+        The inference goes on: the sequencer is busy, or its result waits for the check of the stream.
     stall : :class:`Value`
         The sequencer is denied the spike memory.
 
@@ -44,7 +47,7 @@ def count_clocks(m: Module, config: EngineConfig, *, sequencer, readout, stall: 
         m.d.sync += cycles.eq(1)
         for counter, _ in counted:
             m.d.sync += counter.eq(0)
-    with m.Elif(sequencer.busy):
+    with m.Elif(computing):
         m.d.sync += cycles.eq(cycles + 1)
         for counter, condition in counted:
             with m.If(condition):

@@ -64,8 +64,10 @@ class StreamedAccelerator(wiring.Component):
     accept : :py:`Out(1)`
     i_pixels : :py:`In(stream.Signature(8))`
     o_words : :py:`Out(stream.Signature(result_layout()))`
+    checked : :py:`In(1)`
+        Strobe: a stream has been read to its end, and each of its CRCs was right. A result waits for that.
     busy : :py:`Out(1)`
-        An inference is running.
+        An inference is running, or its result waits for the check.
     rings : :py:`In(RingPort(config))`
     channels, slices, plane_words
         Of the model's image, as members of :class:`gateware.engine.image_writer.ImageWriter`.
@@ -93,6 +95,7 @@ class StreamedAccelerator(wiring.Component):
             "accept":      Out(1),
             "i_pixels":    In(stream.Signature(8)),
             "o_words":     Out(stream.Signature(result_layout())),
+            "checked":     In(1),
             "busy":        Out(1),
             "rings":       In(RingPort(config)),
             "channels":    In(CHANNEL_BITS),
@@ -124,6 +127,7 @@ class StreamedAccelerator(wiring.Component):
         m.submodules.membranes = membranes = MembraneStore(config, masked_ram=make)
         m.submodules.collector = collector = fresh(SpikeCollector(config))
         m.submodules.readout   = readout   = Readout(config)
+        waiting = Signal()  # the inference is done, but not yet the check of its stream
 
         wiring.connect(m, wiring.flipped(self.i_pixels), image.i_pixels)
         wiring.connect(m, readout.o_words, wiring.flipped(self.o_words))
@@ -138,11 +142,13 @@ class StreamedAccelerator(wiring.Component):
                    padding=Cat(C(0, config.timesteps - 1), marked).replicate(config.width))
         self._integrate(m, sequencer=sequencer, array=array, partial=partial, constants=constants, pif=pif,
                         membranes=membranes, collector=collector, readout=readout)
-        cycles = count_clocks(m, config, sequencer=sequencer, readout=readout,
+        self._hold_result(m, sequencer=sequencer, readout=readout, waiting=waiting)
+        computing = sequencer.busy | waiting
+        cycles = count_clocks(m, config, sequencer=sequencer, readout=readout, computing=computing,
                               stall=image.write & ~collector.write & sequencer.request)
         # The mapper refuses networks that take longer; what comes here has lost its weights.
-        m.d.sync += self.overtime.eq(cycles.all() & sequencer.busy & ~self.flush)
-        self._exchange_buffers(m, image=image, sequencer=sequencer, readout=readout)
+        m.d.sync += self.overtime.eq(cycles.all() & computing & ~self.flush)
+        self._exchange_buffers(m, image=image, sequencer=sequencer, readout=readout, waiting=waiting)
 
         return m
 
@@ -251,10 +257,27 @@ class StreamedAccelerator(wiring.Component):
             readout.score_valid.eq(fired[0] & final),
             readout.classes.eq(sequencer.mode.classes),
             readout.kept.eq(membranes.stored.membrane.as_signed() >> config.fraction),
-            readout.send.eq(sequencer.done),
         ]
 
-    def _exchange_buffers(self, m, *, image, sequencer, readout):
+    def _hold_result(self, m, *, sequencer, readout, waiting):
+        """Send a result when the whole stream that it was computed from has been checked.
+
+        A right program leaves no row of its stream unused, and the last one comes after the check. A damaged one may
+        end before.
+        """
+        # Streams that have been checked and whose results have not been sent, negative: each has a layer in the ring.
+        ahead  = Signal(range(-self.config.layers, 1))
+        proven = ahead[-1]
+        change = self.checked ^ readout.send
+        m.d.sync += ahead.eq(ahead + Cat(change, (change & self.checked).replicate(len(ahead) - 1)))
+        m.d.sync += waiting.eq((sequencer.done | waiting) & ~proven)
+        m.d.comb += readout.send.eq((sequencer.done | waiting) & proven & ~self.flush)
+        m.d.comb += self.busy.eq(sequencer.busy | sequencer.done | waiting)
+        with m.If(self.flush | self.choose):
+            m.d.sync += ahead.eq(0)
+            m.d.sync += waiting.eq(0)
+
+    def _exchange_buffers(self, m, *, image, sequencer, readout, waiting):
         """Load an image while the engine computes another; start the engine when it is free."""
         full      = Signal(2)
         loading   = Signal()  # buffer that images go to
@@ -269,12 +292,11 @@ class StreamedAccelerator(wiring.Component):
             image.plane_words.eq(self.plane_words),
             sequencer.buffer.eq(computing),
             self.accept.eq(~full.bit_select(loading, 1)),
-            self.busy.eq(sequencer.busy),
             # Read for the last time, or given up.
             read.eq(reading & ((sequencer.layer_start & ~sequencer.mode.input) | sequencer.done | self.flush)),
         ]
         m.d.sync += sequencer.start.eq(full.bit_select(computing, 1) & ~sequencer.start & ~sequencer.busy
-                                       & ~sequencer.done & ~readout.busy)
+                                       & ~sequencer.done & ~waiting & ~readout.busy)
         # All pixels have been written: each is taken with its last write.
         with m.If(self.commit):
             m.d.sync += full.bit_select(loading, 1).eq(1)

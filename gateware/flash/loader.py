@@ -89,8 +89,8 @@ class StreamLoader(wiring.Component):
     after whose fall up to 4 more bytes may come. Without ``double``, the upper half of ``byte`` must stay in the clock
     after ``valid``, in which there is no other one.
     Reset: all rings are empty, nothing is damaged, and bytes are ignored until ``start``.
-    Cost on the iCE40 at P = 8, W = 16, decoder and CRC included: 147 LUTs, 86 flip-flops; with ``double`` 159 LUTs,
-    83 flip-flops. With the selector 249 logic cells, packed, or 256.
+    Cost on the iCE40 at P = 8, W = 16, decoder and CRC included: 149 LUTs, 86 flip-flops; with ``double`` 160 LUTs,
+    83 flip-flops. With the selector 263 logic cells, packed, or 271.
 
     Parameters
     ----------

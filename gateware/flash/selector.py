@@ -74,7 +74,7 @@ class ModelSelector(wiring.Component):
     Throughput: that of the flash; a header is 252 bytes, and the seal 4. Latency: ``start`` comes one clock after
     ``select``, byte 251, ``complete`` and ``restart``, and ``address`` is right from then until the next. Reset: no
     model is selected.
-    Cost on the iCE40 with 16,384 words and 32 classes: 40 LUTs, 68 flip-flops. They are 92 logic cells: what is kept is
+    Cost on the iCE40 with 16,384 words and 32 classes: 45 LUTs, 68 flip-flops. They are 99 logic cells: what is kept is
     in flip-flops without a LUT.
 
     Parameters

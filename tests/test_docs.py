@@ -41,7 +41,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
-           "benchmarks.readme": "benchmarks.readme.command", "export.ttfs": "export.ttfs.command"}
+           "benchmarks.readme": "benchmarks.readme.command", "benchmarks.overlay": "benchmarks.overlay.command",
+           "export.ttfs": "export.ttfs.command"}
 #: Folders whose files a page may name from the top of the repository.
 FOLDERS = (*PACKAGES, "docs", "tests", "github", "ci")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -49,7 +49,7 @@ ALLOWED = {
     "export": {"arch", "boards", "sim", "support"},
     "export.flash": {"arch", "boards", "export", "gateware.mapper", "gateware.reports", "support"},
     "export.ttfs": {"arch", "export", "sim", "support"},
-    "benchmarks": {"arch", "export", "gateware", "sim", "support", "train"},
+    "benchmarks": {"arch", "boards", "export", "gateware", "sim", "support", "train"},
 }
 #: What no module may import though its folder may be: the flow is the top, and only benchmarks stand above it.
 TOPS = ("gateware.build", "benchmarks")

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from arch.flash.image import build_image
-from arch.images import image_bytes
+from arch.images import image_bytes, load_images
 from arch.link import Command, ErrorCode, Reply, Result
+from boards import board_named
+from export import steps
+from export.flash.room import room_of
+from export.folding import fold
 from gateware.flash.reader import FlashMode
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
@@ -19,6 +23,7 @@ from sim.generate import random_images
 from sim.reference import Reference
 from sim.rtl import DIVISOR
 from sim.streamed_rtl import StreamedRtlEngine
+from tests.converted_networks import IMAGES, converted
 from tests.link_board import CACHE
 from tests.streamed_networks import OVERLAY, at_rates, deep_network, draw, firing_rates, six_convolutions, vgg
 
@@ -69,6 +74,22 @@ def test_random_networks_are_computed_as_by_the_reference_and_take_the_clocks_of
     plan, rng = draw(OVERLAY, (SEED, seed), max_side=9, max_channels=24, leak=False)
     images = random_images(plan.network, rng, 4)[1:]
     with engine_of(plan, source, seed=seed + 1) as engine:
+        check_run(engine, images)
+
+
+@pytest.mark.parametrize(("timesteps", "count"), [
+    (8, 4), pytest.param(16, 8, marks=pytest.mark.long), pytest.param(32, 8, marks=pytest.mark.long)])
+def test_binary_networks_by_conversion_run_in_blocks_of_timesteps(source, timesteps, count):
+    """Images of MNIST through a network whose constants were moved to fit."""
+    checkpoint = converted(timesteps)
+    certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=8, room=room_of(board_named("icebreaker")))
+    network = steps.assemble(checkpoint, certified, {})
+    assert network.timesteps == timesteps > OVERLAY.timesteps
+    assert sum(len(layer.inexact) for layer in certified) > 0
+    assert set(np.unique(network.layers[1].weights)) == {-1, 1}
+    images = load_images(IMAGES, network, first=count)
+    assert len(np.unique(Reference(network).run(images).scores, axis=0)) == count
+    with engine_of(lay_out(network, OVERLAY), source) as engine:
         check_run(engine, images)
 
 

@@ -9,17 +9,17 @@ from gateware.build.baked import build_baked
 from gateware.build.flow import STEPS
 from gateware.build.overlay import build_overlay, program_image
 from gateware.build.request import DEFAULT_SEEDS, BuildError
+from sim.report import Weights
 from support.command_line import path_argument, run
 
 __all__ = ["build", "create_parser", "main"]
 
-#: What --weights and --program can be.
-BAKED, FLASH = "baked", "flash"
+#: What --program can be.
 BITSTREAM, IMAGE, BOTH = "bitstream", "image", "both"
 
 #: Longest place and route of one seed, in seconds. A seed takes half a minute, or two minutes for the overlay, but in a
 #: full device the placer may not find its way, and a busy machine is slower.
-SEED_SECONDS = {BAKED: 300.0, FLASH: 900.0}
+SEED_SECONDS = {Weights.BAKED: 300.0, Weights.FLASH: 900.0}
 
 #: Options that mean nothing in some builds, by the name of the argument.
 _NOT_DRY = {"seeds": "--seeds", "seed_seconds": "--seed-seconds", "no_simulation": "--no-simulation",
@@ -38,7 +38,8 @@ def create_parser() -> argparse.ArgumentParser:
                     "image is in the board's flash.")
     parser.add_argument("--board", metavar="BOARD", choices=sorted(BOARDS), required=True,
                         help="build for BOARD (one of: %(choices)s)")
-    parser.add_argument("--weights", metavar="WHERE", choices=(BAKED, FLASH), default=BAKED,
+    parser.add_argument("--weights", metavar="WHERE", choices=[where.value for where in Weights],
+                        default=Weights.BAKED.value,
                         help="where the weights are: baked, in the bitstream, which then runs one network; or flash, "
                              "in the board's flash, for a bitstream that runs any (default: %(default)s)")
     parser.add_argument("--network", metavar="FILE", type=path_argument,
@@ -53,8 +54,8 @@ def create_parser() -> argparse.ArgumentParser:
                         help=f"place and route with seeds 1 to N and report each (default: stop at the first of "
                              f"{DEFAULT_SEEDS} that closes)")
     parser.add_argument("--seed-seconds", metavar="S", type=float,
-                        help=f"give each seed S seconds (default: {SEED_SECONDS[BAKED]:g}, or {SEED_SECONDS[FLASH]:g} "
-                             f"with --weights flash)")
+                        help=f"give each seed S seconds (default: {SEED_SECONDS[Weights.BAKED]:g}, or "
+                             f"{SEED_SECONDS[Weights.FLASH]:g} with --weights flash)")
     parser.add_argument("--lanes", metavar="P", type=int,
                         help="compute P output channels at a time (default: the most)")
     parser.add_argument("--width", metavar="W", type=int, help="read W synapses a clock (default: the most)")
@@ -85,7 +86,7 @@ def _given(arguments: argparse.Namespace, options: dict[str, str]) -> list[str]:
 
 def _check_options(arguments: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
-    if arguments.weights == FLASH:
+    if arguments.weights == Weights.FLASH:
         for option in _given(arguments, _NOT_FLASH):
             raise BuildError(f"{option} has no effect with --weights flash, whose bitstream runs any network on the "
                              f"circuit of the board: leave it out, and make an image of the network with "
@@ -120,8 +121,9 @@ def _check_program(arguments: argparse.Namespace) -> None:
 def build(arguments: argparse.Namespace) -> None:
     """Build, simulate, report and program what the command line asks for; raises what becomes the error line."""
     _check_options(arguments)
-    seed_seconds = SEED_SECONDS[arguments.weights] if arguments.seed_seconds is None else arguments.seed_seconds
-    if arguments.weights == BAKED:
+    weights = Weights(arguments.weights)
+    seed_seconds = SEED_SECONDS[weights] if arguments.seed_seconds is None else arguments.seed_seconds
+    if weights is Weights.BAKED:
         build_baked(arguments, seed_seconds=seed_seconds)
     elif arguments.program == IMAGE:
         program_image(arguments)

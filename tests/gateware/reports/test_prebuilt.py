@@ -41,8 +41,7 @@ def test_a_shipped_report_is_what_a_build_gives(name, tmp_path):
     shipped = OverlayReport.from_json((prebuilt.FOLDER / f"{name}.json").read_bytes())
     rate = ["--flash-rate", "double"] if shipped.flash_mode == "double" else []
     assert main(["--board", name, "--weights", "flash", "--clock", f"{shipped.clock_mhz:g}", "--baud",
-                 str(shipped.baud), "--no-simulation", "--seed-seconds", "3600", *rate, "-o",
-                 str(tmp_path / "built")]) == 0
+                 str(shipped.baud), "--seed-seconds", "3600", *rate, "-o", str(tmp_path / "built")]) == 0
     built = OverlayReport.from_json((tmp_path / "built" / "report.json").read_bytes())
     assert built.tool_versions == shipped.tool_versions, RENEW
     assert built.circuit == shipped.circuit, RENEW
@@ -52,6 +51,8 @@ def test_a_shipped_report_is_what_a_build_gives(name, tmp_path):
     assert (built.seed, built.lc, built.ebr, built.spram, built.dsp) == (
         shipped.seed, shipped.lc, shipped.ebr, shipped.spram, shipped.dsp)
     assert built.bitstream_sha256 == shipped.bitstream_sha256
+    assert (built.sample_images, built.sample_accuracy, built.sample_cycles) == (
+        shipped.sample_images, shipped.sample_accuracy, shipped.sample_cycles)
 
 
 @pytest.fixture

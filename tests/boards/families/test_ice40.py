@@ -14,9 +14,10 @@ from amaranth.back import verilog
 from amaranth.build import Clock, Pins, Resource
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from boards.families.family import BoardError, Placed, Refusal, Resources
+from boards.families.family import BoardError, Placed, Programmer, Refusal, Resources
 from boards.families.ice40 import (
     ICE40UP5K_SG48,
+    ICEPROG,
     BlockRam,
     MultiplierAdders,
     PllSettings,
@@ -331,3 +332,30 @@ def test_invocations_read_what_was_written():
 ])
 def test_lines_of_logs_say_what_is_done(line, text):
     assert FPGA.progress(line) == text
+
+
+RTLIL = b"""module \\top
+  attribute \\src "/somewhere/top.py:12"
+  attribute \\keep 1
+  wire width 1 input 0 \\clk
+end
+"""
+
+
+def test_a_design_has_one_digest_wherever_its_sources_are():
+    def digest(**changed):
+        return FPGA.design_digest({"sterna.il": RTLIL, "sterna.ys": b"synth", "sterna.pcf": b"", **changed})
+
+    moved = RTLIL.replace(b"/somewhere/top.py:12", b"/elsewhere/top.py:13")
+    assert digest(**{"sterna.il": moved}) == digest()
+    for change in ({"sterna.il": RTLIL.replace(b"width 1", b"width 2")},
+                   {"sterna.il": RTLIL.replace(b"keep 1", b"keep 0")}, {"sterna.ys": b"synth -abc9"},
+                   {"sterna.pcf": b"set_io clk 35"}, {"sterna.ys": b"", "sterna.pcf": b"synth"}):
+        assert digest(**change) != digest()
+
+
+def test_a_programmer_is_told_where_to_write():
+    assert ICEPROG.command("a.bin") == ["a.bin"]
+    assert ICEPROG.command("a.bin", offset=1 << 20) == ["-o", "1048576", "a.bin"]
+    assert Programmer(tool=ICEPROG.tool, arguments=("-x",), offset_option="--at").command("f", offset=9) == [
+        "-x", "--at", "9", "f"]

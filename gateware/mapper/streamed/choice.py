@@ -1,29 +1,38 @@
 """Lays a network out for a streamed circuit: the one place that decides what fits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from arch.flash.header import BLOCK_BYTES
+from arch.flash.image import DIRECTORY_BYTES
 from arch.network import Encoding, Network
 from boards.board import Board
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.flash.reader import FlashMode
+from gateware.mapper.advice import joined
 from gateware.mapper.limits import Finding, above
-from gateware.mapper.streamed.allocation import allocate, most_alive
-from gateware.mapper.streamed.cycles import MAX_CYCLES, exceeding_cycles
+from gateware.mapper.streamed.advice import nearest_changes
+from gateware.mapper.streamed.allocation import Allocation, allocate, most_alive
+from gateware.mapper.streamed.cycles import MAX_CYCLES, exceeding_cycles, section_bytes
 from gateware.mapper.streamed.limits import network_findings, pass_findings
 from gateware.mapper.streamed.lowering import LoweringError, lower
 from gateware.mapper.streamed.passes import Pass
 from gateware.mapper.streamed.plan import StreamedPlan
 
-__all__ = ["StreamedFitError", "lay_out", "streamed_config"]
+__all__ = ["StreamedFitError", "lay_out", "lay_out_for_board", "streamed_config"]
 
 
 class StreamedFitError(ConfigError):
-    """A network does not fit a streamed circuit; ``findings`` has every limit that it exceeds."""
+    """A network does not fit a streamed circuit.
 
-    def __init__(self, findings: Sequence[Finding]):
-        super().__init__(str(findings[0]))
+    ``findings`` has every limit that it exceeds, ``remedy`` the nearest changes that were tried and make it fit; empty
+    if none was looked for.
+    """
+
+    def __init__(self, findings: Sequence[Finding], *, remedy: str = ""):
+        super().__init__(f"{findings[0]}: {remedy}" if remedy else str(findings[0]))
         self.findings = tuple(findings)
+        self.remedy = remedy
 
 
 def lay_out(network: Network, config: EngineConfig, *, keep: bool = False,
@@ -44,28 +53,34 @@ def lay_out(network: Network, config: EngineConfig, *, keep: bool = False,
     :exc:`StreamedFitError`
         If it does not fit.
     """
-    findings = list(network_findings(network, config))
-    passes: tuple[Pass, ...] = ()
-    allocation = None
-    # A circuit without pixels has no slices into which pixels could be cut.
-    if config.pixels or network.input.encoding is Encoding.EVENTS:
-        try:
-            passes = lower(network, config)
-        except LoweringError as error:
-            findings += [*error.findings, *pass_findings(error.passes, config)]
-        else:
-            findings += pass_findings(passes, config)
-            allocation = allocate(passes, config.spike_words, keep=keep)
-            if allocation is None:
-                findings += _shortage(passes, config, keep=keep)
-    if not findings:
-        clocks = exceeding_cycles(config, passes, mode=mode)
-        if clocks is not None:
-            findings += above("network", "clocks of an inference", clocks, MAX_CYCLES)
+    findings, passes, allocation = _inspect(network, config, keep=keep, mode=mode)
     if findings:
         raise StreamedFitError(findings)
     assert allocation is not None
     return StreamedPlan(network=network, config=config, passes=passes, allocation=allocation)
+
+
+def _inspect(network: Network, config: EngineConfig, *, keep: bool, mode: Any,
+             ) -> tuple[list[Finding], tuple[Pass, ...], Allocation | None]:
+    """Find every limit that a network exceeds; its passes and their maps, as far as they can be laid out."""
+    findings = list(network_findings(network, config))
+    # A circuit without pixels has no slices into which pixels could be cut.
+    if not config.pixels and network.input.encoding is Encoding.PIXELS:
+        return findings, (), None
+    try:
+        passes = lower(network, config)
+    except LoweringError as error:
+        return [*findings, *error.findings, *pass_findings(error.passes, config)], error.passes, None
+    findings  += pass_findings(passes, config)
+    allocation = allocate(passes, config.spike_words, keep=keep)
+    if allocation is None:
+        findings += _shortage(passes, config, keep=keep)
+    elif all(finding.remedy for finding in findings):
+        # What a remedy is known for changes no clocks.
+        clocks = exceeding_cycles(config, passes, mode=mode)
+        if clocks is not None:
+            findings += above("network", "clocks of an inference", clocks, MAX_CYCLES)
+    return findings, passes, allocation
 
 
 def _shortage(passes: Sequence[Pass], config: EngineConfig, *, keep: bool) -> Iterator[Finding]:
@@ -75,8 +90,57 @@ def _shortage(passes: Sequence[Pass], config: EngineConfig, *, keep: bool) -> It
     problem = (f"words of the maps in use must be at most {limit}, not {words}" if words > limit else
                f"the {words} words of the maps in use must lie in the {limit} words of the spike memory, "
                "and no order of the maps was found in which they do")
-    yield Finding(where=passes[number].name, problem=problem, value=words, limit=limit,
-                  remedy="use fewer channels or smaller images")
+    yield Finding(where=passes[number].name, problem=problem, value=words, limit=limit)
+
+
+def lay_out_for_board(network: Network, board: Board, *, others: Iterable[Board] = ()) -> StreamedPlan:
+    """Lay a network out for the streamed circuit of a board, whose flash must have room for the stream.
+
+    Parameters
+    ----------
+    network : :class:`Network`
+    board : :class:`boards.Board`
+    others : iterable of :class:`boards.Board`
+        Boards that are tried as well if it does not fit.
+
+    Raises
+    ------
+    :exc:`StreamedFitError`
+        If it does not fit. The error says what would: each change was made, and the result laid out, except where the
+        constants of neurons are all that does not fit. These are moved in the export.
+    """
+    config = streamed_config(board)
+    findings, passes, allocation = _inspect_for_board(network, board)
+    if findings:
+        raise StreamedFitError(findings, remedy=_remedy(network, board, findings, others))
+    assert allocation is not None
+    return StreamedPlan(network=network, config=config, passes=passes, allocation=allocation)
+
+
+def _remedy(network: Network, board: Board, findings: Sequence[Finding], others: Iterable[Board]) -> str:
+    """Say what helps: what findings say of themselves, and for the others what was tried."""
+    if all(finding.remedy for finding in findings):
+        return joined(list(dict.fromkeys(finding.remedy for finding in findings)))
+
+    def fits(candidate: Network, on: Board) -> bool:
+        return all(finding.remedy for finding in _inspect_for_board(candidate, on)[0])
+
+    titles = [other.title for other in others if other.name != board.name and fits(network, other)]
+    if titles:
+        return f"use the {' or the '.join(titles)}"
+    return nearest_changes(network, streamed_config(board), findings, lambda candidate: fits(candidate, board))
+
+
+def _inspect_for_board(network: Network, board: Board) -> tuple[list[Finding], tuple[Pass, ...], Allocation | None]:
+    """Find every limit that a network exceeds on a board, the room in its flash included."""
+    config = streamed_config(board)
+    findings, passes, allocation = _inspect(network, config, keep=False, mode=FlashMode.QUAD)
+    if allocation is not None:
+        # The image begins with its directory, and the stream at a multiple of its own.
+        room = board.flash_bytes - (board.models_at + DIRECTORY_BYTES + -DIRECTORY_BYTES % BLOCK_BYTES)
+        findings += above("network", f"bytes of its stream in the flash of the {board.title}",
+                          sum(section_bytes(config, item) for item in passes), room)
+    return findings, passes, allocation
 
 
 def streamed_config(board: Board, *, pixels: bool = True) -> EngineConfig:

@@ -28,7 +28,7 @@ from gateware.flash.phy import FlashPins
 from gateware.flash.reader import FlashMode, FlashReader
 from gateware.mapper.streamed.passes import IMAGE, Pass
 
-__all__ = ["MAX_CYCLES", "PassCycles", "StreamedCycles", "count_cycles", "exceeding_cycles"]
+__all__ = ["MAX_CYCLES", "PassCycles", "StreamedCycles", "count_cycles", "exceeding_cycles", "section_bytes"]
 
 #: Most clocks of an inference: what the result's counter holds.
 MAX_CYCLES = 2**CLOCK_COUNTER_WIDTH - 1
@@ -138,13 +138,14 @@ def _most_clocks(config: EngineConfig, item: Pass) -> int:
     return _words(item) + ends * (config.cooldown_cycles + 1) + around
 
 
-def _section_bytes(config: EngineConfig, item: Pass) -> int:
+def section_bytes(config: EngineConfig, item: Pass) -> int:
+    """Bytes of the section of a pass: program, constants, weights and CRC."""
     row = row_bytes(config.lanes, config.width)
     return PROGRAM_BYTES + item.groups * (config.lanes * CONSTANT_BYTES + item.group_rows * row) + CRC_BYTES
 
 
 def _flash_clocks(config: EngineConfig, item: Pass, mode: FlashMode) -> int:
-    return _section_bytes(config, item) * FlashReader.byte_clocks_of(mode)
+    return section_bytes(config, item) * FlashReader.byte_clocks_of(mode)
 
 
 class _Ring:

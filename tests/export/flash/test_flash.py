@@ -201,32 +201,40 @@ def test_every_limit_has_a_line(tmp_path, image, capsys):
          f"checkpoint with --fit BOARD, which moves constants and says what that costs"),
         f"{tmp_path}/net: does not fit: layer 1 (readout): words of its input must be at most 2016, not 4096",
         f"{tmp_path}/net: does not fit: layer 0 (convolution): side of its maps must be at most 63, not 65",
-        (f"ERROR: {tmp_path}/net: network must fit the streamed circuit of the iCEBreaker, not exceed 4 limits: change "
-         f"the network where the lines above say so")]
+        (f"ERROR: {tmp_path}/net: network must fit the streamed circuit of the iCEBreaker, not exceed the 4 limits "
+         f"above: train it with at most 32 timesteps and use images of at most 40 x 40")]
     assert not image.exists()
 
 
 def test_a_limit_with_a_remedy_says_it(tmp_path, image, capsys):
     layers = [convolution(3, 64), convolution(64, 64), convolution(64, 64), OrPool(size=7)]
     save(tmp_path / "net", *layers, side=42, channels=3)
+    message = ("layer 1 (convolution): words of the maps in use must be at most 16384, not 17640: use at most 48 "
+               "channels in layer 0 (convolution); or use images of at most 40 x 40")
     assert run(capsys, tmp_path / "net", "--flash", image, "-q") == (
-        1, "", (f"ERROR: {tmp_path}/net: network must fit the streamed circuit of the iCEBreaker: layer 1 "
-                f"(convolution): words of the maps in use must be at most 16384, not 17640: use fewer channels or "
-                f"smaller images\n"))
+        1, "", f"ERROR: {tmp_path}/net: network must fit the streamed circuit of the iCEBreaker: {message}\n")
+    page = pathlib.Path(DEFAULT_NETWORK).parents[1] / "docs" / "overlay.md"
+    assert message in page.read_text(encoding="utf-8").replace("\n", " ")
 
 
 def test_one_limit_is_the_error(tmp_path, image, capsys):
     save(tmp_path / "net", convolution(1, 8), timesteps=40)
     assert run(capsys, tmp_path / "net", "--flash", image, "-q") == (
         1, "", (f"ERROR: {tmp_path}/net: network must fit the streamed circuit of the iCEBreaker: network: timesteps "
-                f"must be at most 32, not 40\n"))
+                f"must be at most 32, not 40: train it with at most 32 timesteps\n"))
 
 
 def test_an_image_that_is_larger_than_the_flash(tmp_path, image, capsys, monkeypatch):
+    """A network alone is told of a board that has room for it; of several models one may be left out."""
     monkeypatch.setitem(BOARDS, "icebreaker", dataclasses.replace(BOARDS["icebreaker"], flash_bytes=0x11_0100))
-    code, out, err = run(capsys, DEFAULT_NETWORK, "--flash", image, "-q")
+    assert run(capsys, DEFAULT_NETWORK, "--flash", image, "-q") == (
+        1, "", (f"ERROR: {DEFAULT_NETWORK}: network must fit the streamed circuit of the iCEBreaker: network: bytes of "
+                f"its stream in the flash of the iCEBreaker must be at most 256, not 10124: use the iCESugar or the "
+                f"UPduino v3\n"))
+    monkeypatch.setitem(BOARDS, "icebreaker", dataclasses.replace(BOARDS["icebreaker"], flash_bytes=0x12_0100))
+    code, out, err = run(capsys, DEFAULT_NETWORK, FASHION, "--flash", image, "-q")
     assert (code, out) == (1, "")
-    assert re.match(r"^ERROR: model 0 'mnist-conv': stream must end at or before 0x110100, the end of the flash, not "
+    assert re.match(r"^ERROR: model 1 'fashion-conv': stream must end at or before 0x120100, the end of the flash, not "
                     r"at 0x[0-9a-f]+: leave a model out, or take a smaller network\n$", err)
     assert not image.exists()
 

@@ -60,7 +60,25 @@ MIN_ENABLE_FLIPFLOPS = 12
 
 #: Options of synth_ice40. Without -dsp: it makes multiplications of multipliers that are instantiated for their adders,
 #: and nothing here multiplies.
-SYNTHESIS = f"-device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS}"
+_OPTIONS = f"-device u -dffe_min_ce_use {MIN_ENABLE_FLIPFLOPS}"
+
+#: What a connection between two cells takes, in ps: about what it does in the critical paths of routed circuits. For
+#: the UP5K, synth_ice40 assumes 750; so a carry chain seems to take as long as many LUTs one behind the other, and
+#: paths of LUTs are left longer than they need be.
+WIRE_PICOSECONDS = 2200
+
+#: What ``synth_ice40`` does where it makes LUTs, but for the time of a connection, which it has no option for.
+_MAKE_LUTS = f"""\
+check -latchonly -assert
+techmap -map +/ice40/latches_map.v
+read_verilog -D ICE40_U -icells -lib -specify +/ice40/abc9_model.v
+abc9 -W {WIRE_PICOSECONDS}
+ice40_wrapcarry -unwrap
+techmap -map +/ice40/ff_map.v
+clean
+opt_lut -tech ice40
+"""
+_BEFORE_LUTS, _AFTER_LUTS = f"{_OPTIONS} -run begin:map_luts", f"{_OPTIONS} -run map_cells:"
 
 #: Geometry of SB_SPRAM256KA (FPGA-TN-02022): words, bits, and bits that one bit of the write mask covers.
 SPRAM_WORDS, SPRAM_WIDTH, SPRAM_GRAIN = 16384, 16, 4
@@ -74,6 +92,11 @@ MAC_WIDTH = 16
 #: What nextpnr calls the cells.
 CELLS = {"logic_cells": "ICESTORM_LC", "block_rams": "ICESTORM_RAM", "single_port_rams": "ICESTORM_SPRAM",
          "multipliers": "ICESTORM_DSP"}
+
+
+def synthesis(top: str) -> str:
+    """Return the commands of Yosys that make a netlist of module ``top``, as in a build."""
+    return f"synth_ice40 {_BEFORE_LUTS} -top {top}\n{_MAKE_LUTS}synth_ice40 {_AFTER_LUTS} -top {top}\n"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +232,7 @@ class BlockRam(wiring.Component):
         self.depth = depth
 
         super().__init__({
+            "read":          In(1, init=1),
             "read_address":  In(ceil_log2(depth)),
             "read_data":     Out(width),
             "write":         In(1),
@@ -229,7 +253,7 @@ class BlockRam(wiring.Component):
             m.submodules[f"bank{bank}"] = Instance("SB_RAM40_4K",
                 p_READ_MODE=0, p_WRITE_MODE=0,
                 **{f"p_INIT_{part:X}": Const(0, 256) for part in range(16)},
-                i_RCLK=ClockSignal(), i_RCLKE=1, i_RE=1,
+                i_RCLK=ClockSignal(), i_RCLKE=1, i_RE=self.read,
                 i_RADDR=Cat(self.read_address, C(0, 11 - len(self.read_address))),
                 o_RDATA=out,
                 i_WCLK=ClockSignal(), i_WCLKE=1, i_WE=self.write,
@@ -381,7 +405,8 @@ class Ice40(Family):
         return round(array + pif + memory + 1770)
 
     def design_files(self, platform: Any, design: Any) -> Mapping[str, bytes]:
-        plan = platform.prepare(design, name="sterna", synth_opts=SYNTHESIS)
+        plan = platform.prepare(design, name="sterna", synth_opts=_BEFORE_LUTS,
+                                script_after_synth=f"{_MAKE_LUTS}synth_ice40 {_AFTER_LUTS} -top sterna")
         return {name: content if isinstance(content, bytes) else content.encode()
                 for name, content in plan.files.items() if name in ("sterna.il", "sterna.ys", "sterna.pcf")}
 

@@ -24,8 +24,8 @@ class MaskedRamFactory(Protocol):
 class MaskedRam(wiring.Component):
     """Stores ``depth`` words of ``width`` bits, of which a write takes any.
 
-    Throughput: a read and a write per clock. Data follow ``read_address`` by one clock; what is read in the clock of a
-    write to the same word is undefined. Contents are zero after configuration.
+    Throughput: a read and a write per clock. Data follow ``read_address`` by one clock and stay while ``read`` is low;
+    what is read in the clock of a write to the same word is undefined. Contents are zero after configuration.
     Cost: ``width / 16`` block RAMs on the iCE40, as its family makes it; this one is for simulations and for the tools
     to make of it what they can.
 
@@ -36,6 +36,8 @@ class MaskedRam(wiring.Component):
 
     Members
     -------
+    read : :py:`In(1)`
+        Read in this clock; if it is not connected, in each.
     read_address : :py:`In(ceil_log2(depth))`
     read_data : :py:`Out(width)`
     write : :py:`In(1)`
@@ -50,6 +52,7 @@ class MaskedRam(wiring.Component):
         self.depth = depth
 
         super().__init__({
+            "read":          In(1, init=1),
             "read_address":  In(ceil_log2(depth)),
             "read_data":     Out(width),
             "write":         In(1),
@@ -65,6 +68,7 @@ class MaskedRam(wiring.Component):
         read  = words.read_port()
         write = words.write_port(granularity=1)
         m.d.comb += [
+            read.en.eq(self.read),
             read.addr.eq(self.read_address),
             self.read_data.eq(read.data),
             write.addr.eq(self.write_address),
@@ -78,8 +82,9 @@ class MaskedRam(wiring.Component):
 class EntryRing(wiring.Component):
     """Stores ``depth`` entries of up to 64 bits, written byte by byte, as they come from a stream.
 
-    Throughput: an entry read and a byte written per clock. The entry follows ``read_address`` by one clock; what is
-    read in the clock of a write to the same entry is undefined. Bytes beyond ``width`` are not kept.
+    Throughput: an entry read and a byte written per clock. The entry follows ``read_address`` by one clock and stays
+    while ``read`` is low; what is read in the clock of a write to the same entry is undefined. Bytes beyond ``width``
+    are not kept.
     Cost: ``width / 16`` block RAMs on the iCE40, rounded up, and the inverters of ``write_mask``.
 
     Parameters
@@ -91,6 +96,8 @@ class EntryRing(wiring.Component):
 
     Members
     -------
+    read : :py:`In(1)`
+        Read in this clock; if it is not connected, in each.
     read_address : :py:`In(ceil_log2(depth))`
     read_data : :py:`Out(width)`
     write : :py:`In(1)`
@@ -116,6 +123,7 @@ class EntryRing(wiring.Component):
         self.masked_ram = masked_ram
 
         super().__init__({
+            "read":          In(1, init=1),
             "read_address":  In(ceil_log2(depth)),
             "read_data":     Out(width),
             "write":         In(1),
@@ -131,6 +139,7 @@ class EntryRing(wiring.Component):
         for index in range(-(-self.width // self.BANK)):
             m.submodules[f"bank{index}"] = bank = self.masked_ram(width=self.BANK, depth=self.depth)
             m.d.comb += [
+                bank.read.eq(self.read),
                 bank.read_address.eq(self.read_address),
                 bank.write.eq(self.write),
                 bank.write_address.eq(self.write_address),

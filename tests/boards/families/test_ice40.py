@@ -23,8 +23,10 @@ from boards.families.ice40 import (
     PllSettings,
     SinglePortRam,
     pll_settings,
+    synthesis,
 )
 from gateware.engine.adder_pair import AdderPair
+from support.tools import YOSYS, run_tool
 
 FPGA = ICE40UP5K_SG48
 
@@ -98,8 +100,25 @@ def test_reset_is_held_for_15_microseconds():
 def test_only_the_files_for_the_tools_are_written():
     files = FPGA.design_files(ICEBreakerPlatform(), Clocked("clk12", 48e6))
     assert set(files) == {"sterna.il", "sterna.ys", "sterna.pcf"}
-    assert b"synth_ice40 -device u -dffe_min_ce_use 12 -top sterna" in files["sterna.ys"]
     assert b"set_io clk12_0__io 35" in files["sterna.pcf"]
+    # Comments aside, the script is that of every netlist of the family.
+    script = [line for line in files["sterna.ys"].decode().splitlines() if not line.startswith("#")]
+    assert [line.replace("  ", " ") for line in script] == [
+        "read_rtlil sterna.il", *synthesis("sterna").splitlines(), "write_json sterna.json"]
+    assert "abc9 -W 2200" in script
+
+
+@pytest.mark.synth
+def test_luts_are_made_as_by_synth_ice40_but_for_the_time_of_a_connection(tmp_path):
+    log = tmp_path / "help.log"
+    run_tool(YOSYS, ["-q", "-l", "help.log", "-p", "help synth_ice40"], cwd=tmp_path, log=tmp_path / "yosys.log")
+    stage = log.read_text().split("    map_luts:\n")[1].split("\n\n")[0]
+    commands = [" ".join(line.split("   (")[0].split()) for line in stage.splitlines() if "-noabc)" not in line]
+    ours = synthesis("top").splitlines()
+    assert ours[0] == "synth_ice40 -device u -dffe_min_ce_use 12 -run begin:map_luts -top top"
+    assert ours[-1] == "synth_ice40 -device u -dffe_min_ce_use 12 -run map_cells: -top top"
+    # The help is that for another device.
+    assert [line.replace("ICE40_HX", "ICE40_U").replace("-W 250", "-W 2200") for line in commands] == ours[1:-1]
 
 
 def in_icarus(test):
@@ -205,13 +224,13 @@ endmodule
 #: Writes to a random word and reads another, each clock.
 BLOCK_BENCH = """
 module bench;
-  reg clk = 0, write = 0;
+  reg clk = 0, read = 1, write = 0;
   reg [4:0] read_address = 0, write_address = 0; reg [39:0] mask = 0, write_data = 0;
   wire [39:0] read_data;
   reg [39:0] words [0:31], expected;
   integer turn, wrong = 0;
   always #5 clk = !clk;
-  dut dut(.clk(clk), .rst(1'b0), .read_address(read_address), .read_data(read_data), .write(write),
+  dut dut(.clk(clk), .rst(1'b0), .read(read), .read_address(read_address), .read_data(read_data), .write(write),
           .write_address(write_address), .mask(mask), .write_data(write_data));
   initial begin
     for (turn = 0; turn < 32; turn = turn + 1) words[turn] = 0;
@@ -220,7 +239,8 @@ module bench;
       if (turn && read_data !== expected) wrong = wrong + 1;
       write = $random; write_address = $random; mask = {$random, $random}; write_data = {$random, $random};
       read_address = write_address + 1 + ($random & 15);
-      expected = words[read_address];
+      read = !turn || $random;
+      if (read) expected = words[read_address];
       if (write) words[write_address] = words[write_address] & ~mask | write_data & mask;
     end
     $display("wrong %0d", wrong); $finish;

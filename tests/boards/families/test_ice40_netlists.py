@@ -10,7 +10,7 @@ import pytest
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import Shape
 
-from boards.families.ice40 import SYNTHESIS, BlockRam, MultiplierAdders
+from boards.families.ice40 import BlockRam, MultiplierAdders, synthesis
 from gateware.engine.partial_sums import PartialSums
 from gateware.engine.pif import PifUnit
 from support.tools import YOSYS, amaranth_tools, run_tool
@@ -78,7 +78,7 @@ def test_netlist_is_the_block(tmp_path, made, twin, cells, drive):
         (tmp_path / "made.il").write_text(rtlil.convert(made, name="netlist"))
         text = verilog.convert(twin, name="twin", emit_src=False).replace("always @*", "always_comb")
     (tmp_path / "made.ys").write_text(
-        f"read_rtlil made.il\nsynth_ice40 {SYNTHESIS} -top netlist\n"
+        f"read_rtlil made.il\n{synthesis('netlist')}"
         f"tee -q -o stat.json stat -json\nwrite_verilog -noattr netlist.v\n")
     run_tool(YOSYS, ["-q", "made.ys"], cwd=tmp_path, log=tmp_path / "yosys.log")
     counted = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]

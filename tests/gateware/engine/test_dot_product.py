@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from amaranth.back import rtlil
 
-from boards.families.ice40 import SYNTHESIS
+from boards.families.ice40 import synthesis
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.dot_product import DotProduct
 from support.tools import YOSYS, amaranth_tools, run_tool
@@ -108,7 +108,7 @@ def _cells(config, tmp_path):
     with amaranth_tools():
         (tmp_path / "dot.il").write_text(rtlil.convert(DotProduct(config), name="dot"))
     (tmp_path / "dot.ys").write_text(
-        f"read_rtlil dot.il\nsynth_ice40 {SYNTHESIS} -top dot\n"
+        f"read_rtlil dot.il\n{synthesis('dot')}"
         f"tee -q -o stat.json stat -json\n")
     run_tool(YOSYS, ["-q", "dot.ys"], cwd=tmp_path, log=tmp_path / "yosys.log")
     cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]

@@ -14,7 +14,10 @@ def test_a_write_takes_the_bits_of_its_mask():
 
     async def testbench(ctx):
         ctx.set(dut.write, 1)
+        held = 0
         for _ in range(300):
+            read = rng.random() < 0.7
+            ctx.set(dut.read, read)
             address, mask, value = rng.randrange(32), rng.getrandbits(12), rng.getrandbits(12)
             write = rng.getrandbits(1)
             reading = rng.choice([other for other in range(32) if other != address])
@@ -24,7 +27,8 @@ def test_a_write_takes_the_bits_of_its_mask():
             ctx.set(dut.write_data, value)
             ctx.set(dut.read_address, reading)
             await ctx.tick()
-            assert ctx.get(dut.read_data) == words[reading]
+            held = words[reading] if read else held
+            assert ctx.get(dut.read_data) == held
             if write:
                 words[address] = words[address] & ~mask | value & mask
 
@@ -51,10 +55,15 @@ def test_entries_are_written_byte_by_byte(width):
                 # What comes without a write is not taken.
                 ctx.set(dut.write, 0)
                 ctx.set(dut.write_data, rng.getrandbits(8))
+                ctx.set(dut.read, 1)
                 ctx.set(dut.read_address, entry)
                 await ctx.tick()
                 entries[entry] = entries[entry] & ~(255 << 8 * place) | value << 8 * place
                 assert ctx.get(dut.read_data) == entries[entry] % (1 << width)
+                # What was read stays until the next read.
+                ctx.set(dut.read, 0)
+                ctx.set(dut.read_address, rng.randrange(8))
+            ctx.set(dut.read, 1)
             for entry in range(8):
                 ctx.set(dut.read_address, entry)
                 await ctx.tick()

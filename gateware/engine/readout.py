@@ -37,8 +37,8 @@ class Readout(wiring.Component):
 
     Throughput: one score per clock in; one word per three clocks out. The first word is valid three clocks after
     ``send``. Stalls as long as the consumer does; ``clear`` and scores must not come while ``busy``.
-    Cost on the iCE40 for 10 classes and 9 bits: 119 LUTs, 86 flip-flops, one block RAM; streamed, for
-    32 classes: 132 LUTs, 61 flip-flops.
+    Cost on the iCE40 for 10 classes and 9 bits: 156 LUTs, 113 flip-flops, one block RAM; streamed, for
+    32 classes: 164 LUTs, 95 flip-flops.
 
     Parameters
     ----------
@@ -89,25 +89,42 @@ class Readout(wiring.Component):
         config = self.config
         width  = config.score_width
 
-        # Scores beyond the classes are those of unused lanes.
+        # Scores beyond the classes are those of unused lanes. A register each, because the comparison takes long.
         index  = Signal(bits_for(config.classes + config.lanes), reset_less=True)
-        best   = Signal(signed(width), reset_less=True)
-        winner = Signal(range(config.classes), reset_less=True)
+        score  = Signal(signed(width), reset_less=True)
+        place  = Signal(range(config.classes), reset_less=True)
         used   = Signal()
-        margin = Signal(signed(width + 1))
-        m.d.comb += [
+        m.d.sync += [
+            score.eq(self.score),
+            place.eq(index),
             used.eq(self.score_valid & (index < self.classes)),
-            margin.eq(best - self.score),
         ]
+        best   = Signal(signed(width), reset_less=True)
+        winner = Signal.like(place, reset_less=True)
+        margin = Signal(signed(width + 1))
+        m.d.comb += margin.eq(best - score)
         with m.If(self.clear):
+            # Class 0 with the least score there is.
             m.d.sync += index.eq(0)
-        with m.Elif(self.score_valid):
-            m.d.sync += index.eq(index + 1)
-        with m.If(used & ((index == 0) | margin[-1])):
-            m.d.sync += best.eq(self.score)
-            m.d.sync += winner.eq(index)
+            m.d.sync += best.eq(-1 << width - 1)
+            m.d.sync += winner.eq(0)
+        with m.Else():
+            # Of multiplexers, Yosys would make a clock enable, and a LUT more before it.
+            better = used & margin[-1]
+            m.d.sync += index.eq(index + self.score_valid)
+            m.d.sync += best.eq(best ^ ((best ^ score) & better.replicate(width)))
+            m.d.sync += winner.eq(winner ^ ((winner ^ place) & better.replicate(len(winner))))
 
         sent = Signal(bits_for(config.classes + HEADER_WORDS))
+        # What the next word is, and whether it is the last one: a clock late, which is the first of each word.
+        header = Signal(HEADER_WORDS)
+        end    = Signal.like(sent)
+        final  = Signal()
+        scores = Signal()  # it is a score
+        m.d.sync += scores.eq(sent >= HEADER_WORDS)
+        m.d.sync += header.eq(Cat(sent == place for place in range(HEADER_WORDS)))
+        m.d.sync += end.eq(self.classes + (HEADER_WORDS - 1))
+        m.d.sync += final.eq(sent == end)
         if config.streamed:
             kept = self.kept
         else:
@@ -116,28 +133,22 @@ class Readout(wiring.Component):
             read  = scores.read_port()
             kept  = read.data
             m.d.comb += [
-                write.addr.eq(index),
-                write.data.eq(self.score),
+                write.addr.eq(place),
+                write.data.eq(score),
                 write.en.eq(used),
                 read.addr.eq(sent - HEADER_WORDS),
             ]
 
         def prepare():
             """Put the next word into the output register."""
-            m.d.sync += self.o_words.p.last.eq(sent == self.classes + (HEADER_WORDS - 1))
-            with m.Switch(sent):
-                with m.Case(0):
-                    m.d.sync += self.o_words.p.word.eq(winner)
-                with m.Case(1):
-                    m.d.sync += self.o_words.p.word.eq(self.cycles)
-                with m.Case(2):
-                    m.d.sync += self.o_words.p.word.eq(self.stalls)
-                with m.Case(3):
-                    m.d.sync += self.o_words.p.word.eq(self.flash_stalls if config.streamed else 0)
-                with m.Default():
-                    m.d.sync += self.o_words.p.word.eq(kept)
-                    if config.streamed:
-                        m.d.comb += self.next_kept.eq(1)
+            m.d.sync += self.o_words.p.last.eq(final)
+            words = (winner, self.cycles, self.stalls, self.flash_stalls if config.streamed else C(0))
+            m.d.sync += self.o_words.p.word.eq(kept)
+            for chosen, word in zip(header, words, strict=True):
+                with m.If(chosen):
+                    m.d.sync += self.o_words.p.word.eq(word)
+            if config.streamed:
+                m.d.comb += self.next_kept.eq(scores)
 
         with m.FSM():
             with m.State("IDLE"):

@@ -120,8 +120,8 @@ class FrameReceiver(wiring.Component):
     and a reply after 4. Back-pressure: the line cannot be stalled. ``o_pixels.ready`` must come before the first bit of
     the next character is sampled, which is 2 * ``divisor`` - 2 clocks after the pixel became valid when characters
     follow each other at once; else the pixel is withdrawn and the frame is an overrun. ``o_reply`` waits as long as its
-    consumer does. Reset: between frames, nothing to reply. Cost on the iCE40: 176 LUTs, 93 flip-flops; with
-    ``selectable`` 196 LUTs, 103 flip-flops.
+    consumer does. Reset: between frames, nothing to reply. Cost on the iCE40: 162 LUTs, 94 flip-flops; with
+    ``selectable`` 194 LUTs, 106 flip-flops.
 
     Parameters
     ----------
@@ -240,8 +240,10 @@ class FrameReceiver(wiring.Component):
             payload.load_high.eq(byte_stb & (field == Field.LENGTH1)),
             payload.count.eq(byte_stb & (field == Field.PAYLOAD) & ~payload.complete),
         ]
-        m.d.sync += frame.wanted.eq(Mux(frame.classify, payload.missing == ~self.image_bytes,
-                                        Mux(frame.choice, single, payload.complete)))
+        # What is missing is settled a clock before it is known whether that is nothing.
+        is_image = Signal()
+        m.d.sync += is_image.eq(payload.missing == ~self.image_bytes)
+        m.d.sync += frame.wanted.eq(Mux(frame.classify, is_image, Mux(frame.choice, single, payload.complete)))
 
         silence = Signal(range(self.timeout_bits + 1))
         m.d.comb += timeout.eq(silence[-1])
@@ -304,10 +306,9 @@ class FrameReceiver(wiring.Component):
             m.d.sync += live.eq(0)
 
         if self.selectable:
-            m.d.comb += [
-                settled.eq(self.selected),
-                refused.eq(self.status.any()),
-            ]
+            m.d.comb += settled.eq(self.selected)
+            # A register: it stays from the choice of a model to the next one.
+            m.d.sync += refused.eq(self.status.any())
             with m.If(payload.count):
                 m.d.sync += self.model.eq(uart.data)
         else:
@@ -351,8 +352,8 @@ class FrameReceiver(wiring.Component):
             m.d.sync += waiting.eq(1)
         m.d.comb += self.o_reply.valid.eq(waiting & settled)
         if self.selectable:
+            m.d.sync += in_flight.eq(head != self.result_slot)
             m.d.comb += [
-                in_flight.eq(head != self.result_slot),
                 self.select.eq(ended & frame.intact & tagged & frame.choice & (code == 0)),
                 self.o_reply.payload.eq(Mux(code == 0, self.status, code)),
             ]

@@ -30,9 +30,9 @@ class FrameTransmitter(wiring.Component):
 
     Throughput: a byte in 10 * ``divisor`` clocks; frames follow each other without a gap. Latency: on an idle line the
     start bit of a frame begins at most ``divisor`` + 1 clocks after ``i_words`` or ``i_reply`` has become valid.
-    A transfer of ``i_words`` or ``i_reply`` happens when its last bit, or the last bit of its frame, is sent; until
-    then the payload must stay. ``i_words`` may pause between words for any time: the line is idle meanwhile. Reset: the
-    line is idle, the next result is the first. Cost on the iCE40: 133 LUTs, 56 flip-flops.
+    A transfer of ``i_words`` or ``i_reply`` happens in the clock after its last bit, or the last bit of its frame, is
+    sent; until then the payload must stay. ``i_words`` may pause between words for any time: the line is idle
+    meanwhile. Reset: the line is idle, the next result is the first. Cost on the iCE40: 133 LUTs, 61 flip-flops.
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ class FrameTransmitter(wiring.Component):
         control   = Signal()                   # the frame comes from i_reply
         is_result = Signal()
         is_info   = Signal()                   # neither of them: ERROR
-        byte_end  = Signal()                   # the last bit of a byte leaves
+        ends      = Signal()                   # the last bit of a byte leaves
+        byte_end  = Signal()                   # ... in the clock before
         last      = Signal()                   # ... and it is the last byte of the payload
 
         m.submodules.uart     = uart     = UartTransmitter(self.divisor)
@@ -96,20 +97,31 @@ class FrameTransmitter(wiring.Component):
         m.d.comb += [
             self.tx.eq(uart.tx),
             self.tick.eq(uart.tick),
+            self.row.eq(Mux(field == Field.PAYLOAD, index, slot_row(Mux(control, CONTROL_SLOT, self.result_slot)))),
+        ]
+
+        # Registers, too: bits are taken at least four clocks apart, and the first is that of the synchronisation.
+        m.d.sync += [
             is_result.eq(~control & ~self.i_words.p.error),
             is_info.eq(control & (self.i_reply.payload == 0)),
-            byte_end.eq(uart.i.ready & (uart.position == 7)),
-            self.row.eq(Mux(field == Field.PAYLOAD, index, slot_row(Mux(control, CONTROL_SLOT, self.result_slot)))),
+            byte_end.eq(ends),
+        ]
+        m.d.comb += ends.eq(uart.i.ready & (uart.position == 7))
+
+        length = Signal(16)
+        code   = Signal(8)
+        m.d.comb += [
+            length.eq(Mux(is_result, self.result_words << 2, Mux(is_info, INFO_BYTES, 1))),
+            code.eq(Mux(is_result, Reply.RESULT, Mux(is_info, Reply.INFO, Reply.ERROR))),
         ]
 
         # From the byte to its bit, a register each: bits are taken at least four clocks apart, and characters by two
         # more bits, so there is time to choose in steps.
-        word_byte = Signal(8, reset_less=True)
-        byte      = Signal(8, reset_less=True)
-        next_bit  = Signal(reset_less=True)
-        in_crc    = Signal()
+        known    = Signal(8, reset_less=True)  # the byte, if it does not come from the memory
+        byte     = Signal(8, reset_less=True)
+        next_bit = Signal(reset_less=True)
+        in_crc   = Signal()
         m.d.sync += [
-            word_byte.eq(self.i_words.p.word.word_select(index[:2], 8)),
             in_crc.eq((field == Field.CRC0) | (field == Field.CRC1)),
             next_bit.eq(Mux(in_crc, generate.crc[0], byte.bit_select(uart.position, 1))),
         ]
@@ -119,39 +131,30 @@ class FrameTransmitter(wiring.Component):
             generate.clear.eq(field == Field.SYNC),
             generate.enable.eq(uart.i.ready),
         ]
+        with m.Switch(field):
+            with m.Case(Field.SYNC):
+                m.d.sync += known.eq(SYNC)
+            with m.Case(Field.COMMAND):
+                m.d.sync += known.eq(code)
+            with m.Case(Field.LENGTH0):
+                m.d.sync += known.eq(length[:8])
+            with m.Case(Field.LENGTH1):
+                m.d.sync += known.eq(length[8:])
+            with m.Default():
+                m.d.sync += known.eq(Mux(control, self.i_reply.payload,
+                                         self.i_words.p.word.word_select(index[:2], 8)))
+        m.d.sync += byte.eq(Mux((field == Field.TAG) | (is_info & (field == Field.PAYLOAD)), self.data, known))
 
-        length = Signal(16)
-        code   = Signal(8)
-        m.d.comb += [
-            length.eq(Mux(is_result, self.result_words << 2, Mux(is_info, INFO_BYTES, 1))),
-            code.eq(Mux(is_result, Reply.RESULT, Mux(is_info, Reply.INFO, Reply.ERROR))),
-        ]
         available = Signal()
         m.d.comb += available.eq(1)
         m.d.sync += uart.i.valid.eq(available)
-        with m.Switch(field):
-            with m.Case(Field.SYNC):
-                m.d.sync += byte.eq(SYNC)
-                # The choice is made when the first bit leaves; until then nothing depends on it.
-                m.d.comb += available.eq(self.i_reply.valid | self.i_words.valid)
-                with m.If(uart.i.ready & (uart.position == 0)):
-                    m.d.sync += control.eq(self.i_reply.valid)
-            with m.Case(Field.COMMAND):
-                m.d.sync += byte.eq(code)
-            with m.Case(Field.TAG):
-                m.d.sync += byte.eq(self.data)
-            with m.Case(Field.LENGTH0):
-                m.d.sync += byte.eq(length[:8])
-            with m.Case(Field.LENGTH1):
-                m.d.sync += byte.eq(length[8:])
-            with m.Default():
-                with m.If(is_result):
-                    m.d.sync += byte.eq(word_byte)
-                    m.d.comb += available.eq((field != Field.PAYLOAD) | self.i_words.valid)
-                with m.Elif(is_info):
-                    m.d.sync += byte.eq(self.data)
-                with m.Else():
-                    m.d.sync += byte.eq(Mux(control, self.i_reply.payload, word_byte))
+        with m.If(field == Field.SYNC):
+            m.d.comb += available.eq(self.i_reply.valid | self.i_words.valid)
+            # The choice is made when the first bit leaves; until then nothing depends on it.
+            with m.If(uart.i.ready & (uart.position == 0)):
+                m.d.sync += control.eq(self.i_reply.valid)
+        with m.Elif((field == Field.PAYLOAD) & is_result):
+            m.d.comb += available.eq(self.i_words.valid)
 
         with m.If(is_result):
             m.d.comb += last.eq((index[:2] == 3) & self.i_words.p.last)
@@ -159,10 +162,10 @@ class FrameTransmitter(wiring.Component):
             m.d.comb += last.eq(index == INFO_BYTES - 1)
         with m.Else():
             m.d.comb += last.eq(1)
-        m.d.comb += [
-            self.i_words.ready.eq(byte_end & (field == Field.PAYLOAD) & ~control
+        m.d.sync += [
+            self.i_words.ready.eq(ends & (field == Field.PAYLOAD) & ~control
                                   & (self.i_words.p.error | (index[:2] == 3))),
-            self.i_reply.ready.eq(byte_end & (field == Field.CRC1) & control),
+            self.i_reply.ready.eq(ends & (field == Field.CRC1) & control),
         ]
         with m.If(byte_end):
             with m.If(field == Field.PAYLOAD):

@@ -201,8 +201,8 @@ def test_words_are_taken_when_their_last_bit_is_sent_and_replies_with_their_fram
             await ctx.tick()
 
     streams.run(dut, testbench)
-    # The last data bit of the eighth character is on the line a clock after its transfer.
-    assert taken == [7 * 40 + 8 * 4 - 1]
+    # The last data bit of the eighth character is on the line a clock after its transfer: in the clock of this one.
+    assert taken == [7 * 40 + 8 * 4]
 
 
 def test_parameters_are_checked():

@@ -66,15 +66,15 @@ class ModelSelector(wiring.Component):
     be reset in the clock of ``select``. Bytes 0 to 15 are compared with the signature of this circuit, the info block
     is handed on, and what the circuit keeps is in ``kept``. After byte 251, ``start`` is strobed again, for the seal:
     the CRC of the header is read from the page before the stream, not from the header, so that a header before the
-    stream of another model is as wrong as a damaged one. At ``complete`` of the header ``status`` is settled, and if
-    it is :attr:`ModelStatus.GOOD`, ``start`` is strobed for the stream; so it is at each ``complete`` of the stream,
+    stream of another model is as wrong as a damaged one. After ``complete`` of the header ``status`` is settled, and if
+    it is :attr:`ModelStatus.GOOD`, ``start`` is strobed for the stream; so it is after each ``complete`` of the stream,
     from then on, unless it was damaged. ``restart`` strobes ``start`` too: for the stream from its beginning, after the
     loader was reset.
 
     Throughput: that of the flash; a header is 252 bytes, and the seal 4. Latency: ``start`` comes one clock after
-    ``select``, byte 251, ``complete`` and ``restart``, and ``address`` is right from then until the next. Reset: no
-    model is selected.
-    Cost on the iCE40 with 16,384 words and 32 classes: 45 LUTs, 68 flip-flops. They are 99 logic cells: what is kept is
+    ``select``, byte 251 and ``restart`` and two after ``complete``, and ``address`` is right from then until the next.
+    ``header`` falls, and ``status`` is settled, two clocks after ``complete``. Reset: no model is selected.
+    Cost on the iCE40 with 16,384 words and 32 classes: 43 LUTs, 72 flip-flops. They are 96 logic cells: what is kept is
     in flip-flops without a LUT.
 
     Parameters
@@ -163,15 +163,22 @@ class ModelSelector(wiring.Component):
         last    = CRC_OFFSET - 1
         m.d.comb += read.eq(self.header_write & Cat(self.place[bit] for bit in range(8) if last >> bit & 1).all())
 
+        # A clock late, because the CRC comes late.
+        complete = Signal()
+        damaged  = Signal()
+        m.d.sync += [
+            complete.eq(self.complete & ~self.select),
+            damaged.eq(self.damaged),
+        ]
         m.d.sync += self.start.eq(self.select | self.restart | read
-                                  | (self.complete & ~self.damaged & (finding == _Finding.NOTHING)))
+                                  | (complete & ~damaged & (finding == _Finding.NOTHING)))
         m.d.comb += self.address.eq(Cat(C(0, exact_log2(HEADER_BYTES)), number, C(0, 4), block))
         with m.If(self.select):
             m.d.sync += number.eq(self.number)
             m.d.sync += self.header.eq(1)
         with m.Elif(read):
             m.d.sync += number.eq(0)
-        with m.Elif(self.complete):
+        with m.Elif(complete):
             # The page behind that of the seal.
             m.d.sync += number.eq(SEAL_BYTES // HEADER_BYTES)
             m.d.sync += self.header.eq(0)
@@ -183,12 +190,19 @@ class ModelSelector(wiring.Component):
             for place, byte in enumerate(self.circuit.to_bytes()):
                 with m.Case(place):
                     domain += expected.eq(byte)
+        # A clock late, which is early enough: the signature is the first of a header.
+        differs = Signal()
+        foreign = Signal()
+        m.d.sync += [
+            differs.eq(self.header_write & (sixteen == 0) & (self.byte != expected) & ~self.select),
+            foreign.eq(self.place[2:4].any()),
+        ]
         with m.If(self.select):
             m.d.sync += finding.eq(Mux(self.number[4:].any(), _Finding.ABSENT, _Finding.NOTHING))
         with m.Elif(finding == _Finding.NOTHING):
-            with m.If(self.header_write & (sixteen == 0) & (self.byte != expected)):
-                m.d.sync += finding.eq(Mux(self.place[2:4].any(), _Finding.FOREIGN, _Finding.ABSENT))
-            with m.If(self.complete & self.header & self.damaged):
+            with m.If(differs):
+                m.d.sync += finding.eq(Mux(foreign, _Finding.FOREIGN, _Finding.ABSENT))
+            with m.If(complete & self.header & damaged):
                 m.d.sync += finding.eq(_Finding.DAMAGED)
 
         m.d.comb += [

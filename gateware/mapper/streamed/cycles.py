@@ -174,10 +174,10 @@ class _Loader:
         self._mode   = mode
         self._byte   = FlashReader.byte_clocks_of(mode)
         # From a clock in which the flash runs to the byte; from the last byte of a CRC to its verdict.
-        self._latency = FlashPins.latency + 1
+        self._latency = FlashReader.latency_of(FlashPins.latency)
         self._verdict = StreamLoader.verdict_cycles(double=mode is FlashMode.DOUBLE)
-        # The verdict tells the selector, a clock later the reader.
-        self._restart = self._verdict + 1 + FlashReader.start_cycles_of(mode, clock_hz)
+        # The verdict tells the selector, two clocks later the reader.
+        self._restart = self._verdict + 2 + FlashReader.start_cycles_of(mode, clock_hz)
         #: The next clock in which the flash may run.
         self._clock = _LONG_AGO
         #: Clocks from which on a ring is full, until its place of this number is released.

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 from amaranth.back import rtlil
 
-from boards.families.ice40 import SYNTHESIS
+from boards.families.ice40 import synthesis
 from gateware.engine.configuration import EngineConfig
 from gateware.flash.crc32 import Crc32Check
 from gateware.flash.loader import StreamLoader
@@ -33,7 +33,7 @@ def test_cost_is_as_documented(block, text, row, tmp_path):
     with amaranth_tools():
         (tmp_path / "block.il").write_text(rtlil.convert(block, name="block"))
     (tmp_path / "block.ys").write_text(
-        f"read_rtlil block.il\nsynth_ice40 {SYNTHESIS} -top block\n"
+        f"read_rtlil block.il\n{synthesis('block')}"
         f"tee -q -o stat.json stat -json\n")
     run_tool(YOSYS, ["-q", "block.ys"], cwd=tmp_path, log=tmp_path / "yosys.log")
     cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]

@@ -43,6 +43,7 @@ async def select(dut, number, header):
     dut.complete.value, dut.damaged.value = 1, int(choose(SMALL, 0, SMALL.to_bytes() + header[16:]) == 8)
     await FallingEdge(dut.clk)
     dut.complete.value = 0
+    await FallingEdge(dut.clk)
     await settle()
     if dut.start.value == 1:
         reads.append(dut.address.value.to_unsigned())

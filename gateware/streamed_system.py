@@ -79,12 +79,13 @@ class StreamedSystem(wiring.Component):
 
         config, double = self.config, self.mode is FlashMode.DOUBLE
         flush = Signal()  # engine and loader begin anew, with the same model
+        fresh = Signal()  # ... or with another one: a register, because all of both hangs on it
         m.submodules.link        = link        = HostLink(divisor=self.divisor, info=bytes(INFO_BYTES), selectable=True)
         m.submodules.reader      = reader      = FlashReader(mode=self.mode, clock_hz=self.clock_hz,
                                                              latency=self.latency)
         m.submodules.selector    = selector    = ModelSelector(config, circuit_of(config), base=self.base,
                                                                double=double)
-        m.submodules.loader      = loader      = ResetInserter(flush | selector.select)(
+        m.submodules.loader      = loader      = ResetInserter(fresh)(
             StreamLoader(config, double=double))
         m.submodules.accelerator = accelerator = StreamedAccelerator(
             config, large_ram=self.large_ram, masked_ram=self.masked_ram, adder_pair=self.adder_pair)
@@ -97,15 +98,20 @@ class StreamedSystem(wiring.Component):
         ]
         self._read_flash(m, reader=reader, loader=loader, selector=selector)
         self._fill_rings(m, reader=reader, loader=loader, rings=accelerator.rings)
-        self._choose_model(m, link=link, reader=reader, selector=selector, accelerator=accelerator)
+        selects = self._choose_model(m, link=link, reader=reader, selector=selector, accelerator=accelerator)
         hand_over_images(m, link=link, accelerator=accelerator)
-        # A register, because all of the engine and of the loader hangs on it; the loader is damaged until it is reset.
-        m.d.sync += flush.eq((loader.damaged & ~selector.header | accelerator.overtime) & ~flush)
+        # The loader is damaged until it is reset.
+        flushes = Signal()
         m.d.comb += [
-            accelerator.flush.eq(flush),
+            flushes.eq((loader.damaged & ~selector.header | accelerator.overtime) & ~flush),
+            accelerator.flush.eq(fresh),
             selector.restart.eq(flush),
         ]
-        m.d.sync += accelerator.checked.eq(loader.complete & ~loader.damaged & ~selector.header)
+        m.d.sync += [
+            flush.eq(flushes),
+            fresh.eq(flushes | selects),
+            accelerator.checked.eq(loader.complete & ~loader.damaged & ~selector.header),
+        ]
         self._return_results(m, link=link, accelerator=accelerator, flush=flush)
 
         return m
@@ -141,26 +147,26 @@ class StreamedSystem(wiring.Component):
 
     @staticmethod
     def _choose_model(m, *, link, reader, selector, accelerator):
-        """Choose model 0 when the flash is awake, and then those that the host asks for."""
+        """Choose model 0 when the flash is awake, and then those that the host asks for; return when, a clock ahead."""
         begun  = Signal()
         first  = Signal()
-        select = Signal()  # a clock late, because all of the engine and of the loader hangs on it
+        select = Signal()
         m.d.comb += first.eq(reader.ready & ~begun)
         m.d.sync += select.eq(first | link.select)
         m.d.sync += selector.number.eq(Mux(first, 0, link.model))
-        # ... and so are the findings, which the receiver answers with.
+        # ... and so are the findings, which the receiver answers with, and what is kept of the model.
         m.d.sync += [
             link.selected.eq((begun & ~selector.header & ~select & ~link.select) | reader.failed),
             link.status.eq(selector.status),
+            link.result_words.eq(selector.kept.classes + (HEADER_WORDS + 1)),
+            link.info_write.eq(selector.info_write),
+            link.info_index.eq(selector.info_address),
+            link.info_data.eq(selector.byte),
         ]
         m.d.comb += [
             selector.select.eq(select),
             accelerator.choose.eq(select),
-            link.info_write.eq(selector.info_write),
-            link.info_index.eq(selector.info_address),
-            link.info_data.eq(selector.byte),
             link.image_bytes.eq(selector.kept.image_bytes),
-            link.result_words.eq(selector.kept.classes + (HEADER_WORDS + 1)),
             accelerator.channels.eq(selector.kept.channels),
             accelerator.slices.eq(selector.kept.slices),
             accelerator.plane_words.eq(selector.kept.plane_words),
@@ -168,6 +174,7 @@ class StreamedSystem(wiring.Component):
         ]
         with m.If(reader.ready):
             m.d.sync += begun.eq(1)
+        return first | link.select
 
     @staticmethod
     def _return_results(m, *, link, accelerator, flush):

@@ -56,7 +56,7 @@ class LayerWalk:
         #: The word ends a kernel row.
         self.ends = self.pointer["run"][-1]
         #: The word after it does, which is one of the same row.
-        self.ends_next = self.pointer["run"] == 0
+        self.ends_next: Value = self.pointer["run"] == 0
         #: The step from zero to the first word, which is issued as a word is.
         self.starting = Signal()
 
@@ -76,6 +76,10 @@ class LayerWalk:
         #: The word is never padding: a source with weight rows of its own is not wider than its map.
         self.is_unbounded: Value = Const(0)
         if config.streamed:
+            self.ends_next = Signal(name="ends_next")
+            #: The word is a row of its own, and its step is not read yet, for the clock before has ended a row.
+            self.unread      = Signal()
+            self.unread_next = Signal()
             #: The walk is in the second source of the sum.
             self.in_second = Signal()
             self.ended["source"] = self.in_second | ~mode.second
@@ -101,8 +105,13 @@ class LayerWalk:
         return self._ends[max(index for index, name in enumerate(self._order)
                               if _ORDER.index(name) <= _ORDER.index(loop))]
 
-    def next_step(self, m: Module, issue: Value) -> Value:
-        """Name the step that the word of the next clock takes: that of the loop that goes on, if it ends a row."""
+    def next_step(self, m: Module, issue: Value) -> tuple[Value, Value]:
+        """Name the step that the word of the next clock takes: that of the loop that goes on, if it ends a row.
+
+        Returns
+        -------
+        The step, and whether it has to be read, because what was read last is that of another word.
+        """
         # The loop that will advance is known as soon as the counters are, one clock before the pointers can need it: a
         # row of one word is always the whole kernel, and its ends are at least two clocks apart.
         advance = Signal(LayerEntry)
@@ -111,10 +120,13 @@ class LayerWalk:
             with m.If(~self.ended[name]):
                 m.d.comb += advance.eq(loop.entry)
         # Where rows have one word, the clock after a row issues none, and its step does not matter.
-        turn_next = Mux(issue, self.ends_next, self.ends)
         if not self._config.streamed:
-            return Mux(turn_next, advance, LayerEntry.WORD)
-        return Mux(turn_next, Cat(advance[:4], self.in_second), LayerEntry.WORD)
+            return Mux(Mux(issue, self.ends_next, self.ends), advance, LayerEntry.WORD), Const(1)
+        # Whether a word is issued comes late: only the read enable waits for that. What is read in a turn, after which
+        # the counters change, is the step of a word that ends no row; that of one which does is read a clock later.
+        turn_next = self.unread | (self.ends_next & ~self.starting)
+        return (Mux(turn_next, Cat(advance[:4], self.in_second), LayerEntry.WORD),
+                issue | self.unread | self.starting)
 
     def prepare(self, m: Module) -> None:
         """Make all loops end, and clear the pointers, but not the row of a ring."""
@@ -146,6 +158,12 @@ class LayerWalk:
         following = Signal.like(address, name="following")
         m.d.comb += following.eq(address + step.address)
         if self._config.streamed:
+            # The end of a row is seen a word ahead, of a row of two words in the step that leads to it. What the last
+            # step of a layer leaves behind does no harm: the step from zero comes next, and no word in the clock after.
+            with m.If(issue):
+                m.d.sync += self.ends_next.eq(Mux(self.ends, step.run == 1, self.pointer["run"] == 1))
+            m.d.comb += self.unread_next.eq(turn & (step.run == 0))
+            m.d.sync += self.unread.eq(self.unread_next)
             # At the end of a source its way to the next position is kept, and the other one goes on.
             changes = Signal()
             m.d.sync += changes.eq(self.ended["kernel"] & self._mode.second)

@@ -35,8 +35,8 @@ class PartialSums(wiring.Component):
     ``o_load``. Reads and writes of a neuron are :attr:`EngineConfig.cooldown_cycles` apart, but at least
     three clocks. No flow control. Sums are modulo ``2 ** partial_width``. Reset starts at slot 0; the memory is
     not cleared.
-    Cost: ``timesteps * partial_width / 16`` block RAMs per 256 neurons. On the iCE40 at P = 8, T = 4 and 16 bits: 180
-    LUTs, 139 flip-flops, 204 logic cells, 4 block RAMs; with adders of 2 multipliers: 116 LUTs, 75 flip-flops, 136
+    Cost: ``timesteps * partial_width / 16`` block RAMs per 256 neurons. On the iCE40 at P = 8, T = 4 and 16 bits: 185
+    LUTs, 140 flip-flops, 211 logic cells, 4 block RAMs; with adders of 2 multipliers: 121 LUTs, 76 flip-flops, 143
     logic cells.
 
     Parameters
@@ -114,7 +114,7 @@ class PartialSums(wiring.Component):
 
         added  = Signal(sums_layout(config), reset_less=True)
         before = Signal(sums_layout(config))
-        m.d.sync += added.eq(self._added(flags))
+        m.d.sync += added.eq(self._added(m))
         for start in range(0, config.timesteps, 2):
             m.submodules[f"adders{start}"] = adders = self.adder_pair(width=config.partial_width)
             m.d.comb += adders.alone.eq(opens)
@@ -138,7 +138,7 @@ class PartialSums(wiring.Component):
 
         return m
 
-    def _added(self, flags):
+    def _added(self, m):
         """Select what is added to the sums: the segment, or the sum of its bit-planes in every timestep."""
         config = self.config
         if not config.pixels:
@@ -150,6 +150,12 @@ class PartialSums(wiring.Component):
             terms = [terms[index] + (terms[index + 1] << shift) for index in range(0, len(terms), 2)]
             shift *= 2
         total = terms[0]
+        others = list(self.segment)
+        chosen = self.planes
         if config.slices > 1:
-            total = Mux(flags.scaled, total << config.timesteps, total)
-        return Cat(Mux(self.planes, total, sum_)[:config.partial_width] for sum_ in self.segment)
+            # The upper bits of the total come late: there is one multiplexer behind them.
+            chosen = Signal(name="unscaled")
+            with m.If(self.load):
+                m.d.sync += chosen.eq(self.planes & ~self.ending.scaled)
+            others = [Mux(self.planes, total << config.timesteps, sum_) for sum_ in others]
+        return Cat(Mux(chosen, total, other)[:config.partial_width] for other in others)

@@ -67,8 +67,8 @@ class Sequencer(wiring.Component):
     last spikes to be written and takes :func:`layer_start_cycles` to begin. In one of these, ``request`` waits for
     ``grant`` as well, and what is read means nothing. ``done`` comes as a strobe ``drain_cycles`` after the last word
     of the readout. Reset stops the program; a streamed circuit then begins at the first places of the rings.
-    Cost on the iCE40 for the shipped network: 215 LUTs, 173 flip-flops, 3 block RAMs; streamed, at P = 8, W = 16
-    and 8 blocks: 338 LUTs, 274 flip-flops, 459 logic cells.
+    Cost on the iCE40 for the shipped network: 219 LUTs, 180 flip-flops, 3 block RAMs; streamed, at P = 8, W = 16
+    and 8 blocks: 344 LUTs, 286 flip-flops, 472 logic cells.
 
     Parameters
     ----------
@@ -106,8 +106,10 @@ class Sequencer(wiring.Component):
     -----------------------------
     entry_address : :py:`Out(config.layer_width + 5)`
         Place of a layer and of an entry in the ring of programs.
+    entry_read : :py:`Out(1)`
+        The entry is read in this clock.
     entry : :py:`In(program_width(config))`
-        The entry, one clock later.
+        What was read last, from the clock after on.
     layer_written, row_written : :py:`In(1)`
         Strobe: the next program of the ring is complete; the next row of weights can be read.
     release_layer, release_row : :py:`Out(1)`
@@ -142,6 +144,7 @@ class Sequencer(wiring.Component):
             "done":         Out(1),
             **({
                 "entry_address": Out(config.layer_width + (layer_entries(config) - 1).bit_length()),
+                "entry_read":    Out(1),
                 "entry":         In(program_width(config)),
                 "layer_written": In(1),
                 "row_written":   In(1),
@@ -157,8 +160,9 @@ class Sequencer(wiring.Component):
 
         config  = self.config
         layouts = layer_layouts(config)
-        mode    = self.mode
+        mode    = Signal(layouts[LayerEntry.MODE], reset_less=True)
         walk    = LayerWalk(config, layouts, mode)
+        m.d.comb += self.mode.eq(mode)
 
         layer = Signal(config.layer_width)
         entry = Signal(range(layer_entries(config)))
@@ -182,7 +186,7 @@ class Sequencer(wiring.Component):
         last     = Signal()  # the word ends a segment
         first    = Signal()  # it begins one
         blocked  = Signal()  # it has to wait
-        cooling  = Signal()  # the array cannot take the end of a segment; streamed: and the next word is one
+        cooling  = Signal()  # the array cannot take the end of a sum; streamed: in the next clock, whose word is one
         cooldown = Signal(range(min(2 - config.cooldown_cycles, -1), 1))  # clocks, negative
         # ~cooling, once more: a request and the walk that share it put a LUT between it and the counters. Streamed, a
         # word waits for more than that.
@@ -226,7 +230,7 @@ class Sequencer(wiring.Component):
         else:
             m.d.comb += last.eq(walk.ends & walk.ends_with("kernel"))
             m.d.comb += blocked.eq(walk.ends & cooling)
-        self._control(m, walk, view, layer=layer, entry=entry, running=running, issue=issue, turn=turn,
+        self._control(m, walk, view, mode=mode, layer=layer, entry=entry, running=running, issue=issue, turn=turn,
                       no_program=programs.empty if config.streamed else C(0, 1))
 
         return m
@@ -289,24 +293,22 @@ class Sequencer(wiring.Component):
         m.d.sync += last_use.eq(Cat(walk.ended[name] for name in ("across", "down", "block", "column", "row")
                                     if name in walk.ended).all() & (walk.ended["source"] | ~mode.reuse))
         m.d.comb += self.release_row.eq(self.beat.valid & last_use)
-        starved = Signal()  # the row of the word is not there
+        starving = Signal()  # the row of the word of the next clock is not there
+        starved  = Signal()  # ... of this one
         rows = _Stock(m, self.config.weight_rows, name="rows", added=self.row_written, used=issue & walk.first_use,
                       may_use=self.grant & ~blocked & walk.first_use)
-        m.d.sync += starved.eq(walk.first_use_next & ~rows.ready)
+        m.d.comb += starving.eq(walk.first_use_next & ~rows.ready)
+        m.d.sync += starved.eq(starving)
         m.d.sync += self.waiting.eq(running & starved)
 
-        # Whether the word after this one ends a segment too early. What is not foreseen is a source that ends with the
-        # word after the end of a segment: no other word can be the first of a kernel row and end its source.
-        ended     = Signal()
-        last_next = (left == 0) | (walk.ends_next & walk.ended["kernel"])
-        m.d.sync += [
-            ended.eq(issue & last),
-            cooling.eq(Mux(issue, Mux(last, walk.sizes.segment[-1], ~cooled & last_next), ~cooled & last)),
-        ]
-        too_early = cooling | (ended & walk.ends & walk.ended["kernel"])
-        m.d.comb += blocked.eq(too_early | starved)
+        # Whether the word after this one ends a segment too early. What is not foreseen is a word that is a row of its
+        # own behind the end of another row: it waits a clock for its step anyway.
+        source_ends_next = walk.ends_next & walk.ended["kernel"]
+        m.d.comb += cooling.eq(Mux(issue, Mux(last, walk.sizes.segment[-1] | source_ends_next,
+                                              ~cooled & ((left == 0) | source_ends_next)), ~cooled & last))
+        m.d.sync += blocked.eq(cooling | starving | walk.unread_next)
 
-    def _control(self, m, walk, view, *, layer, entry, running, issue, turn, no_program):
+    def _control(self, m, walk, view, *, mode, layer, entry, running, issue, turn, no_program):
         """Read the entries of each layer, run it, and wait for its last spikes."""
         config = self.config
         # The entry that is read in this clock while the walk stands; the one before it comes out of the memory.
@@ -319,31 +321,41 @@ class Sequencer(wiring.Component):
 
         walk.advance(m, view(LayerEntry.START), issue=issue, turn=turn, second=second,
                      groups=Mux(groups, view(LayerEntry.LOOPS).groups, 0))
+        step, read = walk.next_step(m, issue)
+        if config.streamed:
+            m.d.comb += self.entry_read.eq(read | ~walking)
         m.d.comb += [
-            entry.eq(Mux(walking, walk.next_step(m, issue), fetched)),
+            entry.eq(Mux(walking, step, fetched)),
             self.target.eq(view(LayerEntry.TARGET)),
         ]
         m.d.sync += [
+            groups.eq(0),
+            second.eq(0),
+            self.target_valid.eq(0),
             self.layer_start.eq(0),
             self.done.eq(0),
         ]
         # The states follow a clock later: what decides on a word is late enough.
         with m.If(turn & (walk.starting | walk.ends_with("group"))):
             m.d.sync += running.eq(0)
+
+        def fetch():
+            m.d.sync += fetched.eq(begin + 1)
+            m.d.sync += (second if config.streamed else groups).eq(1)
+            m.next = "FETCH"
+
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start):
                     if config.streamed:
                         m.next = "NEXT"
                     else:
-                        m.d.sync += fetched.eq(begin + 1)
-                        m.next = "FETCH"
+                        fetch()
             with m.State("NEXT"):
                 m.d.comb += self.busy.eq(1)
                 walk.prepare(m)
                 with m.If(~no_program):
-                    m.d.sync += fetched.eq(begin + 1)
-                    m.next = "FETCH"
+                    fetch()
                 if config.streamed:
                     with m.Else():
                         m.d.sync += self.waiting.eq(1)
@@ -352,39 +364,41 @@ class Sequencer(wiring.Component):
                 walk.prepare(m)
                 with m.If(fetched != LayerEntry.START):
                     m.d.sync += fetched.eq(fetched + 1)
+                # In the clock in which an entry is read, the one before it comes out of the memory; what goes through
+                # logic from there has its strobe a clock ahead.
                 with m.Switch(fetched):
-                    with m.Case(LayerEntry.SECOND_START + 1):
-                        m.d.comb += second.eq(1)
-                    with m.Case(LayerEntry.LOOPS + 1):
-                        m.d.comb += groups.eq(1)
+                    with m.Case(LayerEntry.LOOPS):
+                        m.d.sync += groups.eq(1)
+                    with m.Case(LayerEntry.SIZES):
                         m.d.sync += walk.loops.eq(view(LayerEntry.LOOPS))
-                    with m.Case(LayerEntry.SIZES + 1):
+                    with m.Case(LayerEntry.SOURCE):
                         m.d.sync += walk.sizes.eq(view(LayerEntry.SIZES))
-                    with m.Case(LayerEntry.SOURCE + 1):
+                    with m.Case(LayerEntry.TARGET):
                         m.d.sync += walk.source.eq(view(LayerEntry.SOURCE))
-                    with m.Case(LayerEntry.TARGET + 1):
-                        m.d.comb += self.target_valid.eq(1)
-                    with m.Case(LayerEntry.MODE + 1):
-                        m.d.sync += self.mode.eq(view(LayerEntry.MODE))
+                        m.d.sync += self.target_valid.eq(1)
+                    with m.Case(LayerEntry.START):
+                        m.d.sync += mode.eq(view(LayerEntry.MODE))
                         m.d.sync += self.layer_start.eq(1)
                         m.d.sync += running.eq(1)
+                        m.d.sync += walk.starting.eq(1)
                         m.next = "START"
             with m.State("START"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += walk.starting.eq(1)
-                # The step from zero is taken: in this clock the step of the first word is read.
+                # When the step from zero is taken, the step of the first word is read in the clock after.
+                with m.If(issue):
+                    m.d.sync += walking.eq(1)
                 with m.If(~running):
-                    m.d.comb += walking.eq(1)
                     m.d.sync += running.eq(1)
+                    m.d.sync += walk.starting.eq(0)
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += self.busy.eq(1)
-                m.d.comb += walking.eq(1)
                 m.d.sync += drain.eq(self.drain_cycles - 3)
                 with m.If(~running):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += self.busy.eq(1)
+                m.d.sync += walking.eq(0)
                 m.d.sync += fetched.eq(begin)
                 m.d.sync += drain.eq(drain - 1)
                 with m.If(drain[-1]):

@@ -74,7 +74,7 @@ class StreamedAccelerator(wiring.Component):
     buffers : :py:`In(1)`
         Image buffers of the model, minus one.
     choose : :py:`In(1)`
-        Strobe: another model is chosen, and no image is under way.
+        Strobe, with ``flush``: another model is chosen, and no image is under way.
     flush : :py:`In(1)`
         Strobe: give up the inference, if there is one, and begin with empty rings.
     overtime : :py:`Out(1)`
@@ -111,7 +111,7 @@ class StreamedAccelerator(wiring.Component):
         m = Module()
 
         config, make = self.config, self.masked_ram
-        fresh = ResetInserter(self.flush | self.choose)
+        fresh = ResetInserter(self.flush)
 
         m.submodules.image     = image     = ImageWriter(config)
         m.submodules.sequencer = sequencer = fresh(Sequencer(config, drain_cycles=drain_cycles(config)))
@@ -156,6 +156,7 @@ class StreamedAccelerator(wiring.Component):
         """Write what the stream brings, and tell it what is free again."""
         rings = self.rings
         m.d.comb += [
+            program.read.eq(sequencer.entry_read),
             program.read_address.eq(sequencer.entry_address),
             sequencer.entry.eq(program.read_data),
             program.write.eq(rings.program_write),
@@ -273,7 +274,7 @@ class StreamedAccelerator(wiring.Component):
         m.d.sync += waiting.eq((sequencer.done | waiting) & ~proven)
         m.d.comb += readout.send.eq((sequencer.done | waiting) & proven & ~self.flush)
         m.d.comb += self.busy.eq(sequencer.busy | sequencer.done | waiting)
-        with m.If(self.flush | self.choose):
+        with m.If(self.flush):
             m.d.sync += ahead.eq(0)
             m.d.sync += waiting.eq(0)
 

@@ -31,7 +31,7 @@ class Rings:
         self.memory   = collections.defaultdict(lambda: rng.getrandbits(program_width(dut.config)))
 
     def drive(self, ctx, entry_address):
-        """Drive the inputs of a clock; ``entry_address`` is that of the clock before."""
+        """Drive the inputs of a clock; ``entry_address`` is what was read in the clock before, None if nothing was."""
         for kind, strobe in (("layer", self.dut.layer_written), ("row", self.dut.row_written)):
             # What was strobed in the clock before is there in this one.
             self.written[kind] += ctx.get(strobe)
@@ -41,8 +41,8 @@ class Rings:
                 for place, entry in enumerate(self.programs[self.written[kind]]):
                     self.memory[self.written[kind] % self.depth[kind] * 32 + place] = entry
             ctx.set(strobe, write)
-        ctx.set(self.dut.entry, self.rng.getrandbits(program_width(self.dut.config)) if entry_address is None
-                else self.memory[entry_address])
+        if entry_address is not None:
+            ctx.set(self.dut.entry, self.memory[entry_address])
 
     def release(self, ctx):
         """Take back what the clock releases; nothing of it may be used later."""
@@ -51,6 +51,11 @@ class Rings:
             for place in range(32):
                 del self.memory[(self.released["layer"] - 1) % self.depth["layer"] * 32 + place]
         self.released["row"] += ctx.get(self.dut.release_row)
+
+
+def entry_read(ctx, dut):
+    """Address of the entry that a clock reads, None if it reads none."""
+    return ctx.get(dut.entry_address) if ctx.get(dut.entry_read) else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +85,7 @@ def run(config, inferences, *, buffer=0, grant_rate=1.0, layer_rate=1.0, row_rat
         for _ in inferences:
             rings.drive(ctx, entry_address)
             ctx.set(dut.start, 1)
-            entry_address = ctx.get(dut.entry_address)
+            entry_address = entry_read(ctx, dut)
             await ctx.tick()
             ctx.set(dut.start, 0)
             starting = False
@@ -132,7 +137,7 @@ def run(config, inferences, *, buffer=0, grant_rate=1.0, layer_rate=1.0, row_rat
                 clocks.append(Clock(layer_start=bool(ctx.get(dut.layer_start)), waiting=bool(ctx.get(dut.waiting)),
                                     requested=requested, granted=granted))
                 rings.release(ctx)
-                entry_address = ctx.get(dut.entry_address)
+                entry_address = entry_read(ctx, dut)
                 await ctx.tick()
             assert layer + 1 == rings.released["layer"]
         assert next(words, None) is None

@@ -41,11 +41,12 @@ async def issues_the_twins_words(dut, rate):
             written[kind] += int(strobe.value == 1)
             room = written[kind] - released[kind] < depths[kind] and written[kind] < totals[kind]
             strobe.value = int(room and rng.random() < rate)
-        layer, entry = divmod(place or 0, 32)
-        # Programs wrap around the ring; those that are not there yet read as ones.
-        current = next((number for number in range(released["layer"], written["layer"])
-                        if number % CONFIG.layers == layer), None)
-        dut.entry.value = (1 << len(dut.entry)) - 1 if current is None else programs[current][entry]
+        if place is not None:
+            layer, entry = divmod(place, 32)
+            # Programs wrap around the ring; those that are not there yet read as ones.
+            current = next((number for number in range(released["layer"], written["layer"])
+                            if number % CONFIG.layers == layer), None)
+            dut.entry.value = (1 << len(dut.entry)) - 1 if current is None else programs[current][entry]
         starting = starting or dut.layer_start.value == 1
         beat = dut.beat.value.to_unsigned()
         if starting and pending is not None:
@@ -68,7 +69,7 @@ async def issues_the_twins_words(dut, rate):
         dut.grant.value = int(granted)
         await settle()
         pending = dut.address.value.to_unsigned() if granted and dut.request.value == 1 else None
-        place = dut.entry_address.value.to_unsigned()
+        place = dut.entry_address.value.to_unsigned() if dut.entry_read.value == 1 else None
         released["layer"] += int(dut.release_layer.value == 1)
         released["row"] += int(dut.release_row.value == 1)
         await FallingEdge(dut.clk)

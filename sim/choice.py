@@ -10,7 +10,7 @@ from boards import BOARDS
 from boards.board import Board, BoardError
 from gateware.engine.configuration import ConfigError
 from gateware.engine.signature import circuit_of
-from gateware.mapper.choice import choose_config
+from gateware.mapper.choice import check_fit, choose_config
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
 from gateware.streamed_top import flash_mode
 from sim.circuits import CLOCK_HZ
@@ -70,16 +70,21 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
 
 def _fitting(network: Network, board: Board) -> Weights:
     """Return the first circuit of a board that the network fits; raises :exc:`InputError` if there is none."""
-    baked: ConfigError | None = None
+    baked = ""
     for lanes, width in board.geometries:
         try:
             # What would have to change is not asked for here: the answer takes half a minute for a large network.
             choose_config(network, lanes=lanes, width=width, timesteps=board.timesteps, spike_words=board.spike_words,
                           weight_rows=board.weight_rows)
         except ConfigError as error:
-            baked = baked or error
-        else:
+            baked = baked or str(error)
+            continue
+        # Only the board's logic cells can be in its way now.
+        fit = check_fit(network, board)
+        if fit.plan is not None:
             return Weights.BAKED
+        baked = fit.message
+        break
     try:
         lay_out(network, streamed_config(board), mode=flash_mode(board))
     except StreamedFitError as error:

@@ -90,6 +90,14 @@ def test_a_network_that_fits_no_circuit_gets_the_limits_of_both(started):
     assert started == []
 
 
+def test_a_network_whose_baked_circuit_is_too_large_for_the_board_is_streamed(started, monkeypatch):
+    fit = types.SimpleNamespace(plan=None, message="network: logic cells must be at most 5280, not 6000: use less")
+    monkeypatch.setattr(choice, "check_fit", lambda network, board: fit)
+    assert choose_engine(SMALL, board="icebreaker")[1] == FLASH
+    with pytest.raises(InputError, match=rf"with --weights baked, {fit.message}; with --weights flash, layer 0 "):
+        choose_engine(make_network(8, leak_shift=2), board="icebreaker")
+
+
 def test_a_board_whose_fpga_does_not_read_the_flash_has_baked_circuits_alone(started):
     assert choose_engine(SMALL, board="upduino-v3")[1] == dataclasses.replace(
         BAKED, board="upduino-v3", board_title="UPduino v3")

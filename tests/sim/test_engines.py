@@ -165,6 +165,7 @@ def test_what_a_batch_does_not_know_the_whole_does_not(setup):
     class Hiding(FakeEngine):
         def run(self, images, *, spikes=False):
             result = super().run(images, spikes=spikes)
-            return dataclasses.replace(result, spikes=(None, *result.spikes[1:]))
+            return dataclasses.replace(result, spikes=(None, *result.spikes[1:]), unseen="it is dark")
 
-    assert timed(Hiding(network), images, spikes=True)[0].spikes[0] is None
+    hidden = timed(Hiding(network), images, spikes=True)[0]
+    assert (hidden.spikes[0], hidden.unseen) == (None, "it is dark")

@@ -12,8 +12,8 @@ from gateware.engine.configuration import ConfigError
 from gateware.engine.signature import circuit_of
 from gateware.mapper.choice import check_fit, choose_config
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
+from gateware.reports.prebuilt import overlay_clock_hz
 from gateware.streamed_top import flash_mode
-from sim.circuits import CLOCK_HZ
 from sim.report import Circuit, Weights
 from sim.rtl import RtlEngine
 from sim.streamed_rtl import StreamedRtlEngine
@@ -54,18 +54,18 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
         weights, chosen = _fitting(network, place), True
     engine: RtlEngine | StreamedRtlEngine
     if weights is Weights.BAKED:
-        engine = RtlEngine(network, board=board, lanes=lanes, width=width)
+        engine, clock_hz = RtlEngine(network, board=board, lanes=lanes, width=width), place.default_clock_hz
     else:
-        mode  = flash_mode(place)
+        mode, clock_hz = flash_mode(place), overlay_clock_hz(place)
         found = {} if image is None else _model_of(network, image, place)
         try:
-            engine = StreamedRtlEngine(network, board=board, mode=mode, **found)
+            engine = StreamedRtlEngine(network, board=board, mode=mode, clock_hz=clock_hz, **found)
         except StreamedFitError as error:
             raise InputError(f"network must fit the streamed circuit of the {place.title}, not exceed limits: "
                              f"{_limits(error)}") from None
     config = engine.plan.config
     return engine, Circuit(weights=weights, chosen=chosen, board=board, board_title=place.title,
-                           lanes=config.lanes, width=config.width, timesteps=config.timesteps, clock_hz=CLOCK_HZ)
+                           lanes=config.lanes, width=config.width, timesteps=config.timesteps, clock_hz=clock_hz)
 
 
 def _fitting(network: Network, board: Board) -> Weights:

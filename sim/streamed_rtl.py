@@ -56,6 +56,8 @@ class StreamedRtlEngine(SimulatedEngine):
     config : :class:`EngineConfig`, optional
         The circuit itself, instead of the board's.
     mode : :class:`gateware.flash.reader.FlashMode`
+    clock_hz : :class:`float`
+        Clock, in Hz: makes the pauses of the flash, and is told to hosts.
     seed : :class:`int`
         Of the random memory contents.
     source : :class:`str`, optional
@@ -80,13 +82,14 @@ class StreamedRtlEngine(SimulatedEngine):
     """
 
     def __init__(self, network: Network, *, board: str = "icebreaker", config: EngineConfig | None = None,
-                 mode: Any = FlashMode.QUAD, seed: int = 1, source: str | None = None, image: bytes | None = None,
-                 model: int = 0, cache: Path | None = None, report: Report | None = None, **verilated: Any):
+                 mode: Any = FlashMode.QUAD, clock_hz: float = CLOCK_HZ, seed: int = 1, source: str | None = None,
+                 image: bytes | None = None, model: int = 0, cache: Path | None = None, report: Report | None = None,
+                 **verilated: Any):
         check_tools()
         place = board_named(board)
         config = streamed_config(place) if config is None else config
         self.plan: StreamedPlan = lay_out(network, config, mode=mode)
-        self.mode = mode
+        self.mode, self.clock_hz = mode, clock_hz
         self._image, self._number, self._base = image, model, place.models_at
         if image is None:
             image = build_image([self._model()], base=place.models_at, flash_bytes=place.flash_bytes)
@@ -95,8 +98,8 @@ class StreamedRtlEngine(SimulatedEngine):
             if report is None:
                 report = shown_by(stack.enter_context(Progress("simulation", first_seconds=2)))
             if source is None:
-                source = circuit_verilog(config, divisor=DIVISOR, mode=mode, base=place.models_at, folder=cache,
-                                         report=report)
+                source = circuit_verilog(config, divisor=DIVISOR, mode=mode, base=place.models_at,
+                                         clock_hz=clock_hz, folder=cache, report=report)
             simulation = Verilated(source, memories=[self._spikes], divisor=DIVISOR, cache=cache, report=report,
                                    **verilated)
         super().__init__(network, simulation)
@@ -124,12 +127,12 @@ class StreamedRtlEngine(SimulatedEngine):
 
     def _model(self) -> Model:
         """The model that the network has by itself."""
-        return model_of(self.plan, name="network", clock_hz=CLOCK_HZ)
+        return model_of(self.plan, name="network", clock_hz=self.clock_hz)
 
     @functools.cached_property
     def cycles(self) -> StreamedCycles:
         """Clocks that the cycle model predicts."""
-        return count_cycles(self.plan.config, self.plan.passes, mode=self.mode, clock_hz=CLOCK_HZ)
+        return count_cycles(self.plan.config, self.plan.passes, mode=self.mode, clock_hz=self.clock_hz)
 
     @functools.cached_property
     def _obstacle(self) -> str | None:

@@ -22,8 +22,8 @@ from support.errors import InputError
 
 BAKED = Circuit(weights=Weights.BAKED, chosen=True, board="icebreaker", board_title="iCEBreaker", lanes=8, width=16,
                 timesteps=4, clock_hz=48e6)
-QUAD = {"mode": FlashMode.QUAD}
-FLASH = dataclasses.replace(BAKED, weights=Weights.FLASH)
+QUAD = {"mode": FlashMode.QUAD, "clock_hz": 39e6}
+FLASH = dataclasses.replace(BAKED, weights=Weights.FLASH, clock_hz=39e6)
 
 
 def make_network(channels, *, leak_shift=None, seed=1):
@@ -57,6 +57,8 @@ def started(monkeypatch):
             return types.SimpleNamespace(plan=types.SimpleNamespace(config=config))
         return engine
 
+    # Bitstreams of networks run at the clock of the board, the overlay at that of its report.
+    monkeypatch.setattr(choice, "overlay_clock_hz", lambda board: 39e6)
     monkeypatch.setattr(choice, "RtlEngine", start("baked"))
     monkeypatch.setattr(choice, "StreamedRtlEngine", start("streamed"))
     return made

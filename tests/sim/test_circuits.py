@@ -6,12 +6,14 @@ from arch import network_file
 from boards import BOARDS
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.feed import drain_cycles
+from gateware.flash.reader import FlashMode
 from gateware.mapper.choice import choose_config, map_network, plan_for_board
 from gateware.mapper.cycles import count_cycles
 from models import FOLDER
 from sim import circuits
 from sim.circuits import circuit_verilog, shared_circuit
 from tests.random_networks import CIRCUITS, SMALL, draw
+from tests.streamed_networks import OVERLAY
 
 #: Parameters that stay: those that decide the clocks, and the memories' depths.
 KEPT = ("lanes", "width", "timesteps", "pixels", "spike_words", "weight_rows")
@@ -86,6 +88,16 @@ def test_the_verilog_of_a_circuit_is_written_once(tmp_path, monkeypatch):
     assert circuit_verilog(wider, divisor=4, folder=tmp_path) == "module other"
     assert circuit_verilog(SMALL, divisor=5, folder=tmp_path,
                            report=lambda *step: steps.append(step)) == "module other"
+    # The flash is a matter of streamed circuits alone: how it is read, from where, and its pauses.
+    texts = iter(f"module {number}" for number in range(9))
+    monkeypatch.setattr(circuits.verilog, "convert", lambda *arguments, **options: next(texts))
+    monkeypatch.setattr(circuits, "StreamedSystem", lambda *arguments, **options: None)
+    for options in ({"mode": FlashMode.SINGLE}, {"base": 0}, {"clock_hz": 1e6}):
+        assert circuit_verilog(SMALL, divisor=4, folder=tmp_path, **options) == first
+    streamed = [circuit_verilog(OVERLAY, divisor=4, folder=tmp_path, **options) for options in (
+        {}, {"mode": FlashMode.SINGLE}, {"base": 0}, {"clock_hz": 1e6}, {})]
+    assert streamed == ["module 0", "module 1", "module 2", "module 3", "module 0"]
+    monkeypatch.setattr(circuits.verilog, "convert", lambda *arguments, **options: "module other")
     monkeypatch.setattr(circuits, "_sources", lambda: "changed")
     assert circuit_verilog(SMALL, divisor=4, folder=tmp_path) == "module other"
     assert steps == [("write the Verilog", 0, 1)]

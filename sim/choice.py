@@ -8,10 +8,9 @@ from arch.flash.image import MAX_IMAGE_BYTES, parse_image
 from arch.network import Network
 from boards import BOARDS
 from boards.board import Board, BoardError
-from gateware.engine.configuration import ConfigError
 from gateware.engine.signature import circuit_of
-from gateware.mapper.choice import check_fit, choose_config
-from gateware.mapper.streamed.choice import StreamedFitError, lay_out, streamed_config
+from gateware.mapper.choice import first_limit
+from gateware.mapper.streamed.choice import StreamedFitError, lay_out_for_board, streamed_config
 from gateware.reports.prebuilt import overlay_clock_hz
 from gateware.streamed_top import flash_mode
 from sim.report import Circuit, Weights
@@ -59,10 +58,11 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
         mode, clock_hz = flash_mode(place), overlay_clock_hz(place)
         found = {} if image is None else _model_of(network, image, place)
         try:
-            engine = StreamedRtlEngine(network, board=board, mode=mode, clock_hz=clock_hz, **found)
+            lay_out_for_board(network, place)
         except StreamedFitError as error:
             raise InputError(f"network must fit the streamed circuit of the {place.title}, not exceed limits: "
                              f"{_limits(error)}") from None
+        engine = StreamedRtlEngine(network, board=board, mode=mode, clock_hz=clock_hz, **found)
     config = engine.plan.config
     return engine, Circuit(weights=weights, chosen=chosen, board=board, board_title=place.title,
                            lanes=config.lanes, width=config.width, timesteps=config.timesteps, clock_hz=clock_hz)
@@ -70,23 +70,12 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
 
 def _fitting(network: Network, board: Board) -> Weights:
     """Return the first circuit of a board that the network fits; raises :exc:`InputError` if there is none."""
-    baked = ""
-    for lanes, width in board.geometries:
-        try:
-            # What would have to change is not asked for here: the answer takes half a minute for a large network.
-            choose_config(network, lanes=lanes, width=width, timesteps=board.timesteps, spike_words=board.spike_words,
-                          weight_rows=board.weight_rows)
-        except ConfigError as error:
-            baked = baked or str(error)
-            continue
-        # Only the board's logic cells can be in its way now.
-        fit = check_fit(network, board)
-        if fit.plan is not None:
-            return Weights.BAKED
-        baked = fit.message
-        break
+    baked = first_limit(network, board)
+    if baked is None:
+        return Weights.BAKED
     try:
-        lay_out(network, streamed_config(board), mode=flash_mode(board))
+        flash_mode(board)
+        lay_out_for_board(network, board)
     except StreamedFitError as error:
         streamed = _limits(error)
     except BoardError as error:
@@ -98,9 +87,8 @@ def _fitting(network: Network, board: Board) -> Weights:
 
 
 def _limits(error: StreamedFitError) -> str:
-    """Name every limit that is exceeded, each with its remedy."""
-    return "; ".join(dict.fromkeys(f"{finding}: {finding.remedy}" if finding.remedy else str(finding)
-                                   for finding in error.findings))
+    """Name every limit that is exceeded, and what helps."""
+    return f"{'; '.join(dict.fromkeys(map(str, error.findings)))}: {error.remedy}"
 
 
 def _model_of(network: Network, path: str, board: Board) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from gateware.mapper.placement import place
 from gateware.mapper.plan import PlacedStage, Plan
 from gateware.mapper.stages import stages_of
 
-__all__ = ["check_fit", "choose_config", "map_network", "plan_for_board"]
+__all__ = ["check_fit", "choose_config", "first_limit", "map_network", "plan_for_board"]
 
 
 def choose_config(network: Network, *, lanes: int, width: int, timesteps: int, spike_words: int,
@@ -86,6 +86,16 @@ def _findings(network: Network, base: EngineConfig, board: Board | None = None) 
         yield from widths
     elif board is not None:
         yield from board_findings(dataclasses.replace(base, **needed), board)
+
+
+def first_limit(network: Network, board: Board) -> Finding | None:
+    """Return a limit that keeps the network from the largest array of a board; None if it fits one of the arrays.
+
+    :func:`check_fit` finds all limits and what would help, which takes long for a large network.
+    """
+    limits = [next(_findings(network, _base_config(network, board, geometry), board), None)
+              for geometry in board.geometries]
+    return limits[0] if all(limits) else None
 
 
 def _base_config(network: Network, board: Board, geometry: tuple[int, int]) -> EngineConfig:

@@ -173,7 +173,7 @@ def test_a_network_that_runs_only_on_the_reference_is_one_line_of_the_rtl(tmp_pa
         assert capsys.readouterr().err == (
             "ERROR: network must fit a circuit of the iCEBreaker, not exceed limits of each: with --weights baked, "
             "layer 2 (fully-connected): adds the spikes of layer 0: summed spikes do not run on the array, only on the "
-            "reference: train it without the shortcut; with --weights flash, layer 1 (fully-connected): this circuit "
+            "reference; with --weights flash, layer 1 (fully-connected): this circuit "
             "has no leak: train it without a leak\n")
 
 

@@ -8,7 +8,7 @@ from arch.network import Encoding, OrPool
 from boards import BOARDS
 from gateware.engine.configuration import ConfigError
 from gateware.mapper.advice import resized
-from gateware.mapper.choice import check_fit, plan_for_board
+from gateware.mapper.choice import check_fit, first_limit, plan_for_board
 from gateware.mapper.cycles import count_cycles, estimate_cycles
 from gateware.mapper.fit import DoesNotFitError, format_fit
 from gateware.mapper.memories import count_block_rams
@@ -140,3 +140,11 @@ def test_estimated_clocks_are_close_to_the_exact_ones(name, seed):
     exact = count_cycles(plan).stages
     for estimate, clocks in zip(estimate_cycles(plan.config, plan.stages), exact, strict=True):
         assert abs(estimate - clocks) <= 0.05 * clocks + 8
+
+
+def test_the_first_limit_is_known_without_what_would_help():
+    assert first_limit(SMALL, BOARD) is None
+    limit = first_limit(LARGE, BOARD)
+    assert limit is not None
+    lanes, width = BOARD.geometries[0]
+    assert str(limit) == str(check_fit(LARGE, BOARD, lanes=lanes, width=width).findings[0])

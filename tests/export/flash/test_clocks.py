@@ -10,10 +10,11 @@ from export.command import main
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from models import DEFAULT_NETWORK
+from sim.circuits import CLOCK_HZ, circuit_verilog
 from sim.generate import random_images, random_network
 from sim.reference import Reference
-from sim.rtl import CLOCK_HZ
-from sim.streamed_rtl import StreamedRtlEngine, streamed_verilog
+from sim.rtl import DIVISOR
+from sim.streamed_rtl import StreamedRtlEngine
 from tests.export.flash.test_flash import convolution, save
 from tests.link_board import CACHE
 from tests.streamed_networks import OVERLAY
@@ -21,7 +22,7 @@ from tests.streamed_networks import OVERLAY
 
 @pytest.fixture(scope="module")
 def source():
-    return streamed_verilog(OVERLAY)
+    return circuit_verilog(OVERLAY, divisor=DIVISOR, folder=CACHE)
 
 
 def shipped(_path):

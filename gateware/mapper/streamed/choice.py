@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from arch.flash.header import BLOCK_BYTES
+from arch.flash.header import BLOCK_BYTES, SEAL_BYTES
 from arch.flash.image import DIRECTORY_BYTES
 from arch.network import Encoding, Network
 from boards.board import Board
@@ -136,8 +136,8 @@ def _inspect_for_board(network: Network, board: Board) -> tuple[list[Finding], t
     config = streamed_config(board)
     findings, passes, allocation = _inspect(network, config, keep=False, mode=FlashMode.QUAD)
     if allocation is not None:
-        # The image begins with its directory, and the stream at a multiple of its own.
-        room = board.flash_bytes - (board.models_at + DIRECTORY_BYTES + -DIRECTORY_BYTES % BLOCK_BYTES)
+        # The image begins with its directory; a seal, at a multiple of its own, is before the stream.
+        room = board.flash_bytes - (board.models_at + DIRECTORY_BYTES + -DIRECTORY_BYTES % BLOCK_BYTES + SEAL_BYTES)
         findings += above("network", f"bytes of its stream in the flash of the {board.title}",
                           sum(section_bytes(config, item) for item in passes), room)
     return findings, passes, allocation

@@ -226,7 +226,7 @@ def test_one_limit_is_the_error(tmp_path, image, capsys):
 
 def test_an_image_that_is_larger_than_the_flash(tmp_path, image, capsys, monkeypatch):
     """A network alone is told of a board that has room for it; of several models one may be left out."""
-    monkeypatch.setitem(BOARDS, "icebreaker", dataclasses.replace(BOARDS["icebreaker"], flash_bytes=0x11_0100))
+    monkeypatch.setitem(BOARDS, "icebreaker", dataclasses.replace(BOARDS["icebreaker"], flash_bytes=0x11_0200))
     assert run(capsys, DEFAULT_NETWORK, "--flash", image, "-q") == (
         1, "", (f"ERROR: {DEFAULT_NETWORK}: network must fit the streamed circuit of the iCEBreaker: network: bytes of "
                 f"its stream in the flash of the iCEBreaker must be at most 256, not 10124: use the iCESugar or the "

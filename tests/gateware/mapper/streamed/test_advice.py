@@ -6,6 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from arch.flash.errors import ImageError
+from arch.flash.header import SEAL_BYTES
+from arch.flash.image import build_image
 from arch.network import Convolution, Encoding, FullyConnected, Input, Network, OrPool, Projection, Readout, Reset
 from arch.widths import layer_widths
 from boards import BOARDS
@@ -14,6 +17,7 @@ from gateware.mapper.limits import signed_bits
 from gateware.mapper.streamed.advice import nearest_changes
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out, lay_out_for_board
 from gateware.mapper.streamed.limits import network_findings
+from gateware.mapper.streamed.model import model_of
 from sim.generate import random_network
 from tests.gateware.mapper.networks import conv, make_neurons, network
 from tests.streamed_networks import CIRCUITS
@@ -132,7 +136,7 @@ def test_timesteps_are_said_once():
 
 
 def test_another_board_is_named_first():
-    small = dataclasses.replace(BOARD, flash_bytes=BOARD.models_at + 65_536 + 100_000)
+    small = dataclasses.replace(BOARD, flash_bytes=BOARD.models_at + 65_536 + SEAL_BYTES + 100_000)
     made = network(conv(64, 3), conv(64, 64), OrPool(size=2), conv(256, 64), conv(256, 256), shape=(3, 8, 8))
     with pytest.raises(StreamedFitError) as caught:
         lay_out_for_board(made, small, others=[small, BOARD, BOARDS["upduino-v3"]])
@@ -145,6 +149,19 @@ def test_another_board_is_named_first():
 
 
 FITTED = "export the checkpoint with --fit BOARD, which moves constants and says what that costs"
+
+
+def test_the_room_in_the_flash_is_that_of_an_image():
+    """A byte less, and neither the plan nor the image fits."""
+    made  = network(conv(4, 1))
+    model = model_of(lay_out_for_board(made, BOARD), name="model", clock_hz=48e6)
+    least = BOARD.models_at + len(build_image([model]))
+    for flash_bytes in (least, least - 1):
+        board = dataclasses.replace(BOARD, flash_bytes=flash_bytes)
+        assert fits(made, board) == (flash_bytes == least)
+    assert build_image([model], base=BOARD.models_at, flash_bytes=least)
+    with pytest.raises(ImageError, match=r"stream must end at or before"):
+        build_image([model], base=BOARD.models_at, flash_bytes=least - 1)
 
 
 def test_constants_are_moved_in_the_export():

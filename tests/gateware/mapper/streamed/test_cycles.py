@@ -1,24 +1,34 @@
 import math
+import pathlib
+import re
 
 import numpy as np
 import pytest
 
+from arch.flash.image import build_image
 from arch.network import Encoding, FullyConnected, Input, Network, Readout
 from gateware.engine.configuration import ConfigError
 from gateware.flash.reader import FlashMode
 from gateware.mapper.streamed import cycles
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles, exceeding_cycles
+from gateware.mapper.streamed.model import model_of
 from sim.generate import random_neurons, random_weights
-from tests.streamed_networks import CIRCUITS, OVERLAY, deep_network, draw
+from tests.streamed_networks import CIRCUITS, OVERLAY, deep_network, draw, six_convolutions, vgg
 
 
-def test_a_deep_network_takes_what_was_measured():
-    """An inference of the simulated circuit took 7,373,076 clocks, of which it waited 2,601,630 for the flash."""
-    plan = lay_out(deep_network(np.random.default_rng(1)), OVERLAY)
-    assert plan.network.weight_count == 11_241_152
+@pytest.mark.parametrize(("make", "name"), [
+    (six_convolutions, "2x48C3-P2-2x96C3-P2-2x128C3-P2-256-256-10"), (vgg, "VGG-16"), (deep_network, "ResNet-18")])
+def test_large_networks_take_what_was_measured(make, name):
+    """What docs/overlay.md says of simulated inferences: weights, bytes in flash, clocks, those that waited, and ms."""
+    page = (pathlib.Path(__file__).parents[4] / "docs" / "overlay.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {re.escape(name)}, CIFAR size.* bytes .*\|$", page, re.MULTILINE)
+    plan = lay_out(make(np.random.default_rng(1)), OVERLAY)
     counted = count_cycles(OVERLAY, plan.passes)
-    assert (counted.total, counted.flash_stalls) == (7_373_076, 2_601_630)
+    image = build_image([model_of(plan, name="model", clock_hz=48e6)])
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:] == [
+        f"{plan.network.weight_count:,}", f"{len(image):,} bytes", f"{counted.total:,}", f"{counted.flash_stalls:,}",
+        f"{counted.total / 48e3:.2f} ms"]
     assert sum(item.words for item in counted.passes) < counted.total - counted.flash_stalls
     assert {item.bound_by_flash for item in counted.passes} == {True, False}
 

@@ -1,8 +1,8 @@
 """Simulation of the overlay: a model of the shipped network in the flash of the circuit that was built.
 
 The overlay has no network of its own. What is simulated is the image that ``python -m export --flash`` makes of the
-shipped network, on the circuit of the build, whose flash is read in the mode of the build: scores, classes and clocks
-of shipped samples.
+shipped network, on the circuit of the build, with the clock and the mode of the flash of the build: scores, classes and
+clocks of shipped samples.
 """
 
 import dataclasses
@@ -26,10 +26,9 @@ from gateware.build.steps.step import Step
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from models import DEFAULT_NETWORK
-from sim.circuits import CLOCK_HZ, sources_digest
+from sim.circuits import sources_digest
 from sim.engines import EngineResult
 from sim.streamed_rtl import StreamedRtlEngine
-from support.progress import Progress
 from support.provenance import tool_versions
 
 __all__ = ["SAMPLE_IMAGES", "OverlaySimulation", "SimulateOverlay", "overlay_samples"]
@@ -100,7 +99,7 @@ class SimulateOverlay(Step[OverlaySimulation]):
     def key(self) -> Mapping[str, Any]:
         samples = self._samples
         return {"network": network_file.digest(self._network), "config": dataclasses.asdict(self._request.config),
-                "mode": self._request.mode.name,
+                "mode": self._request.mode.name, "clock_hz": self._request.clock_hz, "board": self._request.board.name,
                 "samples": hashlib.sha256(samples.images.tobytes() + samples.labels.tobytes()).hexdigest(),
                 # All that computes: a change to the simulation makes its kept results worthless.
                 "sources": sources_digest(arch, gateware, sim, support),
@@ -110,11 +109,10 @@ class SimulateOverlay(Step[OverlaySimulation]):
         """Simulate; raises as :func:`gateware.build.steps.simulate.compare`, and if a tool is missing or fails."""
         network, request = self._network, self._request
         plan = lay_out(network, request.config, mode=request.mode)
-        cycles = count_cycles(request.config, plan.passes, mode=request.mode, clock_hz=CLOCK_HZ)
-        with Progress("simulate") as progress:
-            engine = StreamedRtlEngine(network, config=request.config, mode=request.mode,
-                                       report=lambda step, done, total: progress.update(f"{step}, {done} of {total}"))
-        with engine:
+        cycles = count_cycles(request.config, plan.passes, mode=request.mode, clock_hz=request.clock_hz)
+        # The engine shows the progress of its compilation itself.
+        with StreamedRtlEngine(network, board=request.board.name, config=request.config, mode=request.mode,
+                               clock_hz=request.clock_hz) as engine:
             done = compare(_Rested(engine, fill=cycles.fill), network, self._samples, expected_cycles=cycles.total)
         return OverlaySimulation(samples=done, network=DEFAULT_NETWORK.stem, cycles=cycles.total,
                                  network_sha256=network_file.digest(network))

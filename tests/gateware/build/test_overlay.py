@@ -31,10 +31,11 @@ class Engine:
 
     name = "rtl"
 
-    def __init__(self, network, *, config, mode, report):
+    def __init__(self, network, *, board, config, mode, clock_hz):
+        assert board == "icebreaker"
         self._reference = ReferenceEngine(network)
         plan = lay_out(network, config, mode=mode)
-        self._cycles = count_cycles(config, plan.passes, mode=mode, clock_hz=48e6)
+        self._cycles = count_cycles(config, plan.passes, mode=mode, clock_hz=clock_hz)
         self._rested = 0
         self.simulation = self
 

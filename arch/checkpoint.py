@@ -97,6 +97,7 @@ _HINTS = {
     Kind.TORCH: f"it is a file of torch.save, which may run code when it is read: {_BRING}",
     Kind.HDF5: f"it is an HDF5 file, as NIR graphs are: {_BRING}",
     Kind.DATA: "it holds images or arrays: give the NAME.safetensors that a training leaves",
+    Kind.FLASH: "it is an image of models for a flash: give the checkpoint or the networks that it was made of",
 }
 
 

@@ -4,6 +4,7 @@ import enum
 from typing import Any
 
 from arch import strict_json
+from arch.flash.circuit import MAGIC
 
 __all__ = ["Kind", "kind_of"]
 
@@ -30,10 +31,13 @@ class Kind(enum.Enum):
     HDF5 = "hdf5"
     #: Images or arrays: a data set, not a network.
     DATA = "data"
+    #: Models for the flash of a board, :mod:`arch.flash.image`.
+    FLASH = "flash"
 
 
 _MAGIC = {b"\x89HDF\r\n\x1a\n": Kind.HDF5, b"\x80\x02": Kind.TORCH, b"\x80\x03": Kind.TORCH, b"\x80\x04": Kind.TORCH,
-          b"\x80\x05": Kind.TORCH, b"\x93NUMPY": Kind.DATA, b"\x89PNG": Kind.DATA, b"\x1f\x8b": Kind.DATA}
+          b"\x80\x05": Kind.TORCH, b"\x93NUMPY": Kind.DATA, b"\x89PNG": Kind.DATA, b"\x1f\x8b": Kind.DATA,
+          MAGIC: Kind.FLASH}
 
 
 def _of_zip(content: bytes) -> Kind:

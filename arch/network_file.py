@@ -62,6 +62,8 @@ _FORMAT = container.Format(
         Kind.TORCH: f"not a network but a file of torch.save: {_EXPORT}",
         Kind.HDF5: f"not a network but an HDF5 file, as NIR graphs are: {_EXPORT}",
         Kind.DATA: "not a network but images or arrays: give the network that python -m export wrote",
+        Kind.FLASH: "not a network but an image of models for a flash: give the network of one of them, and the image "
+                    "with --flash to python -m sim",
     })
 _INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point")
 _NEURON_KEYS = ("fraction", "reset", "leak_shift")

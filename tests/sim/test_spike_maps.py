@@ -7,7 +7,7 @@ import pytest
 
 from arch.network import Encoding
 from gateware.mapper.choice import map_network
-from sim.spike_maps import read_map
+from sim.spike_maps import read_map, unpack_map
 from tests.gateware.mapper.networks import CONFIG, conv, network
 
 #: Two stages with maps; 6 channels take two words of 4 channels a position, the last half of the second is unused.
@@ -44,3 +44,19 @@ def test_a_map_is_what_was_packed(number, channels):
     # A part of the memory that begins with a row of its own.
     part = memory[place - 1:place + 4 * 5 * -(-channels // 4)]
     assert (read_map(PLAN, number, part, first=place - 1) == spikes).all()
+
+
+def test_blocks_of_timesteps_follow_each_other_as_planes():
+    """6 timesteps on a circuit with 4: what the second plane has beyond them is nothing."""
+    spikes = np.random.default_rng(97).random((6, 6, 3, 2)) < 0.4
+    words = []
+    for block in (spikes[:4], spikes[4:]):
+        for row, column in np.ndindex(3, 2):
+            for first in (0, 4):
+                word = 0 if len(block) == 4 else 0xCCCC
+                for channel, timestep in np.ndindex(min(4, 6 - first), len(block)):
+                    word |= int(block[timestep, first + channel, row, column]) << (4 * channel + timestep)
+                words.append(word)
+    found = unpack_map(PLAN.config, words, (6, 3, 2), timesteps=6, planes=2)
+    assert (found.dtype, found.shape) == (bool, (6, 6, 3, 2))
+    assert (found == spikes).all()

@@ -56,8 +56,9 @@ def test_a_network_that_does_not_fit_is_refused_with_the_option(checkpoint, tmp_
             rf"{re.escape(str(output))}: does not fit: layer {layer} \(convolution\): fractional bits must be at most "
             rf"4, not [5-8]: export the checkpoint with --fit BOARD, which moves constants and says what that costs",
             line)
-    assert lines[2:] == [(f"ERROR: {output}: network must fit the streamed circuit of the iCEBreaker, not exceed 2 "
-                          f"limits: change the network where the lines above say so")]
+    assert lines[2:] == [(f"ERROR: {output}: network must fit the streamed circuit of the iCEBreaker, not exceed the 2 "
+                          f"limits above: export the checkpoint with --fit BOARD, which moves constants and says what "
+                          f"that costs")]
     assert sorted(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from amaranth.back import rtlil
 from cocotb_tools.runner import get_runner
 
-from boards.families.ice40 import SYNTHESIS
+from boards.families.ice40 import synthesis
 from support.tools import YOSYS, run_tool
 from tests.rtl.benches.tb_streamed_netlist import block
 
@@ -43,8 +43,8 @@ def synthesise(folder):
     """Make the netlist of the circuit, as a build does, and count its vendor cells."""
     (folder / "made.il").write_text(rtlil.convert(block(), name="netlist"))
     (folder / "made.ys").write_text(
-        f"read_rtlil made.il\nsynth_ice40 {SYNTHESIS} -top netlist\n"
-        f"tee -q -o stat.json stat -json\nwrite_verilog -noattr netlist.v\n")
+        f"read_rtlil made.il\n{synthesis('netlist')}"
+        "tee -q -o stat.json stat -json\nwrite_verilog -noattr netlist.v\n")
     run_tool(YOSYS, ["-q", "made.ys"], cwd=folder, log=folder / "yosys.log")
     counted = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
     return {name: counted.get(name, 0) for name in CELLS}

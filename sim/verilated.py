@@ -51,7 +51,7 @@ def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
         if match := re.match(r"module \\?(\S+?) ?\(", line):
             module = match[1]
             top = top or module
-        elif match := re.match(r"\s*reg \[(\d+):0\] \\?(\S+) \[(\d+):0\];", line):
+        elif match := re.match(r"\s*reg \[(\d+):0\] \\?(\S+) +\[(\d+):0\];", line):
             path = f"{module}.{match[2]}".removeprefix(f"{top}.")
             name = re.sub(r"\$\d+(?=\.|$)", "", path)
             shapes[path if name in shapes else name] = MemoryShape(

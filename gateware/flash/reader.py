@@ -220,6 +220,9 @@ class FlashReader(wiring.Component):
                 m.d.sync += timer.eq(0)
                 with m.If(ends):
                     m.next = "DATA"
+                    # The address has changed within the command.
+                    with m.If(asked | self.start):
+                        m.next = "STOP"
                     with m.If(step != _Step.READ):
                         m.next = "SETTLE"
             with m.State("SETTLE"):

@@ -76,7 +76,7 @@ def run(body, *, mode, latency=2, clock_hz=SLOW_HZ, **flash):
     async def testbench(ctx):
         await body(Bench(ctx, dut, model))
 
-    streams.run(dut, testbench)
+    streams.run(dut, testbench, deadline_cycles=30_000)
     return model
 
 
@@ -138,6 +138,21 @@ def test_a_read_that_ends_another(mode):
         assert bytes(bench.bytes[:16]) == CONTENTS[0x300:0x310]
 
     run(body, mode=mode, latency=3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_read_that_ends_another_within_its_command(mode):
+    """A start in each clock from the end of the pause to the first byte, with an address that mixes badly."""
+    async def body(bench):
+        await bench.wake()
+        for clocks in range(60, 115):
+            await bench.tick(start=1, address=0x5A5)
+            for _ in range(clocks):
+                await bench.tick(run=1)
+            await bench.read(0xA5A, 4)
+            assert bytes(bench.bytes[:4]) == CONTENTS[0xA5A:0xA5E], clocks
+
+    run(body, mode=mode)
 
 
 def send(flash, *, bits, drive=1, quad=0, lines=None, after=8):

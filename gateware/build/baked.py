@@ -1,12 +1,11 @@
 """The build of one network into a bitstream: ``--weights baked``."""
 
 import argparse
-import time
 
 from arch import network_file
 from boards import BOARDS
-from gateware.build.flow import STEPS, check_build_tools, make_bitstream, say
-from gateware.build.folder import BITSTREAM, REPORT, BuildFolder, check_folder, default_folder
+from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say
+from gateware.build.folder import check_folder, default_folder
 from gateware.build.programming import Programming
 from gateware.build.report import Report
 from gateware.build.request import Request
@@ -93,18 +92,6 @@ def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
     samples = None if arguments.no_simulation else samples_of(request.network)
     if samples is not None:
         check_tools()
-    begun = time.monotonic()
-    first = STEPS.index(arguments.first_step) if arguments.first_step is not None else len(STEPS)
-    with BuildFolder.opened(path) as folder:
-        keeper = Keeper(folder.work, repeat=STEPS[first:])
-        try:
-            report, bitstream = _run_steps(request, made, keeper, report, samples)
-        finally:
-            keeper.prune()
-        report = reports.finished(report, keeper.records, time.monotonic() - begun)
-        folder.publish({BITSTREAM: bitstream, REPORT: report.to_json()})
-        print_line("")
-        print_line(format_report(report))
-        print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
-        if programming is not None:
-            programming.write(folder, bitstream=bitstream)
+    build_in_folder(
+        path, arguments, run_steps=lambda keeper: _run_steps(request, made, keeper, report, samples),
+        format_report=format_report, programming=programming)

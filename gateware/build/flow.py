@@ -1,10 +1,15 @@
 """From a design to its bitstream, by the steps that are the same for every design: synthesise, place, pack."""
 
+import argparse
 import dataclasses
 import pathlib
+import time
 from collections.abc import Callable, Mapping
 
+from gateware.build.folder import BITSTREAM, REPORT, BuildFolder
+from gateware.build.programming import Programming
 from gateware.build.request import Target
+from gateware.build.steps import report as reports
 from gateware.build.steps.pack import Pack
 from gateware.build.steps.place import (
     NoPlacementError,
@@ -17,12 +22,13 @@ from gateware.build.steps.place import (
     no_seed_closes,
     too_large,
 )
+from gateware.build.steps.report import SomeReport
 from gateware.build.steps.step import Keeper, Record
 from gateware.build.steps.synthesise import Netlist, Synthesise
 from support.command_line import print_line
 from support.tools import find_tool
 
-__all__ = ["STEPS", "Made", "check_build_tools", "make_bitstream", "say"]
+__all__ = ["STEPS", "Made", "build_in_folder", "check_build_tools", "make_bitstream", "say"]
 
 #: Kinds of steps that --from takes, in their order.
 STEPS = ("synthesise", "place", "pack", "simulate")
@@ -110,3 +116,38 @@ def make_bitstream(target: Target, design: Mapping[str, bytes], keeper: Keeper, 
     pack = Pack(target.board, routed)
     packed, _ = keeper.run(pack)
     return Made(bitstream=(keeper.folder(pack) / packed.file).read_bytes(), placements=placements)
+
+
+def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
+                    run_steps: Callable[[Keeper], tuple[SomeReport, bytes]],
+                    format_report: Callable[[SomeReport], str], programming: Programming | None) -> None:
+    """Run the steps of a build in its folder, publish bitstream and report together, and program the board.
+
+    Parameters
+    ----------
+    path : :class:`pathlib.Path`
+        The folder of the build.
+    arguments : :class:`argparse.Namespace`
+        Of the command; ``first_step`` is the first one to repeat.
+    run_steps : callable
+        Runs the steps with a :class:`Keeper`; returns the report and the bitstream.
+    format_report : callable
+        Makes the text of the report.
+    programming : :class:`Programming`, optional
+        Writes to the board.
+    """
+    begun = time.monotonic()
+    first = STEPS.index(arguments.first_step) if arguments.first_step is not None else len(STEPS)
+    with BuildFolder.opened(path) as folder:
+        keeper = Keeper(folder.work, repeat=STEPS[first:])
+        try:
+            report, bitstream = run_steps(keeper)
+        finally:
+            keeper.prune()
+        report = reports.finished(report, keeper.records, time.monotonic() - begun)
+        folder.publish({BITSTREAM: bitstream, REPORT: report.to_json()})
+        print_line("")
+        print_line(format_report(report))
+        print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
+        if programming is not None:
+            programming.write(folder, bitstream=bitstream)

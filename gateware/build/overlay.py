@@ -2,12 +2,11 @@
 
 import argparse
 import pathlib
-import time
 
 from arch.flash.circuit import Circuit
 from boards import BOARDS, Board
-from gateware.build.flow import STEPS, check_build_tools, make_bitstream, say
-from gateware.build.folder import BITSTREAM, OVERLAY, REPORT, BuildFolder, check_folder, overlay_folder
+from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say
+from gateware.build.folder import OVERLAY, REPORT, BuildFolder, check_folder, overlay_folder
 from gateware.build.programming import LoadedImage, Programming, load_flash_image
 from gateware.build.request import OverlayRequest
 from gateware.build.steps import report as reports
@@ -92,21 +91,9 @@ def build_overlay(arguments: argparse.Namespace, *, seed_seconds: float) -> None
     if not arguments.no_simulation:
         check_tools()
 
-    begun = time.monotonic()
-    first = STEPS.index(arguments.first_step) if arguments.first_step is not None else len(STEPS)
-    with BuildFolder.opened(path) as folder:
-        keeper = Keeper(folder.work, repeat=STEPS[first:])
-        try:
-            report, bitstream = _run_steps(request, keeper, report, not arguments.no_simulation)
-        finally:
-            keeper.prune()
-        report = reports.finished(report, keeper.records, time.monotonic() - begun)
-        folder.publish({BITSTREAM: bitstream, REPORT: report.to_json()})
-        print_line("")
-        print_line(format_overlay(report))
-        print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
-        if programming is not None:
-            programming.write(folder, bitstream=bitstream)
+    build_in_folder(
+        path, arguments, run_steps=lambda keeper: _run_steps(request, keeper, report, not arguments.no_simulation),
+        format_report=format_overlay, programming=programming)
 
 
 def _built(path: pathlib.Path) -> OverlayReport | None:

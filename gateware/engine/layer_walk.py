@@ -158,10 +158,11 @@ class LayerWalk:
         following = Signal.like(address, name="following")
         m.d.comb += following.eq(address + step.address)
         if self._config.streamed:
-            # The end of a row is seen a word ahead, of a row of two words in the step that leads to it. What the last
-            # step of a layer leaves behind does no harm: the step from zero comes next, and no word in the clock after.
+            # The end of a row is seen a word ahead, of a row of two words in the step that leads to it. Behind the last
+            # word of a layer there is none.
+            over = self._ends[-1] & ~self.starting
             with m.If(issue):
-                m.d.sync += self.ends_next.eq(Mux(self.ends, step.run == 1, self.pointer["run"] == 1))
+                m.d.sync += self.ends_next.eq(Mux(self.ends, (step.run == 1) & ~over, self.pointer["run"] == 1))
             m.d.comb += self.unread_next.eq(turn & (step.run == 0))
             m.d.sync += self.unread.eq(self.unread_next)
             # At the end of a source its way to the next position is kept, and the other one goes on.

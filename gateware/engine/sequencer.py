@@ -59,8 +59,9 @@ class Sequencer(wiring.Component):
     A streamed circuit has three loops more. A sum may go on in a *second source*, an array of words with addresses and
     a kernel of its own: another map, the high slice of the pixels, a shortcut. Around the pooling window are the
     *blocks* of timesteps, and around the positions the *parts* of filters that are longer than the ring of weights. A
-    sum is cut into segments, which never span two sources. The weight rows follow each other modulo the ring, and so do
-    the layers; the walk waits for a row before its first use, and for the program of a layer.
+    sum is cut into segments, which span two sources unless the second is worth more: pixels. The weight rows follow
+    each other modulo the ring, and so do the layers; the walk waits for a row before its first use, and for the program
+    of a layer. A word that is a kernel row of its own waits a clock for its step, behind any other word.
 
     Throughput: one word per clock while ``grant`` is set, except that a segment never ends within
     :attr:`EngineConfig.cooldown_cycles` clocks of the one before, and that every layer waits ``drain_cycles`` for its
@@ -224,9 +225,9 @@ class Sequencer(wiring.Component):
         self._follow_windows(m, walk, ending=ending, turn=turn)
         if config.streamed:
             programs = _Stock(m, config.layers, added=self.layer_written, used=self.layer_start, name="programs")
-            left = self._follow_segments(m, walk, ending=ending, issue=issue, turn=turn, last=last)
-            self._wait(m, walk, left=left, issue=issue, last=last, blocked=blocked, running=running, cooling=cooling,
-                       cooled=~cooldown[-1])
+            left, stops = self._follow_segments(m, walk, ending=ending, issue=issue, turn=turn, last=last)
+            self._wait(m, walk, left=left, stops=stops, issue=issue, last=last, blocked=blocked, running=running,
+                       cooling=cooling, cooled=~cooldown[-1])
         else:
             m.d.comb += last.eq(walk.ends & walk.ends_with("kernel"))
             m.d.comb += blocked.eq(walk.ends & cooling)
@@ -249,13 +250,22 @@ class Sequencer(wiring.Component):
             m.d.sync += window_first.eq(walk.ends_with("down"))
 
     def _follow_segments(self, m, walk, *, ending, issue, turn, last):
-        """Cut sums into segments and say what their ends are for; return the words left, but the next one."""
+        """Cut sums into segments and say what their ends are for.
+
+        Returns
+        -------
+        The words left of the segment, but for the next one; and whether the kernel row ends it, if the word ends that.
+        """
         mode = self.mode
 
-        # Words of the segment to come after the next one; it ends with its source at the latest.
+        # Words of the segment to come after the next one; it ends with its sum at the latest, or with the first source
+        # if the second one is worth more.
         left    = Signal.like(walk.sizes.segment, name="segment_left", reset_less=True)
         sum_end = Signal()
-        m.d.comb += last.eq(left[-1] | (walk.ends & walk.ended["kernel"]))
+        apart   = Signal()
+        stops   = walk.ended["kernel"] & (walk.ended["source"] | apart)
+        m.d.sync += apart.eq(mode.neurons.current == Current.PLANES)
+        m.d.comb += last.eq(left[-1] | (walk.ends & stops))
         m.d.comb += sum_end.eq(walk.ends & Mux(mode.summed, walk.ends_with("down"), walk.ends_with("source")))
         with m.If(issue):
             m.d.sync += left.eq(Mux(last, walk.sizes.segment, left - 1))
@@ -281,9 +291,9 @@ class Sequencer(wiring.Component):
             m.d.sync += part_first.eq(walk.ends_with("part"))
 
         m.d.sync += self.marked.eq(mode.padded & (walk.in_second if self.config.slices > 1 else 1))
-        return left
+        return left, stops
 
-    def _wait(self, m, walk, *, left, issue, last, blocked, running, cooling, cooled):
+    def _wait(self, m, walk, *, left, stops, issue, last, blocked, running, cooling, cooled):
         """Wait for the array and for weights, by flip-flops as far as possible: what follows from it is long."""
         mode = self.mode
 
@@ -303,9 +313,9 @@ class Sequencer(wiring.Component):
 
         # Whether the word after this one ends a segment too early. What is not foreseen is a word that is a row of its
         # own behind the end of another row: it waits a clock for its step anyway.
-        source_ends_next = walk.ends_next & walk.ended["kernel"]
-        m.d.comb += cooling.eq(Mux(issue, Mux(last, walk.sizes.segment[-1] | source_ends_next,
-                                              ~cooled & ((left == 0) | source_ends_next)), ~cooled & last))
+        stops_next = walk.ends_next & stops
+        m.d.comb += cooling.eq(Mux(issue, Mux(last, walk.sizes.segment[-1] | stops_next,
+                                              ~cooled & ((left == 0) | stops_next)), ~cooled & last))
         m.d.sync += blocked.eq(cooling | starving | walk.unread_next)
 
     def _control(self, m, walk, view, *, mode, layer, entry, running, issue, turn, no_program):

@@ -118,7 +118,7 @@ def walk(config: EngineConfig, program: Sequence[int], buffer: int, row: int = 0
                     if left == 0:
                         left, first = sizes_segment, True
                     left -= 1
-                    last = source_ends or left == 0
+                    last = (source_ends and (last_source or planes)) or left == 0
                     sum_end = source_ends and last_source and (not summed or window_last)
                     flags = {
                         "opens": opening and at["part"] == 0, "closes": sum_end and ended["part"], "sum_end": sum_end,
@@ -163,20 +163,23 @@ def layer_words(config: EngineConfig, loops: LayerLoops, *, source_size: tuple[i
             last_window = (down, across) == windows[-1]
             final = (y, x, block) == (loops.rows - 1, loops.columns - 1, loops.blocks - 1) and last_window
             sources = [loops.first] + ([loops.second] if loops.second is not None else [])
+            planes  = mode["neurons"]["current"] == Current.PLANES
+            before  = 0  # words of the sum in the sources before, unless those are worth less
             for number, source in enumerate(sources):
                 ends = number == len(sources) - 1
                 words = list(_source_words(config, loops, source, group=group, part=part, y=y, x=x, block=block,
                                            down=down, across=across))
                 row_of = first_row + (loops.first.sum_words if number and not loops.reuse else 0)
                 for index, (address, left, top) in enumerate(words):
-                    last    = index % segment == segment - 1 or index == len(words) - 1
+                    place   = before + index
+                    last    = place % segment == segment - 1 or (index == len(words) - 1 and (ends or planes))
                     sum_end = index == len(words) - 1 and ends and (last_window or not mode["summed"])
-                    opens   = (part == 0 and index < segment and number == 0
+                    opens   = (part == 0 and place < segment and not (planes and number)
                                and ((down, across) == windows[0] or not mode["summed"]))
                     flags = {
                         "opens": opens, "closes": sum_end and part == loops.parts - 1, "sum_end": sum_end,
                         "part_end": sum_end and final,
-                        "scaled": number == 1 and mode["neurons"]["current"] == Current.PLANES,
+                        "scaled": number == 1 and planes,
                         "block_first": block == 0, "block_last": block == loops.blocks - 1,
                         "window_first": bool(mode["summed"]) or (down, across) == windows[0],
                         "window_last": last_window, "group_last": final and part == loops.parts - 1}
@@ -187,10 +190,11 @@ def layer_words(config: EngineConfig, loops: LayerLoops, *, source_size: tuple[i
                         zero=not (0 <= left < source_size[0] and 0 <= top < source_size[1]) and (
                             not number or loops.reuse),
                         marked=bool(mode["padded"]) and (config.slices == 1 or number == 1),
-                        first=index % segment == 0, last=last,
+                        first=place % segment == 0, last=last,
                         ending={name: flags[name] for name, _ in ending_layout(config)} if last else None,
                         first_use=(y, x, block, down, across) == (0, 0, 0, 0, 0) and not (number and loops.reuse),
                         last_use=final and (ends or not loops.reuse))
+                before = 0 if planes else len(words)
 
 
 def _source_words(config: EngineConfig, loops: LayerLoops, source: LayerSource, *, group: int, part: int, y: int,

@@ -132,10 +132,11 @@ def _words(item: Pass) -> int:
 
 def _most_clocks(config: EngineConfig, item: Pass) -> int:
     """Clocks that a pass never exceeds, but for the flash: each end waits for the one before, and for a write."""
-    segments = sum(-(-walk.sum_words // item.segment) for walk in item.walks())
-    ends     = item.groups * item.parts * item.row_uses * segments
+    segments = sum(-(-words // item.segment) for words in item.sum_runs)
+    alone    = sum(walk.run == 1 for walk in item.walks())
+    sums     = item.groups * item.parts * item.row_uses
     around   = layer_start_cycles(config) + drain_cycles(config) + _PASS_MARGIN
-    return _words(item) + ends * (config.cooldown_cycles + 1) + around
+    return _words(item) + sums * (segments * (config.cooldown_cycles + 1) + alone) + around
 
 
 def section_bytes(config: EngineConfig, item: Pass) -> int:
@@ -276,6 +277,10 @@ class _Engine:
         self._ended     = -self._cooldown
         self._stalls    = 0
         self._writes: deque[int] = deque()
+        #: Which words of a position are rows of their own, whose steps are read in the clock after the word before; and
+        #: the clock of that word, unless there is none in the pass.
+        self._alone: Sequence[bool] = ()
+        self._issued: int | None = None
         #: From what is still to be written, and how far a window is, to what one position does.
         self._known: dict[tuple[int, ...], tuple[int, int, tuple[int, ...]]] = {}
 
@@ -290,8 +295,9 @@ class _Engine:
         self._clock = max(self._clock, ready) + layer_start_cycles(self._config)
         self._programs += 1
 
-        ends = _ends(item)
-        if not ends[0]:
+        ends, self._alone = _ends(item), _alone(item)
+        self._issued = None
+        if not (ends[0] or self._alone[0]):
             self._miss_row()
         self._known.clear()
         for _ in range(item.groups):
@@ -309,7 +315,8 @@ class _Engine:
     def _miss_row(self) -> None:
         """Wait a clock for the first row of a pass if it is the only one that is there.
 
-        The sequencer takes the clock before the first word for one that may use a row, unless the word is an end.
+        The sequencer takes the clock before the first word for one that may use a row, unless the word is an end or a
+        row of its own.
         """
         rows = self._loader.rows
         if (self._loader.has_written(rows, self._rows, self._clock - 3)
@@ -347,6 +354,7 @@ class _Engine:
         self._clock  = clock + duration
         self._ended  = clock + ended
         self._writes = deque(clock + write for write in writes)
+        self._issued = self._clock - 1
 
     def _run_words(self, ends: Sequence[bool], fresh: range) -> list[int]:
         """Replay a position word by word; its first words are the first to use the ``fresh`` rows. Return its clocks.
@@ -361,6 +369,8 @@ class _Engine:
                 if ready > clock:
                     self._stalls += ready - clock
                     clock = ready
+            if self._alone[word] and self._issued is not None:
+                clock = max(clock, self._issued + 2)
             if end:
                 clock = max(clock, self._ended + self._cooldown)
             while writes and writes[0] <= clock:
@@ -368,6 +378,7 @@ class _Engine:
                 writes.popleft()
             if end:
                 self._ended = clock
+            self._issued = clock
             clocks.append(clock)
             clock += 1
         self._clock = clock
@@ -375,6 +386,11 @@ class _Engine:
 
 
 def _ends(item: Pass) -> list[bool]:
-    """Say of each word of a position whether it ends a segment: the last one of each walk does."""
-    return [(word + 1) % item.segment == 0 or word + 1 == walk.sum_words
-            for walk in item.walks() for word in range(walk.sum_words)]
+    """Say of each word of a position whether it ends a segment: the last one of each run does."""
+    return [(word + 1) % item.segment == 0 or word + 1 == words
+            for words in item.sum_runs for word in range(words)]
+
+
+def _alone(item: Pass) -> list[bool]:
+    """Say of each word of a position whether it is a row of the kernel of its own."""
+    return [walk.run == 1 for walk in item.walks() for _ in range(walk.sum_words)]

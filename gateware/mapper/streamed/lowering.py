@@ -25,7 +25,7 @@ from arch.network import (
 )
 from gateware.engine.configuration import PLANES, EngineConfig
 from gateware.mapper.limits import Finding
-from gateware.mapper.streamed.passes import IMAGE, MapShape, Pass, Tile, Walk
+from gateware.mapper.streamed.passes import IMAGE, MapShape, Pass, Tile, Walk, sum_runs
 
 __all__ = ["MAX_LOOP", "LoweringError", "lower"]
 
@@ -184,7 +184,7 @@ def _convolution(config: EngineConfig, step: _Step, source: MapShape, maps: dict
         source_size=(row_words, source.shape[1]), second=second, reuse=reuse and second is not None, pixels=pixels,
         tile=tiles[0], pool=pool, summed=summed, blocks=blocks, parts=parts, channels=len(layer.weights),
         target=maps[step.last_index],
-        segment=_segment(config, first, second), weights=_rows(weights))
+        segment=_segment(config, sum_runs(first, second, pixels=pixels)), weights=_rows(weights))
     return [dataclasses.replace(common, tile=tile) for tile in tiles]
 
 
@@ -229,7 +229,7 @@ def _or_pool(config: EngineConfig, step: _Step, source: MapShape, maps: dict[int
         layer=step.index, last_layer=step.last_index, kind=step.layer.kind, neurons=neurons, first=walk,
         source_size=(source.shape[2] * source.words, source.shape[1]), tile=tiles[0],
         pool=step.pool, blocks=blocks, channels=channels, target=maps[step.last_index],
-        segment=_segment(config, walk, None), weights=_rows(weights))
+        segment=_segment(config, (walk.sum_words,)), weights=_rows(weights))
     return [dataclasses.replace(common, tile=tile) for tile in tiles]
 
 
@@ -268,7 +268,8 @@ def _fully_connected(config: EngineConfig, step: _Step, source: MapShape, maps: 
         layer=step.index, last_layer=step.last_index, kind=layer.kind, neurons=layer.neurons, first=first,
         source_size=(first.run, parts), second=second, reuse=second is not None, pixels=pixels,
         tile=Tile(row=0, column=0, rows=1, columns=1), blocks=blocks, parts=parts, channels=len(layer.weights),
-        target=maps[step.last_index], segment=_segment(config, first, second), weights=_rows(weights))
+        target=maps[step.last_index], segment=_segment(config, sum_runs(first, second, pixels=pixels)),
+        weights=_rows(weights))
 
 
 def _readout(config: EngineConfig, step: _Step, source: MapShape, maps: dict[int, MapShape], blocks: int, *,
@@ -283,7 +284,7 @@ def _readout(config: EngineConfig, step: _Step, source: MapShape, maps: dict[int
     return Pass(
         layer=step.index, last_layer=step.last_index, kind=layer.kind, neurons=None, first=first,
         source_size=(first.run, parts), tile=Tile(row=0, column=0, rows=1, columns=1), parts=parts, blocks=blocks,
-        channels=layer.classes, target=None, segment=_segment(config, first, None), weights=_rows(weights))
+        channels=layer.classes, target=None, segment=_segment(config, (first.sum_words,)), weights=_rows(weights))
 
 
 def _rows(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
@@ -329,10 +330,12 @@ def _cut(config: EngineConfig, target: Shape, sums_each: int, kernel: int, rows:
             for row in range(height) for column in range(0, width, most)], kernel
 
 
-def _segment(config: EngineConfig, first: Walk, second: Walk | None) -> int:
-    """Choose the words of a segment: as many as an accumulator holds, but the last one not shorter than P words."""
+def _segment(config: EngineConfig, lengths: Sequence[int]) -> int:
+    """Choose the words of a segment: as many as an accumulator holds, but the last one not shorter than P words.
+
+    The words of a sum are those of :func:`sum_runs`.
+    """
     most, least = config.max_segment, config.lanes
-    lengths = [walk.sum_words for walk in (first, second) if walk is not None]
 
     def wait(size: int) -> tuple[int, int]:
         """Clocks that short last segments of a sum wait, and its segments."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from arch.network import Neurons, Shape
 
-__all__ = ["IMAGE", "MapShape", "Pass", "Tile", "Walk"]
+__all__ = ["IMAGE", "MapShape", "Pass", "Tile", "Walk", "sum_runs"]
 
 #: Stands for the image where the index of a layer is expected.
 IMAGE = -1
@@ -72,6 +72,13 @@ class Walk:
     def sum_words(self) -> int:
         """Words of one sum in a part."""
         return self.kernel * self.run
+
+
+def sum_runs(first: Walk, second: Walk | None, *, pixels: bool) -> tuple[int, ...]:
+    """Words of a sum in a part that are cut into segments together: of both walks, unless the second counts more."""
+    if second is None:
+        return (first.sum_words,)
+    return (first.sum_words, second.sum_words) if pixels else (first.sum_words + second.sum_words,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +148,11 @@ class Pass:
     def part_words(self) -> int:
         """Words of a sum in a part."""
         return self.first.sum_words + (self.second.sum_words if self.second else 0)
+
+    @property
+    def sum_runs(self) -> tuple[int, ...]:
+        """Those of :func:`sum_runs`."""
+        return sum_runs(self.first, self.second, pixels=self.pixels)
 
     @property
     def part_sums(self) -> int:

@@ -20,7 +20,7 @@ from tests.streamed_networks import CIRCUITS, OVERLAY, deep_network, draw, six_c
 @pytest.mark.parametrize(("make", "name"), [
     (six_convolutions, "2x48C3-P2-2x96C3-P2-2x128C3-P2-256-256-10"), (vgg, "VGG-16"), (deep_network, "ResNet-18")])
 def test_large_networks_take_what_was_measured(make, name):
-    """What docs/overlay.md says of simulated inferences: weights, bytes in flash, clocks, those that waited, and ms."""
+    """What docs/overlay.md says of inferences: weights, bytes in flash, clocks, those that waited, and ms."""
     page = (pathlib.Path(__file__).parents[4] / "docs" / "overlay.md").read_text(encoding="utf-8")
     (row,) = re.findall(rf"^\| {re.escape(name)}, CIFAR size.* bytes .*\|$", page, re.MULTILINE)
     plan = lay_out(make(np.random.default_rng(1)), OVERLAY)
@@ -31,6 +31,15 @@ def test_large_networks_take_what_was_measured(make, name):
         f"{counted.total / 48e3:.2f} ms"]
     assert sum(item.words for item in counted.passes) < counted.total - counted.flash_stalls
     assert {item.bound_by_flash for item in counted.passes} == {True, False}
+
+
+def test_an_identity_shortcut_ends_no_segment_of_its_own():
+    plan = lay_out(deep_network(np.random.default_rng(1)), OVERLAY)
+    counted = count_cycles(OVERLAY, plan.passes)
+    shortcuts = [(item, cycles) for item, cycles in zip(plan.passes, counted.passes, strict=True)
+                 if item.second is not None and item.second.run == 1 and cycles.flash_stalls == 0]
+    assert [item.first.run for item, _ in shortcuts] == [12, 12, 24]
+    assert all(cycles.words > 0.94 * cycles.clocks for _, cycles in shortcuts)
 
 
 @pytest.mark.parametrize("name", ["P2-W4-T4", "P8-W16-T4"])

@@ -193,7 +193,10 @@ class Harness {
         Memory memory;
         size_t dot = name.rfind('.');
         const VerilatedScope* scope = context_.scopeFind(("TOP." + name.substr(0, dot)).c_str());
-        VerilatedVar* var = scope ? scope->varFind(name.substr(dot + 1).c_str()) : nullptr;
+        std::string variable = name.substr(dot + 1);
+        // Verilator knows a name that Verilog has to escape by its escaped form.
+        if (variable.find('$') != std::string::npos) variable = "\\" + variable + " ";
+        VerilatedVar* var = scope ? scope->varFind(variable.c_str()) : nullptr;
         if (!var || var->udims() != 1) return memory;
         memory.data = static_cast<uint8_t*>(var->datap());
         memory.depth = var->elements(1);

@@ -120,8 +120,8 @@ class Readout(wiring.Component):
         header = Signal(HEADER_WORDS)
         end    = Signal.like(sent)
         final  = Signal()
-        scores = Signal()  # it is a score
-        m.d.sync += scores.eq(sent >= HEADER_WORDS)
+        is_score = Signal()
+        m.d.sync += is_score.eq(sent >= HEADER_WORDS)
         m.d.sync += header.eq(Cat(sent == place for place in range(HEADER_WORDS)))
         m.d.sync += end.eq(self.classes + (HEADER_WORDS - 1))
         m.d.sync += final.eq(sent == end)
@@ -148,7 +148,7 @@ class Readout(wiring.Component):
                 with m.If(chosen):
                     m.d.sync += self.o_words.p.word.eq(word)
             if config.streamed:
-                m.d.comb += self.next_kept.eq(scores)
+                m.d.comb += self.next_kept.eq(is_score)
 
         with m.FSM():
             with m.State("IDLE"):

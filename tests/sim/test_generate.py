@@ -68,7 +68,7 @@ def test_projections_are_drawn_where_they_are_asked_for():
     ({"reset": Reset.ZERO}, lambda network: {layer.neurons.reset for layer in with_neurons(network)} == {Reset.ZERO}),
     ({"leak": True}, lambda network: all(layer.neurons.leak_shift for layer in with_neurons(network))),
     ({"leak": False}, lambda network: not any(layer.neurons.leak_shift for layer in with_neurons(network))),
-], ids=str)
+], ids=lambda value: str(value) if isinstance(value, dict) else "holds")
 def test_what_is_given_is_kept(options, holds):
     assert all(holds(network) for network in networks(30, **options))
 

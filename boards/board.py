@@ -50,8 +50,8 @@ class Board:
     fastest_baud: int = max(BAUD_RATES)
     #: The oscillator is that of the USB side too, so both ends of the host link have the same clock.
     shares_oscillator: bool = False
-    #: Writes the flash.
-    programmer: Programmer
+    #: Programs that can write the flash; the first does if none is asked for.
+    programmers: tuple[Programmer, ...]
     #: Size of the flash, in bytes: a power of two.
     flash_bytes: int
     #: Address in the flash of the image of models, which stands behind the bitstream.
@@ -87,6 +87,22 @@ class Board:
     def least_divisor(self) -> int:
         """Fewest clocks per bit of the host link: the receiver takes four, which bear no difference of the clocks."""
         return 4 if self.shares_oscillator else 8
+
+    def programmer(self, name: str | None = None) -> Programmer:
+        """Return the programmer of this name; without a name, the first.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If it cannot write the flash of this board.
+        """
+        for programmer in self.programmers:
+            if name in (None, programmer.tool.name):
+                return programmer
+        names = ", ".join(programmer.tool.name for programmer in self.programmers)
+        raise BoardError(f"programmer of the {self.title} must be one of {names}, not {name}"
+                         if len(self.programmers) > 1 else
+                         f"programmer of the {self.title} must be {names}, not {name}: leave the option out")
 
     def overlay_wiring(self, *, double: bool = False) -> FlashWiring:
         """Return how the overlay reads the flash, with ``double`` at both edges of the flash's clock.

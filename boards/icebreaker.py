@@ -16,7 +16,7 @@ data sheet, version 2.6 (FT_000061), page 1.
 from typing import Any
 
 from boards.board import Board, FlashWiring
-from boards.families.ice40 import ICE40UP5K_SG48, ICEPROG
+from boards.families.ice40 import ICE40UP5K_SG48, ICEPROG, OPEN_FPGA_LOADER
 
 __all__ = ["ICEBREAKER"]
 
@@ -36,7 +36,7 @@ ICEBREAKER = Board(
     oscillator_hz     = 12e6,
     led               = "led_g",
     shares_oscillator = True,
-    programmer        = ICEPROG,
+    programmers       = (ICEPROG, OPEN_FPGA_LOADER),
     flash_bytes       = 16 << 20,
     flash_wiring      = FlashWiring(resource="spi_flash_4x", lines=4, double_rate=True),
     default_clock_hz  = 48e6,

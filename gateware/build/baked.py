@@ -76,7 +76,7 @@ def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
     if not arguments.dry_run:
         check_folder(path)
         if arguments.program:
-            programming = Programming(request.board)
+            programming = Programming(request.board, programmer=arguments.programmer)
         check_build_tools(request)
     fit = find_fit(request)
     if fit.plan is None:

@@ -71,6 +71,9 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--program", metavar="WHAT", nargs="?", const=True, choices=(BITSTREAM, IMAGE, BOTH),
                         help="write WHAT to the board's flash: bitstream, after the build; image, that of --image, "
                              "without a build; or both (default: bitstream, and the image if --image is given)")
+    parser.add_argument("--programmer", metavar="TOOL",
+                        choices=sorted({each.tool.name for board in BOARDS.values() for each in board.programmers}),
+                        help="with --program, write with TOOL: %(choices)s (default: the one for the board)")
     parser.add_argument("--image", metavar="IMAGE", type=path_argument,
                         help="with --program, write the models of IMAGE, as python -m export --flash makes it, behind "
                              "the bitstream")
@@ -110,6 +113,8 @@ def _check_program(arguments: argparse.Namespace) -> None:
     if arguments.image is not None and arguments.program in (None, BITSTREAM):
         given = "" if arguments.program is None else f", not with --program {arguments.program}"
         raise BuildError(f"--image must be given with --program{given}: it has no effect without one that writes it")
+    if arguments.programmer is not None and arguments.program is None:
+        raise BuildError("--programmer must be given with --program: it has no effect without")
     if arguments.program in (IMAGE, BOTH) and arguments.image is None:
         raise BuildError(f"--program {arguments.program} must be given with --image: say which image is to be written")
     if arguments.program == IMAGE:

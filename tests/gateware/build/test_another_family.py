@@ -72,7 +72,7 @@ class Toy(Family):
 @pytest.fixture
 def toy_board(tmp_path, monkeypatch):
     board = Board(name="toy", title="Toy", fpga=Toy(), platform=lambda: "pin 1", oscillator_hz=25e6, led="lamp",
-                  programmer=Programmer(tool=Tool("toy-programmer", "apt install toys")), flash_bytes=1 << 22,
+                  programmers=(Programmer(tool=Tool("toy-programmer", "apt install toys")),), flash_bytes=1 << 22,
                   default_clock_hz=36e6)
     monkeypatch.setitem(BOARDS, board.name, board)
     scripts = {"toy-synthesis": SYNTHESIS, "toy-router": ROUTING, "toy-packer": "cat layout.bits > toy.stream",

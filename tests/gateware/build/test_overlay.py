@@ -288,12 +288,12 @@ def image(tmp_path):
     return path
 
 
-def programmed(tools):
+def programmed(tools, programmer="iceprog"):
     """Arguments of the programmer since the last question, the file by its name."""
     log = tools.folder / "calls"
     lines = log.read_text().splitlines() if log.exists() else []
     log.write_text("")
-    calls = [line.split()[1:] for line in lines if line.startswith("iceprog ")]
+    calls = [line.split()[1:] for line in lines if line.startswith(f"{programmer} ")]
     return [[*call[:-1], pathlib.Path(call[-1]).name] for call in calls]
 
 
@@ -447,6 +447,53 @@ def test_a_programmer_that_fails_is_told(flash, tools, image):
     code, _, err = flash("--program", "image", "--image", image)
     assert (code, [re.sub(r" \(see [^)]*\)$", "", line) for line in err]) == (3, [
         "ERROR: iceprog failed: Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014)."])
+
+
+#: Arguments of openFPGALoader.
+WRITE, READ = ["-b", "ice40_generic", "--write-flash"], ["-b", "ice40_generic", "--dump-flash", "--file-size"]
+
+
+def test_another_programmer_writes_and_what_it_wrote_is_read_back(flash, tools, image):
+    code, out, err = flash("--program", "--programmer", "openFPGALoader", "--image", image)
+    assert (code, err) == (0, [])
+    assert out[-2:] == ["programmed the iCEBreaker",
+                        f"programmed {image} at 0x100000 of the iCEBreaker: models 0 first, 1 second"]
+    bitstream, content = (FOLDER / "sterna.bin").read_bytes(), image.read_bytes()
+    assert programmed(tools, "openFPGALoader") == [
+        [*WRITE, "sterna.bin"], [*READ, str(len(bitstream)), "read_back.bin"],
+        [*WRITE, *OFFSET], [*READ, str(len(content)), "-o", "1048576", "read_back.bin"]]
+    written = (tools.folder / "flash").read_bytes()
+    assert written.startswith(bitstream)
+    assert written[1 << 20 :].startswith(content)
+    assert not (FOLDER / "work" / "read_back.bin").exists()
+
+
+@pytest.mark.parametrize(("happens", "message"), [
+    ("bad byte", ("byte 0x100005 of the flash of the iCEBreaker must be 0x08, which was written, not 0x48: "
+                  "check the cable and the supply, and write again")),
+    ("no read", "flash of the iCEBreaker could not be read back: check the cable and the supply, and write again")])
+def test_what_a_programmer_did_not_write_is_told(flash, tools, image, happens, message):
+    arguments = ["--program", "image", "--programmer", "openFPGALoader", "--image", image]
+    assert flash(*arguments)[0] == 0
+    # What another command read back is not taken for what this one did.
+    (FOLDER / "work" / "read_back.bin").write_bytes(image.read_bytes())
+    assert image.read_bytes()[5] == 8
+    tools.plan(programmer=happens)
+    code, out, err = flash(*arguments)
+    assert (code, out, err) == (3, [], [f"ERROR: openFPGALoader failed: {message}"])
+    tools.plan()
+    assert flash(*arguments)[0] == 0
+
+
+def test_a_programmer_must_be_for_the_board_and_have_something_to_do(flash, tools, tmp_path, image):
+    save_image(image, board="icesugar")
+    assert flash("--board", "icesugar", "--program", "image", "--image", image, "--programmer", "openFPGALoader") == (
+        1, [], ["ERROR: programmer of the iCESugar must be icesprog, not openFPGALoader: leave the option out"])
+    assert flash("--program", "--programmer", "icesprog") == (
+        1, [], ["ERROR: programmer of the iCEBreaker must be one of iceprog, openFPGALoader, not icesprog"])
+    assert flash("--programmer", "iceprog") == (
+        1, [], ["ERROR: --programmer must be given with --program: it has no effect without"])
+    assert tools.calls() == []
 
 
 def test_a_missing_image_gets_one_line(flash, tools):

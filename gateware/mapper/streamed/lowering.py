@@ -25,7 +25,7 @@ from arch.network import (
 )
 from gateware.engine.configuration import PLANES, EngineConfig
 from gateware.mapper.limits import Finding
-from gateware.mapper.streamed.passes import IMAGE, MapShape, Pass, Tile, Walk, sum_runs
+from gateware.mapper.streamed.passes import IMAGE, MapShape, Pass, Tile, Walk, runs_of_sum
 
 __all__ = ["MAX_LOOP", "LoweringError", "lower"]
 
@@ -184,7 +184,7 @@ def _convolution(config: EngineConfig, step: _Step, source: MapShape, maps: dict
         source_size=(row_words, source.shape[1]), second=second, reuse=reuse and second is not None, pixels=pixels,
         tile=tiles[0], pool=pool, summed=summed, blocks=blocks, parts=parts, channels=len(layer.weights),
         target=maps[step.last_index],
-        segment=_segment(config, sum_runs(first, second, pixels=pixels)), weights=_rows(weights))
+        segment=_segment(config, runs_of_sum(first, second, pixels=pixels)), weights=_rows(weights))
     return [dataclasses.replace(common, tile=tile) for tile in tiles]
 
 
@@ -268,7 +268,7 @@ def _fully_connected(config: EngineConfig, step: _Step, source: MapShape, maps: 
         layer=step.index, last_layer=step.last_index, kind=layer.kind, neurons=layer.neurons, first=first,
         source_size=(first.run, parts), second=second, reuse=second is not None, pixels=pixels,
         tile=Tile(row=0, column=0, rows=1, columns=1), blocks=blocks, parts=parts, channels=len(layer.weights),
-        target=maps[step.last_index], segment=_segment(config, sum_runs(first, second, pixels=pixels)),
+        target=maps[step.last_index], segment=_segment(config, runs_of_sum(first, second, pixels=pixels)),
         weights=_rows(weights))
 
 
@@ -333,7 +333,7 @@ def _cut(config: EngineConfig, target: Shape, sums_each: int, kernel: int, rows:
 def _segment(config: EngineConfig, lengths: Sequence[int]) -> int:
     """Choose the words of a segment: as many as an accumulator holds, but the last one not shorter than P words.
 
-    The words of a sum are those of :func:`sum_runs`.
+    The words of a sum are those of :func:`runs_of_sum`.
     """
     most, least = config.max_segment, config.lanes
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from arch.network import Neurons, Shape
 
-__all__ = ["IMAGE", "MapShape", "Pass", "Tile", "Walk", "sum_runs"]
+__all__ = ["IMAGE", "MapShape", "Pass", "Tile", "Walk", "runs_of_sum"]
 
 #: Stands for the image where the index of a layer is expected.
 IMAGE = -1
@@ -74,7 +74,7 @@ class Walk:
         return self.kernel * self.run
 
 
-def sum_runs(first: Walk, second: Walk | None, *, pixels: bool) -> tuple[int, ...]:
+def runs_of_sum(first: Walk, second: Walk | None, *, pixels: bool) -> tuple[int, ...]:
     """Words of a sum in a part that are cut into segments together: of both walks, unless the second counts more."""
     if second is None:
         return (first.sum_words,)
@@ -151,8 +151,8 @@ class Pass:
 
     @property
     def sum_runs(self) -> tuple[int, ...]:
-        """Those of :func:`sum_runs`."""
-        return sum_runs(self.first, self.second, pixels=self.pixels)
+        """Those of :func:`runs_of_sum`."""
+        return runs_of_sum(self.first, self.second, pixels=self.pixels)
 
     @property
     def part_sums(self) -> int:

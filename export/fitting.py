@@ -12,15 +12,16 @@ do not fit, they are first changed until they do. Then neighbours that fit are t
 as the distance falls; of equal distances the constants nearest to the trained ones are taken.
 """
 
+import bisect
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from arch.network import MAX_CONSTANT, Neurons, Reset
 from arch.widths import ChannelRange, Range, membrane_range
-from export.certificate import RealNeuron, real_bounds
+from export.certificate import RealNeuron, RealValueError, certify, real_bounds
 from support.errors import InputError
 
 __all__ = ["FitError", "Room", "fit_channels"]
@@ -29,6 +30,8 @@ __all__ = ["FitError", "Room", "fit_channels"]
 _RADIUS = 3
 #: Of these neighbours, so many of the nearest are tried.
 _TRIED = 50
+#: Where no constants are found, those for so many parts less of the currents are looked for.
+_PARTS = 64
 
 Constants = tuple[int, int, int]
 
@@ -96,6 +99,9 @@ class _Channel:
 
     def fitting(self, start: Constants) -> Constants | None:
         """Leave ``start`` until a membrane stays in the range; None if it was not found to."""
+        # Constants move the membranes after the first current, and do not bring them nearer to each other.
+        if int(self.currents.high[0] - self.currents.low[0]) << self.room.fraction >= 1 << self.room.membrane_width:
+            return None
         found = np.array([start])
         excess = int(self.excesses(found)[0])
         step = 1 << (excess // self.timesteps).bit_length()
@@ -182,13 +188,43 @@ def fit_channels(real: Sequence[RealNeuron], neurons: Neurons, inexact: Sequence
         nearest = search.nearest(_constants(constants[channel]))
         if nearest is None:
             needed = Range(int(low[channel]), int(high[channel])).bits
-            raise FitError(f"channel {channel}: its membrane of {timesteps} timesteps must fit the "
+            remedy = _remedy(real[channel], only, timesteps=timesteps, reset=neurons.reset, constant=constant,
+                             room=room)
+            raise FitError(f"channel {channel}: its membrane of {timesteps} timestep{'s'[:timesteps > 1]} must fit the "
                            f"{room.membrane_width} bits of the {room.title}, not need {needed}, and no constants near "
-                           f"the trained ones make it fit: use fewer timesteps, inputs or pooled positions")
+                           f"the trained ones make it fit: {remedy}")
         constants[channel], distance = nearest
         if distance:
             moved.append(channel)
     return _neurons(constants, neurons.fraction, neurons.reset), moved
+
+
+def _remedy(real: RealNeuron, currents: ChannelRange, *, timesteps: int, reset: Reset, constant: bool,
+            room: Room) -> str:
+    """Say with how many timesteps, and with which currents, constants for a channel were found: each was tried."""
+    def fits(steps: int, parts: int) -> bool:
+        less = ChannelRange(-(-currents.low * parts // _PARTS), currents.high * parts // _PARTS)
+        try:
+            rounded, _ = certify([real], less.low, less.high, timesteps=steps, reset=reset, constant=constant,
+                                 max_fraction=room.fraction)
+        except RealValueError:
+            return False
+        tried = _Channel(real, rounded, less, timesteps=steps, constant=constant, room=room)
+        start = int(rounded.threshold[0]), int(rounded.bias[0]), int(rounded.initial[0])
+        return tried.fitting(start) is not None
+
+    def most(below: int, works: Callable[[int], bool]) -> int:
+        return bisect.bisect_left(range(1, below), True, key=lambda number: not works(number))
+
+    remedies = []
+    if steps := most(timesteps, lambda steps: fits(steps, _PARTS)):
+        remedies.append(f"train it with at most {steps} timestep{'s'[:steps > 1]}")
+    # A channel without a current has constants that fit: the smallest ones.
+    parts = most(_PARTS, lambda parts: fits(timesteps, parts))
+    low, high = int(currents.low[0]), int(currents.high[0])
+    remedies.append(f"train it with so few inputs or pooled positions that currents of the channel are at most "
+                    f"{-(-low * parts // _PARTS)} to {high * parts // _PARTS}, not {low} to {high}")
+    return "; or ".join(remedies)
 
 
 def _neurons(constants: npt.NDArray[np.int64], fraction: int, reset: Reset) -> Neurons:

@@ -11,6 +11,7 @@ from arch.flash.header import NAME_BYTES
 from arch.flash.image import MODELS, Model, build_image
 from arch.flash.stream import Section
 from arch.network import Network, OrPool, Readout, projection_of
+from arch.network_file import digest
 from boards import BOARDS
 from boards.board import Board, BoardError
 from export.flash.circuit import overlay_json
@@ -184,16 +185,20 @@ def make_image(sources: Sequence[Source], board: Board, *, clock_hz: float) -> F
 
 def _check_names(sources: Sequence[Source]) -> None:
     """Refuse names that a header cannot have, and those by which a host could not tell models apart."""
-    files: dict[str, str] = {}
+    earlier: dict[str, Source] = {}
     for source in sources:
         name, file = source.name, printable(source.file)
         if printable(source.full_name) != source.full_name or not name.isprintable():
             raise ExportError(f"{file}: name of a model must be one line of printable text, not "
                               f"{source.full_name[:40]!r}: export the checkpoint again with another --name")
-        if name in files:
-            raise ExportError(f"{file}: name of a model must be its own in the image, not {name!r}, which is that of "
-                              f"{files[name]} too: export one of the checkpoints again with another --name")
-        files[name] = file
+        other = earlier.setdefault(name, source)
+        if other is source:
+            continue
+        if other.full_name == source.full_name and digest(other.network) == digest(source.network):
+            raise ExportError(f"{file}: network must be given once, and {printable(other.file)} is the same one: leave "
+                              f"one of the two out")
+        raise ExportError(f"{file}: name of a model must be its own in the image, not {name!r}, which is that of "
+                          f"{printable(other.file)} too: export one of the checkpoints again with another --name")
 
 
 def _refusal(source: Source, board: Board, error: StreamedFitError) -> ExportError:

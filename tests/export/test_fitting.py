@@ -1,6 +1,7 @@
 """Constants that are moved to fit the membranes of a circuit."""
 
 import itertools
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -104,9 +105,42 @@ def test_membranes_that_leave_the_range_are_brought_back(reset, beta):
 def test_what_no_constants_keep_in_the_range_is_refused():
     room = Room(board="small", title="Small", fraction=1, membrane_width=6)
     message = (r"^channel 0: its membrane of 3 timesteps must fit the 6 bits of the Small, not need 9, and no "
-               r"constants near the trained ones make it fit: use fewer timesteps, inputs or pooled positions$")
+               r"constants near the trained ones make it fit: train it with so few inputs or pooled positions that "
+               r"currents of the channel are at most -(\d+) to \1, not -40 to 40$")
     with pytest.raises(FitError, match=message):
         fit([make_neuron()], -40, 40, 3, Reset.ZERO, room=room)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("reset", list(Reset))
+@pytest.mark.parametrize(("low", "high", "timesteps"), [(-14, 14, 4), (-25, 0, 4), (-3, 20, 8), (-40, 40, 3)])
+def test_what_the_refusal_names_was_tried(low, high, timesteps, reset, constant):
+    """Constants for as many timesteps as it names, and for currents as small, are found."""
+    room = Room(board="small", title="Small", fraction=1, membrane_width=6)
+    neurons = [make_neuron(theta=single(3.3), beta=single(0.6))]
+
+    def fits(low, high, timesteps):
+        try:
+            fit(neurons, low, high, timesteps, reset, room=room, constant=constant)
+        except FitError as error:
+            return str(error)
+        return True
+
+    refusal = fits(low, high, timesteps)
+    if refusal is True:
+        assert high - low < 32
+        return
+    found = re.search(r"(?:train it with at most (\d) timesteps?; or )?train it with so few inputs or pooled positions "
+                      r"that currents of the channel are at most (-?\d+) to (\d+), not (-?\d+) to (\d+)$", refusal)
+    assert found is not None
+    steps, *currents = (group and int(group) for group in found.groups())
+    assert currents[2:] == [low, high]
+    assert fits(*currents[:2], timesteps) is True
+    # The range of a single current is more than the six bits have room for.
+    assert (steps is None) is (high - low >= 32)
+    if steps is not None:
+        assert fits(low, high, steps) is True
+        assert steps < timesteps
 
 
 def test_exact_channels_that_fit_are_left_as_they_are():

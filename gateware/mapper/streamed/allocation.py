@@ -29,10 +29,10 @@ class Allocation:
     words: int
 
 
-def lifetimes(passes: Sequence[Pass], *, keep: bool = False) -> list[Lifetime]:
+def lifetimes(passes: Sequence[Pass]) -> list[Lifetime]:
     """Find the passes between which every map is alive: from the first that writes it to the last that reads it.
 
-    The image is alive all the time, because the next one may come at any time. With ``keep``, all maps live to the end.
+    The image is alive all the time, because the next one may come at any time.
     """
     found: dict[int, list[int]] = {}
     shapes: dict[int, MapShape] = {}
@@ -44,25 +44,24 @@ def lifetimes(passes: Sequence[Pass], *, keep: bool = False) -> list[Lifetime]:
             shapes[shape.layer] = shape
             found.setdefault(shape.layer, [number, number])[1] = number
     found[IMAGE] = [0, len(passes) - 1]
-    return [Lifetime(map=shapes[layer], first=first, last=len(passes) - 1 if keep else last)
-            for layer, (first, last) in sorted(found.items())]
+    return [Lifetime(map=shapes[layer], first=first, last=last) for layer, (first, last) in sorted(found.items())]
 
 
-def most_alive(passes: Sequence[Pass], *, keep: bool = False) -> tuple[int, int]:
+def most_alive(passes: Sequence[Pass]) -> tuple[int, int]:
     """Return the number of the pass in which the most words of maps are alive, with one image, and the words."""
-    lives = lifetimes(passes, keep=keep)
+    lives = lifetimes(passes)
     words = [sum(life.map.total_words for life in lives if life.first <= number <= life.last)
              for number in range(len(passes))]
     return words.index(max(words)), max(words)
 
 
-def allocate(passes: Sequence[Pass], words: int, *, keep: bool = False) -> Allocation | None:
+def allocate(passes: Sequence[Pass], words: int) -> Allocation | None:
     """Place all maps in a memory of ``words`` words; None if no order that is tried finds room.
 
     Two image buffers are tried before one. Maps are placed one by one, each at the lowest address that is free during
-    its life; the orders tried are by size, by time, and by both. With ``keep``, all maps live to the end.
+    its life; the orders tried are by size, by time, and by both.
     """
-    lives = lifetimes(passes, keep=keep)
+    lives = lifetimes(passes)
     image = next(life for life in lives if life.map.layer == IMAGE)
     others = [life for life in lives if life.map.layer != IMAGE]
     orders: tuple[Callable[[Lifetime], tuple[int, ...]], ...] = (

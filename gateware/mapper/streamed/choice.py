@@ -35,16 +35,13 @@ class StreamedFitError(ConfigError):
         self.remedy = remedy
 
 
-def lay_out(network: Network, config: EngineConfig, *, keep: bool = False,
-            mode: Any = FlashMode.QUAD) -> StreamedPlan:
+def lay_out(network: Network, config: EngineConfig, *, mode: Any = FlashMode.QUAD) -> StreamedPlan:
     """Lay a network out.
 
     Parameters
     ----------
     network : :class:`Network`
     config : :class:`EngineConfig`
-    keep : bool
-        Give every map a place of its own, so that all can be read after an inference: for simulations.
     mode : :class:`gateware.flash.reader.FlashMode`
         How fast the flash of the board is.
 
@@ -53,14 +50,14 @@ def lay_out(network: Network, config: EngineConfig, *, keep: bool = False,
     :exc:`StreamedFitError`
         If it does not fit.
     """
-    findings, passes, allocation = _inspect(network, config, keep=keep, mode=mode)
+    findings, passes, allocation = _inspect(network, config, mode=mode)
     if findings:
         raise StreamedFitError(findings)
     assert allocation is not None
     return StreamedPlan(network=network, config=config, passes=passes, allocation=allocation)
 
 
-def _inspect(network: Network, config: EngineConfig, *, keep: bool, mode: Any,
+def _inspect(network: Network, config: EngineConfig, *, mode: Any,
              ) -> tuple[list[Finding], tuple[Pass, ...], Allocation | None]:
     """Find every limit that a network exceeds; its passes and their maps, as far as they can be laid out."""
     findings = list(network_findings(network, config))
@@ -72,9 +69,9 @@ def _inspect(network: Network, config: EngineConfig, *, keep: bool, mode: Any,
     except LoweringError as error:
         return [*findings, *error.findings, *pass_findings(error.passes, config)], error.passes, None
     findings  += pass_findings(passes, config)
-    allocation = allocate(passes, config.spike_words, keep=keep)
+    allocation = allocate(passes, config.spike_words)
     if allocation is None:
-        findings += _shortage(passes, config, keep=keep)
+        findings += _shortage(passes, config)
     elif all(finding.remedy for finding in findings):
         # What a remedy is known for changes no clocks.
         clocks = exceeding_cycles(config, passes, mode=mode)
@@ -83,9 +80,9 @@ def _inspect(network: Network, config: EngineConfig, *, keep: bool, mode: Any,
     return findings, passes, allocation
 
 
-def _shortage(passes: Sequence[Pass], config: EngineConfig, *, keep: bool) -> Iterator[Finding]:
+def _shortage(passes: Sequence[Pass], config: EngineConfig) -> Iterator[Finding]:
     """Say which pass has the most words of maps in use."""
-    number, words = most_alive(passes, keep=keep)
+    number, words = most_alive(passes)
     limit = config.spike_words
     problem = (f"words of the maps in use must be at most {limit}, not {words}" if words > limit else
                f"the {words} words of the maps in use must lie in the {limit} words of the spike memory, "
@@ -125,7 +122,9 @@ def _remedy(network: Network, board: Board, findings: Sequence[Finding], others:
     def fits(candidate: Network, on: Board) -> bool:
         return all(finding.remedy for finding in _inspect_for_board(candidate, on)[0])
 
-    titles = [other.title for other in others if other.name != board.name and fits(network, other)]
+    # The overlay runs where the FPGA can read the flash.
+    titles = [other.title for other in others
+              if other.name != board.name and other.flash_wiring is not None and fits(network, other)]
     if titles:
         return f"use the {' or the '.join(titles)}"
     return nearest_changes(network, streamed_config(board), findings, lambda candidate: fits(candidate, board))
@@ -134,7 +133,7 @@ def _remedy(network: Network, board: Board, findings: Sequence[Finding], others:
 def _inspect_for_board(network: Network, board: Board) -> tuple[list[Finding], tuple[Pass, ...], Allocation | None]:
     """Find every limit that a network exceeds on a board, the room in its flash included."""
     config = streamed_config(board)
-    findings, passes, allocation = _inspect(network, config, keep=False, mode=FlashMode.QUAD)
+    findings, passes, allocation = _inspect(network, config, mode=FlashMode.QUAD)
     if allocation is not None:
         # The image begins with its directory; a seal, at a multiple of its own, is before the stream.
         room = board.flash_bytes - (board.models_at + DIRECTORY_BYTES + -DIRECTORY_BYTES % BLOCK_BYTES + SEAL_BYTES)

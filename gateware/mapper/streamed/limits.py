@@ -96,7 +96,7 @@ def _width_findings(where: str, layer: Convolution | FullyConnected | Readout, w
     low  = min(widths.membrane.low, widths.difference.low, -threshold)
     high = max(widths.membrane.high, widths.difference.high, threshold)
     wide = above(where, "membrane bits", signed_bits(low << scale, high << scale), config.membrane_width)
-    # No constants keep a neuron that never spikes in the range.
+    # No constants near the trained ones keep a neuron that never spikes in the range.
     alone = signed_bits(timesteps * widths.current.low << config.fraction, 0)
     yield from remedied(wide, _FIT) if alone <= config.membrane_width else wide
 

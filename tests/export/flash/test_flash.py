@@ -229,8 +229,8 @@ def test_an_image_that_is_larger_than_the_flash(tmp_path, image, capsys, monkeyp
     monkeypatch.setitem(BOARDS, "icebreaker", dataclasses.replace(BOARDS["icebreaker"], flash_bytes=0x11_0200))
     assert run(capsys, DEFAULT_NETWORK, "--flash", image, "-q") == (
         1, "", (f"ERROR: {DEFAULT_NETWORK}: network must fit the streamed circuit of the iCEBreaker: network: bytes of "
-                f"its stream in the flash of the iCEBreaker must be at most 256, not 10124: use the iCESugar or the "
-                f"UPduino v3\n"))
+                f"its stream in the flash of the iCEBreaker must be at most 256, not 10124: use the "
+                f"iCESugar\n"))
     monkeypatch.setitem(BOARDS, "icebreaker", dataclasses.replace(BOARDS["icebreaker"], flash_bytes=0x12_0100))
     code, out, err = run(capsys, DEFAULT_NETWORK, FASHION, "--flash", image, "-q")
     assert (code, out) == (1, "")
@@ -281,8 +281,7 @@ def test_long_names_are_cut_and_said(tmp_path, image, capsys):
     ([*[DEFAULT_NETWORK] * 16, "--flash", "IMAGE"],
      "--flash must be given 1 to 16 networks, not 17: make an image of fewer"),
     ([DEFAULT_NETWORK, "--flash", "IMAGE"],
-     (f"{DEFAULT_NETWORK}: name of a model must be its own in the image, not 'mnist-conv', which is that of "
-      f"{DEFAULT_NETWORK} too: export one of the checkpoints again with another --name")),
+     f"{DEFAULT_NETWORK}: network must be given once, and {DEFAULT_NETWORK} is the same one: leave one of the two out"),
     (["--flash", "IMAGE", "--board", "arty"],
      "board must be one of icebreaker, icesugar, upduino-v3, not 'arty'"),
     (["--flash", "IMAGE", "--clock", "40"],
@@ -296,6 +295,17 @@ def test_bad_input_is_one_line(tmp_path, image, capsys, arguments, message):
     given = [image if argument == "IMAGE" else argument for argument in arguments]
     assert run(capsys, DEFAULT_NETWORK, *given, "-q") == (1, "", f"ERROR: {message}\n")
     assert not image.exists()
+
+
+def test_networks_of_one_name_are_refused_and_one_network_of_two_names_is_not(tmp_path, image, capsys):
+    save(tmp_path / "one", convolution(1, 8), name="same")
+    save(tmp_path / "two", convolution(1, 16), name="same")
+    assert run(capsys, tmp_path / "one", tmp_path / "two", "--flash", image, "-q") == (
+        1, "", (f"ERROR: {tmp_path}/two: name of a model must be its own in the image, not 'same', which is that of "
+                f"{tmp_path}/one too: export one of the checkpoints again with another --name\n"))
+    save(tmp_path / "two", convolution(1, 8), name="other")
+    assert run(capsys, tmp_path / "one", tmp_path / "two", "--flash", image, "-q")[0] == 0
+    assert [model.header.name for model in load_image(image)] == ["same", "other"]
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "\ud800"])

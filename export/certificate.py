@@ -37,6 +37,7 @@ tests do, and no smaller F than that of the search was found for any of their ra
 
 import dataclasses
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -220,6 +221,8 @@ def integer_bounds(places: list[Bound], *, threshold: int, bias: int, initial: i
 def solve(bounds: list[tuple[Bound, int]], start: tuple[int, int, int], fraction: int) -> tuple[int, int, int] | None:
     """Return (Theta, B, V0) nearest to ``start`` with exactly these bounds; None if there are none near it."""
     theta, bias, initial = start
+    if theta > 0 and _is_proven(bounds, start, fraction):
+        return start
     forgets = not all(place.initials for place, _ in bounds)
     radius = max(_RADIUS, max(place.steps for place, _ in bounds)) if forgets else _RADIUS
     if max(map(abs, start)) > MAX_CONSTANT - radius:
@@ -337,26 +340,47 @@ def certify(neurons: list[RealNeuron], lows: npt.NDArray[np.int64], highs: npt.N
     fixed = [_solve_fixed(neuron, of) if is_free else None
              for neuron, of, is_free in zip(neurons, bounds, free, strict=True)]
     exact = [None if is_free else _Exact(neuron) for neuron, is_free in zip(neurons, free, strict=True)]
-    best: tuple[list[int], int, list[tuple[int, int, int]]] | None = None
-    for fraction in range(max_fraction + 1):
-        constants: list[tuple[int, int, int]] = []
-        inexact = []
-        for channel, of in enumerate(bounds):
-            number = exact[channel]
-            start = number.rounded(fraction) if number else (1, 0, 0)
-            found = _simple(of, fraction) or (_solve_small(number, of, fraction) if number else fixed[channel])
-            if found is None or not _is_proven(of, found, fraction):
-                inexact.append(channel)
-                found = _storable(start)
-            constants.append(found)
-        if best is None or len(inexact) <= len(best[0]):
-            best = inexact, fraction, constants
-        if not inexact:
-            break
-    assert best is not None
-    inexact, fraction, constants = best
+
+    def constants_of(channel: int, fraction: int) -> tuple[int, int, int] | None:
+        """Exact constants of a channel; None if none were found."""
+        of, number = bounds[channel], exact[channel]
+        found = _simple(of, fraction) or (_solve_small(number, of, fraction) if number else fixed[channel])
+        return None if found is None or not _is_proven(of, found, fraction) else found
+
+    fraction, solved = _smallest_exact(constants_of, len(neurons), max_fraction)
+    inexact = [channel for channel, found in enumerate(solved) if found is None]
+    constants = [found or (_storable(number.rounded(fraction)) if number else (1, 0, 0))
+                 for found, number in zip(solved, exact, strict=True)]
     thresholds, biases, initials = np.array(constants, dtype=np.int64).T
     return Neurons(threshold=thresholds, bias=biases, initial=initials, fraction=fraction, reset=reset), inexact
+
+
+def _smallest_exact(constants_of: Callable[[int, int], tuple[int, int, int] | None], channels: int,
+                    max_fraction: int) -> tuple[int, list[tuple[int, int, int] | None]]:
+    """Return the smallest F for which all channels have exact constants, and them.
+
+    If there is none, the F with the fewest channels without, the largest of them. ``constants_of`` is told the channel
+    and F.
+    """
+    order = list(range(channels))
+    for fraction in range(max_fraction + 1):
+        found = {}
+        for channel in order:
+            found[channel] = constants_of(channel, fraction)
+            if found[channel] is None:
+                # Most likely this channel has none for the next F either: it comes first there.
+                order.remove(channel)
+                order.insert(0, channel)
+                break
+        else:
+            return fraction, [found[channel] for channel in range(channels)]
+    best: tuple[int, list[tuple[int, int, int] | None]] | None = None
+    for fraction in range(max_fraction + 1):
+        solved = [constants_of(channel, fraction) for channel in range(channels)]
+        if best is None or solved.count(None) <= best[1].count(None):
+            best = fraction, solved
+    assert best is not None
+    return best
 
 
 def round_leaky(neurons: list[RealNeuron], *, fraction: int, reset: Reset, leak_shift: int) -> Neurons:

@@ -69,7 +69,8 @@ def create_parser() -> argparse.ArgumentParser:
                              f"streamed circuit to the nearest that fit, and say what that costs: "
                              f"{', '.join(sorted(BOARDS))}")
     parser.add_argument("--calibration", metavar="FILE",
-                        help="verify and measure firing rates on the images in FILE (default: verify on noise)")
+                        help="verify and measure firing rates on the images in FILE "
+                             "(default: verify on noise, on 32 images, or fewer if the network is large)")
     parser.add_argument("--calibration-images", metavar="N", type=int,
                         help=f"use the first N images of the calibration file (default: {_CALIBRATION_IMAGES})")
     parser.add_argument("--test-images", metavar="FILE", help="measure the accuracy on the images in FILE and store it")
@@ -210,7 +211,7 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     if arguments.test_images is not None:
         network = _with_accuracy(network, trained, arguments, command)
     if arguments.calibration is None:
-        images, sample = random_images(network, np.random.default_rng(0), 32), "noise"
+        images, sample = random_images(network, np.random.default_rng(0), steps.noise_images(network)), "noise"
     else:
         count = arguments.calibration_images or _CALIBRATION_IMAGES
         images, sample = load_images(arguments.calibration, network, first=count), arguments.calibration

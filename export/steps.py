@@ -1,6 +1,7 @@
 """The named steps from a checkpoint to a network file: load, ternarise, fold, certify, size, pack, verify."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,10 +34,12 @@ from sim.reference import Reference
 from support.errors import InputError
 
 __all__ = ["CertifiedLayer", "ExportError", "LayerReport", "Verification", "accuracy", "assemble", "certify",
-           "check_verification", "pack", "size", "ternarise", "verify"]
+           "check_verification", "noise_images", "pack", "size", "ternarise", "verify"]
 
 #: Images that are verified at once.
 _BATCH = 100
+#: Synapses times timesteps of the images of noise that a network is verified on: two cores compute them in a second.
+_NOISE_OPERATIONS = 5_000_000_000
 
 
 class ExportError(InputError):
@@ -229,6 +232,16 @@ def size(network: Network, certified: list[CertifiedLayer]) -> list[LayerReport]
 def pack(network: Network) -> bytes:
     """Return the content of the network file."""
     return network_file.dumps(network)
+
+
+def noise_images(network: Network) -> int:
+    """Return on how many images of noise a network is verified: 4 to 32, the fewer the larger the network is.
+
+    The certificate is the proof; the images are to show a fault of the export, and every one of them has all layers.
+    """
+    operations = sum(math.prod(result) * getattr(layer, "pool", 1) ** 2 * layer.weights[0].size * network.timesteps
+                     for layer, _, result in network.shapes() if not isinstance(layer, OrPool))
+    return min(max(_NOISE_OPERATIONS // operations, 4), 32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -96,7 +96,7 @@ def test_binary_networks_by_conversion_run_in_blocks_of_timesteps(source, timest
 
 @pytest.mark.long
 @pytest.mark.parametrize(("make", "weights", "clocks"), [
-    (six_convolutions, 996_880, 908_428), (vgg, 14_715_584, 7_063_685), (deep_network, 11_241_152, 7_373_076)])
+    (six_convolutions, 996_880, 908_428), (vgg, 14_715_584, 7_063_685), (deep_network, 11_241_152, 7_221_908)])
 def test_networks_of_many_weights_take_the_clocks_of_the_model(source, make, weights, clocks):
     """They wait for the flash; 5 to 20 % of the neurons of each layer fire in a timestep, and of the or-pools' spikes.
 

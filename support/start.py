@@ -36,4 +36,7 @@ def start(module: str) -> NoReturn:
         status = 130
         if sys.stderr is not None:
             sys.stderr.write("ERROR: interrupted\n")
+    # What dataclasses and named tuples make is source text, and where Ctrl-C met it, Python notes that for its own end,
+    # which is then by the signal and not with this status. The next source text that it runs clears the note.
+    exec("")
     sys.exit(status)

@@ -71,7 +71,7 @@ def check_crc(content: bytes, stored: bytes, *, offset: int) -> None:
     """Raise :exc:`ImageError` unless ``stored``, found at ``offset``, is the CRC-32 of ``content``."""
     if stored != crc_bytes(content):
         raise ImageError(f"CRC-32 at {offset:#x} must be {zlib.crc32(content):08x}, "
-                         f"not {int.from_bytes(stored, 'little'):08x}: write the image to the flash again")
+                         f"not {int.from_bytes(stored, 'little'):08x}: make the image again with python -m export")
 
 
 def seal_bytes(header: bytes) -> bytes:

@@ -22,6 +22,7 @@ from arch.flash.circuit import Circuit
 from arch.flash.errors import ImageError
 from arch.flash.header import BLOCK_BYTES, HEADER_BYTES, SEAL_BYTES, ModelHeader, seal_bytes
 from arch.flash.stream import Section, pack_stream, unpack_stream
+from arch.foreign import Kind, kind_of
 from arch.link import Info
 from support.errors import printable
 from support.files import read_file, write_atomically
@@ -31,6 +32,8 @@ __all__ = ["BASE", "DIRECTORY_BYTES", "MAX_IMAGE_BYTES", "MODELS", "Model", "Sto
 
 #: Usual base of an image: behind the bitstream.
 BASE = 1 << 20
+#: Files that are given in place of an image.
+_MISTAKEN = {Kind.NETWORK: "a network", Kind.CHECKPOINT: "a checkpoint"}
 #: Most models of an image.
 MODELS = 16
 #: Bytes of the directory.
@@ -125,7 +128,7 @@ def _parse_model(data: bytes, number: int, base: int, circuit: Circuit | None) -
     for offset, (byte, expected) in enumerate(zip(data[seal:begin], wanted, strict=True), start=seal):
         if byte != expected:
             raise ImageError(f"byte at {offset:#x}, in the seal of the stream, must be {expected:#04x}, "
-                             f"not {byte:#04x}: write the whole image to the flash again")
+                             f"not {byte:#04x}: make the image again with python -m export")
     return StoredModel(number=number, header=header,
                        sections=unpack_stream(data[begin:end], header.circuit, offset=begin))
 
@@ -166,6 +169,9 @@ def parse_image(data: bytes, *, base: int = BASE, circuit: Circuit | None = None
         circuit. The message is one line that names model, section, offset, and the expected and found value.
     """
     _check_base(base)
+    if (kind := kind_of(data)) in _MISTAKEN:
+        raise ImageError(f"not an image of models but {_MISTAKEN[kind]}: make an image of it with python -m export and "
+                         f"--flash IMAGE")
     if len(data) < DIRECTORY_BYTES:
         raise ImageError(f"directory must have {DIRECTORY_BYTES} bytes, not {len(data)}: the image is truncated")
     stored: list[StoredModel] = []

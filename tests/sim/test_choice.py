@@ -145,7 +145,7 @@ def test_an_image_without_the_network_or_damaged_is_one_line(started, tmp_path):
     damaged = bytearray(path.read_bytes())
     damaged[0x10000 + 300] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(InputError, match=rf"^{path}: model 0: .*: write the image to the flash again$"):
+    with pytest.raises(InputError, match=rf"^{path}: model 0: .*: make the image again with python -m export$"):
         choose_engine(SMALL, board="icebreaker", image=str(path))
     path.write_bytes(bytes(10))
     with pytest.raises(InputError, match=rf"^{path}: directory must have 4096 bytes, not 10: the image is truncated$"):

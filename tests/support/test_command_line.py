@@ -90,6 +90,17 @@ def test_interruption_is_one_line(body, tmp_path):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("body", [
+    "exec('raise KeyboardInterrupt')\n",
+    "def work(_):\n    exec('raise KeyboardInterrupt')\n" + WORKING,
+], ids=["during imports", "during the work"])
+def test_interruption_of_source_text_that_is_run_is_an_exit_code_too(body, tmp_path):
+    """Python itself would end by the signal: that is how dataclasses are made, as in most modules."""
+    words, environment = command(body, tmp_path)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ERROR: interrupted\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_the_tools_that_a_command_has_started(number, tmp_path):
     words, environment = command(

@@ -105,7 +105,7 @@ def test_a_wrong_crc_is_refused():
     data = bytearray(header_of().to_bytes())
     data[60] ^= 0x10
     message = (f"CRC-32 at 0x3fc must be {zlib.crc32(data[:252]):08x}, not "
-               f"{int.from_bytes(data[252:], 'little'):08x}: write the image to the flash again")
+               f"{int.from_bytes(data[252:], 'little'):08x}: make the image again with python -m export")
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
         ModelHeader.from_bytes(bytes(data), offset=0x300)
 

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+import models
 from arch.flash import image
 from arch.flash.errors import ImageError
 from tests.flash_models import SMALL, circuit_of, random_model
@@ -83,9 +84,9 @@ def altered(place, value):
     (altered(5000, b"\xfe"), {}, "byte at 0x1388, between streams, must be 0xff, not 0xfe"),
     (altered(0x20002, bytes((DATA[0x20002] ^ 0x40,))), {},
      (f"model 1: byte at 0x20002, in the seal of the stream, must be {DATA[0x1FE]:#04x}, "
-      f"not {DATA[0x1FE] ^ 0x40:#04x}: write the whole image to the flash again")),
+      f"not {DATA[0x1FE] ^ 0x40:#04x}: make the image again with python -m export")),
     (altered(0x200FF, b"\0"), {}, ("model 1: byte at 0x200ff, in the seal of the stream, must be 0xff, not 0x00: "
-                                  "write the whole image to the flash again")),
+                                  "make the image again with python -m export")),
     (altered(0, DATA[256:512]), {}, "model 0 'model 1': stream must begin at 0x110000, not at 0x120000"),
     (altered(4, b"\x02"), {}, ("model 0: byte 4, the version, must be 1, not 2: "
                               "make the image with the release that made the bitstream")),
@@ -101,5 +102,14 @@ def test_a_file_comes_back_and_is_named_when_it_is_damaged(tmp_path):
     assert len(image.load_image(path, circuit=SMALL)) == 3
     image.save_image(path, DATA[:-1] + b"\0")
     with pytest.raises(ImageError, match=rf"^{re.escape(str(path))}: model 2: section 1: CRC-32 at "
-                       rf"{0x30000 + LENGTH - 4:#x} must be \w{{8}}, not \w{{8}}: write the image to the flash again$"):
+                       rf"{0x30000 + LENGTH - 4:#x} must be \w{{8}}, not \w{{8}}: make the image again with "
+                       rf"python -m export$"):
         image.load_image(path)
+
+
+@pytest.mark.parametrize(("file", "what"), [("mnist-conv.safetensors", "a network"),
+                                            ("mnist-conv.checkpoint.safetensors", "a checkpoint")])
+def test_what_an_image_is_made_of_is_no_image(file, what):
+    with pytest.raises(ImageError, match=rf"^not an image of models but {what}: make an image of it with python -m "
+                                         rf"export and --flash IMAGE$"):
+        image.parse_image((models.FOLDER / file).read_bytes())

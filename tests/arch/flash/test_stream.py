@@ -125,7 +125,7 @@ def with_tail(place):
 def crc_message(data, section):
     content, stored = data[:SECTION - 4], data[SECTION - 4 : SECTION]
     return (f"section {section}: CRC-32 at {0x40 + SECTION - 4:#x} must be {zlib.crc32(content):08x}, "
-            f"not {int.from_bytes(stored, 'little'):08x}: write the image to the flash again")
+            f"not {int.from_bytes(stored, 'little'):08x}: make the image again with python -m export")
 
 
 @pytest.mark.parametrize(("data", "message"), [

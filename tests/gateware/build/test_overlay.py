@@ -364,7 +364,7 @@ REFUSALS = [
                   r"truncated or for another base")),
     (truncated, (r"model 1: stream must lie in the image, 0x101000 to 0x\w+, not from 0x120000 to 0x\w+: the image is "
                  r"truncated or for another base")),
-    (damaged, r"model 1: CRC-32 at 0x1fc must be \w+, not \w+: write the image to the flash again"),
+    (damaged, r"model 1: CRC-32 at 0x1fc must be \w+, not \w+: make the image again with python -m export"),
     (too_long, (r"image must be at most 15728640 bytes, to end within the 16 MiB of flash of the iCEBreaker, not "
                 r"15728641: make it of fewer networks")),
 ]

@@ -101,8 +101,9 @@ class NeuronArray(wiring.Component):
     neurons leave in the ``lanes`` clocks after ``load``. No flow control. Sums must stay below
     ``2 ** accumulator_width``: beyond, they spoil those of the next timestep. Reset clears only the control pipeline.
     Cost: per neuron and timestep the dot product, ``accumulator_width`` LUTs with flip-flops for the sum, and as many
-    for the shift register. On the iCE40 at P = 8, W = 16, T = 4 and 9 bits: 1,856 LUTs, 1,994 flip-flops,
-    2,004 logic cells; streamed, at 8 bits: 1,795 LUTs, 1,834 flip-flops, 1,843 logic cells.
+    for the shift register. On the iCE40 at P = 8, W = 16 and T = 4: in the circuit of the shipped network 1,856 LUTs,
+    1,994 flip-flops, 2,004 logic cells; in the overlay 1,795 LUTs, 1,834 flip-flops, 1,843 logic cells. Their
+    accumulators have 9 and 8 bits.
 
     Parameters
     ----------

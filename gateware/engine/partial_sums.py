@@ -35,9 +35,9 @@ class PartialSums(wiring.Component):
     ``o_load``. Reads and writes of a neuron are :attr:`EngineConfig.cooldown_cycles` apart, but at least
     three clocks. No flow control. Sums are modulo ``2 ** partial_width``. Reset starts at slot 0; the memory is
     not cleared.
-    Cost: ``timesteps * partial_width / 16`` block RAMs per 256 neurons. On the iCE40 at P = 8, T = 4 and 16 bits: 185
-    LUTs, 140 flip-flops, 211 logic cells, 4 block RAMs; with adders of 2 multipliers: 121 LUTs, 76 flip-flops, 143
-    logic cells.
+    Cost: ``timesteps * partial_width / 16`` block RAMs per 256 neurons. On the iCE40: in the overlay 121
+    LUTs, 76 flip-flops, 141 logic cells, 4 block RAMs, 2 multipliers; the same without multipliers 185 LUTs, 140
+    flip-flops, 209 logic cells.
 
     Parameters
     ----------

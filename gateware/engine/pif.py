@@ -76,8 +76,9 @@ class PifUnit(wiring.Component):
     ``score``. No flow control and no reset: what leaves without a neuron having entered means nothing. Arithmetic is
     modulo ``2 ** membrane_width``: exact for every membrane and every difference to the threshold within that range.
     Cost per timestep: 3 adders of about ``membrane_width`` LUTs; with ``leak``, two more and a shifter. On the iCE40 at
-    T = 4 and 19 bits: 323 LUTs, 421 flip-flops, 559 logic cells; streamed, with blocks, at 20 bits: 283 LUTs, 353
-    flip-flops, 466 logic cells; the same with 5 multipliers: 219 LUTs, 133 flip-flops, 246 logic cells.
+    T = 4: in the circuit of the shipped network 318 LUTs, 418 flip-flops, 550 logic cells; in the overlay 219 LUTs,
+    133 flip-flops, 246 logic cells, 5 multipliers; the same without multipliers 283 LUTs, 353 flip-flops, 466 logic
+    cells. Their membranes have 19 and 20 bits.
 
     Parameters
     ----------

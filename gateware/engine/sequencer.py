@@ -68,8 +68,8 @@ class Sequencer(wiring.Component):
     last spikes to be written and takes :func:`layer_start_cycles` to begin. In one of these, ``request`` waits for
     ``grant`` as well, and what is read means nothing. ``done`` comes as a strobe ``drain_cycles`` after the last word
     of the readout. Reset stops the program; a streamed circuit then begins at the first places of the rings.
-    Cost on the iCE40 for the shipped network: 219 LUTs, 180 flip-flops, 3 block RAMs; streamed, at P = 8, W = 16
-    and 8 blocks: 344 LUTs, 286 flip-flops, 472 logic cells.
+    Cost on the iCE40: in the circuit of the shipped network 219 LUTs, 180 flip-flops, 3 block RAMs; in the overlay 344
+    LUTs, 287 flip-flops, 471 logic cells.
 
     Parameters
     ----------

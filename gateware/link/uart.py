@@ -25,7 +25,7 @@ class UartReceiver(wiring.Component):
 
     ``received`` and ``error`` are strobes at the middle of the stop bit, :meth:`latency_of` clocks after the clock in
     which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters cannot be stalled. Reset:
-    idle. Cost: 15 flip-flops and the width of the timer.
+    idle. Cost on the iCE40 at 16 clocks per bit: 35 LUTs, 19 flip-flops.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ class UartTransmitter(wiring.Component):
 
     Throughput: one character in 10 * ``divisor`` clocks. Latency: the start bit begins up to ``divisor`` clocks after
     ``i`` became valid, because one timer runs for all bits and never stops; the first transfer follows ``divisor``
-    clocks later. The line shows a bit one clock after its transfer. Reset: ``tx`` is idle (high). Cost: 6 flip-flops
-    and the timer.
+    clocks later. The line shows a bit one clock after its transfer. Reset: ``tx`` is idle (high). Cost on the
+    iCE40 at 16 clocks per bit: 17 LUTs, 10 flip-flops.
 
     Parameters
     ----------

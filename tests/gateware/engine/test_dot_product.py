@@ -1,15 +1,9 @@
-import json
 import random
-import re
-from pathlib import Path
 
 import pytest
-from amaranth.back import rtlil
 
-from boards.families.ice40 import synthesis
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.dot_product import DotProduct
-from support.tools import YOSYS, amaranth_tools, run_tool
 from tests import streams
 from tests.circuits import streamed_circuit
 from tests.gateware.pipelines import stream_through
@@ -90,26 +84,3 @@ def test_each_synapse_counts_alone(name):
     check(config, words, False)
     if not config.streamed:
         check(config, words, True)
-
-
-@pytest.mark.synth
-def test_cost_is_as_documented(tmp_path):
-    """The docstring and the architecture page say what Yosys counts, with the options of a build."""
-    luts, flipflops = _cells(CONFIGS["pixels-W16"], tmp_path)
-    streamed = _cells(CONFIGS["streamed-W16"], tmp_path)
-    assert f"{luts} LUTs, {flipflops} flip-flops; streamed" in DotProduct.__doc__
-    assert f"streamed\n    {streamed[0]} LUTs, {streamed[1]} flip-flops." in DotProduct.__doc__
-    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert re.search(rf"^\| dot product: .*? \| {luts} \| {flipflops} \|", page, re.MULTILINE)
-
-
-def _cells(config, tmp_path):
-    """LUTs and flip-flops of a dot product."""
-    with amaranth_tools():
-        (tmp_path / "dot.il").write_text(rtlil.convert(DotProduct(config), name="dot"))
-    (tmp_path / "dot.ys").write_text(
-        f"read_rtlil dot.il\n{synthesis('dot')}"
-        f"tee -q -o stat.json stat -json\n")
-    run_tool(YOSYS, ["-q", "dot.ys"], cwd=tmp_path, log=tmp_path / "yosys.log")
-    cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
-    return cells["SB_LUT4"], sum(count for name, count in cells.items() if name.startswith("SB_DFF"))

@@ -32,7 +32,7 @@ from export.folding import fold
 from export.memories import MAX_WORD_BITS, memory_images
 from export.report import format_table
 from export.steps import ExportError, LayerReport, Verification
-from sim.generate import random_images
+from reference.generate import random_images
 from support import provenance
 from support.command_line import print_line, run
 from support.errors import printable

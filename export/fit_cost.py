@@ -16,7 +16,7 @@ from export import steps
 from export.fitting import Room
 from export.folding import FoldedLayer
 from export.steps import CertifiedLayer
-from sim.reference import Reference
+from reference.network import Reference
 
 __all__ = ["changed_spikes", "fit_metadata", "format_fit", "unfitted"]
 

@@ -30,7 +30,7 @@ from export.certificate import certify as certify_layer
 from export.evaluation import layer_spikes
 from export.fitting import FitError, Room, fit_channels
 from export.folding import FoldedLayer, fold_input, trained_codes
-from sim.reference import Reference
+from reference.network import Reference
 from support.errors import InputError
 
 __all__ = ["CertifiedLayer", "ExportError", "LayerReport", "Verification", "accuracy", "assemble", "certify",

@@ -1,1 +1,1 @@
-"""The bit-exact reference, the engines that must agree with it, and ``python -m sim``."""
+"""The circuits simulated: RTL in Verilator as an engine, and ``python -m sim``."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from arch import network_file
 from arch.images import load_images, load_labels
 from arch.network import Network
-from sim.engines import Engine, EngineResult, ReferenceEngine, first_difference, timed
+from reference.engines import Engine, EngineResult, ReferenceEngine, first_difference, timed
 from sim.report import Circuit, Comparison, Report, Weights
 from support import command_line, provenance
 from support.command_line import EXIT_INPUT, EXIT_OK, print_line

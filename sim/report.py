@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.engines import Difference, EngineResult
+from reference.engines import Difference, EngineResult
 
 __all__ = ["Circuit", "Comparison", "Report", "Weights"]
 

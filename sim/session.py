@@ -11,7 +11,7 @@ from arch.images import image_bytes
 from arch.link import BYTE_BITS, CRC_BYTES, HEADER_BYTES, Command, ErrorCode, Frame, FrameReader, Reply, Result
 from arch.network import Network, Readout
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH
-from sim.engines import EngineResult
+from reference.engines import EngineResult
 from sim.verilated import Verilated
 from support.errors import ToolchainError
 
@@ -95,7 +95,7 @@ class SimulatedEngine(abc.ABC):
         self.simulation.close()
 
     def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
-        """Compute ``images`` one by one; see :class:`sim.engines.Engine`.
+        """Compute ``images`` one by one; see :class:`reference.engines.Engine`.
 
         A layer whose map cannot be read, or that is never formed, has no spikes in the result.
         """

@@ -11,7 +11,7 @@ from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles
 from gateware.source import Loaded
 from gateware.system import System
-from sim.generate import random_images, random_network, random_neurons, random_weights
+from reference.generate import random_images, random_network, random_neurons, random_weights
 
 #: Circuits that run many networks each, by name. Wide and deep enough for whatever the generator draws.
 CIRCUITS = {

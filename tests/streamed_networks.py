@@ -21,8 +21,8 @@ from arch.network import (
 from boards import board_named
 from gateware.engine.configuration import ConfigError, EngineConfig
 from gateware.mapper.streamed.choice import lay_out, streamed_config
-from sim.generate import random_network, random_neurons
-from sim.reference import Reference, pif
+from reference.generate import random_network, random_neurons
+from reference.network import Reference, pif
 
 __all__ = ["CIRCUITS", "OVERLAY", "at_rates", "deep_network", "draw", "firing_rates", "six_convolutions", "vgg"]
 

@@ -30,7 +30,7 @@ from gateware.link.host_link import HostLink
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
 from models import DEFAULT_NETWORK
-from sim.generate import random_weights
+from reference.generate import random_weights
 from tests.test_project import PACKAGES
 from train.datasets import DATASETS
 from train.methods import METHODS

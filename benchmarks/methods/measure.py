@@ -19,9 +19,9 @@ from benchmarks.methods.measurement import LAYOUT, BenchmarkError, read_json, re
 from export import steps
 from export.folding import fold
 from export.ttfs import conversion as ttfs
-from sim import latency
-from sim.reference import Reference, classify
-from sim.ttfs.reference import Reference as TtfsReference
+from reference import latency
+from reference.network import Reference, classify
+from reference.ttfs.network import Reference as TtfsReference
 from support.files import check_output, write_atomically
 from support.progress import Progress
 from support.provenance import revision
@@ -88,7 +88,7 @@ def _on_rtl(network: Network, images: np.ndarray) -> dict[str, Any]:
         return {}
     # Needs Verilator and Amaranth.
     from gateware.engine.configuration import ConfigError
-    from sim.engines import ReferenceEngine, first_difference
+    from reference.engines import ReferenceEngine, first_difference
     from sim.rtl import RtlEngine
 
     try:

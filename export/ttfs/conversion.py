@@ -33,7 +33,7 @@ from arch.ttfs.widths import membrane_range
 from arch.widths import ChannelRange
 from export.certificate import RealNeuron, real_bounds
 from export.ttfs import evaluation
-from sim.ttfs.reference import Reference
+from reference.ttfs.network import Reference
 
 __all__ = ["Verification", "accuracy", "convert", "verify"]
 

@@ -26,7 +26,7 @@ from arch.network import (
     projection_of,
     shortcut_of,
 )
-from sim.generate import random_network
+from reference.generate import random_network
 from tests.arch.altered_files import drop, edited, join, parts, put, set_byte, set_long
 
 MODELS = pathlib.Path(__file__).parents[2] / "models"

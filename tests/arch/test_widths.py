@@ -17,8 +17,8 @@ from arch.network import (
     Reset,
 )
 from arch.widths import ChannelRange, Range, channel_currents, input_range, layer_widths, membrane_range, spike_range
-from sim.generate import random_images, random_network
-from sim.reference import Reference
+from reference.generate import random_images, random_network
+from reference.network import Reference
 
 
 def make_neurons(threshold, bias=0, initial=0, **options):

@@ -22,8 +22,8 @@ from boards import BOARDS
 from export import steps
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
-from sim.latency import accuracy_over_time
-from sim.reference import Reference
+from reference.latency import accuracy_over_time
+from reference.network import Reference
 from support.errors import InputError
 from tests.arch.ttfs.test_network_file import make_network as ttfs_network
 from tests.progress_log import make_log

@@ -17,7 +17,7 @@ from export.command import main
 from export.evaluation import layer_currents, layer_spikes
 from export.folding import fold, real_neurons
 from export.memories import memory_images
-from sim.reference import Reference
+from reference.network import Reference
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
 IMAGES, LABELS = str(SAMPLES / "mnist-images.idx.gz"), str(SAMPLES / "mnist-labels.idx.gz")

@@ -15,7 +15,7 @@ from export.fitting import Room
 from export.flash.room import room_of
 from export.folding import fold
 from gateware.mapper.streamed.choice import lay_out, streamed_config
-from sim.reference import Reference
+from reference.network import Reference
 from tests.converted_networks import IMAGES, LABELS, converted
 from tests.export.test_command import make_checkpoint
 

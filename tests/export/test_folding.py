@@ -12,7 +12,7 @@ from arch.checkpoint import Checkpoint
 from export import steps
 from export.evaluation import layer_spikes
 from export.folding import fold, real_neurons
-from sim.reference import Reference
+from reference.network import Reference
 from train import exact
 
 SINGLE = np.float32

@@ -4,7 +4,7 @@ import pytest
 from arch import ternary
 from arch.network import OrPool, Readout, projection_of
 from export.memories import memory_images
-from sim.generate import random_network
+from reference.generate import random_network
 
 
 def words(text):

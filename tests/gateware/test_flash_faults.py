@@ -12,8 +12,8 @@ from gateware.engine import clock_counters, readout
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.model import model_of
-from sim.generate import random_images, random_neurons, random_weights
-from sim.reference import Reference
+from reference.generate import random_images, random_neurons, random_weights
+from reference.network import Reference
 from tests.flash_faults import KINDS, OTHER, VICTIM, FaultyImage, Outcome
 from tests.streamed_board import CLOCK_HZ, StreamedBoard, streamed_source
 from tests.streamed_networks import OVERLAY

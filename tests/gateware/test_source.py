@@ -7,7 +7,7 @@ from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
 from gateware.source import Baked, Loaded
 from gateware.system import System
-from sim.reference import Reference
+from reference.network import Reference
 from tests import streams
 from tests.link_board import make_info
 from tests.random_networks import SMALL, draw, images_for

@@ -18,10 +18,10 @@ from gateware.flash.reader import FlashMode
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from gateware.mapper.streamed.model import model_of
+from reference.engines import ReferenceEngine, first_difference
+from reference.generate import random_images
+from reference.network import Reference
 from sim.circuits import CLOCK_HZ, circuit_verilog
-from sim.engines import ReferenceEngine, first_difference
-from sim.generate import random_images
-from sim.reference import Reference
 from sim.rtl import DIVISOR
 from sim.streamed_rtl import StreamedRtlEngine
 from tests.converted_networks import IMAGES, converted

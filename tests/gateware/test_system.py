@@ -24,8 +24,8 @@ from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
 from gateware.source import Baked
 from gateware.system import System
-from sim.generate import random_images, random_network
-from sim.reference import Reference
+from reference.generate import random_images, random_network
+from reference.network import Reference
 from sim.rtl import DIVISOR, RtlEngine
 from sim.verilated import SimulationTransport, Verilated
 from support.tools import amaranth_tools

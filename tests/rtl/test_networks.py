@@ -9,7 +9,7 @@ from arch.images import image_bytes
 from arch.link import Command, Frame, FrameReader, Reply, Result
 from arch.network import Encoding, FullyConnected, OrPool, Reset
 from gateware.mapper.cycles import count_cycles
-from sim.reference import Reference
+from reference.network import Reference
 from sim.spike_maps import read_map
 from sim.verilated import Verilated, memory_shapes
 from tests.random_networks import CIRCUITS, draw, images_for, kept_stages, memory_contents, system_verilog, with_kernel

@@ -12,15 +12,16 @@ import pytest
 from arch import network_file
 from arch.network import Encoding, FullyConnected, Input, Network, Neurons, OrPool, Readout
 from boards import BOARDS
-from sim import command, engines
+from reference import engines
+from reference.network import Reference
+from sim import command
 from sim.command import create_parser, main
-from sim.reference import Reference
 from sim.report import Circuit, Weights
 from support import tools
 from tests.gateware.mapper.networks import conv
 from tests.gateware.mapper.networks import network as pooled_network
 from tests.progress_log import make_log
-from tests.sim.test_engines import FakeEngine, spoil
+from tests.reference.test_engines import FakeEngine, spoil
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "models" / "samples"
 MODEL = str(SAMPLES.parent / "mnist-conv.safetensors")

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from sim.engines import Difference, EngineResult
+from reference.engines import Difference, EngineResult
 from sim.report import Circuit, Comparison, Report, Weights
 
 SCORES = np.array([[3, -1, 2], [0, 7, 7], [-4, -9, -3]])

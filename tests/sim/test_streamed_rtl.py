@@ -17,8 +17,8 @@ from boards import BOARDS
 from gateware.mapper.streamed.choice import lay_out, streamed_config
 from gateware.mapper.streamed.model import model_of
 from models import FOLDER
-from sim.engines import ReferenceEngine, first_difference
-from sim.reference import Reference
+from reference.engines import ReferenceEngine, first_difference
+from reference.network import Reference
 from sim.session import RtlError
 from sim.streamed_rtl import StreamedRtlEngine
 from tests.link_board import CACHE

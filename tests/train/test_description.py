@@ -12,7 +12,7 @@ from arch.checkpoint import CheckpointError
 from arch.network import Encoding, Input, Reset
 from export import steps
 from export.folding import fold
-from sim.reference import Reference
+from reference.network import Reference
 from support.errors import InputError
 from train import distributed, exact
 from train.description import training_only

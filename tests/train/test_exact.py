@@ -12,7 +12,7 @@ from arch.network import Encoding, Input, Reset
 from export import steps
 from export.evaluation import layer_spikes
 from export.folding import fold
-from sim.reference import Reference
+from reference.network import Reference
 from train import exact
 from train.layers import Convolution, FullyConnected, Identity, OrPool, Projection, Readout
 from train.network import SpikingNetwork, build

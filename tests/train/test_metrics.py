@@ -14,8 +14,8 @@ from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool,
 from boards import BOARDS
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.plan import synaptic_operations
-from sim.generate import random_images, random_network
-from sim.reference import Reference
+from reference.generate import random_images, random_network
+from reference.network import Reference
 from train import metrics
 from train.network import from_checkpoint
 

@@ -1,8 +1,8 @@
 """Software twins of single blocks of the gateware: what each must do, in plain integers, without clocks.
 
-The twin of the whole engine is :mod:`sim.reference`, that of the PIF unit :func:`sim.reference.pif`; the clocks are
-:mod:`gateware.mapper.cycles`. Nothing here looks at how a block works: the twin of the window writer starts from the
-image and the kernel, not from the writer's table.
+The twin of the whole engine is :mod:`reference.network`, that of the PIF unit :func:`reference.network.pif`; the clocks
+are :mod:`gateware.mapper.cycles`. Nothing here looks at how a block works: the twin of the window writer starts from
+the image and the kernel, not from the table of the writer.
 """
 
 import itertools

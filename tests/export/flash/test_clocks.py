@@ -10,9 +10,9 @@ from export.command import main
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from models import DEFAULT_NETWORK
+from reference.generate import random_images, random_network
+from reference.network import Reference
 from sim.circuits import CLOCK_HZ, circuit_verilog
-from sim.generate import random_images, random_network
-from sim.reference import Reference
 from sim.rtl import DIVISOR
 from sim.streamed_rtl import StreamedRtlEngine
 from tests.export.flash.test_flash import convolution, save

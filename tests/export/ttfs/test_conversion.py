@@ -23,7 +23,7 @@ from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Network
 from arch.ttfs.widths import layer_widths, membrane_range
 from export.ttfs import command, evaluation
 from export.ttfs import conversion as ttfs
-from sim.ttfs.reference import Reference
+from reference.ttfs.network import Reference
 from tests.train.test_training import finished, made, training
 from train.finishing import finish
 from train.folder import load_trained

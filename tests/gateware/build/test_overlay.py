@@ -18,7 +18,7 @@ from gateware.mapper.streamed.cycles import count_cycles
 from gateware.mapper.streamed.model import model_of
 from gateware.reports.overlay import OverlayReport
 from models import DEFAULT_NETWORK
-from sim.engines import ReferenceEngine
+from reference.engines import ReferenceEngine
 from support.files import locked
 from tests.gateware.build.conftest import small_network
 

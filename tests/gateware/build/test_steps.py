@@ -17,8 +17,8 @@ from gateware.build.steps.simulate import Samples, Simulate, Simulation, samples
 from gateware.build.steps.step import SPARE_STEPS, Keeper, Step
 from gateware.mapper.choice import plan_for_board
 from models import DEFAULT_NETWORK
-from sim.engines import EngineResult
-from sim.reference import Reference
+from reference.engines import EngineResult
+from reference.network import Reference
 from tests.gateware.build.conftest import small_network
 
 

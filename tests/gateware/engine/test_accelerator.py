@@ -12,8 +12,8 @@ from gateware.engine.accelerator import PIXEL_FIFO_DEPTH, Accelerator
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.choice import choose_config, map_network
 from gateware.mapper.cycles import count_cycles
-from sim.generate import random_images, random_network, random_neurons, random_weights
-from sim.reference import Reference
+from reference.generate import random_images, random_network, random_neurons, random_weights
+from reference.network import Reference
 from tests import streams
 from tests.twins.blocks import result_words
 

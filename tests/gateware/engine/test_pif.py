@@ -8,7 +8,7 @@ from arch.network import Neurons, Reset
 from gateware.engine.adder_pair import AdderPair
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.pif import Current, PifUnit
-from sim.reference import pif
+from reference.network import pif
 from tests import streams
 from tests.circuits import streamed_circuit
 from tests.gateware.pipelines import stream_through

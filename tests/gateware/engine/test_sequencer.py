@@ -10,7 +10,7 @@ from gateware.engine.feed import drain_cycles
 from gateware.engine.sequencer import Sequencer, layer_start_cycles
 from gateware.mapper.choice import map_network
 from gateware.mapper.cycles import count_cycles
-from sim.generate import random_neurons, random_weights
+from reference.generate import random_neurons, random_weights
 from tests import streams
 from tests.random_networks import draw
 from tests.twins.blocks import Ending, Issue, issues

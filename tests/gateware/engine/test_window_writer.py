@@ -10,7 +10,7 @@ from arch.network import Convolution, Encoding, FullyConnected, Input, Network, 
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.window_writer import WindowWriter
 from gateware.mapper.choice import map_network
-from sim.generate import random_neurons, random_weights
+from reference.generate import random_neurons, random_weights
 from tests import streams
 from tests.twins.blocks import image_clocks, window_words
 

@@ -6,8 +6,8 @@ import pytest
 
 from arch.network import Convolution, FullyConnected, OrPool, Projection, Readout
 from gateware.mapper.advice import nearest_change, resized
-from sim.generate import random_images
-from sim.reference import Reference
+from reference.generate import random_images
+from reference.network import Reference
 from tests.gateware.mapper.networks import conv, make_neurons, network
 
 

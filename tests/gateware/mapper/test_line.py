@@ -9,7 +9,7 @@ from gateware.engine.accelerator import PIXEL_FIFO_DEPTH
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.choice import map_network, plan_for_board
 from gateware.mapper.line import keeps_up, loading_cycles
-from sim.reference import Reference
+from reference.network import Reference
 from sim.rtl import DIVISOR, SLOW_DIVISOR, RtlEngine, RtlError
 from tests.gateware.mapper.networks import conv, network
 from tests.link_board import CACHE

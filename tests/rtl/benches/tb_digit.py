@@ -14,7 +14,7 @@ from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
 from gateware.source import Baked
 from gateware.system import System
-from sim.reference import Reference
+from reference.network import Reference
 from tests.rtl.benches.clocking import PERIOD, start
 from tests.rtl.benches.tb_system import DIVISOR, receive, send
 

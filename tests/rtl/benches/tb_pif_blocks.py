@@ -5,7 +5,7 @@ import numpy as np
 
 from arch.network import Neurons, Reset
 from gateware.engine.pif import Current, PifUnit, mode_layout
-from sim.reference import pif
+from reference.network import pif
 from tests.circuits import streamed_circuit
 from tests.rtl.benches.clocking import start, stream_through
 from tests.twins.blocks import constant_words

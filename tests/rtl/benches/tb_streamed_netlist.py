@@ -13,8 +13,8 @@ from gateware.flash.phy import FlashPins
 from gateware.flash.reader import FlashMode
 from gateware.mapper.streamed.model import model_of
 from gateware.streamed_system import StreamedSystem
-from sim.generate import random_images
-from sim.reference import Reference
+from reference.generate import random_images
+from reference.network import Reference
 from tests.rtl.benches.clocking import PERIOD
 from tests.streamed_networks import OVERLAY, draw
 from tests.twins.serial_flash import FlashModel

@@ -13,7 +13,7 @@ from arch.link import RESULT_HEADER_WORDS, Command, Frame, FrameReader, Reply, R
 from gateware.mapper.cycles import count_cycles
 from gateware.source import Loaded
 from gateware.system import System
-from sim.reference import Reference
+from reference.network import Reference
 from sim.spike_maps import read_map
 from tests.random_networks import SMALL, draw, images_for, kept_stages, memory_contents
 from tests.rtl.benches.clocking import PERIOD, start

@@ -10,8 +10,8 @@ from arch.checkpoint import Checkpoint, CheckpointError
 from arch.network import Encoding, Input
 from export import steps
 from export.folding import fold
-from sim.latency import accuracy_over_time, cumulated_scores
-from sim.reference import Reference
+from reference.latency import accuracy_over_time, cumulated_scores
+from reference.network import Reference
 from tests.train.methods.anns import SEED, activations, ann, made_images, refused
 from tests.train.test_training import made
 from train import exact, methods

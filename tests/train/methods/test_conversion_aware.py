@@ -7,7 +7,7 @@ import torch
 
 from arch.architecture import CheckpointError
 from export.ttfs import conversion as ttfs
-from sim.ttfs.reference import Reference
+from reference.ttfs.network import Reference
 from tests.train.test_training import ARCHITECTURE, made, training
 from train import distributed
 from train.finishing import finish

@@ -18,7 +18,7 @@ from gateware.mapper.streamed.advice import nearest_changes
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out, lay_out_for_board
 from gateware.mapper.streamed.limits import network_findings
 from gateware.mapper.streamed.model import model_of
-from sim.generate import random_network
+from reference.generate import random_network
 from tests.gateware.mapper.networks import conv, make_neurons, network
 from tests.streamed_networks import CIRCUITS
 

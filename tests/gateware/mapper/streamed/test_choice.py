@@ -13,7 +13,7 @@ from gateware.mapper.packing import pack_columns, pack_modular
 from gateware.mapper.streamed.allocation import allocate, most_alive
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out
 from gateware.mapper.streamed.lowering import lower
-from sim.generate import random_network
+from reference.generate import random_network
 from tests.streamed_networks import CIRCUITS, OVERLAY
 
 

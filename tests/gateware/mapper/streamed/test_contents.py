@@ -7,8 +7,8 @@ from gateware.mapper.streamed.allocation import Allocation, lifetimes
 from gateware.mapper.streamed.lowering import lower
 from gateware.mapper.streamed.passes import IMAGE
 from gateware.mapper.streamed.plan import StreamedPlan
-from sim.generate import random_images, random_neurons, random_weights
-from sim.reference import Reference
+from reference.generate import random_images, random_neurons, random_weights
+from reference.network import Reference
 from tests.streamed_networks import CIRCUITS, draw
 from tests.twins.streamed import Engine, read_map
 

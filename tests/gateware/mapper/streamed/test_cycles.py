@@ -13,7 +13,7 @@ from gateware.mapper.streamed import cycles
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles, exceeding_cycles
 from gateware.mapper.streamed.model import model_of
-from sim.generate import random_neurons, random_weights
+from reference.generate import random_neurons, random_weights
 from tests.streamed_networks import CIRCUITS, OVERLAY, deep_network, draw, six_convolutions, vgg
 
 

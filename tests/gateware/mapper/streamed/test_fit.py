@@ -21,7 +21,7 @@ from gateware.flash.reader import FlashMode
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import PassCycles, count_cycles
 from gateware.mapper.streamed.fit import fit_of
-from sim.generate import random_neurons, random_weights
+from reference.generate import random_neurons, random_weights
 from tests.gateware.mapper.streamed.test_contents import SEED, or_pools_alone
 from tests.streamed_networks import CIRCUITS, draw
 

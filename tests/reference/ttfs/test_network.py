@@ -8,7 +8,7 @@ from arch.network import NetworkError
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout
 from arch.ttfs.widths import membrane_range
-from sim.ttfs.reference import Reference, first_spike
+from reference.ttfs.network import Reference, first_spike
 
 #: Window, tau, p, bits, fraction: the paper's region, ternary, p above tau, a window below tau, one timestep.
 CODES = [(24, 4, 2, 5, 16), (12, 2, 1, 2, 12), (9, 2, 3, 4, 10), (5, 8, 2, 5, 14), (1, 1, 1, 3, 8), (13, 6, 4, 5, 18)]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.network import Network
-from sim.reference import Reference, Spikes
+from reference.network import Reference, Spikes
 
 __all__ = ["Difference", "Engine", "EngineResult", "ReferenceEngine", "first_difference", "timed"]
 
@@ -46,7 +46,7 @@ class Engine(Protocol):
     name: str
 
     def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
-        """Compute ``images``, as :func:`sim.reference.check_images` wants them; with every layer's spikes if asked."""
+        """Compute ``images``, as of :func:`reference.network.check_images`; with every layer's spikes if asked."""
         ...
 
 

@@ -19,9 +19,9 @@ from arch.network import (
     projection_of,
     shortcut_of,
 )
-from sim.generate import random_images, random_network, random_weights
-from sim.plain import infer
-from sim.reference import Reference, check_images, classify, pif
+from reference.generate import random_images, random_network, random_weights
+from reference.network import Reference, check_images, classify, pif
+from reference.plain import infer
 
 
 def assert_equal_to_plain(network, images, count):

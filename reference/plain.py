@@ -1,6 +1,6 @@
 """A slow second reference for one image, in plain Python integers, to check the fast one against.
 
-It shares no arithmetic with :mod:`sim.reference`: it loops over the synapses as the contract states them.
+It shares no arithmetic with :mod:`reference.network`: it loops over the synapses as the contract states them.
 """
 
 import dataclasses

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from arch.network import Encoding, FullyConnected, Input, Network, Neurons, Readout, Reset
-from sim.generate import random_images, random_network
-from sim.latency import (
+from reference.generate import random_images, random_network
+from reference.latency import (
     accuracy_over_time,
     calibrate_margins,
     cumulated_scores,
     exit_early,
 )
-from sim.plain import infer
-from sim.reference import Reference
+from reference.network import Reference
+from reference.plain import infer
 
 SEED = 41
 

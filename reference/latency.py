@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.network import Network
-from sim.reference import Integers, Reference, classify
+from reference.network import Integers, Reference, classify
 
 __all__ = ["EarlyExit", "accuracy_over_time", "calibrate_margins", "cumulated_scores", "exit_early"]
 
@@ -21,7 +21,7 @@ __all__ = ["EarlyExit", "accuracy_over_time", "calibrate_margins", "cumulated_sc
 def cumulated_scores(network: Network, images: npt.NDArray[Any]) -> Integers:
     """Return the scores after each timestep, ``int64[images, T, classes]``; the last ones are those of the reference.
 
-    Images are as of :func:`sim.reference.check_images`; raises :exc:`arch.network.NetworkError` like it.
+    Images are as of :func:`reference.network.check_images`; raises :exc:`arch.network.NetworkError` like it.
     """
     steps = Reference(network).run(images, step_scores=True).step_scores
     assert steps is not None
@@ -41,7 +41,7 @@ def accuracy_over_time(network: Network, images: npt.NDArray[Any], labels: npt.N
     ----------
     network : Network
     images, labels
-        As of :func:`sim.reference.check_images`; ``int64[images]``.
+        As of :func:`reference.network.check_images`; ``int64[images]``.
     timesteps : int, optional
         1 to the network's, which is the default.
 

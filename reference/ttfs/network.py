@@ -15,7 +15,7 @@ from arch.network import NetworkError
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Layer, Network, Readout
 from arch.ttfs.widths import layer_widths
-from sim.reference import classify
+from reference.network import classify
 
 __all__ = ["Internals", "Reference", "Result", "first_spike"]
 

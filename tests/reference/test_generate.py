@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from arch.network import Convolution, Encoding, FullyConnected, OrPool, Readout, Reset, projection_of, shortcut_of
-from sim.generate import random_images, random_network, random_neurons, random_weights
-from sim.reference import Reference
+from reference.generate import random_images, random_network, random_neurons, random_weights
+from reference.network import Reference
 
 
 def networks(count=200, **options):

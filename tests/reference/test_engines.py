@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from arch.network import Encoding, OrPool
-from sim.engines import Difference, EngineResult, ReferenceEngine, first_difference, timed
-from sim.generate import random_images, random_network
+from reference.engines import Difference, EngineResult, ReferenceEngine, first_difference, timed
+from reference.generate import random_images, random_network
 
 
 class FakeEngine:

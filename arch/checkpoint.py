@@ -154,9 +154,8 @@ def _check_tensors(architecture: Mapping[str, Any], tensors: Mapping[str, npt.ND
 
 def _refuse(name: str, rule: str, array: npt.NDArray[Any], wrong: npt.NDArray[np.bool_]) -> None:
     """Name the first value that is ``wrong``, with the channel that it belongs to."""
-    found = np.argwhere(wrong)
-    if len(found):
-        at = tuple(int(index) for index in found[0])
+    if wrong.any():
+        at = tuple(int(index) for index in np.argwhere(wrong)[0])
         where = f" in channel {at[0]}" if at else ""
         raise CheckpointError(f"tensor {name} must {rule}, not {array[at]}{where}")
 
@@ -317,8 +316,9 @@ class Checkpoint:
         return made
 
     def _check_hashes(self, metadata: Mapping[str, str]) -> None:
+        hashes = self._hashes()
         for key, what in zip(_HASH_KEYS, ("architecture and tensors do", "provenance does"), strict=True):
-            if metadata[key] != self._hashes()[key]:
+            if metadata[key] != hashes[key]:
                 raise CheckpointError(f"{what} not match {key}: the file was damaged or altered, copy it again")
 
     def _check_first_version(self) -> None:

@@ -106,9 +106,9 @@ def check_map(channels: Any, height: Any, width: Any) -> None:
 
 def check_ternary(where: str, weights: Weights) -> None:
     """Check that all ``weights`` are -1, 0 or +1; raises :exc:`NetworkError`."""
-    wrong = np.argwhere((weights < -1) | (weights > 1))
-    if len(wrong):
-        at = tuple(int(index) for index in wrong[0])
+    wrong = (weights < -1) | (weights > 1)
+    if wrong.any():
+        at = tuple(int(index) for index in np.argwhere(wrong)[0])
         raise NetworkError(f"{where} must be -1, 0 or +1, not {weights[at]} at {at}")
 
 

@@ -67,9 +67,10 @@ def pack_array(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
         If a weight is not -1, 0 or +1.
     """
     flat = np.asarray(weights).reshape(-1)
-    wrong = np.flatnonzero((flat < -1) | (flat > 1))
-    if len(wrong):
-        raise ValueError(f"weight {wrong[0]} must be -1, 0 or +1, not {flat[wrong[0]]}")
+    wrong = (flat < -1) | (flat > 1)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(f"weight {first} must be -1, 0 or +1, not {flat[first]}")
     codes = np.zeros(-(-flat.size // 4) * 4, dtype=np.uint8)
     codes[:flat.size] = flat.astype(np.int8).view(np.uint8) & 0b11
     fours = codes.reshape(-1, 4)
@@ -88,10 +89,23 @@ def unpack_array(packed: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.in
     """
     if packed.shape != (-(-count // 4),):
         raise ValueError(f"{count} weights must be packed in {-(-count // 4)} bytes, not {packed.size}")
-    codes = (packed[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8) & 0b11).reshape(-1)
-    if codes[count:].any():
+    weights = _UNPACKED[packed].reshape(-1)
+    if weights[count:].any():
         raise ValueError(f"bits beyond weight {count - 1} must be zero")
-    reserved = np.flatnonzero(codes[:count] == 0b10)
-    if len(reserved):
-        raise ValueError(f"weight {reserved[0]} must not have the reserved code 0b10")
-    return (codes[:count] ^ 0b10).astype(np.int8) - 2
+    if _RESERVED[packed].any():
+        first = int(np.argmax(weights == _RESERVED_WEIGHT))
+        raise ValueError(f"weight {first} must not have the reserved code 0b10")
+    return weights[:count]
+
+
+def _unpacked() -> npt.NDArray[np.int8]:
+    """Return the four weights of each byte, ``int8[256, 4]``; the reserved code is that of -2."""
+    codes = np.arange(256, dtype=np.uint8)[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8) & 0b11
+    weights: npt.NDArray[np.int8] = (codes ^ 0b10).astype(np.int8) - 2
+    return weights
+
+
+_UNPACKED = _unpacked()
+_RESERVED_WEIGHT = -2
+#: Bytes with a reserved code, ``bool[256]``.
+_RESERVED = (_UNPACKED == _RESERVED_WEIGHT).any(axis=1)

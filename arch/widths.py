@@ -17,6 +17,7 @@ and for pixel layers of millions of inputs, it is an interval that contains ever
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -175,42 +176,51 @@ def _constant_range(neurons: Neurons, currents: ChannelRange, timesteps: int) ->
 
 
 def _exact_range(neurons: Neurons, currents: ChannelRange, timesteps: int) -> tuple[ChannelRange, ChannelRange]:
-    """Follow the sets of reachable membranes; each is a few runs of integers a ``1 << fraction`` apart."""
-    size = neurons.channels
-    lows, highs = np.empty(size, np.int64), np.empty(size, np.int64)
-    pre_lows, pre_highs = np.empty(size, np.int64), np.empty(size, np.int64)
-    for channel in range(size):
-        threshold, bias = int(neurons.threshold[channel]), int(neurons.bias[channel])
-        start = int(neurons.initial[channel])
-        step = 1 << neurons.fraction
-        down, up = int(currents.low[channel]) * step + bias, int(currents.high[channel]) * step + bias
-        low = high = start
-        pre_low = pre_high = start + down
-        # Runs by their residue modulo the step: [first, last], both of that residue.
-        runs: dict[int, list[tuple[int, int]]] = {start % step: [(start, start)]}
-        for _ in range(timesteps):
-            following: dict[int, list[tuple[int, int]]] = {}
-            for members in runs.values():
-                for first, last in members:
-                    bottom, top = first + down, last + up
-                    pre_low, pre_high = min(pre_low, bottom), max(pre_high, top)
-                    # Largest member below the threshold, and smallest one at or above it.
-                    below = bottom + (threshold - 1 - bottom) // step * step
-                    if bottom <= below:
-                        following.setdefault(bottom % step, []).append((bottom, min(below, top)))
-                    reached = max(bottom, below + step)
-                    if reached <= top:
-                        if neurons.reset is Reset.ZERO:
-                            following.setdefault(0, []).append((0, 0))
-                        else:
-                            following.setdefault((reached - threshold) % step, []).append(
-                                (reached - threshold, top - threshold))
-            runs = {residue: _merge(members, step) for residue, members in following.items()}
-            for members in runs.values():
-                low, high = min(low, members[0][0]), max(high, members[-1][1])
-        lows[channel], highs[channel] = min(low, pre_low), max(high, pre_high)
-        pre_lows[channel], pre_highs[channel] = pre_low, pre_high
+    """Follow the sets of reachable membranes of every channel."""
+    ranges = np.array([
+        _reachable(int(threshold), int(bias), int(initial), int(low), int(high), neurons.fraction, timesteps,
+                   neurons.reset)
+        for threshold, bias, initial, low, high in zip(
+            neurons.threshold, neurons.bias, neurons.initial, currents.low, currents.high, strict=True)], np.int64)
+    lows, highs, pre_lows, pre_highs = ranges.T
     return (ChannelRange(lows, highs), ChannelRange(pre_lows - neurons.threshold, pre_highs - neurons.threshold))
+
+
+# An export asks for the widths of the same network more than once: when it was made, packed and read again.
+@functools.lru_cache(maxsize=1 << 16)
+def _reachable(threshold: int, bias: int, initial: int, current_low: int, current_high: int, fraction: int,
+               timesteps: int, reset: Reset) -> tuple[int, int, int, int]:
+    """Lowest and highest membrane of a channel, then the same before a reset.
+
+    The set of membranes that can be reached is a few runs of integers ``1 << fraction`` apart.
+    """
+    step = 1 << fraction
+    down, up = current_low * step + bias, current_high * step + bias
+    low = high = initial
+    pre_low = pre_high = initial + down
+    # Runs by their residue modulo the step: [first, last], both of that residue.
+    runs: dict[int, list[tuple[int, int]]] = {initial % step: [(initial, initial)]}
+    for _ in range(timesteps):
+        following: dict[int, list[tuple[int, int]]] = {}
+        for members in runs.values():
+            for first, last in members:
+                bottom, top = first + down, last + up
+                pre_low, pre_high = min(pre_low, bottom), max(pre_high, top)
+                # Largest member below the threshold, and smallest one at or above it.
+                below = bottom + (threshold - 1 - bottom) // step * step
+                if bottom <= below:
+                    following.setdefault(bottom % step, []).append((bottom, min(below, top)))
+                reached = max(bottom, below + step)
+                if reached <= top:
+                    if reset is Reset.ZERO:
+                        following.setdefault(0, []).append((0, 0))
+                    else:
+                        following.setdefault((reached - threshold) % step, []).append(
+                            (reached - threshold, top - threshold))
+        runs = {residue: _merge(members, step) for residue, members in following.items()}
+        for members in runs.values():
+            low, high = min(low, members[0][0]), max(high, members[-1][1])
+    return min(low, pre_low), max(high, pre_high), pre_low, pre_high
 
 
 def _merge(runs: list[tuple[int, int]], step: int) -> list[tuple[int, int]]:

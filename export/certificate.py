@@ -36,6 +36,7 @@ tests do, and no smaller F than that of the search was found for any of their ra
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -227,31 +228,34 @@ def solve(bounds: list[tuple[Bound, int]], start: tuple[int, int, int], fraction
     radius = max(_RADIUS, max(place.steps for place, _ in bounds)) if forgets else _RADIUS
     if max(map(abs, start)) > MAX_CONSTANT - radius:
         return None
-    thetas, biases = (grid.reshape(-1) for grid in np.meshgrid(
-        theta + np.arange(-radius, radius + 1, dtype=np.int64),
-        bias + np.arange(-_RADIUS, _RADIUS + 1, dtype=np.int64), indexing="ij"))
-    lowest = np.full(thetas.shape, -MAX_CONSTANT, dtype=np.int64)
-    highest = np.full(thetas.shape, MAX_CONSTANT, dtype=np.int64)
-    possible = thetas > 0
-    for place, limit in bounds:
-        # The integer bound is ceil((need - V0) / unit), or without V0 where that does not count.
-        need = place.thetas * thetas - place.steps * biases
-        unit = place.multiple << fraction
-        # A at the limit must be enough, unless the limit says "never"; one unit less must not, unless it says "always".
-        at_least = need - limit * unit if limit <= place.high // place.multiple else None
-        at_most = need - (limit - 1) * unit - 1 if limit > place.low // place.multiple else None
-        if place.initials:
-            lowest = lowest if at_least is None else np.maximum(lowest, at_least)
-            highest = highest if at_most is None else np.minimum(highest, at_most)
-        else:
-            possible &= (True if at_least is None else at_least <= 0) & (True if at_most is None else at_most >= 0)
-    possible &= lowest <= highest
+    around, beside = _grid(radius)
+    thetas, biases = theta + around, bias + beside
+    thetas_of, steps, initials, units, limits, never, always = np.array(
+        [(place.thetas, place.steps, place.initials, place.multiple << fraction, limit,
+          limit > place.high // place.multiple, limit <= place.low // place.multiple) for place, limit in bounds],
+        dtype=np.int64).T[..., np.newaxis]
+    # The integer bound is ceil((need - V0) / unit), or without V0 where that does not count.
+    need = thetas_of * thetas - steps * biases
+    # A at the limit must be enough, unless the limit says "never"; one unit less must not, unless it says "always".
+    at_least = np.where(never, -MAX_CONSTANT, need - limits * units)
+    at_most = np.where(always, MAX_CONSTANT, need - (limits - 1) * units - 1)
+    counts = initials > 0
+    lowest = np.where(counts, at_least, -MAX_CONSTANT).max(axis=0)
+    highest = np.where(counts, at_most, MAX_CONSTANT).min(axis=0)
+    possible = (thetas > 0) & (lowest <= highest) & (counts | (at_least <= 0) & (at_most >= 0)).all(axis=0)
     if not possible.any():
         return None
-    initials = np.clip(initial, lowest, highest)
-    distance = np.abs(thetas - theta) + np.abs(biases - bias) + np.abs(initials - initial)
+    nearest = np.clip(initial, lowest, highest)
+    distance = np.abs(around) + np.abs(beside) + np.abs(nearest - initial)
     best = int(np.argmin(np.where(possible, distance, np.iinfo(np.int64).max)))
-    return int(thetas[best]), int(biases[best]), int(initials[best])
+    return int(thetas[best]), int(biases[best]), int(nearest[best])
+
+
+@functools.cache
+def _grid(radius: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Differences of Theta and of B that are tried: ``radius`` and :data:`_RADIUS` in both directions."""
+    around, beside = np.meshgrid(np.arange(-radius, radius + 1), np.arange(-_RADIUS, _RADIUS + 1), indexing="ij")
+    return around.reshape(-1), beside.reshape(-1)
 
 
 def _simple(bounds: list[tuple[Bound, int]], fraction: int) -> tuple[int, int, int] | None:

@@ -45,7 +45,7 @@ class Engine(Protocol):
     #: Short name, for reports.
     name: str
 
-    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
+    def classify(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
         """Compute ``images``, as of :func:`reference.network.check_images`; with every layer's spikes if asked."""
         ...
 
@@ -63,7 +63,7 @@ class ReferenceEngine:
     def __init__(self, network: Network):
         self._reference = Reference(network)
 
-    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
+    def classify(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
         """Compute ``images``; see :class:`Engine`."""
         result = self._reference.run(images, spikes=spikes)
         return EngineResult(scores=result.scores, classes=result.classes, spikes=result.spikes)
@@ -116,7 +116,8 @@ def first_difference(network: Network, images: npt.NDArray[Any], expected: Engin
     if expected.spikes is not None and actual.spikes is not None:
         return _in_image(network, image, image, expected, actual)
     again = images[image:image + 1]
-    difference = _in_image(network, image, 0, reference.run(again, spikes=True), engine.run(again, spikes=True))
+    difference = _in_image(network, image, 0, reference.classify(again, spikes=True),
+                           engine.classify(again, spikes=True))
     # An engine that is right at the second try is at fault all the same.
     return difference or _in_image(network, image, image, expected, actual)
 
@@ -156,7 +157,7 @@ def timed(engine: Engine, images: npt.NDArray[Any], *, spikes: bool = False,
     Parameters
     ----------
     engine : the engine
-    images : as of :meth:`Engine.run`, from one
+    images : as of :meth:`Engine.classify`, from one
     spikes : whether every layer's spikes are asked for
     progress : told after each batch how many images of how many are done
 
@@ -171,7 +172,7 @@ def timed(engine: Engine, images: npt.NDArray[Any], *, spikes: bool = False,
     while done < len(images):
         batch = images[done:done + size]
         batch_begun = time.perf_counter()
-        parts.append(engine.run(batch, spikes=spikes))
+        parts.append(engine.classify(batch, spikes=spikes))
         if time.perf_counter() - batch_begun < _BATCH_SECONDS:
             size *= 2
         done += len(batch)

@@ -123,7 +123,7 @@ class RtlEngine(SimulatedEngine):
 
     def _observe(self, image: npt.NDArray[Any]) -> tuple[Result, LayerMaps, str | None]:
         """Compute one image, and read the maps if none has overwritten another."""
-        result = self.classify(image)
+        result = self.result_of(image)
         if not self.plan.maps_are_apart:
             return result, {}, "maps share memory in this circuit"
         maps = {}

@@ -1,21 +1,26 @@
-"""A host's side of the line of a simulated circuit: requests, their answers, and the engine that is made of them."""
+"""The engine that is made of a simulated circuit and the client of the host program on the line to it."""
 
 import abc
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from arch.images import image_bytes
-from arch.link import BYTE_BITS, CRC_BYTES, HEADER_BYTES, Command, ErrorCode, Frame, FrameReader, Reply, Result
+from arch.link import BYTE_BITS, MAX_PAYLOAD_BYTES, ErrorCode, Frame, Info, LinkError, Result
 from arch.network import Network, Readout
+from firmware.host.errors import BusyError, DeviceError, NoAnswerError, RefusedError
+from firmware.host.link import Link
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH
 from reference.engines import EngineResult
-from sim.verilated import Verilated
+from sim.verilated import SimulationTransport, Verilated
 from support.errors import ToolchainError
 
 __all__ = ["REPLY_CLOCKS", "LayerMaps", "RtlError", "SimulatedEngine"]
+
+_T = TypeVar("_T")
 
 #: Clocks that a reply may take beyond its request on the line and the longest inference that can be counted.
 REPLY_CLOCKS = 200_000
@@ -40,20 +45,40 @@ class RtlError(ToolchainError):
     """The simulated circuit did not answer as the protocol says."""
 
 
-def _error_text(frame: Frame) -> str:
+def _error_text(code: int) -> str:
     """Name the code of an ERROR reply, and what to do."""
-    code = frame.payload[0] if frame.payload else 0
     if code not in tuple(ErrorCode):
         return f"the unknown error {code}: {_FAULT}"
     return f"the error {ErrorCode(code).name} ({code}): {_REMEDIES.get(ErrorCode(code), _FAULT)}"
 
 
-def _missing(received: bytes) -> int:
-    """Bytes until the frame that has begun is whole, as far as its header says; at least one."""
-    size = HEADER_BYTES + CRC_BYTES
-    if len(received) >= HEADER_BYTES:
-        size += int.from_bytes(received[HEADER_BYTES - 2:HEADER_BYTES], "little")
-    return max(1, size - len(received))
+class _Line(SimulationTransport):
+    """The line to a simulation, on which something can be done at certain clocks behind a request."""
+
+    def __init__(self, simulation: Verilated) -> None:
+        super().__init__(simulation)
+        self._moments: Sequence[tuple[int, Callable[[], None]]] = ()
+        self._request_clocks = 0
+
+    def at(self, moments: Sequence[tuple[int, Callable[[], None]]]) -> None:
+        """Do each action so many clocks after the last bit of the next request, ascending, before its answer."""
+        self._moments = moments
+
+    def write(self, data: bytes) -> None:
+        self._request_clocks = round(len(data) * BYTE_BITS * self.simulation.divisor)
+        super().write(data)
+
+    def read(self, size: int, timeout: float) -> bytes:
+        moments, self._moments = self._moments, ()
+        if moments:
+            # The engine starts a few clocks before or after the last bit is sent.
+            self._received += self.simulation.run(characters=0, limit=2 * self._request_clocks)
+        clock = 0
+        for moment, action in moments:
+            self._received += self.simulation.run(characters=2**32 - 1, limit=moment - clock)
+            clock = moment
+            action()
+        return super().read(size, timeout)
 
 
 class SimulatedEngine(abc.ABC):
@@ -75,13 +100,12 @@ class SimulatedEngine(abc.ABC):
         self.network = network
         #: The running simulation; a :class:`sim.verilated.SimulationTransport` makes a board of it.
         self.simulation = simulation
-        self._reader = FrameReader()
-        #: What came since the last request, and the frames that were found in it.
-        self._received = b""
-        self._frames: list[Frame] = []
-        self._tag = 0
+        self.line = _Line(simulation)
+        longest = round((MAX_PAYLOAD_BYTES + 100) * BYTE_BITS * simulation.divisor)
+        seconds = ((1 << CLOCK_COUNTER_WIDTH) + REPLY_CLOCKS + longest) / self.line.clocks_per_second
+        # Nothing disturbs a simulated line, so nothing is repeated: what went wrong once is a fault.
+        self._link = Link(self.line, timeout=seconds, silence=0, retries=0, tag=0, alone=True)
         self._images = 0
-        self._line_clocks = 0
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +118,7 @@ class SimulatedEngine(abc.ABC):
         """End the simulation."""
         self.simulation.close()
 
-    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
+    def classify(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
         """Compute ``images`` one by one; see :class:`reference.engines.Engine`.
 
         A layer whose map cannot be read, or that is never formed, has no spikes in the result.
@@ -108,7 +132,7 @@ class SimulatedEngine(abc.ABC):
                 unseen = unseen or why
                 maps.append(seen)
             else:
-                result = self.classify(image)
+                result = self.result_of(image)
             results.append(result)
         classes = self.network.classes
         return EngineResult(
@@ -125,7 +149,7 @@ class SimulatedEngine(abc.ABC):
             np.stack([image[index] for image in maps]) if maps and all(index in image for image in maps) else None
             for index, layer in enumerate(self.network.layers) if not isinstance(layer, Readout))
 
-    def classify(self, image: npt.NDArray[Any]) -> Result:
+    def result_of(self, image: npt.NDArray[Any]) -> Result:
         """Send one image and wait for its result.
 
         Raises
@@ -133,8 +157,18 @@ class SimulatedEngine(abc.ABC):
         :exc:`RtlError`
             If the answer is not a result.
         """
-        self._send(Command.CLASSIFY, image_bytes(self.network, image))
-        return self._result()
+        result = self._checked(f"image {self._images}", "result",
+                               lambda: self._link.classify(image_bytes(self.network, image)))
+        self._images += 1
+        return result
+
+    def info(self) -> Info:
+        """Return the info block; raises :exc:`RtlError` if there is none."""
+        return self._checked("request for the info block", "info", self._link.info)
+
+    def select(self, model: int) -> Info:
+        """Select a model of the flash; return its info block, or raise :exc:`RtlError`."""
+        return self._checked(f"model {model}", "info", lambda: self._link.select(model))
 
     def request(self, command: int, payload: bytes = b"") -> Frame:
         """Send a frame and return its answer.
@@ -144,52 +178,32 @@ class SimulatedEngine(abc.ABC):
         :exc:`RtlError`
             If there is none, or more than one.
         """
-        self._send(command, payload)
-        return self._answer(f"request {self._tag}")
+        return self._checked(f"request {command:#04x}", "frame", lambda: self._link.request(command, payload))
 
     @abc.abstractmethod
     def _observe(self, image: npt.NDArray[Any]) -> tuple[Result, LayerMaps, str | None]:
         """Compute one image; return its result, the maps that can be read, and why others cannot."""
 
-    def _send(self, command: int, payload: bytes) -> None:
-        """Begin a request under a tag of its own."""
-        self._tag = (self._tag + 1) % 256
-        self._received, self._frames = b"", []
-        request = Frame(command=command, tag=self._tag, payload=payload).to_bytes()
-        #: Clocks that the request takes on the line.
-        self._line_clocks = round(len(request) * BYTE_BITS * self.simulation.divisor)
-        self.simulation.send(request)
+    def _checked(self, what: str, reply: str, ask: Callable[[], _T]) -> _T:
+        """Ask the circuit, which must answer well, once, and with nothing else; raise :exc:`RtlError` if not."""
+        expected = f"{what}: the circuit must answer with its {reply}"
+        try:
+            answer = ask()
+        except RefusedError as error:
+            raise RtlError(f"{expected}, not with {_error_text(error.code)}") from None
+        except BusyError:
+            raise RtlError(f"{expected}, not with {_error_text(ErrorCode.BUSY)}") from None
+        except NoAnswerError as error:
+            if error.code is not None:
+                raise RtlError(f"{expected}, not with {_error_text(error.code)}") from None
+            raise RtlError(f"{what}: the circuit does not answer{self._oddities()}: {_FAULT}") from None
+        except (DeviceError, LinkError) as error:
+            raise RtlError(f"{what}: {error}: {_FAULT}") from None
+        if odd := self._oddities():
+            raise RtlError(f"{what}: the circuit must answer once{odd}: {_FAULT}")
+        return answer
 
-    def _advance(self, *, limit: int, characters: int = 2**32 - 1) -> bool:
-        """Run until so many bytes came and everything was sent, or for ``limit`` clocks; whether bytes came."""
-        data = self.simulation.run(characters=characters, limit=limit)
-        self._received += data
-        self._frames += self._reader.feed(data)
-        return bool(data)
-
-    def _answer(self, what: str) -> Frame:
-        """Wait for the answer to the last request; ``what`` is asked for names it in messages."""
-        limit = self._line_clocks + (1 << CLOCK_COUNTER_WIDTH) + REPLY_CLOCKS
-        while not self._frames:
-            if not self._advance(characters=_missing(self._received), limit=limit):
-                raise RtlError(f"{what}: the circuit does not answer: {_FAULT}")
-        if len(self._frames) != 1 or self._frames[0].tag != self._tag:
-            raise RtlError(f"{what}: the circuit must answer once and under tag {self._tag}, not with "
-                           f"{self._frames}: {_FAULT}")
-        return self._frames[0]
-
-    def _expect(self, what: str, reply: Reply) -> Frame:
-        """Wait for the answer to the last request, which must be of one kind."""
-        frame = self._answer(what)
-        expected = f"{what}: the circuit must answer with its {reply.name.lower()}"
-        if frame.command == Reply.ERROR:
-            raise RtlError(f"{expected}, not with {_error_text(frame)}")
-        if frame.command != reply:
-            raise RtlError(f"{expected}, not with {frame}: {_FAULT}")
-        return frame
-
-    def _result(self) -> Result:
-        """Wait for the result of the image that was sent last."""
-        frame = self._expect(f"image {self._images}", Reply.RESULT)
-        self._images += 1
-        return Result.from_bytes(frame.payload, self.network.classes)
+    def _oddities(self) -> str:
+        """Name what the circuit has sent that nothing had asked for."""
+        bad = ", but sends damaged frames" if self._link.bad_frames else ""
+        return f"{bad}, but sends {self._link.stray}" if self._link.stray else bad

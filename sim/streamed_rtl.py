@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from arch.flash.errors import ImageError
 from arch.flash.image import Model, build_image, parse_image
-from arch.images import image_bytes
-from arch.link import Command, Reply, Result
+from arch.link import Result
 from arch.network import Network
 from boards import board_named
 from gateware.engine.configuration import EngineConfig
@@ -114,17 +113,6 @@ class StreamedRtlEngine(SimulatedEngine):
                 self.select(model)
             loading.pop_all()
 
-    def select(self, model: int) -> None:
-        """Select a model of the image, which must be that of the network.
-
-        Raises
-        ------
-        :exc:`sim.session.RtlError`
-            If the circuit answers with an error.
-        """
-        self._send(Command.SELECT, bytes([model]))
-        self._expect(f"model {model}", Reply.INFO)
-
     def _model(self) -> Model:
         """The model that the network has by itself."""
         return model_of(self.plan, name="network", clock_hz=self.clock_hz)
@@ -168,20 +156,17 @@ class StreamedRtlEngine(SimulatedEngine):
     def _observe(self, image: npt.NDArray[Any]) -> tuple[Result, LayerMaps, str | None]:
         """Compute one image when the rings are full, and read each map while it is there."""
         if self._obstacle is not None:
-            return self.classify(image), {}, self._obstacle
-        self._advance(limit=self.cycles.fill)
-        self._send(Command.CLASSIFY, image_bytes(self.network, image))
-        # The engine starts a few clocks before or after the last bit is sent.
-        self._advance(characters=0, limit=2 * self._line_clocks)
+            return self.result_of(image), {}, self._obstacle
+        self.info()
+        self.simulation.run(limit=self.cycles.fill)
         maps: LayerMaps = {}
-        clock = 0
-        for moment, shape in self._moments:
-            if moment is None:
-                continue
-            self._advance(limit=moment - clock)
-            clock = moment
+
+        def keep(shape: MapShape) -> None:
             maps[shape.layer] = self._read_map(shape)
-        result = self._result()
+
+        self.line.at([(moment, functools.partial(keep, shape))
+                      for moment, shape in self._moments if moment is not None])
+        result = self.result_of(image)
         for moment, shape in self._moments:
             if moment is None:
                 maps[shape.layer] = self._read_map(shape)

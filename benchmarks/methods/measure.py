@@ -97,7 +97,7 @@ def _on_rtl(network: Network, images: np.ndarray) -> dict[str, Any]:
         return {"rtl_limit": str(error)}
     with engine:
         reference = ReferenceEngine(network)
-        expected, actual = reference.run(images, spikes=True), engine.run(images, spikes=True)
+        expected, actual = reference.classify(images, spikes=True), engine.classify(images, spikes=True)
         difference = first_difference(network, images, expected, actual, reference, engine)
     if difference is not None:
         raise BenchmarkError(f"the RTL differs from the reference: {difference}")

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from arch.images import image_bytes, load_images
 from arch.link import BAUD_RATES, TIMEOUT_BITS, Info, Result
 from firmware.host import latency
-from firmware.host.link import DeviceError, Link
+from firmware.host.errors import DeviceError
+from firmware.host.link import Link
 from firmware.host.transports import SerialTransport, Transport, open_port
 from support import command_line
 from support.command_line import print_line, print_note

@@ -18,20 +18,28 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from arch.link import MAX_MODEL, Command, ErrorCode, Frame, FrameReader, Info, LinkError, Reply, Result
+from arch.link import (
+    CRC_BYTES,
+    HEADER_BYTES,
+    MAX_MODEL,
+    MAX_PAYLOAD_BYTES,
+    Command,
+    ErrorCode,
+    Frame,
+    FrameReader,
+    Info,
+    LinkError,
+    Reply,
+    Result,
+)
+from firmware.host.errors import BusyError, DeviceError, NoAnswerError, RefusedError
 from firmware.host.latency import WINDOW
-from firmware.host.transports import DeviceError, Transport
+from firmware.host.transports import Transport
 
-__all__ = ["DeviceError", "Link"]
+__all__ = ["Link"]
 
-#: What has gone wrong, and what to do.
-_REFUSALS = {
-    ErrorCode.WRONG_MODEL: "the model in its flash was made for another circuit, or by another release: export it "
-                           "again for this bitstream",
-    ErrorCode.DAMAGED: "the model in its flash is damaged: write the image to the flash again",
-    ErrorCode.FLASH: "its flash does not answer: switch the board off and on, and see that the bitstream is for this "
-                     "board",
-}
+#: Bytes without an answer among them after which a line is taken for noise: two of the longest frames.
+_NOISE_BYTES = 2 * (HEADER_BYTES + MAX_PAYLOAD_BYTES + CRC_BYTES)
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -45,6 +53,8 @@ class _Request:
     attempts: int = 0
     #: The device had no room for it.
     busy: bool = False
+    #: The error that it was answered with last.
+    code: int | None = None
     answer: bytes | None = None
 
 
@@ -63,10 +73,12 @@ class Link:
         How often a request is repeated.
     tag : :class:`int`, optional
         Tag before the first one, 0 to 255, by default drawn at random.
+    alone : :class:`bool`
+        No other session can have left anything, as with a device that was switched on for this one.
     """
 
     def __init__(self, transport: Transport, *, timeout: float = 1.0, silence: float = 0.1, retries: int = 3,
-                 tag: int | None = None) -> None:
+                 tag: int | None = None, alone: bool = False) -> None:
         self._transport = transport
         self._timeout = timeout
         self._silence = silence
@@ -74,12 +86,19 @@ class Link:
         self._reader = FrameReader()
         self._tag = secrets.randbelow(256) if tag is None else tag
         self._info: Info | None = None
-        #: Whether no result of an earlier session can come any more.
-        self._alone = False
+        #: Whether the line has been empty once, and whether no result of an earlier session can come any more.
+        self._begun = self._alone = alone
         #: Images that may be on their way.
         self._window = WINDOW
         #: Requests that had to be repeated so far.
         self.repeated = 0
+        #: The last frame that nothing had asked for; None if there was none.
+        self.stray: Frame | None = None
+
+    @property
+    def bad_frames(self) -> int:
+        """Frames with a wrong CRC so far."""
+        return self._reader.bad_frames
 
     def close(self) -> None:
         """Close the transport."""
@@ -96,7 +115,7 @@ class Link:
             If it speaks another version of the protocol.
         """
         if self._info is None:
-            self._empty(self._silence)
+            self._begin()
             request = _Request(command=Command.INFO, reply=Reply.INFO, payload=b"")
             (answer,) = self._exchange([request], window=1)
             self._info = Info.from_bytes(answer)
@@ -119,8 +138,7 @@ class Link:
         """
         if not 0 <= model <= MAX_MODEL:
             raise LinkError(f"model must be 0 to {MAX_MODEL}, not {model}")
-        if self._info is None:
-            self._empty(self._silence)
+        self._begin()
         self._info = None
         request = _Request(command=Command.SELECT, reply=Reply.INFO, payload=bytes((model,)))
         (answer,) = self._exchange([request], window=1)
@@ -128,6 +146,32 @@ class Link:
         self._alone = True
         self._window = WINDOW
         return self._info
+
+    def request(self, command: int, payload: bytes = b"") -> Frame:
+        """Send one frame, whatever it is, and return what the device answers under its tag, an ERROR too.
+
+        Nothing is repeated and no answer is judged: for tests of devices.
+
+        Raises
+        ------
+        :exc:`DeviceError`
+            If there is no answer.
+        """
+        self._begin()
+        self._tag = (self._tag + 1) & 0xFF
+        self._transport.write(Frame(command=command, tag=self._tag, payload=payload).to_bytes())
+        while data := self._transport.read(4096, self._timeout):
+            for frame in self._reader.feed(data):
+                if frame.tag == self._tag:
+                    return frame
+                self.stray = frame
+        raise DeviceError(f"device does not answer the frame {command:#04x} under tag {self._tag}")
+
+    def _begin(self) -> None:
+        """Forget what an earlier session has left on the line."""
+        if not self._begun:
+            self._empty(self._silence)
+            self._begun = True
 
     def classify(self, image: bytes) -> Result:
         """Classify one image, given as the payload of a CLASSIFY."""
@@ -191,11 +235,9 @@ class Link:
 
     def _send(self, request: _Request) -> None:
         if request.attempts > self._retries and request.busy:
-            raise DeviceError(f"device was busy in {request.attempts} attempts of {request.command.name}: wait until "
-                              "it has computed the images of other programs")
+            raise BusyError(request.command, request.attempts)
         if request.attempts > self._retries:
-            raise DeviceError(f"no valid answer to {request.command.name} in {request.attempts} attempts: see that the "
-                              "port and its baud are those of the board, or give a longer --timeout")
+            raise NoAnswerError(request.command, request.attempts, request.code)
         self.repeated += request.attempts > 0
         request.attempts += 1
         request.busy = False
@@ -206,12 +248,15 @@ class Link:
     def _receive(self, waiting: Sequence[_Request]) -> None:
         """Take frames until one answers a request; repeat what was lost."""
         bad_frames = self._reader.bad_frames
-        deadline = time.monotonic() + self._timeout
+        received = 0
         while True:
             data = self._transport.read(4096, self._timeout)
+            received += len(data)
             answered = False
             for frame in self._reader.feed(data):
                 request = next((r for r in waiting if r.tag == frame.tag and r.answer is None), None)
+                if request is None or frame.command not in (request.reply, Reply.ERROR):
+                    self.stray = frame
                 if frame.command == Reply.ERROR:
                     if self._refused(request, frame.payload, waiting):
                         return self._repeat(waiting)
@@ -222,7 +267,7 @@ class Link:
             if answered:
                 return None
             # A frame that is still coming counts as an answer; endless noise does not.
-            if not data or self._reader.bad_frames > bad_frames or time.monotonic() > deadline + 10 * self._timeout:
+            if not data or self._reader.bad_frames > bad_frames or received > _NOISE_BYTES:
                 return self._repeat(waiting)
 
     def _refused(self, request: _Request | None, payload: bytes, waiting: Sequence[_Request]) -> bool:
@@ -231,6 +276,7 @@ class Link:
         if request is None:
             # The tag of a frame with a bad CRC may be wrong as well. Other codes answer what was given up before.
             return code == ErrorCode.BAD_CRC
+        request.code = code
         if code in (ErrorCode.BAD_CRC, ErrorCode.OVERRUN):
             self._send(request)
             return False
@@ -244,20 +290,7 @@ class Link:
                 self._window = 1
             request.attempts -= 1
             return False
-        raise DeviceError(f"device refuses {request.command.name}: {self._reason(request, code)}")
-
-    @staticmethod
-    def _reason(request: _Request, code: int) -> str:
-        """Say why a request was refused, and what to do."""
-        selecting = request.command is Command.SELECT
-        if code == ErrorCode.NO_MODEL:
-            return (f"its flash has no model {request.payload[0]}: select another, or write this one to the flash"
-                    if selecting else "no model is selected: python -m firmware.host select N --port PORT")
-        if code == ErrorCode.UNKNOWN_COMMAND and selecting:
-            return "its network is part of the bitstream, there is none to select"
-        if code not in tuple(ErrorCode):
-            return f"error {code}"
-        return _REFUSALS.get(ErrorCode(code), ErrorCode(code).name.replace("_", " ").lower())
+        raise RefusedError(request.command, request.payload, code)
 
     def _repeat(self, waiting: Iterable[_Request]) -> None:
         """Wait until both ends have forgotten unfinished frames, then send again what has no answer."""

@@ -10,16 +10,12 @@ from typing import Protocol
 import serial
 
 from firmware.host import latency
-from support.errors import InputError
+from firmware.host.errors import DeviceError, PortError
 
-__all__ = ["DeviceError", "PipeTransport", "SerialTransport", "Transport", "open_port"]
+__all__ = ["PipeTransport", "SerialTransport", "Transport", "open_port"]
 
 #: Seconds that a simulated board gets to end.
 _END_SECONDS = 5
-
-
-class DeviceError(InputError):
-    """The device does not answer, or not as it should."""
 
 
 class Transport(Protocol):
@@ -47,7 +43,7 @@ class SerialTransport:
 
     Raises
     ------
-    :exc:`DeviceError`
+    :exc:`PortError`
         If it cannot be opened. Methods raise it if the device goes away.
     """
 
@@ -63,11 +59,11 @@ class SerialTransport:
         #: The latency timer of the device's USB bridge in ms, after it was set where that is allowed; None without one.
         self.latency_ms = latency.lower(self._port)
 
-    def _failed(self, error: Exception) -> DeviceError:
+    def _failed(self, error: Exception) -> PortError:
         # pyserial repeats the name and the number of an error of the system.
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
-        return DeviceError(f"port {self._device} must be a serial device that can be used: {reason}")
+        return PortError(f"port {self._device} must be a serial device that can be used: {reason}")
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -111,7 +107,7 @@ class PipeTransport:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     def write(self, data: bytes) -> None:
-        """Send bytes; raises :exc:`DeviceError` if the program has ended."""
+        """Send bytes; raises :exc:`PortError` if the program has ended."""
         view = memoryview(data)
         try:
             while view:
@@ -120,7 +116,7 @@ class PipeTransport:
             raise self._ended() from error
 
     def read(self, size: int, timeout: float) -> bytes:
-        """Return what arrives within ``timeout`` seconds; raises :exc:`DeviceError` if the program has ended."""
+        """Return what arrives within ``timeout`` seconds; raises :exc:`PortError` if the program has ended."""
         readable, _, _ = select.select([self._stdout], [], [], timeout)
         if not readable:
             return b""
@@ -129,8 +125,8 @@ class PipeTransport:
             raise self._ended()
         return data
 
-    def _ended(self) -> DeviceError:
-        return DeviceError(f"simulated board ended with exit status {self._process.wait()}")
+    def _ended(self) -> PortError:
+        return PortError(f"simulated board ended with exit status {self._process.wait()}")
 
     def close(self) -> None:
         """End the program."""

@@ -52,7 +52,7 @@ def check_run(engine, images, **timing):
     predicted = count_cycles(plan.config, plan.passes, clock_hz=CLOCK_HZ, **timing)
     for image, scores, label in zip(images, expected.scores, expected.classes, strict=True):
         engine.simulation.run(limit=predicted.fill)
-        result = engine.classify(image)
+        result = engine.result_of(image)
         assert (list(result.scores), result.label) == (scores.tolist(), label)
         assert (result.cycles, result.stalls, result.flash_stalls) == (predicted.total, 0, predicted.flash_stalls)
     check_spikes(engine, images[:1])
@@ -63,7 +63,7 @@ def check_spikes(engine, images):
     """Compare every layer's spikes with the reference: of each map that a pass writes, no more and no less."""
     network   = engine.plan.network
     reference = ReferenceEngine(network)
-    expected, actual = reference.run(images, spikes=True), engine.run(images, spikes=True)
+    expected, actual = reference.classify(images, spikes=True), engine.classify(images, spikes=True)
     assert actual.unseen is None
     shown = {layer for layer, maps in enumerate(actual.spikes) if maps is not None}
     assert shown == {item.target.layer for item in engine.plan.passes if item.target is not None}
@@ -166,7 +166,7 @@ def test_damaged_images_are_told(source):
         with engine_of(plan, source, image=bytes(damaged)) as engine:
             for _ in range(2):
                 if place in unread:
-                    assert list(engine.classify(values).scores) == expected
+                    assert list(engine.result_of(values).scores) == expected
                     continue
                 frame = engine.request(Command.CLASSIFY, payload)
                 assert frame.command == Reply.ERROR, f"byte {place:#x}"
@@ -174,4 +174,4 @@ def test_damaged_images_are_told(source):
     with engine_of(plan, source, image=good[:-5]) as engine:
         assert engine.request(Command.CLASSIFY, payload).payload == bytes([ErrorCode.DAMAGED])
     with engine_of(plan, source, image=good) as engine:
-        assert list(engine.classify(values).scores) == expected
+        assert list(engine.result_of(values).scores) == expected

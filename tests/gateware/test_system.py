@@ -55,8 +55,8 @@ def test_shipped_network_on_the_rtl_is_the_reference(path, circuit):
     reference = Reference(network).run(images, spikes=True)
     with RtlEngine(network, config=own.config if circuit == "of the build" else None) as engine:
         assert (engine.plan.config == own.config) == (circuit == "of the build")
-        result = engine.run(images)
-        spikes = engine.run(images[:5], spikes=True).spikes
+        result = engine.classify(images)
+        spikes = engine.classify(images[:5], spikes=True).spikes
     predicted = count_cycles(own).total
     np.testing.assert_array_equal(result.scores, reference.scores)
     np.testing.assert_array_equal(result.classes, reference.classes)

@@ -17,8 +17,8 @@ class FakeEngine:
         self._reference = ReferenceEngine(network)
         self._fault, self._marked, self._shows = fault, marked, shows_spikes
 
-    def run(self, images, *, spikes=False):
-        result = self._reference.run(images, spikes=spikes and self._shows)
+    def classify(self, images, *, spikes=False):
+        result = self._reference.classify(images, spikes=spikes and self._shows)
         result = EngineResult(
             scores=result.scores.copy(), classes=result.classes.copy(),
             cycles=np.full(len(images), 100), stall_cycles=np.full(len(images), 7),
@@ -64,8 +64,8 @@ def both(*faults):
 def compare(setup, fault, *, spikes, marked=5, shows_spikes=True):
     network, images = setup
     reference, engine = ReferenceEngine(network), FakeEngine(network, fault, images[marked], shows_spikes)
-    return first_difference(network, images, reference.run(images, spikes=spikes), engine.run(images, spikes=spikes),
-                            reference, engine)
+    return first_difference(network, images, reference.classify(images, spikes=spikes),
+                            engine.classify(images, spikes=spikes), reference, engine)
 
 
 @pytest.mark.parametrize("spikes", [False, True])
@@ -116,7 +116,7 @@ def test_a_wrong_class_is_found(setup):
 def test_a_fault_that_does_not_repeat_is_found(setup):
     network, images = setup
     reference = ReferenceEngine(network)
-    expected = reference.run(images)
+    expected = reference.classify(images)
     scores = expected.scores.copy()
     scores[3, 0] -= 1
     actual = dataclasses.replace(expected, scores=scores)
@@ -127,7 +127,7 @@ def test_a_fault_that_does_not_repeat_is_found(setup):
 def test_layers_that_an_engine_never_forms_are_passed_over(setup):
     network, images = setup
     reference = ReferenceEngine(network)
-    expected = reference.run(images, spikes=True)
+    expected = reference.classify(images, spikes=True)
     hidden = tuple(None if isinstance(layer, OrPool) else spikes
                    for layer, spikes in zip(network.layers, expected.spikes, strict=False))
     actual = dataclasses.replace(expected, spikes=(None, *hidden[1:]))
@@ -146,7 +146,7 @@ def test_batches_give_what_all_images_give(setup, spikes):
     engine = FakeEngine(network)
     told = []
     result, speed = timed(engine, images, spikes=spikes, progress=lambda *numbers: told.append(numbers))
-    whole = engine.run(images, spikes=spikes)
+    whole = engine.classify(images, spikes=spikes)
     for name in ("scores", "classes", "cycles", "stall_cycles", "flash_stall_cycles"):
         assert (getattr(result, name) == getattr(whole, name)).all()
     assert (result.spikes is None) == (not spikes)
@@ -163,8 +163,8 @@ def test_what_a_batch_does_not_know_the_whole_does_not(setup):
     assert (result.cycles, result.stall_cycles, result.flash_stall_cycles, result.spikes) == (None,) * 4
 
     class Hiding(FakeEngine):
-        def run(self, images, *, spikes=False):
-            result = super().run(images, spikes=spikes)
+        def classify(self, images, *, spikes=False):
+            result = super().classify(images, spikes=spikes)
             return dataclasses.replace(result, spikes=(None, *result.spikes[1:]), unseen="it is dark")
 
     hidden = timed(Hiding(network), images, spikes=True)[0]

@@ -115,7 +115,7 @@ def test_both_engines_agree(path, rtl, capsys):
 def test_spikes_that_an_engine_does_not_show_are_not_said_to_agree(tmp_path, rtl, monkeypatch, capsys):
     path = str(tmp_path / "pooled.safetensors")
     network_file.save(pooled_network(conv(2, 1), OrPool(size=7), shape=(1, 28, 28)), path)
-    run = rtl.engine.run
+    run = rtl.engine.classify
 
     def overwritten(self, images, *, spikes=False):
         result = run(self, images, spikes=spikes)
@@ -123,7 +123,7 @@ def test_spikes_that_an_engine_does_not_show_are_not_said_to_agree(tmp_path, rtl
             return result
         return dataclasses.replace(result, spikes=(None,) * len(result.spikes), unseen="it is dark")
 
-    monkeypatch.setattr(rtl.engine, "run", overwritten)
+    monkeypatch.setattr(rtl.engine, "classify", overwritten)
     arguments = [path, "--images", IMAGES, "--engine", "both", "--spikes", "--first", "3"]
     assert main(arguments) == 0
     assert ("agreement: scores and classes of 3 images are equal; spikes were not compared, because it is dark\n"
@@ -263,7 +263,8 @@ def test_an_empty_name_is_no_folder(option, path, capsys):
 
 @pytest.mark.parametrize(("name", "message"), [
     ("", "input must be the name of a file, not ''"), ("nowhere.bin", "nowhere.bin: No such file or directory"),
-    (MODEL, f"{MODEL}: model 0: bytes 0 to 3 must be 53 54 46 4d, not 78 11 00 00: this is no model"),
+    (MODEL, (f"{MODEL}: not an image of models but a network: make an image of it with python -m export and --flash "
+             "IMAGE")),
 ])
 def test_an_image_that_is_none_is_one_line(name, message, path, capsys):
     pytest.importorskip("amaranth")
@@ -310,7 +311,7 @@ def test_ctrl_c_is_one_line(path, monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engines.ReferenceEngine, "run", interrupted)
+    monkeypatch.setattr(engines.ReferenceEngine, "classify", interrupted)
     assert main([path, "--images", IMAGES]) == 130
     assert capsys.readouterr().err == "ERROR: interrupted\n"
 
@@ -319,7 +320,7 @@ def test_an_interrupted_engine_is_closed(path, rtl, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rtl.engine, "run", interrupted)
+    monkeypatch.setattr(rtl.engine, "classify", interrupted)
     assert main([path, "--images", IMAGES, "--engine", "rtl"]) == 130
     assert len(rtl.closed) == 1
 

@@ -45,8 +45,8 @@ def altered(network, index):
 
 def compare(engine, images):
     reference = ReferenceEngine(NETWORK)
-    actual = engine.run(images, spikes=True)
-    return actual, first_difference(NETWORK, images, reference.run(images, spikes=True), actual, reference, engine)
+    actual = engine.classify(images, spikes=True)
+    return actual, first_difference(NETWORK, images, reference.classify(images, spikes=True), actual, reference, engine)
 
 
 def test_a_trained_network_computes_every_spike_of_real_images():
@@ -90,7 +90,7 @@ def test_a_damaged_stream_is_one_line():
             with pytest.raises(RtlError, match=r"^image 0: the circuit must answer with its result, not with the error "
                                                r"DAMAGED \(8\): the image in its flash is damaged, so make it again "
                                                r"with python -m export NETWORK --flash IMAGE$"):
-                engine.run(IMAGES[:1], spikes=spikes)
+                engine.classify(IMAGES[:1], spikes=spikes)
 
 
 def test_spikes_are_not_told_where_maps_may_be_elsewhere():
@@ -99,7 +99,7 @@ def test_spikes_are_not_told_where_maps_may_be_elsewhere():
     moved = dataclasses.replace(model(NETWORK, "this"), sections=[
         dataclasses.replace(section, program=(*section.program[:14], 1, *section.program[15:])), *others])
     with StreamedRtlEngine(NETWORK, image=build_image([moved]), cache=CACHE) as engine:
-        result = engine.run(IMAGES[:1], spikes=True)
+        result = engine.classify(IMAGES[:1], spikes=True)
     assert result.unseen == "another release made the image in flash, with its maps in other places"
     assert result.spikes == (None,) * 8
     with StreamedRtlEngine(NETWORK, cache=CACHE) as engine:
@@ -107,7 +107,7 @@ def test_spikes_are_not_told_where_maps_may_be_elsewhere():
         total = engine.cycles.total
         engine.cycles = dataclasses.replace(
             engine.cycles, passes=(dataclasses.replace(first, clocks=first.clocks + 1), *rest))
-        result = engine.run(IMAGES[:1], spikes=True)
+        result = engine.classify(IMAGES[:1], spikes=True)
     assert result.unseen == (f"an inference took {total} clocks and not the {total + 1} of the cycle model, which says "
                              "when the maps can be read")
     assert result.spikes == (None,) * 8

@@ -77,7 +77,7 @@ def compare(engine: Engine, network: Network, samples: Samples, *, expected_cycl
     with Progress("simulate") as progress:
         result, speed = timed(engine, images, progress=lambda done, total: progress.update(f"image {done} of {total}"))
         reference = ReferenceEngine(network)
-        difference = first_difference(network, images, reference.run(images), result, reference, engine)
+        difference = first_difference(network, images, reference.classify(images), result, reference, engine)
     if difference is not None:
         raise BuildError(f"the RTL differs from the reference: {difference}")
     assert result.cycles is not None

@@ -65,12 +65,12 @@ class _Rested:
         self._engine = engine
         self._fill = fill
 
-    def run(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
+    def classify(self, images: npt.NDArray[Any], *, spikes: bool = False) -> EngineResult:
         """Compute the images; see :class:`reference.engines.Engine`."""
         parts = []
         for image in images:
             self._engine.simulation.run(limit=self._fill)
-            parts.append(self._engine.run(image[None], spikes=spikes))
+            parts.append(self._engine.classify(image[None], spikes=spikes))
         if len(parts) == 1:
             return parts[0]
         return EngineResult(scores=np.concatenate([part.scores for part in parts]),

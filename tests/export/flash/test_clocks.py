@@ -52,7 +52,7 @@ def test_a_simulated_inference_takes_the_clocks_that_the_command_says(make, sour
     fill    = count_cycles(OVERLAY, lay_out(network, OVERLAY).passes, clock_hz=CLOCK_HZ).fill
     with StreamedRtlEngine(network, config=OVERLAY, source=source, image=image.read_bytes(), cache=CACHE) as engine:
         engine.simulation.run(limit=fill)
-        result = engine.classify(pixels[0])
+        result = engine.result_of(pixels[0])
     assert list(result.scores) == Reference(network).run(pixels).scores[0].tolist()
     assert (result.cycles, result.flash_stalls) == (model["time"]["clocks"], model["time"]["flash_stalls"])
     assert result.cycles == sum(layer["clocks"] for layer in model["layers"])

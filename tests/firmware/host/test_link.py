@@ -8,7 +8,8 @@ import pytest
 from amaranth.back import verilog
 
 from arch.link import Command, ErrorCode, Frame, FrameReader, LinkError, Reply, Result
-from firmware.host.link import DeviceError, Link
+from firmware.host.errors import DeviceError
+from firmware.host.link import Link
 from sim.verilated import SimulationTransport, Verilated
 from tests.link_board import CACHE, LinkBoard, expected_result, make_info
 

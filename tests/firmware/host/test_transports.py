@@ -16,7 +16,8 @@ import pytest
 from amaranth.back import verilog
 
 from firmware.host import command, transports
-from firmware.host.transports import DeviceError, PipeTransport, SerialTransport, open_port
+from firmware.host.errors import DeviceError
+from firmware.host.transports import PipeTransport, SerialTransport, open_port
 from sim.verilated import Verilated
 from tests.image_files import npy
 from tests.link_board import CACHE, LinkBoard, expected_result, make_info

@@ -45,13 +45,13 @@ class Engine:
     def __exit__(self, *exception):
         pass
 
-    def run(self, images=None, *, limit=None, spikes=False):
-        if images is None:
-            self._rested = limit
-            return None
+    def run(self, *, limit):
+        self._rested = limit
+
+    def classify(self, images, *, spikes=False):
         assert self._rested == self._cycles.fill
         self._rested = 0
-        result = self._reference.run(images)
+        result = self._reference.classify(images)
         return dataclasses.replace(result, cycles=0 * result.classes + self._cycles.total + self.fault)
 
     fault = 0

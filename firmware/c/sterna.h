@@ -1,0 +1,167 @@
+/* Driver of the Sterna accelerator, for a microcontroller or any other computer on the other end of its UART.
+ *
+ * Freestanding C99: no library, no allocation, no globals. The caller gives a line (three functions) and keeps all
+ * memory; images are sent from where they lie, and scores are written to where they are wanted. The protocol is that
+ * of docs/formats.md, and docs/c-driver.md has examples and says how to port the driver.
+ *
+ *     struct sterna device;
+ *     struct sterna_network network;
+ *     struct sterna_inference inference;
+ *
+ *     sterna_init(&device, &line, tag);
+ *     status = sterna_info(&device, &network);
+ *     status = sterna_classify(&device, first, network.image_bytes);
+ *     status = sterna_classify(&device, second, network.image_bytes);  // arrives while the first one is computed
+ *     status = sterna_result(&device, &inference, scores, network.classes);  // of the first
+ *     status = sterna_result(&device, &inference, scores, network.classes);  // of the second
+ *
+ * Every function returns STERNA_OK, an error below 0 (enum sterna_error), or what the device answered in place of a
+ * result, above 0 (enum sterna_refusal). What the line corrupts is repeated; a result is right or is not returned.
+ * One device is used by one thread at a time.
+ */
+#ifndef STERNA_H
+#define STERNA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sterna_link.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Images that may be on their way: one is computed while the next one arrives. */
+#define STERNA_WINDOW 2
+
+/* Bytes that are taken from the line at a time. */
+#define STERNA_BUFFER_BYTES 32
+
+enum sterna_error {
+    STERNA_OK = 0,
+    /* No valid answer in any attempt: see that the line and its rate are those of the board. */
+    STERNA_NO_ANSWER = -1,
+    /* A function of the line has failed. */
+    STERNA_LINE_FAILED = -2,
+    /* The line does not become silent: its rate is wrong, or another program uses the device. */
+    STERNA_NOISE = -3,
+    /* The device speaks another version of the protocol: use a driver and a bitstream of one release. */
+    STERNA_OTHER_VERSION = -4,
+    /* An answer is whole and says what no device of this protocol says. */
+    STERNA_MALFORMED = -5,
+    /* The function may not be called now, or not with this argument: its comment says when. */
+    STERNA_WRONG_USE = -6
+};
+
+/* The line to the device. Only this structure knows the hardware. */
+struct sterna_line {
+    /* Given to each of the functions. */
+    void *context;
+    /* Sends `size` bytes, without pauses of STERNA_TIMEOUT_BITS bit times; false if that failed. What is received
+     * meanwhile must be kept for `read`: up to two results, of 4 * (4 + classes) + 7 bytes each. */
+    bool (*write)(void *context, const uint8_t *data, size_t size);
+    /* Waits for at most `timeout_ms` until something has arrived, and stores up to `size` bytes of it. Returns how
+     * many: at least one, 0 if none came in time, or a negative number if the line failed. */
+    int (*read)(void *context, uint8_t *data, size_t size, uint32_t timeout_ms);
+    /* Milliseconds since any moment; 0 follows 2^32 - 1. */
+    uint32_t (*clock_ms)(void *context);
+};
+
+/* What has become of a request, and a request of which the answer has not come; for the driver only. */
+enum sterna_state { STERNA_UNSENT, STERNA_SENT, STERNA_NO_ROOM };
+struct sterna_request {
+    const uint8_t *payload;
+    uint8_t tag, attempts, state;
+};
+
+/* A device. After sterna_init the first three members may be changed; the others are for the driver only. */
+struct sterna {
+    /* Without a byte for that long, an answer is given up. Longer than an image and an inference: 1,000. */
+    uint32_t timeout_ms;
+    /* The line is silent for that long before the first request and after a fault. Longer than STERNA_TIMEOUT_BITS bit
+     * times, and than a bridge on the line keeps bytes: 100. */
+    uint32_t silence_ms;
+    /* How often a request is repeated, up to 254: 3. */
+    uint8_t retries;
+
+    const struct sterna_line *line;
+    bool begun;
+    uint8_t tag;
+    /* Images that may be on their way, and that are. The first is 0 while only one is sent, as its answer may be one to
+     * another session. */
+    uint8_t window, waiting;
+    struct sterna_request requests[STERNA_WINDOW];
+    /* Of the requests that wait: all are the same. */
+    uint8_t command;
+    uint16_t size;
+    uint16_t image_bytes, classes;
+    uint32_t clock_khz;
+    uint8_t used, filled;
+    uint8_t buffer[STERNA_BUFFER_BYTES];
+    /* Requests that had to be repeated so far; may be read. */
+    uint32_t repeated;
+};
+
+/* What a device computes: the info block. */
+struct sterna_network {
+    /* Synapses that the circuit adds in a clock: `lanes` output channels, `width` synapses and `circuit_timesteps`
+     * timesteps side by side. */
+    uint8_t lanes, width, circuit_timesteps;
+    /* Timesteps of the network; of events, frames of an image, bit t of a byte that of timestep t. */
+    uint8_t timesteps;
+    /* Meaning of the bytes of an image: enum sterna_encoding. */
+    uint8_t encoding;
+    /* Shape of an image, whose bytes are in the order row, column, channel. */
+    uint8_t channels;
+    uint16_t image_height, image_width;
+    /* Bytes of an image: height * width * channels. */
+    uint16_t image_bytes;
+    /* Scores of a result. */
+    uint16_t classes;
+    /* Clock of the accelerator in kHz. */
+    uint32_t clock_khz;
+    /* First bytes of the SHA-256 of the network's file. */
+    uint8_t digest[STERNA_DIGEST_BYTES];
+};
+
+/* A result, beside its scores. */
+struct sterna_inference {
+    /* Index of the highest score, the lowest on a tie. */
+    uint32_t label;
+    /* Clocks from the last pixel to the class. */
+    uint32_t cycles;
+    /* Clocks in which the engine stood still because a pixel of another image was written. */
+    uint32_t stalls;
+    /* Clocks in which it waited for the flash; 0 where the weights are in the bitstream. */
+    uint32_t flash_stalls;
+};
+
+/* Begins a session. Nothing is sent. `line` must live as long as the device. `first_tag` should differ from session to
+ * session (a random number, a counter that survives a reset, noise of an ADC), so that answers of a session that ended
+ * in the middle are told from those of this one. */
+void sterna_init(struct sterna *device, const struct sterna_line *line, uint8_t first_tag);
+
+/* Asks what the device computes. Not while images are on their way. After an error `network` is undefined. */
+int sterna_info(struct sterna *device, struct sterna_network *network);
+
+/* Chooses a model of the device's flash, and tells what the device computes from then on; after a refusal no model is
+ * selected. Not while images are on their way. */
+int sterna_select(struct sterna *device, uint8_t model, struct sterna_network *network);
+
+/* Sends an image. It must stay as it is until its result was returned. At most STERNA_WINDOW images may be on their
+ * way, and sterna_info or sterna_select must have succeeded before. `size` must be the network's image_bytes, else
+ * STERNA_REFUSED_WRONG_LENGTH is returned and nothing is sent. The second image of a session may be sent only when
+ * sterna_result was called for the first. */
+int sterna_classify(struct sterna *device, const uint8_t *image, size_t size);
+
+/* Waits for the result of the oldest image that is on its way. There must be one. `scores` has room for `room` of them,
+ * at least the network's classes, or is NULL. After an error both are undefined, and no image is on its way any more;
+ * only after STERNA_WRONG_USE all is as before. */
+int sterna_result(struct sterna *device, struct sterna_inference *inference, int32_t *scores, size_t room);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

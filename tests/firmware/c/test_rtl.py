@@ -1,0 +1,125 @@
+"""The C driver against the circuit itself, in simulation."""
+
+import contextlib
+import os
+import random
+import re
+import select
+import subprocess
+import threading
+import tty
+
+import pytest
+from amaranth.back import verilog
+
+from arch import network_file
+from arch.images import image_bytes, load_images
+from models import DEFAULT_NETWORK, SAMPLES
+from reference.network import Reference
+from sim.rtl import RtlEngine
+from sim.verilated import SimulationTransport, Verilated
+from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
+from tests.firmware.c.driver import Driver, compiled
+from tests.link_board import CACHE, LinkBoard, expected_result, make_info
+
+pytestmark = pytest.mark.rtl
+
+SEED = 0x66
+INFO = make_info()
+
+
+class SimulatedLine:
+    """The line of a :class:`Driver` to a simulation, with faults."""
+
+    def __init__(self, simulation, *, rate, seed):
+        self.inner = SimulationTransport(simulation, clocks_per_second=20_000)
+        self.rate, self.random, self.faults = rate, random.Random(seed), 0
+
+    def damaged(self, data):
+        damaged = bytearray()
+        for byte in data:
+            if self.random.random() >= self.rate:
+                damaged.append(byte)
+                continue
+            self.faults += 1
+            kind = self.random.randrange(3)
+            if kind == 0:
+                damaged.append(byte ^ 1 << self.random.randrange(8))
+            elif kind == 1:
+                damaged += bytes((byte, byte))
+        return bytes(damaged)
+
+    def write(self, data):
+        self.inner.write(self.damaged(data))
+        return True
+
+    def read(self, size, timeout):
+        before = self.inner.simulation.clocks
+        data = self.damaged(self.inner.read(size, timeout / 1000))
+        return data, (self.inner.simulation.clocks - before) // 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_faults_on_the_line_to_the_circuit_give_the_right_result(tmp_path, seed):
+    rng = random.Random(SEED + seed)
+    images = [rng.randbytes(INFO.image_bytes) for _ in range(40)]
+    with Verilated(verilog.convert(LinkBoard(), name="board", emit_src=False), cache=CACHE) as simulation:
+        simulation.reset()
+        line = SimulatedLine(simulation, rate=0.006, seed=seed)
+        with Driver(compiled(tmp_path), line) as link:
+            link.begin(tag=rng.randrange(256), timeout=500, silence=200, retries=15)
+            assert link.info() == INFO
+            assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
+            assert link.repeated > 0
+        assert line.faults > 10
+
+
+@contextlib.contextmanager
+def pseudo_terminal(simulation):
+    """A pseudo-terminal to a simulated circuit; its name."""
+    master, slave = os.openpty()
+    # Nothing is echoed before the program has opened it.
+    tty.setraw(slave)
+    ended = threading.Event()
+
+    def serve():
+        while not ended.is_set():
+            readable, _, _ = select.select([master], [], [], 0)
+            if readable:
+                simulation.send(os.read(master, 65_536))
+            if received := simulation.run(characters=1, limit=20_000):
+                os.write(master, received)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        yield os.ttyname(slave)
+    finally:
+        ended.set()
+        server.join()
+        os.close(master)
+        os.close(slave)
+
+
+def test_the_example_for_linux_classifies_digits_on_the_shipped_circuit(tmp_path):
+    """Through a pseudo-terminal, with two images on their way: scores of the reference, clocks of the plan."""
+    network = network_file.load(DEFAULT_NETWORK)
+    images = load_images(SAMPLES / "mnist-images.idx.gz", network, first=3)
+    program = tmp_path / "classify"
+    compile_c(*SANITIZED, SOURCES / "sterna.c", SOURCES / "examples" / "linux.c", "-o", program)
+    files = []
+    for index, image in enumerate(images):
+        files.append(tmp_path / f"{index}.raw")
+        files[-1].write_bytes(image_bytes(network, image))
+    expected = Reference(network).run(images)
+    with RtlEngine(network) as engine, pseudo_terminal(engine.simulation) as port:
+        done = subprocess.run([program, port, "3000000", *files], capture_output=True, text=True, check=False,
+                              timeout=300)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    for line, file, label, scores in zip(done.stdout.splitlines(), files, expected.classes.tolist(),
+                                         expected.scores.tolist(), strict=True):
+        found = re.fullmatch(r"(\S+): class (\d+), (\d+) clocks, (\d+) stalls, scores ([-\d ]+)", line)
+        assert found.group(1, 2, 5) == (str(file), str(label), " ".join(map(str, scores)))
+        # The pixels of the next image come at 12 Mbaud, faster than at the rate of the board, and cost some clocks.
+        assert int(found[3]) - int(found[4]) == 10_961

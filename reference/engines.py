@@ -12,10 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from arch.link import Result
 from arch.network import Network
 from reference.network import Reference, Spikes
 
-__all__ = ["Difference", "Engine", "EngineResult", "ReferenceEngine", "first_difference", "timed"]
+__all__ = ["Difference", "Engine", "EngineResult", "ReferenceEngine", "first_difference", "result_of",
+           "timed"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,6 +39,18 @@ class EngineResult:
     spikes: tuple[Spikes | None, ...] | None = None
     #: Why spikes that were asked for are not there, as the end of a sentence; None if all are that exist.
     unseen: str | None = None
+
+
+def result_of(results: Sequence[Result], classes: int, *, spikes: tuple[Spikes | None, ...] | None = None,
+              unseen: str | None = None) -> EngineResult:
+    """Join what a device answered to some images of a network with ``classes`` classes."""
+    def column(name: str) -> npt.NDArray[np.int64]:
+        return np.array([getattr(result, name) for result in results], np.int64)
+
+    return EngineResult(
+        scores=np.array([result.scores for result in results], np.int64).reshape(len(results), classes),
+        classes=column("label"), cycles=column("cycles"), stall_cycles=column("stalls"),
+        flash_stall_cycles=column("flash_stalls"), spikes=spikes, unseen=unseen)
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arch.images import TakesImages
 from arch.network import (
     Convolution,
     Encoding,
@@ -72,7 +73,7 @@ def classify(scores: Integers) -> Integers:
     return np.argmax(scores, axis=-1).astype(np.int64)  # argmax takes the first
 
 
-def check_images(network: Network, images: npt.NDArray[Any]) -> None:
+def check_images(network: TakesImages, images: npt.NDArray[Any]) -> None:
     """Check type and shape of a batch of inputs; raises :exc:`NetworkError`.
 
     Pixels are ``uint8[images, channels, height, width]``; events are ``bool[images, T, channels, height, width]``.

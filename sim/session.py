@@ -14,7 +14,7 @@ from arch.network import Network, Readout
 from firmware.host.errors import BusyError, DeviceError, NoAnswerError, RefusedError
 from firmware.host.link import Link
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH
-from reference.engines import EngineResult
+from reference.engines import EngineResult, result_of
 from sim.verilated import SimulationTransport, Verilated
 from support.errors import ToolchainError
 
@@ -134,14 +134,7 @@ class SimulatedEngine(abc.ABC):
             else:
                 result = self.result_of(image)
             results.append(result)
-        classes = self.network.classes
-        return EngineResult(
-            scores=np.array([result.scores for result in results], np.int64).reshape(len(results), classes),
-            classes=np.array([result.label for result in results], np.int64),
-            cycles=np.array([result.cycles for result in results], np.int64),
-            stall_cycles=np.array([result.stalls for result in results], np.int64),
-            flash_stall_cycles=np.array([result.flash_stalls for result in results], np.int64),
-            spikes=self._by_layer(maps) if spikes else None, unseen=unseen)
+        return result_of(results, self.network.classes, spikes=self._by_layer(maps) if spikes else None, unseen=unseen)
 
     def _by_layer(self, maps: list[LayerMaps]) -> tuple[npt.NDArray[np.bool_] | None, ...]:
         """Join the maps of images; a layer that one of them lacks is None."""

@@ -39,6 +39,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
+           "sim.board": "sim.board.command",
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
            "firmware.c": "firmware.c.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",

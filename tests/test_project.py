@@ -46,6 +46,7 @@ ALLOWED = {
     "gateware.system": {"arch", "gateware.engine", "gateware.link", "gateware.source", "support"},
     "gateware.build": {"arch", "boards", "gateware", "models", "reference", "sim", "support"},
     "sim": {"arch", "boards", "firmware", "gateware", "reference", "support"},
+    "sim.board": {"arch", "boards", "gateware", "models", "sim", "support"},
     "export": {"arch", "boards", "reference", "support"},
     "export.flash": {"arch", "boards", "export", "gateware.mapper", "gateware.reports", "support"},
     "export.ttfs": {"arch", "export", "reference", "support"},

@@ -283,7 +283,8 @@ class Link:
         if code == ErrorCode.BUSY:
             request.busy = True
             if request is waiting[0]:
-                return True
+                # The image before it has its result now. If there is no room all the same, somebody else's have none.
+                return request.attempts > 1
             # It is sent again when the image before it has its result. If no fault of the line explains that there was
             # no room for two, the model leaves none.
             if not self.repeated:

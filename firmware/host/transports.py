@@ -1,8 +1,7 @@
-"""Lines of bytes between a host and a device: a serial port, or a program that simulates a board."""
+"""Lines of bytes between a host and a device: a serial port, or a program whose standard streams are the line."""
 
 import os
 import select
-import shlex
 import subprocess
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,9 +9,9 @@ from typing import Protocol
 import serial
 
 from firmware.host import latency
-from firmware.host.errors import DeviceError, PortError
+from firmware.host.errors import PortError
 
-__all__ = ["PipeTransport", "SerialTransport", "Transport", "open_port"]
+__all__ = ["PipeTransport", "SerialTransport", "Transport"]
 
 #: Seconds that a simulated board gets to end.
 _END_SECONDS = 5
@@ -138,22 +137,3 @@ class PipeTransport:
             self._process.wait()
         self._stdin.close()
         self._stdout.close()
-
-
-def open_port(port: str, baud: int) -> Transport:
-    """Open a serial device, or start a simulated board: ``sim:`` and the command line of a program.
-
-    Raises
-    ------
-    :exc:`DeviceError`, :exc:`OSError`
-        If that cannot be done.
-    """
-    if not port.startswith("sim:"):
-        return SerialTransport(port, baud)
-    try:
-        command = shlex.split(port.removeprefix("sim:"))
-    except ValueError as error:
-        raise DeviceError(f"--port sim: must be followed by a command line, not one with an error: {error}") from None
-    if not command:
-        raise DeviceError("--port sim: must be followed by a program")
-    return PipeTransport(command)

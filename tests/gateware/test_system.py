@@ -124,7 +124,7 @@ def test_host_command_takes_the_events_that_the_simulation_takes(tmp_path, capsy
     with amaranth_tools():
         source = verilog.convert(system, name="sterna", strip_internal_attrs=True)
     with Verilated(source, divisor=DIVISOR, cache=CACHE) as simulation:
-        port = f"sim:{shlex.quote(str(simulation.program))} --uart {DIVISOR}"
+        port = f"pipe:{shlex.quote(str(simulation.program))} --uart {DIVISOR}"
     assert command.main(["info", "--port", port, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["circuit_timesteps"], told["timesteps"]) == (4, 2)

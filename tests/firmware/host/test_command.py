@@ -11,7 +11,12 @@ from amaranth.back import verilog
 from PIL import Image
 
 from arch.link import InputEncoding
-from firmware.host import command
+from firmware.host import command, latency
+from firmware.host.accelerator import Accelerator
+from firmware.host.commands import classify
+from firmware.host.commands.classify import say_latency
+from firmware.host.link import Link
+from firmware.host.ports import Port
 from firmware.host.transports import SerialTransport
 from sim.verilated import Verilated
 from tests.image_files import idx, png
@@ -26,7 +31,7 @@ PIXELS = np.arange(20, dtype=np.uint8).reshape(4, 5) * 9
 def port_of(info):
     """Return the port of a simulated board that runs a network."""
     with Verilated(verilog.convert(LinkBoard(info=info), name="board", emit_src=False), cache=CACHE) as simulation:
-        return f"sim:{shlex.quote(str(simulation.program))} --uart 4"
+        return f"pipe:{shlex.quote(str(simulation.program))} --uart 4"
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +112,7 @@ def test_select_prints_the_info_block_or_why_there_is_none(port, monkeypatch, ca
     assert (code, out) == (1, "")
     assert err == "ERROR: device refuses SELECT: its network is part of the bitstream, there is none to select\n"
     chosen = []
-    monkeypatch.setattr(command.Link, "select", lambda self, model: chosen.append(model) or make_info())
+    monkeypatch.setattr(Link, "select", lambda self, model: chosen.append(model) or make_info())
     code, out, err = run(capsys, "select", "3", "--port", port, "--json")
     assert (code, err, chosen) == (0, "", [3])
     assert json.loads(out)["classes"] == 3
@@ -122,7 +127,7 @@ def test_the_number_of_a_model_is_checked(port, capsys):
     assert "argument N: invalid int value: 'first'" in capsys.readouterr().err
 
 
-QUIET = f"sim:{shlex.quote(sys.executable)} -c 'import sys; sys.stdin.read()'"
+QUIET = f"pipe:{shlex.quote(sys.executable)} -c 'import sys; sys.stdin.read()'"
 NO_ANSWER = ("no valid answer to INFO in 4 attempts: see that the port and its baud are those of the board, or give a "
              "longer --timeout")
 NOTE = ("note: the port's latency timer of 16 ms allows 125 images per second, 1 ms allows 379: "
@@ -134,11 +139,11 @@ TIMEOUT = "--timeout must be 0.001 to 3600 seconds, not"
 @pytest.mark.parametrize(("arguments", "message"), [
     (("--port", "/dev/nothing"),
      "port /dev/nothing must be a serial device that can be used: No such file or directory"),
-    (("--port", "sim:"), "--port sim: must be followed by a program"),
-    (("--port", "sim:'a"),
-     "--port sim: must be followed by a command line, not one with an error: No closing quotation"),
-    (("--port", "sim:/does/not/exist"), "/does/not/exist: No such file or directory"),
-    (("--port", "sim:true"), "simulated board ended with exit status 0"),
+    (("--port", "pipe:"), "--port pipe: must be followed by a program"),
+    (("--port", "pipe:'a"),
+     "--port pipe: must be followed by a command line, not one with an error: No closing quotation"),
+    (("--port", "pipe:/does/not/exist"), "/does/not/exist: No such file or directory"),
+    (("--port", "pipe:true"), "simulated board ended with exit status 0"),
     (("--port", QUIET, "--timeout", "0.1"), NO_ANSWER),
     (("--port", "nowhere", "--baud", "0"), f"{BAUD} 0"),
     (("--port", "nowhere", "--baud", "-1"), f"{BAUD} -1"),
@@ -200,19 +205,19 @@ def test_images_are_read_as_the_simulation_reads_them(port, tmp_path, capsys):
     (None, ""),
 ])
 def test_what_the_latency_timer_costs_is_said(latency_ms, note, monkeypatch, capsys):
-    class Port(SerialTransport):
+    class Line(SerialTransport):
         def __init__(self):
             self.latency_ms = latency_ms
 
-    monkeypatch.setattr(command.latency, "timer_of",
+    monkeypatch.setattr(latency, "timer_of",
                         lambda device: pathlib.Path("/sys/class/tty/ttyUSB1/device/latency_timer"))
-    arguments = command.create_parser().parse_args(["classify", "--port", "/dev/ttyUSB1", "a.npy"])
-    command._say_latency(Port(), make_info(height=28, width=28, classes=10), arguments)
+    port = Port(transport=Line(), name="/dev/ttyUSB1", timeout=1, silence=0.1, baud=3_000_000)
+    say_latency(Accelerator(port), make_info(height=28, width=28, classes=10))
     assert capsys.readouterr().err == note
 
 
 def test_the_module_runs_without_torch_and_amaranth():
-    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "firmware.host", "info", "--port", "sim:"],
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "firmware.host", "info", "--port", "pipe:"],
                           capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
@@ -222,7 +227,7 @@ def test_the_module_runs_without_torch_and_amaranth():
 
 def test_reading_says_how_far_it_is(port, tmp_path, monkeypatch, capsys):
     log, told = make_log()
-    monkeypatch.setattr(command, "Progress", log)
+    monkeypatch.setattr(classify, "Progress", log)
     np.save(tmp_path / "a.npy", PIXELS)
     code, _, err = run(capsys, "classify", "--port", port, tmp_path / "a.npy")
     assert (code, err) == (0, "")

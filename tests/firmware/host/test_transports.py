@@ -17,7 +17,8 @@ from amaranth.back import verilog
 
 from firmware.host import command, transports
 from firmware.host.errors import DeviceError
-from firmware.host.transports import PipeTransport, SerialTransport, open_port
+from firmware.host.ports import open_port
+from firmware.host.transports import PipeTransport, SerialTransport
 from sim.verilated import Verilated
 from tests.image_files import npy
 from tests.link_board import CACHE, LinkBoard, expected_result, make_info
@@ -48,7 +49,7 @@ def arrived(device, count):
 def test_bytes_pass_a_serial_device_unchanged(terminal):
     device, name = terminal
     every = bytes(range(256))
-    line = open_port(name, BAUD)
+    line = open_port(name, BAUD).transport
     assert isinstance(line, SerialTransport)
     try:
         line.write(every)
@@ -155,7 +156,7 @@ def test_the_command_classifies_over_a_serial_device(terminal, tmp_path, capsys)
     device, name = terminal
     board = LinkBoard(info=make_info())
     with Verilated(verilog.convert(board, name="board", emit_src=False), cache=CACHE) as simulation:
-        line = open_port(f"sim:{shlex.quote(str(simulation.program))} --uart 4", BAUD)
+        line = open_port(f"pipe:{shlex.quote(str(simulation.program))} --uart 4").transport
     stop = threading.Event()
     cable = threading.Thread(target=pump, args=(device, line, stop))
     cable.start()

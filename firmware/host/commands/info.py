@@ -1,0 +1,94 @@
+"""``info``: what the board is and runs. ``select``: choose a model. ``list``: the models of the flash."""
+
+import argparse
+import dataclasses
+import json
+
+from arch.link import MAX_MODEL, ErrorCode, Info
+from firmware.host.accelerator import Accelerator
+from firmware.host.errors import RefusedError
+from support.command_line import print_line
+from support.errors import printable
+
+__all__ = ["add_info", "add_list", "add_select"]
+
+#: Most models of an image for the flash.
+_MODELS = 16
+
+
+def add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
+    """Add the command ``info``."""
+    commands.add_parser("info", parents=[port], help="print what the board is and runs").set_defaults(
+        work=lambda arguments, chip: _print_info(chip.info, arguments.json))
+
+
+def add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
+    """Add the command ``select``."""
+    parser = commands.add_parser("select", parents=[port], help="choose a model of the board's flash")
+    parser.add_argument("model", metavar="N", type=int, help="choose model N of the directory, from 0")
+    parser.set_defaults(work=lambda arguments, chip: _print_info(chip.select(arguments.model), arguments.json))
+
+
+def add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
+    """Add the command ``list``."""
+    commands.add_parser("list", parents=[port], help="print the models of the board's flash").set_defaults(
+        work=_list)
+
+
+def _fields(info: Info) -> dict[str, object]:
+    return dataclasses.asdict(info) | {"encoding": info.encoding.name.lower(), "digest": info.digest.hex()}
+
+
+def _print_info(info: Info, as_json: bool) -> None:
+    fields = _fields(info)
+    if as_json:
+        print_line(json.dumps(fields))
+        return
+    for name, value in fields.items():
+        print_line(f"{name:<18}{printable(str(value))}")
+
+
+def _list(arguments: argparse.Namespace, chip: Accelerator) -> None:
+    """Select each model to see what it is, and at the end the one that was selected before."""
+    before: bytes | None = None
+    try:
+        before = chip.info.digest
+    except RefusedError as error:
+        if error.code not in (ErrorCode.NO_MODEL, ErrorCode.WRONG_MODEL, ErrorCode.DAMAGED):
+            raise
+    chosen = None
+    try:
+        for model in range(min(_MODELS, MAX_MODEL + 1)):
+            try:
+                info = chip.select(model)
+            except RefusedError as error:
+                if error.code == ErrorCode.UNKNOWN_COMMAND:
+                    # The network is part of the bitstream.
+                    _print_model(None, chip.info, selected=True, as_json=arguments.json)
+                    return
+                if error.code not in (ErrorCode.WRONG_MODEL, ErrorCode.DAMAGED):
+                    if error.code != ErrorCode.NO_MODEL:
+                        raise
+                    continue
+                _print_fault(model, ErrorCode(error.code), arguments.json)
+                continue
+            selected = info.digest == before and chosen is None
+            chosen = model if selected else chosen
+            _print_model(model, info, selected=selected, as_json=arguments.json)
+    finally:
+        if chosen is not None:
+            chip.select(chosen)
+
+
+def _print_model(model: int | None, info: Info, *, selected: bool, as_json: bool) -> None:
+    if as_json:
+        print_line(json.dumps({"model": model, "selected": selected} | _fields(info)))
+        return
+    shape = f"{info.image_height} x {info.image_width} x {info.channels}"
+    print_line(f"{'*' if selected else ' '} {'-' if model is None else model}  {shape} {info.encoding.name.lower()}, "
+               f"{info.classes} classes, {info.timesteps} timesteps, sha256 {info.digest.hex()}")
+
+
+def _print_fault(model: int, code: ErrorCode, as_json: bool) -> None:
+    reason = {ErrorCode.WRONG_MODEL: "made for another circuit", ErrorCode.DAMAGED: "damaged"}[code]
+    print_line(json.dumps({"model": model, "fault": reason}) if as_json else f"  {model}  {reason}")

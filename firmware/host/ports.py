@@ -1,0 +1,182 @@
+"""What a user may name as a port, opened: a serial device, a board that is looked for, or a simulated one.
+
+=================  ====================================================================================
+``DEVICE``         a serial device or a pseudo-terminal, ``/dev/ttyUSB1``
+``auto``           the one board that is found by its USB identity
+``sim:rom``        the simulated board with a network in its bitstream; ``sim`` is the same
+``sim:overlay``    the simulated board with the overlay, and models in its flash
+``pipe:COMMAND``   a command line whose standard input and output are the line
+=================  ====================================================================================
+
+The simulated boards are another process, ``python -m sim.board``, behind a pseudo-terminal: the same bytes flow as with
+a board, and this program needs nothing of the simulator.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from serial.tools import list_ports
+
+from arch.link import TIMEOUT_BITS
+from firmware.host.errors import PortError
+from firmware.host.transports import PipeTransport, SerialTransport, Transport
+
+__all__ = ["DEFAULT_BAUD", "Port", "find_board", "open_port"]
+
+#: Rate of the line of the shipped bitstreams.
+DEFAULT_BAUD = 3_000_000
+#: Shortest silence that separates sessions, in seconds: a USB bridge keeps bytes for up to 16 ms.
+_SILENCE_SECONDS = 0.1
+#: A simulated circuit computes as fast as the computer can: what takes a board 0.1 s may take seconds.
+_SIMULATED_SILENCE_SECONDS = 10.0
+#: Seconds after which an answer is given up, of a board and of a simulated one: an inference of VGG-16 takes a minute.
+_TIMEOUT_SECONDS, _SIMULATED_TIMEOUT_SECONDS = 1.0, 600.0
+#: Seconds that a simulated board gets to end.
+_END_SECONDS = 5
+#: Options of ``python -m sim.board`` for the simulated boards.
+_SIMULATED = {"sim": (), "sim:rom": (), "sim:overlay": ("--weights", "flash")}
+
+#: Boards by their USB identity: vendor, product, and the number of the interface that is the serial port; None if
+#: there is one. The iCEBreaker has an FT2232H, of which the second port is the UART (its schematic V1.0e); the iCESugar
+#: has the iCELink debugger (github.com/wuxx/icesugar, doc); the UPduino v3 an FT232H (its schematic V3.0).
+_BOARDS = {
+    (0x0403, 0x6010, 1): "iCEBreaker",
+    (0x0403, 0x6014, None): "UPduino v3",
+    (0x1D50, 0x602B, None): "iCESugar",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Port:
+    """An open line, and what a session on it has to know."""
+
+    transport: Transport
+    #: What was opened, for people.
+    name: str
+    #: Seconds without a byte until an answer is given up, and until the device has forgotten a broken frame.
+    timeout: float
+    silence: float
+    #: No other session can have left anything on the line.
+    alone: bool = False
+    #: Rate in baud; None where bits take no fixed time.
+    baud: int | None = None
+
+    @property
+    def latency_ms(self) -> int | None:
+        """The latency timer of the port's USB bridge in ms; None without one."""
+        return self.transport.latency_ms if isinstance(self.transport, SerialTransport) else None
+
+
+def _interface(port: object) -> int | None:
+    """Return the number of the USB interface of a port; None if it is not told."""
+    # pyserial tells it at the end of the place: 1-2:1.1.
+    _, dot, number = (getattr(port, "location", None) or "").rpartition(".")
+    return int(number) if dot and number.isdigit() and ":" in (getattr(port, "location", None) or "") else None
+
+
+def find_board() -> str:
+    """Return the serial device of the one board that is plugged in.
+
+    Raises
+    ------
+    :exc:`PortError`
+        If there is none, or more than one.
+    """
+    found: list[tuple[str, str]] = []
+    for port in list_ports.comports():
+        for (vendor, product, interface), board in _BOARDS.items():
+            if (port.vid, port.pid) == (vendor, product) and interface in (None, _interface(port)):
+                found.append((port.device, board))
+    if len(found) == 1:
+        return found[0][0]
+    if not found:
+        raise PortError(f"--port auto must find a board ({', '.join(_BOARDS.values())}), and none is plugged in: plug "
+                        "it in, name its port, or use --port sim")
+    seen = ", ".join(f"{device} ({board})" for device, board in sorted(found))
+    raise PortError(f"--port auto must find one board, not {len(found)}: use one of {seen}")
+
+
+class SimulatedBoard(SerialTransport):
+    """A simulated board that is started for this session and ends with it."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        self._process = subprocess.Popen([sys.executable, "-m", "sim.board", "--json", *options],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert self._process.stdout is not None
+            line = self._process.stdout.readline()
+            if not line:
+                # What is wrong, the program has said on standard error.
+                raise PortError(f"simulated board must start, not end with exit status {self._process.wait()}: see "
+                                "what it says, or run python -m sim.board by itself")
+            super().__init__(json.loads(line)["port"], DEFAULT_BAUD)
+        except BaseException:
+            self._end()
+            raise
+
+    def close(self) -> None:
+        """Close the line and end the simulation."""
+        super().close()
+        self._end()
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.Path] = ()) -> Port:
+    """Open what ``port`` names; see the table above.
+
+    Parameters
+    ----------
+    port : :class:`str`
+    baud : :class:`int`, optional
+        Rate of the line (default: :data:`DEFAULT_BAUD`); it has none if the board is simulated.
+    networks : sequence of :class:`pathlib.Path`
+        Networks of a simulated board, in place of the shipped ones.
+
+    Raises
+    ------
+    :exc:`PortError`, :exc:`OSError`
+        If that cannot be done.
+    """
+    scheme = port.partition(":")[0]
+    if scheme in ("sim", "pipe") and baud is not None:
+        raise PortError(f"--baud must be left out for a simulated board, not {baud}: it has no line")
+    if scheme == "sim":
+        if port not in _SIMULATED:
+            raise PortError(f"--port must be one of {', '.join(_SIMULATED)} for a simulated board, not {port}")
+        options = (*_SIMULATED[port], *map(str, networks))
+        return Port(transport=SimulatedBoard(options), name="simulated board", timeout=_SIMULATED_TIMEOUT_SECONDS,
+                    silence=_SIMULATED_SILENCE_SECONDS, alone=True)
+    if networks:
+        raise PortError(f"networks must be given for a simulated board only, not for --port {port}")
+    if scheme == "pipe":
+        return Port(transport=PipeTransport(_command_line(port)), name=port, timeout=_TIMEOUT_SECONDS,
+                    silence=_SILENCE_SECONDS)
+    rate = DEFAULT_BAUD if baud is None else baud
+    device = find_board() if port == "auto" else port
+    return Port(transport=SerialTransport(device, rate), name=device, timeout=_TIMEOUT_SECONDS, baud=rate,
+                silence=max(_SILENCE_SECONDS, 1.5 * TIMEOUT_BITS / rate))
+
+
+def _command_line(port: str) -> list[str]:
+    try:
+        command = shlex.split(port.removeprefix("pipe:"))
+    except ValueError as error:
+        raise PortError(f"--port pipe: must be followed by a command line, not one with an error: {error}") from None
+    if not command:
+        raise PortError("--port pipe: must be followed by a program")
+    return command

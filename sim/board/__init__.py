@@ -1,0 +1,1 @@
+"""A simulated board: a circuit in Verilator behind a pseudo-terminal; ``python -m sim.board``."""

@@ -1,0 +1,86 @@
+"""Simulate a board: ``python -m sim.board``; a host opens the pseudo-terminal that it names.
+
+``python -m firmware.host --port sim`` starts this program by itself.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import models
+from arch import network_file
+from arch.flash.image import build_image
+from arch.network import Network
+from boards import BOARDS, board_named
+from gateware.mapper.streamed.choice import lay_out, streamed_config
+from gateware.mapper.streamed.model import model_of
+from sim.board.server import PseudoTerminal, serve
+from sim.circuits import CLOCK_HZ
+from sim.report import Weights
+from sim.rtl import SLOW_DIVISOR, RtlEngine
+from sim.session import SimulatedEngine
+from sim.streamed_rtl import StreamedRtlEngine
+from support.command_line import path_argument, print_line, run
+from support.errors import InputError
+
+__all__ = ["create_parser", "main"]
+
+#: Networks that the simulated board has where none is named; the baked circuit has the first.
+_SHIPPED = ("mnist-conv.safetensors", "fashion-conv.safetensors")
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.board", description="Simulate a board, for programs that open a serial port.",
+        epilog="Ends with Ctrl-C, or when its standard input ends.")
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", type=path_argument,
+                        help="run NETWORK; several with --weights flash (default: the shipped networks)")
+    parser.add_argument("--weights", metavar="WHERE", choices=[weights.value for weights in Weights],
+                        default=Weights.BAKED.value,
+                        help="simulate the circuit with its weights in its memories, baked, or the overlay, flash "
+                             "(default: %(default)s)")
+    parser.add_argument("--board", metavar="BOARD", choices=sorted(BOARDS), default="icebreaker",
+                        help="simulate BOARD: %(choices)s (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object")
+    return parser
+
+
+def _networks(paths: Sequence[pathlib.Path], weights: Weights) -> list[tuple[str, Network]]:
+    """Load the networks with their names; the shipped ones if none is asked for."""
+    if weights is Weights.BAKED and len(paths) > 1:
+        raise InputError("NETWORK must be one network, not several, with --weights baked: use --weights flash")
+    files = list(paths) or [models.FOLDER / name for name in _SHIPPED[:1 if weights is Weights.BAKED else None]]
+    return [(path.stem, network_file.load(path)) for path in files]
+
+
+def _engine(arguments: argparse.Namespace) -> SimulatedEngine:
+    """Start the simulation."""
+    weights = Weights(arguments.weights)
+    networks = _networks(arguments.networks, weights)
+    first = networks[0][1]
+    if weights is Weights.BAKED:
+        # As at 3 Mbaud: with fewer clocks a bit, a second image comes before the windows of the first are written.
+        return RtlEngine(first, board=arguments.board, divisor=SLOW_DIVISOR)
+    board = board_named(arguments.board)
+    board.overlay_wiring()
+    config = streamed_config(board)
+    image = build_image([model_of(lay_out(network, config), name=name, clock_hz=CLOCK_HZ)
+                         for name, network in networks], base=board.models_at, flash_bytes=board.flash_bytes)
+    return StreamedRtlEngine(first, board=arguments.board, image=image)
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Simulate until there is no more input; raises what :func:`support.command_line.run` turns into a line."""
+    with _engine(arguments) as engine, PseudoTerminal() as terminal:
+        title = BOARDS[arguments.board].title
+        print_line(json.dumps({"port": terminal.name, "board": title}) if arguments.json else
+                   f"{title}, simulated, at {terminal.name}: end it with Ctrl-C")
+        serve(engine.simulation, terminal, sys.stdin.fileno())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    return run(create_parser(), work, argv)

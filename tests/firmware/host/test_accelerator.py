@@ -1,0 +1,87 @@
+"""The Python API against a scripted device."""
+
+import numpy as np
+import pytest
+
+from arch.link import Command, ErrorCode, FrameReader, Reply
+from arch.network import NetworkError
+from firmware.host.accelerator import Accelerator
+from firmware.host.errors import DeviceError, RefusedError
+from firmware.host.ports import Port
+from tests.firmware.host.test_link import reply
+from tests.link_board import expected_result, make_info
+
+INFO = make_info()
+
+
+class Device:
+    """Answers at once; knows the models of a directory, or none if its network is part of the bitstream."""
+
+    def __init__(self, models=None):
+        self.reader, self.pending, self.models = FrameReader(), bytearray(), models
+        self.selected = INFO if models is None else models.get(0)
+        self.closed = False
+
+    def answer(self, frame):
+        if frame.command == Command.SELECT:
+            if self.models is None:
+                return reply(frame, Reply.ERROR, bytes([ErrorCode.UNKNOWN_COMMAND]))
+            self.selected = self.models.get(frame.payload[0], ErrorCode.NO_MODEL)
+        if isinstance(self.selected, ErrorCode):
+            return reply(frame, Reply.ERROR, bytes([self.selected]))
+        if frame.command == Command.CLASSIFY:
+            return reply(frame, Reply.RESULT, expected_result(frame.payload, 200).to_bytes())
+        return reply(frame, Reply.INFO, self.selected.to_bytes())
+
+    def write(self, data):
+        for frame in self.reader.feed(data):
+            self.pending += self.answer(frame)
+
+    def read(self, size, timeout):
+        data = bytes(self.pending[:size])
+        del self.pending[:size]
+        return data
+
+    def close(self):
+        self.closed = True
+
+
+def accelerator(device):
+    return Accelerator(Port(transport=device, name="scripted", timeout=0.01, silence=0.01, alone=True))
+
+
+def test_a_batch_becomes_arrays():
+    images = np.random.default_rng(3).integers(0, 256, (7, 1, 4, 5), dtype=np.uint8)
+    expected = [expected_result(image.tobytes(), 200) for image in images]
+    device, told = Device(), []
+    with accelerator(device) as chip:
+        result = chip.classify(images, progress=lambda done, total: told.append((done, total)))
+        assert chip.info == INFO
+    assert device.closed
+    assert result.scores.tolist() == [list(one.scores) for one in expected]
+    assert result.classes.tolist() == [one.label for one in expected]
+    assert result.cycles.tolist() == [200] * 7
+    assert result.stall_cycles.tolist() == [20] * 7
+    assert result.flash_stall_cycles.tolist() == [7] * 7
+    assert (result.spikes, result.unseen) == (None, None)
+    assert told == [(number, 7) for number in range(1, 8)]
+
+
+def test_no_images_are_an_empty_result_and_spikes_are_not_sent():
+    result = accelerator(Device()).classify(np.zeros((0, 1, 4, 5), np.uint8), spikes=True)
+    assert (result.scores.shape, result.classes.shape, result.spikes) == ((0, 3), (0,), None)
+    assert result.unseen == "a board does not send spikes"
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 1, 5, 4), np.uint8), np.zeros((1, 1, 4, 5), np.float32)])
+def test_images_of_another_type_or_shape_are_refused(images):
+    with pytest.raises(NetworkError, match=r"^images must "):
+        accelerator(Device()).classify(images)
+
+
+def test_errors_have_types():
+    chip = accelerator(Device())
+    with pytest.raises(RefusedError, match=r"^device refuses SELECT: its network is part of the bitstream") as caught:
+        chip.select(1)
+    assert caught.value.code == ErrorCode.UNKNOWN_COMMAND
+    assert isinstance(caught.value, DeviceError)

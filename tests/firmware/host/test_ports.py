@@ -1,0 +1,62 @@
+"""What may be named as a port."""
+
+import types
+
+import pytest
+
+from firmware.host import ports
+from firmware.host.errors import PortError
+from firmware.host.ports import find_board, open_port
+
+ICEBREAKER = {"vid": 0x0403, "pid": 0x6010}
+
+
+def port(device, location=None, **identity):
+    return types.SimpleNamespace(device=device, location=location, **{"vid": None, "pid": None, **identity})
+
+
+@pytest.mark.parametrize(("found", "device"), [
+    # An FT2232H is two ports, of which the second is the UART.
+    ([port("/dev/ttyUSB0", "1-2:1.0", **ICEBREAKER), port("/dev/ttyUSB1", "1-2:1.1", **ICEBREAKER)], "/dev/ttyUSB1"),
+    ([port("/dev/ttyS0"), port("/dev/ttyACM0", "1-1:1.2", vid=0x1D50, pid=0x602B)], "/dev/ttyACM0"),
+    ([port("/dev/ttyUSB3", "2-1.4:1.0", vid=0x0403, pid=0x6014)], "/dev/ttyUSB3"),
+])
+def test_the_board_is_found_by_its_usb_identity(found, device, monkeypatch):
+    monkeypatch.setattr(ports.list_ports, "comports", lambda: found)
+    assert find_board() == device
+
+
+@pytest.mark.parametrize(("found", "message"), [
+    ([port("/dev/ttyS0")], ("--port auto must find a board (iCEBreaker, UPduino v3, iCESugar), and none is plugged in: "
+                            "plug it in, name its port, or use --port sim")),
+    # Without the number of the interface nobody knows which of the two ports is the UART.
+    ([port("/dev/ttyUSB0", "1-2", **ICEBREAKER)], ("--port auto must find a board (iCEBreaker, UPduino v3, iCESugar), "
+                                                   "and none is plugged in: plug it in, name its port, or use --port "
+                                                   "sim")),
+    ([port("/dev/ttyUSB5", "1-3:1.1", **ICEBREAKER), port("/dev/ttyUSB1", "1-2:1.1", **ICEBREAKER)],
+     "--port auto must find one board, not 2: use one of /dev/ttyUSB1 (iCEBreaker), /dev/ttyUSB5 (iCEBreaker)"),
+])
+def test_no_board_and_several_have_their_line(found, message, monkeypatch):
+    monkeypatch.setattr(ports.list_ports, "comports", lambda: found)
+    with pytest.raises(PortError) as caught:
+        open_port("auto")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("arguments", "options", "message"), [
+    (("sim:other",), {}, "--port must be one of sim, sim:rom, sim:overlay for a simulated board, not sim:other"),
+    (("sim", 3_000_000), {}, "--baud must be left out for a simulated board, not 3000000: it has no line"),
+    (("/dev/ttyUSB1",), {"networks": ["a"]}, ("networks must be given for a simulated board only, not for --port "
+                                              "/dev/ttyUSB1")),
+])
+def test_what_makes_no_sense_is_refused(arguments, options, message):
+    with pytest.raises(PortError) as caught:
+        open_port(*arguments, **options)
+    assert str(caught.value) == message
+
+
+def test_a_simulated_board_that_does_not_start_is_one_line(tmp_path, capfd):
+    with pytest.raises(PortError, match=r"^simulated board must start, not end with exit status 1: see what it says, "
+                                        r"or run python -m sim\.board by itself$"):
+        open_port("sim:rom", networks=[tmp_path / "missing.safetensors"])
+    assert capfd.readouterr().err.startswith(f"ERROR: {tmp_path}/missing.safetensors: No such file")

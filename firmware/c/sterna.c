@@ -221,7 +221,7 @@ static int exchange(struct sterna *device, struct answer *answer)
         if (status == STERNA_OK)
             status = receive(device, answer);
         if (status == LOST) {
-            for (uint32_t index = 0; index < STERNA_WINDOW; index++)
+            for (uint32_t index = 0; index < device->waiting; index++)
                 if (device->requests[index].state == STERNA_SENT)
                     device->requests[index].state = STERNA_UNSENT;
             status = empty(device, device->silence_ms);
@@ -387,7 +387,8 @@ int sterna_result(struct sterna *device, struct sterna_inference *inference, int
             if (status == STERNA_OK)
                 status = exchange(device, &answer);
         }
-        device->window = STERNA_WINDOW;
+        if (status == STERNA_OK)
+            device->window = STERNA_WINDOW;
     }
     if (status == STERNA_OK && (answer.bytes != bytes || head[0] >= device->classes))
         status = STERNA_MALFORMED;

@@ -354,6 +354,32 @@ def test_a_result_of_a_dead_session_is_never_taken(driver, computing_ms, tags, a
     assert device.clock - begun == 3 * computing_ms
 
 
+def test_a_first_result_that_cannot_be_asked_for_again_proves_nothing(driver):
+    """It may be another session's: as long as no answer comes after the silence, the next result is not trusted."""
+    silent = [False]
+
+    def answer(frame, count):
+        if frame.command == Command.INFO:
+            return informed(frame)
+        if silent[0]:
+            return b""
+        silent[0] = True
+        return answered(frame, cycles=1000 * INFO.clock_khz)
+
+    device = Scripted(answer)
+    link = driver(device, retries=1)
+    link.info()
+    link.send(bytes(20))
+    with fails(NO_ANSWER):
+        link.result()
+    silent[0] = False
+    del device.silence[:]
+    link.send(bytes(20))
+    with fails(NO_ANSWER):
+        link.result()
+    assert device.silence[0] > 2 * 1000
+
+
 @pytest.mark.parametrize("sent", [3, 10, 26])
 def test_an_unfinished_image_of_a_dead_session_is_forgotten(driver, sent):
     device = DeviceModel(INFO)

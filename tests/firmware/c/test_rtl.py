@@ -14,18 +14,23 @@ from amaranth.back import verilog
 
 from arch import network_file
 from arch.images import image_bytes, load_images
+from arch.link import ErrorCode
 from models import DEFAULT_NETWORK, SAMPLES
 from reference.network import Reference
 from sim.rtl import RtlEngine
 from sim.verilated import SimulationTransport, Verilated
 from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
-from tests.firmware.c.driver import Driver, compiled
+from tests.firmware.c.driver import Driver, DriverError, compiled
 from tests.link_board import CACHE, LinkBoard, expected_result, make_info
 
 pytestmark = pytest.mark.rtl
 
 SEED = 0x66
 INFO = make_info()
+
+
+#: Models of a flash, and what a SELECT of each ends with.
+MODELS = (INFO, ErrorCode.DAMAGED, make_info(height=2, width=3, clock_khz=1000), ErrorCode.FLASH)
 
 
 class SimulatedLine:
@@ -72,6 +77,28 @@ def test_faults_on_the_line_to_the_circuit_give_the_right_result(tmp_path, seed)
             assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
             assert link.repeated > 0
         assert line.faults > 10
+
+
+@pytest.mark.parametrize("rate", [0, 0.004])
+def test_models_are_selected_on_the_circuit(tmp_path, rate):
+    rng = random.Random(SEED)
+    board = verilog.convert(LinkBoard(models=MODELS), name="board", emit_src=False)
+    with Verilated(board, cache=CACHE) as simulation:
+        simulation.reset()
+        line = SimulatedLine(simulation, rate=rate, seed=SEED)
+        with Driver(compiled(tmp_path), line) as link:
+            link.begin(tag=rng.randrange(256), timeout=500, silence=200, retries=15)
+            for number in (*range(5), *(rng.randrange(5) for _ in range(10))):
+                model = MODELS[number] if number < len(MODELS) else ErrorCode.NO_MODEL
+                if isinstance(model, ErrorCode):
+                    for ask in (lambda number=number: link.select(number), link.info):
+                        with pytest.raises(DriverError, match=f"^{int(model)}$"):
+                            ask()
+                    continue
+                assert link.select(number) == model
+                images = [rng.randbytes(model.image_bytes) for _ in range(4)]
+                assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
+            assert (link.repeated > 0) == (rate > 0)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Protocol
 from arch.link import INFO_BYTES, Info
 from gateware.engine.contents import MemoryContents
 
-__all__ = ["Baked", "Loaded", "NetworkSource"]
+__all__ = ["Baked", "Loaded", "Marked", "NetworkSource"]
 
 
 class NetworkSource(Protocol):
@@ -88,3 +88,18 @@ class Loaded:
     def result_words(self) -> None:
         """Part of what is written."""
         return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Marked:
+    """A network that the bitstream gets after place and route, where marks tell which bit is which.
+
+    The sizes are constants of the circuit, as those of :class:`Baked`: a network that is put in has the same.
+    """
+
+    #: Marks in the place of a network's contents, and of its info block.
+    contents: MemoryContents
+    info_block: bytes
+    #: Sizes of an image and of a result of every network that is put in.
+    image_bytes: int
+    result_words: int

@@ -11,9 +11,8 @@ from amaranth import *
 from amaranth.lib import io
 
 from boards.board import Board
-from gateware.mapper.info import info_of
-from gateware.mapper.plan import Plan
-from gateware.source import Baked
+from gateware.engine.configuration import EngineConfig
+from gateware.source import NetworkSource
 from gateware.system import System
 
 __all__ = ["BoardTop", "Top"]
@@ -73,22 +72,25 @@ class BoardTop(Elaboratable, abc.ABC):
 
 
 class Top(BoardTop):
-    """The circuit of one network, whose memories hold the network from the beginning.
+    """The circuit of one network, whose memories are part of the bitstream.
 
     Parameters
     ----------
-    plan : :class:`gateware.mapper.plan.Plan`
+    config : :class:`gateware.engine.configuration.EngineConfig`
+        The circuit.
+    source : :class:`gateware.source.NetworkSource`
+        Where the network comes from.
     board, clock_hz, baud
         As of :class:`BoardTop`, and so are the errors.
     """
 
-    def __init__(self, plan: Plan, *, board: Board, clock_hz: float, baud: int):
+    def __init__(self, config: EngineConfig, source: NetworkSource, *, board: Board, clock_hz: float, baud: int):
         super().__init__(board=board, clock_hz=clock_hz, baud=baud)
-        self.plan = plan
+        self.config = config
+        self.source = source
 
     def add_system(self, m: Module, platform: Any) -> System:
-        """Add the system of the plan."""
+        """Add the system of the circuit."""
         m.submodules.system = system = System(
-            self.plan.config, Baked(contents=self.plan.contents, info=info_of(self.plan, clock_hz=self.clock_hz)),
-            divisor=self.divisor, large_ram=self.board.fpga.large_ram)
+            self.config, self.source, divisor=self.divisor, large_ram=self.board.fpga.large_ram)
         return system

@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateware.build.report import Report
+from gateware.reports.network import Report
 from support.command_line import path_argument, run
 from support.errors import InputError
 from support.files import read_file, write_atomically

@@ -10,13 +10,14 @@ import dataclasses
 import enum
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from support.errors import InputError
 from support.tools import Tool
 
-__all__ = ["ArraySize", "BoardError", "Family", "Invocation", "Placed", "Programmer", "Refusal", "Resources"]
+__all__ = ["ArraySize", "BoardError", "Family", "Invocation", "MemoryWords", "Placed", "Programmer", "Refusal",
+           "Resources"]
 
 
 class BoardError(InputError):
@@ -96,6 +97,18 @@ class Programmer:
 
     def _offset(self, offset: int) -> list[str]:
         return [self.offset_option, str(offset)] if offset else []
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryWords:
+    """What a memory of a design holds."""
+
+    #: The memory, for messages.
+    name: str
+    #: Bits of a word.
+    width: int
+    #: The words from address 0 on.
+    words: Sequence[int]
 
 
 class ArraySize(Protocol):
@@ -228,6 +241,27 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def refusal(self, log: str) -> Refusal | None:
         """Say why place and route refused the design, by what it printed; None if it is no question of size."""
+
+    @abc.abstractmethod
+    def fill(self, routed: Mapping[str, bytes], marks: Sequence[MemoryWords],
+             contents: Sequence[MemoryWords]) -> Mapping[str, bytes]:
+        """Replace what memories of a routed design hold; returns the inputs of :meth:`pack`.
+
+        Parameters
+        ----------
+        routed : mapping
+            The inputs of :meth:`pack` for the routed design, by name.
+        marks : sequence of :class:`MemoryWords`
+            What these memories hold in it: any bit of 16 words or more from a multiple of 256 on, or of every second,
+            fourth or eighth of them, tells by what it holds which it is.
+        contents : sequence of :class:`MemoryWords`
+            What they are to hold, in the same order and with the same widths; words left out are zero.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If the tools have made something of a memory whose contents cannot be replaced.
+        """
 
     @abc.abstractmethod
     def pack(self) -> Invocation:

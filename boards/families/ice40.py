@@ -4,7 +4,7 @@ The family is what IceStorm documents; only the UltraPlus has single-port RAMs, 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from amaranth import *
@@ -19,11 +19,13 @@ from boards.families.family import (
     BoardError,
     Family,
     Invocation,
+    MemoryWords,
     Placed,
     Programmer,
     Refusal,
     Resources,
 )
+from boards.families.ice40_memory import MemoryMap
 from support.tools import YOSYS, Tool
 
 __all__ = [
@@ -443,6 +445,11 @@ class Ice40(Family):
 
     def refusal(self, log: str) -> Refusal | None:
         return nextpnr.refusal(log)
+
+    def fill(self, routed: Mapping[str, bytes], marks: Sequence[MemoryWords],
+             contents: Sequence[MemoryWords]) -> Mapping[str, bytes]:
+        design = routed["sterna.asc"]
+        return {"sterna.asc": MemoryMap(design, marks).write(design, contents)}
 
     def pack(self) -> Invocation:
         return Invocation(tool=ICEPACK, arguments=("sterna.asc", "sterna.bin"), inputs=("sterna.asc",),

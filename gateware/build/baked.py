@@ -1,13 +1,13 @@
 """The build of one network into a bitstream: ``--weights baked``."""
 
 import argparse
+import dataclasses
+import hashlib
 
 from arch import network_file
 from boards import BOARDS
 from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say
-from gateware.build.folder import check_folder, default_folder
 from gateware.build.programming import Programming
-from gateware.build.report import Report
 from gateware.build.request import Request
 from gateware.build.steps import report as reports
 from gateware.build.steps.place import Remedies
@@ -16,6 +16,11 @@ from gateware.build.steps.simulate import Samples, Simulate, samples_of
 from gateware.build.steps.step import Keeper
 from gateware.build.text import format_report
 from gateware.mapper.fit import DoesNotFitError, format_fit
+from gateware.reports.folder import BASE, BITSTREAM, check_folder, default_folder
+from gateware.reports.network import Report
+from gateware.swap.base import Base
+from gateware.swap.filling import Filling
+from gateware.swap.marks import marked
 from gateware.top import Top
 from models import DEFAULT_NETWORK
 from sim.rtl import check_tools
@@ -45,20 +50,26 @@ def _remedies(request: Request, lanes: int) -> Remedies:
 
 
 def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report,
-               samples: Samples | None) -> tuple[Report, bytes]:
-    """Run the steps; returns the report and the bitstream."""
+               samples: Samples | None) -> tuple[Report, dict[str, bytes]]:
+    """Run the steps; returns the report and the other files of the result."""
     board, config = request.board, made.plan.config
+    # The network comes in when the bitstream is packed: the circuit is placed once for all that it runs.
+    filling = Filling(plan=made.plan, clock_hz=request.clock_hz)
+    source = marked(config, image_bytes=filling.info.image_bytes, result_words=filling.info.result_words)
     design = board.fpga.design_files(
-        board.platform(), Top(made.plan, board=board, clock_hz=request.clock_hz, baud=request.baud))
+        board.platform(), Top(config, source, board=board, clock_hz=request.clock_hz, baud=request.baud))
     done = make_bitstream(
-        request, design, keeper, remedies=lambda: _remedies(request, config.lanes),
+        request, design, keeper, remedies=lambda: _remedies(request, config.lanes), filling=filling,
         what=f"{request.name} for {board.title}: P = {config.lanes}, W = {config.width}, T = {config.timesteps}")
+    base = Base(board=board, clock_hz=request.clock_hz, baud=request.baud, config=config,
+                image_bytes=filling.info.image_bytes, classes=request.network.classes, routed=done.routed).to_bytes()
     report = reports.with_bitstream(reports.with_placements(report, done.placements), done.bitstream)
+    report = dataclasses.replace(report, base_sha256=hashlib.sha256(base).hexdigest())
     if samples is not None:
         simulation, record = keeper.run(Simulate(made.plan, samples, expected_cycles=made.cycles.total))
         say("simulate", f"{simulation.images} samples of {samples.dataset} on the RTL of this build", record)
         report = reports.with_simulation(report, samples, simulation)
-    return report, done.bitstream
+    return report, {BITSTREAM: done.bitstream, BASE: base}
 
 
 def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
@@ -83,7 +94,7 @@ def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
         print_line(format_fit(fit))
         raise DoesNotFitError(fit)
     request = with_line(request, fit.plan)
-    made = make_plan(request, fit.plan)
+    made = make_plan(fit.plan)
     report = reports.planned(request, made)
     if arguments.dry_run:
         print_line(f"{format_report(report)}\n\n{format_fit(fit)}")

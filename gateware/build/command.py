@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from boards import BOARDS
 from gateware.build.baked import build_baked
+from gateware.build.built import program_built
 from gateware.build.flow import STEPS
 from gateware.build.overlay import build_overlay, program_image
 from gateware.build.request import DEFAULT_SEEDS, BuildError
@@ -15,7 +16,7 @@ from support.command_line import path_argument, run
 __all__ = ["build", "create_parser", "main"]
 
 #: What --program can be.
-BITSTREAM, IMAGE, BOTH = "bitstream", "image", "both"
+BITSTREAM, IMAGE, BOTH, BUILT = "bitstream", "image", "both", "built"
 
 #: Longest place and route of one seed, in seconds. A seed takes half a minute, or two minutes for the overlay, but in a
 #: full device the placer may not find its way, and a busy machine is slower.
@@ -28,6 +29,7 @@ _NOT_FLASH = {"network": "--network", "lanes": "--lanes", "width": "--width"}
 _NOT_BAKED = {"flash_rate": "--flash-rate", "image": "--image"}
 _NOT_IMAGE = {"clock": "--clock", "baud": "--baud", "flash_rate": "--flash-rate", "seeds": "--seeds",
               "seed_seconds": "--seed-seconds", "no_simulation": "--no-simulation", "first_step": "--from"}
+_NOT_BUILT = {**_NOT_IMAGE, "lanes": "--lanes", "width": "--width"}
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -68,9 +70,10 @@ def create_parser() -> argparse.ArgumentParser:
                         help="do not run the shipped samples on the RTL of this build")
     parser.add_argument("--from", metavar="STEP", dest="first_step", choices=STEPS,
                         help="do STEP and what follows again, whatever is kept of an earlier run (one of: %(choices)s)")
-    parser.add_argument("--program", metavar="WHAT", nargs="?", const=True, choices=(BITSTREAM, IMAGE, BOTH),
+    parser.add_argument("--program", metavar="WHAT", nargs="?", const=True, choices=(BITSTREAM, IMAGE, BOTH, BUILT),
                         help="write WHAT to the board's flash: bitstream, after the build; image, that of --image, "
-                             "without a build; or both (default: bitstream, and the image if --image is given)")
+                             "without a build; both; or built, what an earlier build or export --into has left, "
+                             "without a build (default: bitstream, and the image if --image is given)")
     parser.add_argument("--programmer", metavar="TOOL",
                         choices=sorted({each.tool.name for board in BOARDS.values() for each in board.programmers}),
                         help="with --program, write with TOOL: %(choices)s (default: the one for the board)")
@@ -110,7 +113,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 def _check_program(arguments: argparse.Namespace) -> None:
     """Refuse contradictions about what is to be written to the board."""
-    if arguments.image is not None and arguments.program in (None, BITSTREAM):
+    if arguments.image is not None and arguments.program in (None, BITSTREAM, BUILT):
         given = "" if arguments.program is None else f", not with --program {arguments.program}"
         raise BuildError(f"--image must be given with --program{given}: it has no effect without one that writes it")
     if arguments.programmer is not None and arguments.program is None:
@@ -121,6 +124,10 @@ def _check_program(arguments: argparse.Namespace) -> None:
         for option in _given(arguments, _NOT_IMAGE):
             raise BuildError(f"{option} has no effect with --program image, which builds nothing: leave it out, or use "
                              f"--program both")
+    if arguments.program == BUILT:
+        for option in _given(arguments, _NOT_BUILT):
+            raise BuildError(f"{option} has no effect with --program built, which builds nothing: leave it out, or use "
+                             f"--program bitstream")
 
 
 def build(arguments: argparse.Namespace) -> None:
@@ -128,7 +135,9 @@ def build(arguments: argparse.Namespace) -> None:
     _check_options(arguments)
     weights = Weights(arguments.weights)
     seed_seconds = SEED_SECONDS[weights] if arguments.seed_seconds is None else arguments.seed_seconds
-    if weights is Weights.BAKED:
+    if arguments.program == BUILT:
+        program_built(arguments)
+    elif weights is Weights.BAKED:
         build_baked(arguments, seed_seconds=seed_seconds)
     elif arguments.program == IMAGE:
         program_image(arguments)

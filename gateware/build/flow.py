@@ -6,7 +6,6 @@ import pathlib
 import time
 from collections.abc import Callable, Mapping
 
-from gateware.build.folder import BITSTREAM, REPORT, BuildFolder
 from gateware.build.programming import Programming
 from gateware.build.request import Target
 from gateware.build.steps import report as reports
@@ -25,6 +24,8 @@ from gateware.build.steps.place import (
 from gateware.build.steps.report import SomeReport
 from gateware.build.steps.step import Keeper, Record
 from gateware.build.steps.synthesise import Netlist, Synthesise
+from gateware.reports.folder import BITSTREAM, REPORT, BuildFolder
+from gateware.swap.filling import Filling
 from support.command_line import print_line
 from support.tools import find_tool
 
@@ -40,6 +41,8 @@ class Made:
 
     bitstream: bytes
     placements: Placements
+    #: The routed design before it was filled: the inputs of packing, by name.
+    routed: Mapping[str, bytes]
 
 
 def say(step: str, text: str, record: Record | None = None) -> None:
@@ -88,7 +91,7 @@ def _place(target: Target, keeper: Keeper, netlist: Netlist, at: pathlib.Path,
 
 
 def make_bitstream(target: Target, design: Mapping[str, bytes], keeper: Keeper, *, what: str,
-                   remedies: Callable[[], Remedies]) -> Made:
+                   remedies: Callable[[], Remedies], filling: Filling | None = None) -> Made:
     """Run the steps.
 
     Parameters
@@ -101,11 +104,15 @@ def make_bitstream(target: Target, design: Mapping[str, bytes], keeper: Keeper, 
         The design, for who waits.
     remedies : callable
         Says what makes the design smaller; asked only if it is too large or too slow.
+    filling : :class:`gateware.swap.filling.Filling`, optional
+        The network that takes the place of the marks in the memories of the design.
 
     Raises
     ------
     :exc:`gateware.build.request.BuildError`
         If the design does not fit, or no seed closes its clock.
+    :exc:`boards.BoardError`
+        If the contents of the memories cannot be replaced.
     :exc:`support.errors.ToolchainError`
         If a tool fails.
     """
@@ -113,15 +120,16 @@ def make_bitstream(target: Target, design: Mapping[str, bytes], keeper: Keeper, 
     netlist, record = keeper.run(synthesise)
     say("synthesise", what, record)
     placements, routed = _place(target, keeper, netlist, keeper.folder(synthesise), remedies)
-    pack = Pack(target.board, routed)
+    pack = Pack(target.board, routed, filling=filling)
     packed, _ = keeper.run(pack)
-    return Made(bitstream=(keeper.folder(pack) / packed.file).read_bytes(), placements=placements)
+    return Made(bitstream=(keeper.folder(pack) / packed.file).read_bytes(), placements=placements,
+                routed={name: (routed / name).read_bytes() for name in target.board.fpga.pack().inputs})
 
 
 def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
-                    run_steps: Callable[[Keeper], tuple[SomeReport, bytes]],
+                    run_steps: Callable[[Keeper], tuple[SomeReport, Mapping[str, bytes]]],
                     format_report: Callable[[SomeReport], str], programming: Programming | None) -> None:
-    """Run the steps of a build in its folder, publish bitstream and report together, and program the board.
+    """Run the steps of a build in its folder, publish the files of its result together, and program the board.
 
     Parameters
     ----------
@@ -130,7 +138,7 @@ def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
     arguments : :class:`argparse.Namespace`
         Of the command; ``first_step`` is the first one to repeat.
     run_steps : callable
-        Runs the steps with a :class:`Keeper`; returns the report and the bitstream.
+        Runs the steps with a :class:`Keeper`; returns the report and the other files of the result, by name.
     format_report : callable
         Makes the text of the report.
     programming : :class:`Programming`, optional
@@ -141,13 +149,13 @@ def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
     with BuildFolder.opened(path) as folder:
         keeper = Keeper(folder.work, repeat=STEPS[first:])
         try:
-            report, bitstream = run_steps(keeper)
+            report, files = run_steps(keeper)
         finally:
             keeper.prune()
         report = reports.finished(report, keeper.records, time.monotonic() - begun)
-        folder.publish({BITSTREAM: bitstream, REPORT: report.to_json()})
+        folder.publish({**files, REPORT: report.to_json()})
         print_line("")
         print_line(format_report(report))
         print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
         if programming is not None:
-            programming.write(folder, bitstream=bitstream)
+            programming.write(folder, bitstream=files[BITSTREAM])

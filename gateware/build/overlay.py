@@ -6,7 +6,6 @@ import pathlib
 from arch.flash.circuit import Circuit
 from boards import BOARDS, Board
 from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say
-from gateware.build.folder import OVERLAY, REPORT, BuildFolder, check_folder, overlay_folder
 from gateware.build.programming import LoadedImage, Programming, load_flash_image
 from gateware.build.request import OverlayRequest
 from gateware.build.steps import report as reports
@@ -16,6 +15,7 @@ from gateware.build.steps.step import Keeper
 from gateware.build.text import format_overlay
 from gateware.engine.signature import circuit_of
 from gateware.mapper.streamed.choice import streamed_config
+from gateware.reports.folder import BITSTREAM, OVERLAY, REPORT, BuildFolder, check_folder, overlay_folder
 from gateware.reports.overlay import OverlayReport
 from gateware.reports.prebuilt import overlay_clock_hz, prebuilt_overlay
 from gateware.streamed_top import StreamedTop, flash_mode
@@ -46,8 +46,8 @@ def _remedies() -> Remedies:
 
 
 def _run_steps(request: OverlayRequest, keeper: Keeper, report: OverlayReport,
-               with_samples: bool) -> tuple[OverlayReport, bytes]:
-    """Run the steps; returns the report and the bitstream."""
+               with_samples: bool) -> tuple[OverlayReport, dict[str, bytes]]:
+    """Run the steps; returns the report and the other files of the result."""
     board, config = request.board, request.config
     fpga = board.fpga
     design = fpga.design_files(board.platform(), StreamedTop(
@@ -63,7 +63,7 @@ def _run_steps(request: OverlayRequest, keeper: Keeper, report: OverlayReport,
         say("simulate", f"{simulation.samples.images} samples of {samples.dataset} on the RTL of this build, with a "
                         f"model of {simulation.network} from its flash", record)
         report = reports.with_overlay_simulation(report, samples, simulation)
-    return report, done.bitstream
+    return report, {BITSTREAM: done.bitstream}
 
 
 def build_overlay(arguments: argparse.Namespace, *, seed_seconds: float) -> None:

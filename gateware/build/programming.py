@@ -8,8 +8,8 @@ from arch.flash.errors import ImageError
 from arch.flash.header import BLOCK_BYTES
 from arch.flash.image import MAX_IMAGE_BYTES, parse_image
 from boards import Board
-from gateware.build.folder import BITSTREAM, BuildFolder
 from gateware.build.request import BuildError
+from gateware.reports.folder import BITSTREAM, BuildFolder
 from support.command_line import print_line
 from support.errors import InputError, printable
 from support.files import read_file, write_atomically

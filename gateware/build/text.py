@@ -1,7 +1,7 @@
 """Reports as text, which says of each figure how it is known, and only what was done."""
 
-from gateware.build.report import Report
 from gateware.reports.build import BuildReport
+from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
 
 __all__ = ["format_overlay", "format_report"]

@@ -28,6 +28,10 @@ MAX_BLOCKS = 8
 #: Widest accumulator and membrane of any circuit, in bits.
 MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH = 24, 40
 
+#: Fewest rows of the constant memory, of up to 120 bits: in a layout they are found by what they hold, so no two of
+#: them may have to hold the same. Block RAM has more rows anyway.
+MIN_CONSTANT_ROWS = 16
+
 
 class ConfigError(NetworkError):
     """A circuit cannot be built with these parameters, or a network does not fit it."""
@@ -216,6 +220,11 @@ class EngineConfig:
     def row_width(self) -> int:
         """Bits of a weight row number."""
         return bits_for(self.weight_rows - 1)
+
+    @property
+    def constant_rows(self) -> int:
+        """Rows of the constant memory: one per neuron, and never so few that two bits must hold the same."""
+        return max(MIN_CONSTANT_ROWS, self.channel_groups * self.lanes)
 
     @property
     def group_width(self) -> int:

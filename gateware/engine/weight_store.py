@@ -89,7 +89,7 @@ class ConstantStore(wiring.Component):
 
         m.submodules.neurons = store = memory.Memory(
             shape=unsigned(3 * self.config.membrane_width),
-            depth=self.config.channel_groups * self.config.lanes, init=self.init,
+            depth=self.config.constant_rows, init=self.init,
             attrs={"ram_style": "block"})
         port = store.read_port()
         m.d.comb += port.addr.eq(Cat(self.lane, self.group))

@@ -24,7 +24,7 @@ from gateware.mapper.placement import place
 from gateware.mapper.plan import PlacedStage, Plan
 from gateware.mapper.stages import stages_of
 
-__all__ = ["check_fit", "choose_config", "first_limit", "map_network", "plan_for_board"]
+__all__ = ["check_fit", "choose_config", "first_limit", "limit_of_circuit", "map_network", "plan_for_board"]
 
 
 def choose_config(network: Network, *, lanes: int, width: int, timesteps: int, spike_words: int,
@@ -60,10 +60,21 @@ def map_network(network: Network, config: EngineConfig) -> Plan:
         If the network does not fit; the message names the layer, the limit, and the parameters of a circuit without it.
     """
     stages = place(config, stages_of(network))
-    for finding in itertools.chain(unsupported_layers(network), memory_findings(network, config, stages),
-                                   circuit_findings(network, config, stages)):
+    finding = next(_circuit_findings(network, config, stages), None)
+    if finding is not None:
         raise ConfigError(_with_circuit(finding))
     return Plan(network=network, config=config, stages=stages, contents=memory_contents(network, config, stages))
+
+
+def limit_of_circuit(network: Network, config: EngineConfig) -> Finding | None:
+    """Return the first limit of a circuit that is there which the network exceeds; None if the network fits it."""
+    return next(_circuit_findings(network, config, place(config, stages_of(network))), None)
+
+
+def _circuit_findings(network: Network, config: EngineConfig, stages: Sequence[PlacedStage]) -> Iterator[Finding]:
+    """Find what keeps a network, whose ``stages`` have their places, from a circuit that is there."""
+    return itertools.chain(unsupported_layers(network), memory_findings(network, config, stages),
+                           circuit_findings(network, config, stages))
 
 
 def _with_circuit(finding: Finding) -> str:

@@ -27,7 +27,7 @@ def block_ram_memories(config: EngineConfig, family: Family) -> Iterator[MemoryS
     """Iterate over the memories of a circuit that are made of block RAM on an FPGA of ``family``."""
     for lane in range(config.lanes):
         yield MemorySize(name=f"weights of lane {lane}", width=2 * config.width, depth=config.weight_rows)
-    yield MemorySize(name="constants", width=3 * config.membrane_width, depth=config.channel_groups * config.lanes)
+    yield MemorySize(name="constants", width=3 * config.membrane_width, depth=config.constant_rows)
     yield MemorySize(name="program", width=program_width(config), depth=config.layers * layer_entries(config))
     yield MemorySize(name="pixel table", width=pixel_width(config), depth=PIXEL_ENTRIES)
     yield MemorySize(name="scores", width=config.score_width, depth=config.classes)

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from boards.families.family import Refusal, Resources
+from boards.families.running import run_invocation
 from gateware.build.request import BuildError, Target
-from gateware.build.steps.step import Step, run_invocation
+from gateware.build.steps.step import Step
 from gateware.build.steps.synthesise import Netlist
 from support.errors import printable
 from support.progress import Progress

@@ -1,4 +1,4 @@
-"""The plan: the network on a circuit of the board, with exact clocks and estimated size. Runs no tool."""
+"""The plan: the network on a circuit of the board, with exact clocks. Runs no tool."""
 
 import dataclasses
 
@@ -8,7 +8,6 @@ from gateware.mapper.choice import check_fit
 from gateware.mapper.cycles import Cycles, count_cycles
 from gateware.mapper.fit import Fit
 from gateware.mapper.line import keeps_up
-from gateware.mapper.memories import count_block_rams
 from gateware.mapper.plan import Plan
 
 __all__ = ["Planned", "fewer_lanes", "find_fit", "make_plan", "with_line"]
@@ -21,9 +20,6 @@ class Planned:
     plan: Plan
     #: Exact clocks of an inference.
     cycles: Cycles
-    #: Estimates.
-    logic_cells: int
-    block_rams: int
 
 
 def find_fit(request: Request) -> Fit:
@@ -65,8 +61,6 @@ def with_line(request: Request, plan: Plan) -> Request:
                      f"{plan.stages[0].turns} x {plan.stages[0].turns} around each: {remedy}")
 
 
-def make_plan(request: Request, plan: Plan) -> Planned:
-    """Count the clocks of a plan, and estimate its size on the board."""
-    fpga = request.board.fpga
-    return Planned(plan=plan, cycles=count_cycles(plan), block_rams=count_block_rams(plan.config, fpga),
-                   logic_cells=fpga.logic_cells(plan.config))
+def make_plan(plan: Plan) -> Planned:
+    """Count the clocks of a plan."""
+    return Planned(plan=plan, cycles=count_cycles(plan))

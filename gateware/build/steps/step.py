@@ -17,14 +17,12 @@ import pathlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
-from boards.families.family import Invocation
 from support.files import write_atomically
-from support.tools import ToolError, run_tool
 
-__all__ = ["SPARE_STEPS", "Keeper", "Record", "Step", "digests", "run_invocation"]
+__all__ = ["SPARE_STEPS", "Keeper", "Record", "Step", "digests"]
 
 logger = logging.getLogger(__name__)
 
@@ -160,17 +158,3 @@ class Keeper:
         for entry in others[SPARE_STEPS:]:
             # What cannot be removed costs space, and is no reason for a build to fail.
             shutil.rmtree(entry, ignore_errors=True)
-
-
-def run_invocation(invocation: Invocation, folder: pathlib.Path, *, on_line: Callable[[str], None] | None = None,
-                   limit_seconds: float | None = None) -> None:
-    """Run a tool of a family in a folder that has its inputs; raises as :func:`support.tools.run_tool`.
-
-    Also raises :exc:`ToolError` if the tool ends well without an output.
-    """
-    log = folder / f"{invocation.tool.name}.log"
-    run_tool(invocation.tool, invocation.arguments, cwd=folder, log=log, limit_seconds=limit_seconds, on_line=on_line,
-             watch=None if invocation.log is None else folder / invocation.log)
-    for name in invocation.outputs:
-        if not (folder / name).exists():
-            raise ToolError(f"{invocation.tool.name} failed: it wrote no {name} (see {log})")

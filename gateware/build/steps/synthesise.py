@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from boards.families.running import run_invocation
 from gateware.build.request import Target
-from gateware.build.steps.step import Step, digests, run_invocation
+from gateware.build.steps.step import Step, digests
 from support.progress import Progress
 from support.provenance import tool_versions
 

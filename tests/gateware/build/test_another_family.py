@@ -8,7 +8,7 @@ import pytest
 from boards import BOARDS
 from boards.board import Board
 from boards.families.family import Family, Invocation, Placed, Programmer, Refusal, Resources
-from gateware.build.report import Report
+from gateware.reports.network import Report
 from support.tools import Tool
 from tests.gateware.build.conftest import small_network
 
@@ -61,6 +61,11 @@ class Toy(Family):
     def refusal(self, log):
         return Refusal.TOO_LARGE if "toy box is full" in log else None
 
+    def fill(self, routed, marks, contents):
+        (layout,) = routed.values()
+        assert len(marks) == len(contents) == 4 + 4
+        return {"layout.bits": layout + f"contents of {contents[-1].name}\n".encode()}
+
     def pack(self):
         return Invocation(tool=Tool("toy-packer", "apt install toys"), arguments=(), inputs=("layout.bits",),
                           outputs=("toy.stream",))
@@ -93,8 +98,8 @@ def test_a_new_family_needs_no_other_file(run, toy_board, tmp_path):
     assert out[0] == "synthesise   small for Toy: P = 4, W = 8, T = 4"
     assert out[1] == "place+route  seed 1: 52.50 MHz, 77 LC"
     folder = tmp_path / "cwd" / "build" / "toy" / "small"
-    assert (folder / "sterna.bin").read_text() == "seed 1\nclock 36000000.0\n"
-    assert (folder / "programmed").read_text() == "seed 1\nclock 36000000.0\n"
+    assert (folder / "sterna.bin").read_text() == "seed 1\nclock 36000000.0\ncontents of info block\n"
+    assert (folder / "programmed").read_text() == "seed 1\nclock 36000000.0\ncontents of info block\n"
     report = Report.from_json((folder / "report.json").read_bytes())
     assert (report.board, report.clock_mhz, report.lc, report.lc_total, report.dsp) == ("toy", 36, 77, 9000, 1)
     assert report.lc_estimate == 1234

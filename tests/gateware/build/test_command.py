@@ -15,9 +15,9 @@ import pytest
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Projection, Readout
 from boards import BOARDS
 from gateware.build import command
-from gateware.build.report import Report
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
+from gateware.reports.network import Report
 from models import DEFAULT_NETWORK
 from support.files import locked
 from support.tools import ToolMissingError
@@ -165,7 +165,8 @@ def test_a_build_leaves_its_bitstream_and_its_report(run, toolchain):
     assert (code, err) == (0, [])
     assert toolchain.calls() == ["yosys", "nextpnr1", "icepack"]
     folder = HERE / "build" / "icebreaker" / "small"
-    assert sorted(path.name for path in folder.iterdir()) == [".sterna-build", "report.json", "sterna.bin", "work"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".sterna-build", "base.zip", "report.json", "sterna.bin", "work"]
     assert (folder / "sterna.bin").read_bytes().startswith(b"bitstream of seed 1 of ")
     report = Report.from_json((folder / "report.json").read_bytes())
     assert (report.network, report.lc, report.ebr, report.spram, report.dsp) == ("small", 4000, 20, 4, 0)
@@ -211,6 +212,18 @@ def test_other_inputs_are_another_key(run, toolchain, arguments, calls):
     toolchain.calls()
     assert run(*arguments, network=small_network())[0] == 0
     assert toolchain.calls() == calls
+
+
+def test_another_network_on_the_same_circuit_is_only_packed(run, toolchain):
+    """The tools see nothing of the network but the sizes of its images and results."""
+    run("-o", "both", network=small_network("one"))
+    first = (HERE / "both" / "sterna.bin").read_bytes()
+    toolchain.calls()
+    one = small_network("other")
+    other = dataclasses.replace(one, layers=(one.layers[0], Readout(weights=-one.layers[1].weights)))
+    assert run("-o", "both", network=other)[0] == 0
+    assert toolchain.calls() == ["icepack"]
+    assert (HERE / "both" / "sterna.bin").read_bytes() != first
 
 
 def test_an_interrupted_build_keeps_what_was_finished(run, toolchain, monkeypatch):
@@ -450,3 +463,46 @@ def test_a_small_array_builds_to_a_bitstream_and_a_report(run):
 
 def test_every_kind_of_step_can_be_repeated():
     assert command.STEPS == ("synthesise", "place", "pack", "simulate")
+
+
+def test_what_was_built_is_written_without_a_build(run, toolchain):
+    run(network=small_network())
+    toolchain.calls()
+    code, out, err = run("--program", "built", network=small_network())
+    assert (code, out, err) == (0, ["programmed the iCEBreaker"], [])
+    assert toolchain.calls() == ["iceprog"]
+    # By its folder, whatever it is of: as after a network was put in.
+    assert run("--program", "built", "-o", "build/icebreaker/small")[0] == 0
+    assert toolchain.calls() == ["iceprog"]
+
+
+@pytest.mark.parametrize(("change", "arguments", "message"), [
+    (lambda folder: (folder / "sterna.bin").write_bytes(b"other"), [],
+     (r"build/icebreaker/small/sterna\.bin: sha256 must be that of its report\.json, [0-9a-f]{64}, not d9298a10d1b07358"
+      r"37dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa: build again, without --program built")),
+    (lambda folder: (folder / "report.json").unlink(), [],
+     (r"build/icebreaker/small: must have the sterna\.bin and the report\.json of a build: build first, without "
+      r"--program built")),
+    (lambda folder: (folder / "report.json").write_text("[]"), [],
+     (r"build/icebreaker/small: must have the sterna\.bin and the report\.json of a build: build first, without "
+      r"--program built")),
+    (lambda folder: None, ["--board", "icesugar"],
+     (r"build/icebreaker/small/sterna\.bin: must be for the board icesugar, not icebreaker: give --board icebreaker, "
+      r"or the folder of another build with -o")),
+    (lambda folder: None, ["--lanes", "4"],
+     "--lanes has no effect with --program built, which builds nothing: leave it out, or use --program bitstream"),
+    (lambda folder: None, ["--image", "x"],
+     "--image must be given with --program, not with --program built: it has no effect without one that writes it"),
+    (lambda folder: None, ["--dry-run"], "--program has no effect with --dry-run: leave one of the two out"),
+])
+def test_what_was_not_built_is_not_written(run, toolchain, change, arguments, message):
+    if "--image" in arguments:
+        arguments = [*arguments, "--weights", "flash"]
+    else:
+        run(network=small_network())
+        change(HERE / "build" / "icebreaker" / "small")
+    toolchain.calls()
+    code, out, err = run("--program", "built", "-o", "build/icebreaker/small", *arguments)
+    assert (code, out, len(err)) == (1, [], 1)
+    assert re.fullmatch(f"ERROR: {message}", err[0])
+    assert toolchain.calls() == []

@@ -7,12 +7,12 @@ import pytest
 
 from arch import network_file
 from boards import BOARDS
-from gateware.build.report import Report
 from gateware.build.request import Request
 from gateware.build.steps import report as reports
 from gateware.build.steps.plan import find_fit, make_plan
 from gateware.build.text import format_report
 from gateware.reports.build import ReportError, StepReport
+from gateware.reports.network import Report
 from models import DEFAULT_NETWORK
 
 #: Keys that scripts of users read; they stay.
@@ -31,7 +31,7 @@ def planned(**options):
     network = network_file.load(DEFAULT_NETWORK)
     request = Request(**{"network": network, "name": "mnist-conv", "board": BOARDS["icebreaker"], "clock_hz": 48e6,
                          "baud": 12_000_000, "seed_seconds": 300, **options})
-    return reports.planned(request, make_plan(request, find_fit(request).plan))
+    return reports.planned(request, make_plan(find_fit(request).plan))
 
 
 def built():

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from boards import BOARDS
-from gateware.build.folder import BuildFolder, check_folder, default_folder, overlay_folder
+from gateware.reports.folder import BuildFolder, check_folder, default_folder, overlay_folder
 from support.errors import InputError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from arch.certificate import State
 from gateware.reports.build import BuildReport, common_values
 
-__all__ = ["ArrayUtilisation", "LayerReport", "Report"]
+__all__ = ["ArrayUtilisation", "LayerReport", "Report", "Swap"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +40,18 @@ class ArrayUtilisation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Swap:
+    """Into which build a network was put."""
+
+    #: Folder of the build, as the command names it.
+    into: str
+    #: What the bitstream there held: the network, and the SHA-256 of its file and of the bitstream.
+    network: str
+    network_sha256: str
+    bitstream_sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Report(BuildReport):
     """All that is known of a build; the fields are the keys of ``report.json``. None is what was not done."""
 
@@ -66,6 +78,10 @@ class Report(BuildReport):
     #: Estimates before synthesis: logic cells and block RAMs.
     lc_estimate: int
     ebr_estimate: int
+    #: SHA-256 of the placed design before a network was put in.
+    base_sha256: str | None = None
+    #: The build that the network was put into; None if the bitstream is that of a build.
+    swap: Swap | None = None
 
     @property
     def certificate(self) -> str:
@@ -77,6 +93,8 @@ class Report(BuildReport):
     def field_values(cls, values: dict[str, Any]) -> dict[str, Any]:
         """As of :meth:`BuildReport.field_values`; layers and utilisation become objects."""
         State(values["certified"])
+        swap = values.get("swap")
         return common_values(values) | {
+            "swap": None if swap is None else Swap(**swap),
             "array_utilisation": ArrayUtilisation(**values["array_utilisation"]),
             "layers": [LayerReport(**layer) for layer in values["layers"]]}

@@ -1,0 +1,109 @@
+"""The base of a build: the placed design with marks in its memories, and which circuit it is, as one file.
+
+``base.zip`` has ``circuit.json`` and the files that the bitstream is packed of, under their names.
+"""
+
+import dataclasses
+import io
+import json
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from boards import BOARDS, Board
+from gateware.engine.configuration import EngineConfig
+from gateware.reports.folder import BASE
+from support.errors import InputError
+from support.files import read_file
+
+__all__ = ["Base", "BaseError", "load_base"]
+
+_CIRCUIT = "circuit.json"
+
+#: Largest file that is read, and largest content of one in it.
+_MAX_BYTES = 1 << 28
+
+#: The same base is the same file.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+class BaseError(InputError):
+    """A folder or a file is no base of this version, or a network does not fit it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Base:
+    """A placed design that runs every network of its circuit with images of its size and as many classes."""
+
+    board: Board
+    #: Clock in Hz, and rate of the host link in baud.
+    clock_hz: float
+    baud: int
+    #: The circuit.
+    config: EngineConfig
+    #: Bytes of an image, and classes of a result.
+    image_bytes: int
+    classes: int
+    #: Inputs of :meth:`boards.families.family.Family.pack`, by name.
+    routed: Mapping[str, bytes]
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the file."""
+        circuit = {"board": self.board.name, "clock_hz": self.clock_hz, "baud": self.baud,
+                   "image_bytes": self.image_bytes, "classes": self.classes,
+                   "parameters": dataclasses.asdict(self.config)}
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, data in ((_CIRCUIT, json.dumps(circuit, indent=2).encode()), *sorted(self.routed.items())):
+                archive.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED, compresslevel=1)
+        return content.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, name: str) -> "Base":
+        """Read what :meth:`to_bytes` made; ``name`` is the file, for messages.
+
+        Raises
+        ------
+        :exc:`BaseError`
+            If it is no base of this version.
+        """
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+                    raise ValueError(f"its files have more than {_MAX_BYTES} bytes")
+                circuit: dict[str, Any] = json.loads(archive.read(_CIRCUIT))
+                board = BOARDS[circuit["board"]]
+                base = cls(board=board, clock_hz=circuit["clock_hz"], baud=circuit["baud"],
+                           config=EngineConfig(**circuit["parameters"]), image_bytes=circuit["image_bytes"],
+                           classes=circuit["classes"],
+                           routed={file: archive.read(file) for file in board.fpga.pack().inputs})
+            if not isinstance(base.image_bytes, int) or not isinstance(base.classes, int):
+                raise ValueError("image_bytes and classes must be integers")
+            board.check_clock(base.clock_hz)
+            board.divisor(base.clock_hz, base.baud)
+        except (InputError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RecursionError,
+                EOFError, zipfile.BadZipFile, zlib.error) as error:
+            what = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise BaseError(f"{name}: must be a {BASE} of this version of python -m gateware.build: {what}: build the "
+                            f"folder again") from None
+        return base
+
+
+def load_base(folder: pathlib.Path) -> tuple[Base, bytes]:
+    """Read the base in the folder of a build; returns it, and the content of its file.
+
+    Raises
+    ------
+    :exc:`BaseError`
+        If there is none, or it is none of this version.
+    :exc:`support.errors.InputError`, :exc:`OSError`
+        If it cannot be read.
+    """
+    path = folder / BASE
+    if not path.exists():
+        raise BaseError(f"{folder}: must be a folder in which python -m gateware.build has built a network, with a "
+                        f"{BASE}, which is missing: build it, or build it again")
+    content = read_file(path, limit=_MAX_BYTES)
+    return Base.from_bytes(content, name=str(path)), content

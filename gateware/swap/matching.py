@@ -1,0 +1,48 @@
+"""Whether a network can be put into a placed design, and its layout there."""
+
+from arch.network import Network
+from gateware.mapper.choice import limit_of_circuit, map_network
+from gateware.mapper.line import keeps_up
+from gateware.mapper.plan import Plan
+from gateware.swap.base import Base, BaseError
+
+__all__ = ["map_into"]
+
+
+def _difference(network: Network, base: Base) -> str | None:
+    """Say what of the network the design has no room for; None if it fits."""
+    finding = limit_of_circuit(network, base.config)
+    if finding is not None:
+        return str(finding)
+    sizes = network.input
+    for what, there, asked in (("bytes of an image", base.image_bytes, sizes.channels * sizes.height * sizes.width),
+                               ("classes", base.classes, network.classes)):
+        if there != asked:
+            return f"{what} must be {there}, not {asked}"
+    return None
+
+
+def map_into(network: Network, base: Base, *, folder: str, file: str) -> Plan:
+    """Lay a network out for the circuit of a placed design.
+
+    Parameters
+    ----------
+    network : :class:`Network`
+    base : :class:`Base`
+    folder, file : :class:`str`
+        Where base and network are, for messages.
+
+    Raises
+    ------
+    :exc:`BaseError`
+        If the network does not fit; the message names what differs, and what builds a circuit that runs it.
+    """
+    board = base.board
+    said = _difference(network, base)
+    plan = None if said is not None else map_network(network, base.config)
+    if plan is not None and keeps_up(plan, board.divisor(base.clock_hz, base.baud)):
+        return plan
+    if said is None:
+        said = f"{base.baud} baud bring pixels faster than its first layer takes them"
+    raise BaseError(f"{file} does not fit the circuit of {folder}: {said}: build a circuit for it with "
+                    f"python -m gateware.build --board {board.name} --network {file}")

@@ -1,4 +1,4 @@
-"""``python -m export``: turn a checkpoint into an integer network, certified and verified, and networks into flash."""
+"""``python -m export``: turn a checkpoint into an integer network, and networks into flash or into a placed design."""
 
 import argparse
 import contextlib
@@ -29,6 +29,7 @@ from export.flash.models import FlashImage, Source, check_count, make_image
 from export.flash.report import format_image
 from export.flash.room import room_of
 from export.folding import fold
+from export.into.swap import SwapResult, format_swap, swap
 from export.memories import MAX_WORD_BITS, memory_images
 from export.report import format_table
 from export.steps import ExportError, LayerReport, Verification
@@ -38,7 +39,7 @@ from support.command_line import print_line, run
 from support.errors import printable
 from support.files import check_output, check_output_folder, read_file, write_all
 
-__all__ = ["create_parser", "export", "flash", "main"]
+__all__ = ["create_parser", "export", "flash", "into", "main"]
 
 #: What options mean that are not given: they are None until then, so that one without effect can be refused.
 _CALIBRATION_IMAGES, _MEMORY_WIDTH, _MAX_FRACTION, _OUTPUT = 200, 32, 8, "network.safetensors"
@@ -56,11 +57,15 @@ def create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m export",
                                      description="Turn a checkpoint into an integer network, certified and verified. "
                                                  "With --flash, turn it, or networks that were exported before, into "
-                                                 "an image of models for the flash of a board.")
+                                                 "an image of models for the flash of a board. With --into, put an "
+                                                 "exported network into the bitstream of a build, in place of the one "
+                                                 "that is there.")
     parser.add_argument("inputs", metavar="CHECKPOINT", nargs="+",
-                        help="read the trained network from CHECKPOINT; with --flash also exported networks, up to 16")
+                        help="read the trained network from CHECKPOINT; with --flash also exported networks, up to 16; "
+                             "with --into an exported network")
     parser.add_argument("-o", "--output", metavar="FILE",
-                        help=f"write the integer network to FILE (default: {_OUTPUT})")
+                        help=f"write the integer network to FILE (default: {_OUTPUT}); with --into, write the "
+                             f"bitstream and its report to the folder FILE (default: build/BOARD/NETWORK)")
     parser.add_argument("--name", metavar="NAME", help="store NAME in the network (default: FILE's stem)")
     parser.add_argument("--max-fraction", metavar="F", type=int,
                         help=f"try up to F fractional bits of the membrane (default: {_MAX_FRACTION})")
@@ -86,6 +91,9 @@ def create_parser() -> argparse.ArgumentParser:
                              f"{_BOARD})")
     parser.add_argument("--clock", metavar="MHZ", type=float,
                         help="tell hosts that the circuit runs at MHZ (default: that of the board's overlay)")
+    parser.add_argument("--into", metavar="BUILD",
+                        help="put the network into the placed design in the folder BUILD, which python -m "
+                             "gateware.build has made of another network: a bitstream without place and route")
     parser.add_argument("--dry-run", action="store_true", help="do everything but write no file")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="name no steps on the way")
@@ -151,6 +159,37 @@ def flash(arguments: argparse.Namespace) -> FlashImage:
     if not arguments.dry_run:
         save_image(arguments.flash, image.content)
     return image
+
+
+def into(arguments: argparse.Namespace) -> SwapResult:
+    """Put a network that was exported before into the placed design of a build; write it unless it is a dry run.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`
+        If an option, the network or a folder cannot be used, or the network does not fit the build.
+    :exc:`support.errors.ToolchainError`
+        If a tool is missing or fails.
+    :exc:`OSError`
+        If a file cannot be read or written.
+    """
+    for option in _OF_CHECKPOINTS:
+        if option != "output" and getattr(arguments, option) is not None:
+            raise ExportError(f"--{option.replace('_', '-')} must be given with a checkpoint: --into puts in a network "
+                              f"as it is")
+    for option in ("flash", "board", "clock"):
+        if getattr(arguments, option) is not None:
+            raise ExportError(f"--{option} has no effect with --into, which keeps board and clock of the build: leave "
+                              f"one of the two out")
+    if len(arguments.inputs) > 1:
+        raise ExportError(f"--into must have one network, not {len(arguments.inputs)}: give each a folder of its own "
+                          f"with -o")
+    (file,) = arguments.inputs
+    if _is_checkpoint(file):
+        raise ExportError(f"{printable(file)}: must be an exported network for --into, not a checkpoint: export it "
+                          f"first, with python -m export {printable(file)} -o NETWORK")
+    return swap(file, pathlib.Path(arguments.into),
+                None if arguments.output is None else pathlib.Path(arguments.output), write=not arguments.dry_run)
 
 
 def _is_checkpoint(path: str) -> bool:
@@ -351,10 +390,14 @@ def _make_folder(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line: 0 done, 1 bad input, 2 usage, 130 interrupted."""
+    """Run the command line: 0 done, 1 bad input, 2 usage, 3 a tool is missing or fails, 130 interrupted."""
     def work(arguments: argparse.Namespace) -> None:
         level = logging.WARNING if arguments.quiet else logging.INFO
         logging.basicConfig(level=level, format="%(message)s", force=True)
+        if arguments.into is not None:
+            result = into(arguments)
+            print_line(result.report.to_json().decode().rstrip() if arguments.json else format_swap(result))
+            return
         report: dict[str, Any] = {}
         if arguments.flash is not None and not (len(arguments.inputs) == 1 and _is_checkpoint(arguments.inputs[0])):
             _check_options(arguments)

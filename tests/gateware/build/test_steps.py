@@ -187,7 +187,7 @@ class Engine:
         pass
 
     def classify(self, images, *, spikes=False):
-        result = self._reference.classify(images, spikes=spikes)
+        result = self._reference.run(images, spikes=spikes)
         scores = result.scores.copy()
         if self._wrong is not None and self._seen <= self._wrong < self._seen + len(images):
             scores[self._wrong - self._seen, 0] += 1

@@ -57,6 +57,7 @@ keeps silent for longer than that, discards what it received, and sends again un
 it does not wait for are the late answers of requests that it gave up: it ignores them.
 """
 
+import binascii
 import dataclasses
 import enum
 from typing import Self
@@ -104,6 +105,8 @@ MAX_MODEL = 0xFF
 #: CRC-16/MCRF4XX, in the bit order of the line.
 CRC_POLYNOMIAL = 0x8408
 CRC_INIT = 0xFFFF
+#: Bytes with their bits in the other order.
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class LinkError(InputError):
@@ -157,11 +160,13 @@ def crc16(data: bytes, crc: int = CRC_INIT) -> int:
     >>> f"{crc16(b'123456789'):04X}"
     '6F91'
     """
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (CRC_POLYNOMIAL if crc & 1 else 0)
-    return crc
+    # Python's own CRC has the same polynomial and takes bits in the other order: all is reversed before and behind it.
+    reversed_crc = binascii.crc_hqx(data.translate(_REVERSED), _reversed16(crc))
+    return _reversed16(reversed_crc)
+
+
+def _reversed16(value: int) -> int:
+    return _REVERSED[value & 0xFF] << 8 | _REVERSED[value >> 8]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,6 +43,7 @@ MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.com
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
            "firmware.c": "firmware.c.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
+           "benchmarks.host": "benchmarks.host.command",
            "benchmarks.readme": "benchmarks.readme.command", "benchmarks.overlay": "benchmarks.overlay.command",
            "export.ttfs": "export.ttfs.command"}
 #: Folders whose files a page may name from the top of the repository.

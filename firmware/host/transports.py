@@ -74,7 +74,9 @@ class SerialTransport:
     def read(self, size: int, timeout: float) -> bytes:
         """Return what arrives within ``timeout`` seconds."""
         try:
-            self._port.timeout = timeout
+            # pyserial sets all of the port anew with it, its rate too.
+            if self._port.timeout != timeout:
+                self._port.timeout = timeout
             data: bytes = self._port.read(1)
             return data + self._port.read(min(size - 1, self._port.in_waiting)) if data else b""
         except OSError as error:

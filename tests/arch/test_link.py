@@ -3,6 +3,7 @@ import random
 import pytest
 
 from arch.link import (
+    CRC_POLYNOMIAL,
     HEADER_BYTES,
     INFO_BYTES,
     Command,
@@ -32,6 +33,18 @@ def make_info(**overrides):
 
 def test_crc_has_the_catalogued_check_value():
     assert crc16(b"123456789") == 0x6F91
+
+
+def test_crc_is_that_of_the_bits_in_the_order_of_the_line():
+    rng = random.Random(SEED)
+    for size in (0, 1, 2, 17, 784):
+        data, start = rng.randbytes(size), rng.randrange(1 << 16)
+        expected = start
+        for byte in data:
+            for bit in range(8):
+                expected = expected >> 1 ^ (CRC_POLYNOMIAL if (expected ^ byte >> bit) & 1 else 0)
+        assert crc16(data, start) == expected
+        assert crc16(data[size // 2 :], crc16(data[: size // 2], start)) == expected
 
 
 def test_crc_over_its_own_bytes_is_zero():

@@ -74,6 +74,20 @@ def test_a_silent_serial_device_gives_nothing_after_the_timeout(terminal):
     line.close()
 
 
+def test_the_port_is_set_once_and_not_with_every_read(terminal, monkeypatch):
+    """On a USB bridge, setting it is a request of its own."""
+    device, name = terminal
+    line = SerialTransport(name, BAUD)
+    settings = []
+    monkeypatch.setattr(line._port, "_reconfigure_port", lambda *_, **__: settings.append(line._port.timeout))
+    for _ in range(3):
+        os.write(device, b"x")
+        assert line.read(10, 5) == b"x"
+    assert line.read(10, 0.01) == b""
+    assert settings == [5, 0.01]
+    line.close()
+
+
 def test_what_came_before_a_session_is_no_part_of_it(terminal):
     device, name = terminal
     os.write(device, b"of a session that died")

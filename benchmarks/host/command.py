@@ -1,0 +1,80 @@
+"""``python -m benchmarks.host``: images per second of the host program on a model of the line, beside the line's own.
+
+The line is a pseudo-terminal whose bytes take the time that they would take on a line of that rate
+(:mod:`benchmarks.host.line`); the device is another process. What the host program costs is the time beyond that of the
+images' bytes on the line.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from arch.link import BAUD_RATES, BYTE_BITS, CRC_BYTES, HEADER_BYTES, Info, InputEncoding
+from benchmarks.host.line import answer_to, model_line
+from firmware.host.accelerator import Accelerator
+from firmware.host.ports import open_port
+from sim.board.server import PseudoTerminal
+from support.command_line import print_line, run
+from support.errors import InputError
+
+__all__ = ["create_parser", "main"]
+
+#: What the device says that it is: the shipped MNIST network on the iCEBreaker, and its clocks.
+_INFO = Info(lanes=8, width=16, circuit_timesteps=4, timesteps=4, encoding=InputEncoding.UNSIGNED, channels=1,
+             image_height=28, image_width=28, classes=10, clock_khz=48_000, digest=bytes(8))
+_CYCLES = 10_961
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.host",
+                                     description="Measure what the host program costs beyond the time of the line.")
+    parser.add_argument("--baud", metavar="N", type=int, default=max(BAUD_RATES),
+                        help="model a line of N baud (default: %(default)s)")
+    parser.add_argument("--images", metavar="N", type=int, default=3000, help="send N images (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object")
+    parser.add_argument("--device", action="store_true", help="be the device, which the command starts by itself")
+    return parser
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    for name, low, high in (("baud", 1000, 100_000_000), ("images", 1, 10**7)):
+        if not low <= getattr(arguments, name) <= high:
+            raise InputError(f"--{name} must be {low} to {high}, not {getattr(arguments, name)}")
+    if arguments.device:
+        with PseudoTerminal() as terminal:
+            print_line(terminal.name)
+            model_line(terminal, _INFO, baud=arguments.baud, cycles=_CYCLES, until=sys.stdin.fileno())
+        return
+    images = np.random.default_rng(0).integers(0, 256, (arguments.images, *_INFO.input.shape), dtype=np.uint8)
+    command = [sys.executable, "-m", "benchmarks.host", "--device", "--baud", str(arguments.baud)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as device:
+        assert device.stdin is not None
+        assert device.stdout is not None
+        with Accelerator(open_port(device.stdout.readline().strip())) as chip:
+            chip.classify(images[:2])
+            begun = time.perf_counter()
+            result = chip.classify(images)
+            seconds = time.perf_counter() - begun
+            repeated = chip.repeated
+        device.stdin.close()
+    expected = [answer_to(image.tobytes(), _INFO, _CYCLES) for image in images]
+    if repeated or result.scores.tolist() != [list(one.scores) for one in expected]:
+        raise InputError("device must have answered every image once and rightly: this is a fault of the host program")
+    line = arguments.images * (_INFO.image_bytes + HEADER_BYTES + CRC_BYTES) * BYTE_BITS / arguments.baud
+    report = {"baud": arguments.baud, "images": arguments.images, "images_per_second": arguments.images / seconds,
+              "line_images_per_second": arguments.images / line, "overhead": seconds / line - 1}
+    print_line(json.dumps(report) if arguments.json else
+               f"{report['images_per_second']:.1f} images per second of the "
+               f"{report['line_images_per_second']:.1f} that the line allows at {arguments.baud} baud: "
+               f"overhead {100 * report['overhead']:.2f} %")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code, as :func:`support.command_line.run`."""
+    return run(create_parser(), _measure, argv)

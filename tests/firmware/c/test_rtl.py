@@ -1,13 +1,11 @@
 """The C driver against the circuit itself, in simulation."""
 
 import contextlib
-import os
+import json
+import pathlib
 import random
-import re
-import select
 import subprocess
-import threading
-import tty
+import sys
 
 import pytest
 from amaranth.back import verilog
@@ -16,8 +14,7 @@ from arch import network_file
 from arch.images import image_bytes, load_images
 from arch.link import ErrorCode
 from models import DEFAULT_NETWORK, SAMPLES
-from reference.network import Reference
-from sim.rtl import RtlEngine
+from reference.engines import ReferenceEngine
 from sim.verilated import SimulationTransport, Verilated
 from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
 from tests.firmware.c.driver import Driver, DriverError, compiled
@@ -26,6 +23,7 @@ from tests.link_board import CACHE, LinkBoard, expected_result, make_info
 pytestmark = pytest.mark.rtl
 
 SEED = 0x66
+ROOT = pathlib.Path(__file__).parents[3]
 INFO = make_info()
 
 
@@ -102,30 +100,15 @@ def test_models_are_selected_on_the_circuit(tmp_path, rate):
 
 
 @contextlib.contextmanager
-def pseudo_terminal(simulation):
-    """A pseudo-terminal to a simulated circuit; its name."""
-    master, slave = os.openpty()
-    # Nothing is echoed before the program has opened it.
-    tty.setraw(slave)
-    ended = threading.Event()
-
-    def serve():
-        while not ended.is_set():
-            readable, _, _ = select.select([master], [], [], 0)
-            if readable:
-                simulation.send(os.read(master, 65_536))
-            if received := simulation.run(characters=1, limit=20_000):
-                os.write(master, received)
-
-    server = threading.Thread(target=serve)
-    server.start()
-    try:
-        yield os.ttyname(slave)
-    finally:
-        ended.set()
-        server.join()
-        os.close(master)
-        os.close(slave)
+def simulated_board():
+    """``python -m sim.board``; its pseudo-terminal."""
+    with subprocess.Popen([sys.executable, "-m", "sim.board", "--json"], cwd=ROOT, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as board:
+        try:
+            yield json.loads(board.stdout.readline())["port"]
+        finally:
+            # It ends when its standard input does.
+            board.stdin.close()
 
 
 def test_the_example_for_linux_classifies_digits_on_the_shipped_circuit(tmp_path):
@@ -138,15 +121,25 @@ def test_the_example_for_linux_classifies_digits_on_the_shipped_circuit(tmp_path
     for index, image in enumerate(images):
         files.append(tmp_path / f"{index}.raw")
         files[-1].write_bytes(image_bytes(network, image))
-    expected = Reference(network).run(images)
-    with RtlEngine(network) as engine, pseudo_terminal(engine.simulation) as port:
+    expected = ReferenceEngine(network).classify(images)
+    with simulated_board() as port:
         done = subprocess.run([program, port, "3000000", *files], capture_output=True, text=True, check=False,
                               timeout=300)
-    assert done.stderr == ""
-    assert done.returncode == 0
-    for line, file, label, scores in zip(done.stdout.splitlines(), files, expected.classes.tolist(),
-                                         expected.scores.tolist(), strict=True):
-        found = re.fullmatch(r"(\S+): class (\d+), (\d+) clocks, (\d+) stalls, scores ([-\d ]+)", line)
-        assert found.group(1, 2, 5) == (str(file), str(label), " ".join(map(str, scores)))
-        # The pixels of the next image come at 12 Mbaud, faster than at the rate of the board, and cost some clocks.
-        assert int(found[3]) - int(found[4]) == 10_961
+        # The image is checked before it is sent.
+        files[0].write_bytes(bytes(783))
+        refused = subprocess.run([program, port, "3000000", files[0]], capture_output=True, text=True, check=False,
+                                 timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"{file}: class {label}, 10961 clocks, 0 stalls, scores {' '.join(map(str, scores))}"
+        for file, label, scores in zip(files, expected.classes.tolist(), expected.scores.tolist(), strict=True)]
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"ERROR: {files[0]}: the file has not the size of an image\n"
+
+
+def test_the_example_for_linux_names_a_port_that_it_cannot_open(tmp_path):
+    program = tmp_path / "classify"
+    compile_c(*SANITIZED, SOURCES / "sterna.c", SOURCES / "examples" / "linux.c", "-o", program)
+    done = subprocess.run([program, tmp_path / "none", "3000000", "one.raw"], capture_output=True, text=True,
+                          check=False)
+    assert (done.returncode, done.stderr) == (1, f"ERROR: {tmp_path}/none: No such file or directory\n")

@@ -133,7 +133,7 @@ _FIELDS = {
     "address bits": (range(13, 14), 1, Outcome.WRONG_MODEL),
     "fingerprint": (range(14, 16), 4, Outcome.WRONG_MODEL),
     "info block": (range(16, 48), 8, Outcome.DAMAGED),
-    "name": (range(48, 80), 4, Outcome.DAMAGED),
+    "name in it": (range(48, 80), 4, Outcome.DAMAGED),
     "hash": (range(80, 112), 4, Outcome.DAMAGED),
     "length": (range(112, 116), 4, Outcome.DAMAGED),
     "reserved": (range(116, 240), 4, Outcome.DAMAGED),

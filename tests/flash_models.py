@@ -28,7 +28,7 @@ SMALL = circuit_of(2, 4, ring_rows=16)
 def info_of(circuit: Circuit, digest: bytes, **changes: object) -> Info:
     """Describe a model that takes images of 3 x 5 positions with three channels."""
     values = {"timesteps": 4, "encoding": InputEncoding.UNSIGNED, "channels": 3, "image_height": 3, "image_width": 5,
-              "classes": 10, "clock_khz": 48_000, **changes}
+              "classes": 10, "clock_khz": 48_000, "name": "a network", **changes}
     return Info(lanes=circuit.lanes, width=circuit.width, circuit_timesteps=circuit.timesteps, digest=digest[:8],
                 **values)
 
@@ -36,8 +36,7 @@ def info_of(circuit: Circuit, digest: bytes, **changes: object) -> Info:
 def header_of(circuit: Circuit, **changes: object) -> ModelHeader:
     """Describe a model in the directory."""
     digest = hashlib.sha256(b"network").digest()
-    values = {"info": info_of(circuit, digest), "name": "a network", "length": 12345, "address": 0x110000,
-              "buffers": 2, **changes}
+    values = {"info": info_of(circuit, digest), "length": 12345, "address": 0x110000, "buffers": 2, **changes}
     return ModelHeader(circuit=circuit, digest=digest, **values)
 
 
@@ -54,5 +53,6 @@ def random_model(seed: int, circuit: Circuit, shapes: list[tuple[int, int]], **c
     """Make a model with a section of each shape, (groups, rows)."""
     rng = random.Random(seed)
     digest = hashlib.sha256(seed.to_bytes(4, "little")).digest()
-    return Model(circuit=circuit, info=info_of(circuit, digest, **changes), name=f"model {seed}", digest=digest,
-                 buffers=rng.randint(1, 2), sections=[random_section(rng, circuit, *shape) for shape in shapes])
+    info = info_of(circuit, digest, **{"name": f"model {seed}"} | changes)
+    return Model(circuit=circuit, info=info, digest=digest, buffers=rng.randint(1, 2),
+                 sections=[random_section(rng, circuit, *shape) for shape in shapes])

@@ -23,10 +23,11 @@ FLASH_STALLS = 7
 
 
 def make_info(*, height=4, width=5, channels=1, classes=CLASSES, encoding=InputEncoding.UNSIGNED, timesteps=4,
-              clock_khz=48_000):
+              clock_khz=48_000, name="sum of pixels"):
     return Info(
         lanes=8, width=16, circuit_timesteps=4, timesteps=timesteps, encoding=encoding, channels=channels,
         image_height=height, image_width=width, classes=classes, clock_khz=clock_khz, digest=bytes(range(8)),
+        name=name,
     )  # fmt: skip
 
 
@@ -107,7 +108,7 @@ class SumCore(wiring.Component):
 class Selector(wiring.Component):
     """Chooses one of ``models``, each an info block or the error that its choice ends with; model 0 at first.
 
-    A choice takes 64 clocks. The info block is written in the last 32 of them.
+    A choice takes 128 clocks. The info block is written in the last 64 of them.
     """
 
     def __init__(self, models):
@@ -119,7 +120,7 @@ class Selector(wiring.Component):
                 "selected": Out(1, init=1),
                 "status": Out(4),
                 "info_write": Out(1),
-                "info_index": Out(5),
+                "info_index": Out(6),
                 "info_data": Out(8),
                 "image_bytes": Out(16, init=models[0].image_bytes),
             }
@@ -128,15 +129,15 @@ class Selector(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         number = Signal(8)
-        clock = Signal(6)
+        clock = Signal(7)
         found = Signal()
-        m.d.comb += self.info_write.eq(~self.selected & clock[5] & found)
-        m.d.comb += self.info_index.eq(clock[:5])
+        m.d.comb += self.info_write.eq(~self.selected & clock[6] & found)
+        m.d.comb += self.info_index.eq(clock[:6])
         with m.If(self.select):
             m.d.sync += [number.eq(self.model), clock.eq(0), self.selected.eq(0)]
         with m.Elif(~self.selected):
             m.d.sync += clock.eq(clock + 1)
-            m.d.sync += self.selected.eq(clock == 63)
+            m.d.sync += self.selected.eq(clock == 127)
         with m.Switch(number):
             for index, model in enumerate(self.models):
                 with m.Case(index):

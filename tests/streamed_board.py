@@ -4,7 +4,7 @@ from amaranth.back import verilog
 
 from arch.flash.image import BASE
 from arch.images import image_bytes
-from arch.link import Command, ErrorCode, FrameReader, Reply, Result
+from arch.link import Command, ErrorCode, FrameReader, InfoReply, Reply, Result
 from arch.link import Frame as LinkFrame
 from gateware.engine.adder_pair import AdderPair
 from gateware.flash.phy import FlashPins
@@ -80,7 +80,7 @@ class StreamedBoard:
     def select(self, number):
         """Choose a model; return its info block, or the error."""
         frame = self.request(Command.SELECT, bytes([number]))
-        return frame.payload if frame.command == Reply.INFO else _error(frame)
+        return InfoReply.from_bytes(frame.payload).info if frame.command == Reply.INFO else _error(frame)
 
     def classify(self, network, values):
         """Return the scores of an image, or the error."""

@@ -296,11 +296,11 @@ def test_the_conversation_on_the_page_is_the_protocol():
 
 def test_the_info_block_on_the_page_is_the_one_that_is_sent():
     info = Info(lanes=8, width=16, circuit_timesteps=4, timesteps=3, encoding=InputEncoding.OFFSET, channels=3,
-                image_height=28, image_width=32, classes=10, clock_khz=39_000, digest=b"abcdefgh")
+                image_height=28, image_width=32, classes=10, clock_khz=39_000, digest=b"abcdefgh", name="mnist")
     data = info.to_bytes()
-    fields = {0: b"STRN", 4: b"\x03", 5: b"\x08", 6: b"\x10", 7: b"\x04", 8: b"\x01", 9: b"\x03",
+    fields = {0: b"STRN", 4: b"\x04", 5: b"\x08", 6: b"\x10", 7: b"\x04", 8: b"\x01", 9: b"\x03",
               10: b"\x1c\x00", 12: b"\x20\x00", 14: b"\x0a\x00", 16: b"\x58\x98\x00\x00", 20: b"abcdefgh", 28: b"\x03",
-              29: bytes(3)}
+              29: bytes(3), 32: b"mnist" + bytes(27)}
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").partition("The info block:")[2]
     table = {int(offset): int(size) for offset, size in re.findall(r"^\| (\d+) \| (\d+) \|", text, re.MULTILINE)}
     assert table == {offset: len(content) for offset, content in fields.items()}

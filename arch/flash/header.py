@@ -4,8 +4,7 @@
 offset  size  field
 ======  ====  ==========================================================================================
 0       16    signature: the circuit that the model is for (:class:`arch.flash.circuit.Circuit`)
-16      32    info block (:class:`arch.link.Info`), which the circuit shows to the host
-48      32    name in UTF-8, filled up with zeros
+16      64    info block (:class:`arch.link.Info`), which the circuit shows to the host; the name is in it
 80      32    SHA-256 of the network
 112     4     bytes of the stream
 116     124   reserved, 0
@@ -35,10 +34,10 @@ from typing import Self
 
 from arch.flash.circuit import SIGNATURE_BYTES, Circuit
 from arch.flash.errors import ImageError
-from arch.link import INFO_BYTES, Info, InputEncoding, LinkError
+from arch.link import INFO_BYTES, NAME_BYTES, Info, InputEncoding, LinkError
 
 __all__ = ["BLOCK_BYTES", "CRC_OFFSET", "HEADER_BYTES", "INFO_OFFSET", "KEPT_BYTES", "KEPT_OFFSET",
-           "NAME_BYTES", "SEAL_BYTES", "ModelHeader", "check_crc", "crc_bytes", "seal_bytes"]
+           "SEAL_BYTES", "ModelHeader", "check_crc", "crc_bytes", "seal_bytes"]
 
 #: Bytes of a header.
 HEADER_BYTES = 256
@@ -48,12 +47,10 @@ BLOCK_BYTES = 65_536
 SEAL_BYTES = 256
 #: Where the info block is.
 INFO_OFFSET = 16
-#: Longest name, in bytes of UTF-8.
-NAME_BYTES = 32
 #: Where what the circuit keeps is, and its size.
 KEPT_OFFSET, KEPT_BYTES = 240, 8
 
-_NAME_OFFSET, _DIGEST_OFFSET, _LENGTH_OFFSET = 48, 80, 112
+_DIGEST_OFFSET, _LENGTH_OFFSET = 80, 112
 #: Where the CRC is; what it covers ends before it.
 CRC_OFFSET = 252
 #: Bits of a pixel, each a bit-plane.
@@ -85,10 +82,8 @@ class ModelHeader:
 
     #: The circuit that it is for.
     circuit: Circuit
-    #: What the host is told.
+    #: What the host is told; its name has at least one character.
     info: Info
-    #: 1 to 32 bytes of UTF-8, printable.
-    name: str
     #: SHA-256 of the network, 32 bytes.
     digest: bytes
     #: Bytes of the stream.
@@ -99,8 +94,7 @@ class ModelHeader:
     buffers: int
 
     def __post_init__(self) -> None:
-        encoded = self.name.encode()
-        if not 1 <= len(encoded) <= NAME_BYTES or not self.name.isprintable():
+        if not self.name:
             raise ImageError(f"name of a model must be 1 to {NAME_BYTES} bytes of printable UTF-8, not {self.name!r}")
         if len(self.digest) != 32 or self.digest[:8] != self.info.digest:
             raise ImageError("digest of a model must be 32 bytes that begin with those of its info block, "
@@ -135,6 +129,11 @@ class ModelHeader:
             raise ImageError(f"channels of an image must be 1 to {_MOST_CHANNELS}, not {info.channels}")
 
     @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.info.name
+
+    @property
     def slices(self) -> int:
         """Groups of T bits in a byte of the image: bit-planes of pixels, or timesteps of events."""
         bits = self.info.timesteps if self.info.encoding is InputEncoding.EVENTS else _PLANES
@@ -153,8 +152,8 @@ class ModelHeader:
 
     def to_bytes(self) -> bytes:
         """Encode the header."""
-        content = (self.circuit.to_bytes() + self.info.to_bytes() + self.name.encode().ljust(NAME_BYTES, b"\0")
-                   + self.digest + self.length.to_bytes(4, "little")).ljust(KEPT_OFFSET, b"\0")
+        content = (self.circuit.to_bytes() + self.info.to_bytes() + self.digest
+                   + self.length.to_bytes(4, "little")).ljust(KEPT_OFFSET, b"\0")
         content = (content + self.kept_bytes()).ljust(CRC_OFFSET, b"\0")
         return content + crc_bytes(content)
 
@@ -187,12 +186,7 @@ class ModelHeader:
             info = Info.from_bytes(data[INFO_OFFSET : INFO_OFFSET + INFO_BYTES])
         except LinkError as error:
             raise ImageError(f"info block at {offset + INFO_OFFSET:#x}: {error}") from None
-        try:
-            name = data[_NAME_OFFSET:_DIGEST_OFFSET].rstrip(b"\0").decode()
-        except UnicodeDecodeError:
-            raise ImageError(f"name at {offset + _NAME_OFFSET:#x} must be UTF-8, "
-                             f"not {data[_NAME_OFFSET:_DIGEST_OFFSET].hex()}") from None
-        header = cls(circuit=found, info=info, name=name, digest=data[_DIGEST_OFFSET:_LENGTH_OFFSET],
+        header = cls(circuit=found, info=info, digest=data[_DIGEST_OFFSET:_LENGTH_OFFSET],
                      length=int.from_bytes(data[_LENGTH_OFFSET : _LENGTH_OFFSET + 4], "little"),
                      address=data[KEPT_OFFSET + 7] * BLOCK_BYTES, buffers=1 + (data[KEPT_OFFSET + 6] >> 7))
         wanted = header.to_bytes()

@@ -50,11 +50,15 @@ class Model:
 
     circuit: Circuit
     info: Info
-    name: str
     digest: bytes
     buffers: int
     #: Layers, in the order in which they are computed.
     sections: Sequence[Section]
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.info.name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -106,8 +110,8 @@ def build_image(models: Sequence[Model], *, base: int = BASE, flash_bytes: int =
             if end > flash_bytes:
                 raise ImageError(f"stream must end at or before {flash_bytes:#x}, the end of the flash, "
                                  f"not at {end:#x}: leave a model out, or take a smaller network")
-            header = ModelHeader(circuit=model.circuit, info=model.info, name=model.name, digest=model.digest,
-                                 length=len(stream), address=address + gap, buffers=model.buffers)
+            header = ModelHeader(circuit=model.circuit, info=model.info, digest=model.digest, length=len(stream),
+                                 address=address + gap, buffers=model.buffers)
         except ImageError as error:
             raise ImageError(f"model {number} {model.name!r}: {error}") from None
         headers += header.to_bytes()

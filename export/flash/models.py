@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from arch.certificate import certificate_of
-from arch.flash.header import NAME_BYTES
 from arch.flash.image import MODELS, Model, build_image
 from arch.flash.stream import Section
+from arch.link import cut_name
 from arch.network import Network, OrPool, Readout, projection_of
 from arch.network_file import digest
 from boards import BOARDS
@@ -43,7 +43,7 @@ class Source:
     @property
     def name(self) -> str:
         """Name of the model: cut to the bytes that a header has for it."""
-        return self.full_name.encode(errors="replace")[:NAME_BYTES].decode(errors="ignore")
+        return cut_name(self.full_name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -65,6 +65,7 @@ def _defines() -> Iterator[tuple[str, str, str]]:
     yield "TIMEOUT_BITS", str(link.TIMEOUT_BITS), "of silence, after which the device gives up a frame"
     yield "MAGIC", f"0x{int.from_bytes(link.MAGIC, 'little'):08X}", "first word of the info block"
     yield "INFO_BYTES", str(link.INFO_BYTES), "of the info block"
+    yield "INFO_REPLY_BYTES", str(link.INFO_REPLY_BYTES), "of the reply INFO: the info block and the counters"
 
 
 def _enumeration(name: str, prefix: str, values: type[enum.IntEnum], meaning: str) -> Iterator[str]:

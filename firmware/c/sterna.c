@@ -267,7 +267,7 @@ static int decode(struct sterna *device, const uint32_t *block, uint32_t bytes, 
         return STERNA_MALFORMED;
     if ((field(block, STERNA_AT_VERSION) & 0xFF) != STERNA_VERSION)
         return STERNA_OTHER_VERSION;
-    if (bytes != STERNA_INFO_BYTES)
+    if (bytes != STERNA_INFO_REPLY_BYTES)
         return STERNA_MALFORMED;
     network->lanes = (uint8_t)field(block, STERNA_AT_LANES);
     network->width = (uint8_t)field(block, STERNA_AT_WIDTH);

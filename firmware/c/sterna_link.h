@@ -4,7 +4,7 @@
 #ifndef STERNA_LINK_H
 #define STERNA_LINK_H
 
-#define STERNA_VERSION 3 /* version of the protocol */
+#define STERNA_VERSION 4 /* version of the protocol */
 #define STERNA_SYNC 0xA5 /* first byte of every frame */
 #define STERNA_HEADER_BYTES 5 /* of a frame before its payload */
 #define STERNA_CRC_BYTES 2 /* of a frame behind its payload */
@@ -16,7 +16,8 @@
 #define STERNA_RESULT_HEADER_WORDS 4 /* of a result, before the scores */
 #define STERNA_TIMEOUT_BITS 65536 /* of silence, after which the device gives up a frame */
 #define STERNA_MAGIC 0x4E525453 /* first word of the info block */
-#define STERNA_INFO_BYTES 32 /* of the info block */
+#define STERNA_INFO_BYTES 64 /* of the info block */
+#define STERNA_INFO_REPLY_BYTES 68 /* of the reply INFO: the info block and the counters */
 
 /* Where the fields of the info block begin, in bytes. */
 #define STERNA_AT_VERSION 4

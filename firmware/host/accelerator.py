@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from arch.images import image_bytes
-from arch.link import Info, Result
+from arch.link import Info, LinkCounters, Result
 from firmware.host.link import Link
 from firmware.host.ports import Port, open_port
 from reference.engines import EngineResult, result_of
@@ -77,6 +77,12 @@ class Accelerator:
             If it speaks another version of the protocol.
         """
         return self._link.info()
+
+    @property
+    def counters(self) -> LinkCounters:
+        """Faults of the line that the device had seen when it last said what it is; see :attr:`info`."""
+        _ = self._link.info()
+        return self._link.counters
 
     @property
     def repeated(self) -> int:

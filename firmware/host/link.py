@@ -28,6 +28,8 @@ from arch.link import (
     Frame,
     FrameReader,
     Info,
+    InfoReply,
+    LinkCounters,
     LinkError,
     Reply,
     Result,
@@ -88,6 +90,8 @@ class Link:
         self._info: Info | None = None
         #: Whether the line has been empty once, and whether no result of an earlier session can come any more.
         self._begun = self._alone = alone
+        #: Faults of the line that the device had seen when it was last asked what it is.
+        self.counters = LinkCounters()
         #: Images that may be on their way.
         self._window = WINDOW
         #: Requests that had to be repeated so far.
@@ -118,7 +122,7 @@ class Link:
             self._begin()
             request = _Request(command=Command.INFO, reply=Reply.INFO, payload=b"")
             (answer,) = self._exchange([request], window=1)
-            self._info = Info.from_bytes(answer)
+            self._info = self._learn(answer)
         return self._info
 
     def select(self, model: int) -> Info:
@@ -142,7 +146,7 @@ class Link:
         self._info = None
         request = _Request(command=Command.SELECT, reply=Reply.INFO, payload=bytes((model,)))
         (answer,) = self._exchange([request], window=1)
-        self._info = Info.from_bytes(answer)
+        self._info = self._learn(answer)
         self._alone = True
         self._window = WINDOW
         return self._info
@@ -172,6 +176,12 @@ class Link:
         if not self._begun:
             self._empty(self._silence)
             self._begun = True
+
+    def _learn(self, answer: bytes) -> Info:
+        """Decode the reply INFO; keep its counters and return its info block."""
+        reply = InfoReply.from_bytes(answer)
+        self.counters = reply.counters
+        return reply.info
 
     def classify(self, image: bytes) -> Result:
         """Classify one image, given as the payload of a CLASSIFY."""

@@ -74,7 +74,7 @@ class ModelSelector(wiring.Component):
     Throughput: that of the flash; a header is 252 bytes, and the seal 4. Latency: ``start`` comes one clock after
     ``select``, byte 251 and ``restart`` and two after ``complete``, and ``address`` is right from then until the next.
     ``header`` falls, and ``status`` is settled, two clocks after ``complete``. Reset: no model is selected.
-    Cost on the iCE40: in the overlay 48 LUTs, 73 flip-flops, 103 logic cells, because what is kept is in flip-flops
+    Cost on the iCE40: in the overlay 50 LUTs, 73 flip-flops, 105 logic cells, because what is kept is in flip-flops
     without a LUT.
 
     Parameters
@@ -107,7 +107,7 @@ class ModelSelector(wiring.Component):
     address : :py:`Out(24)`
     info_write : :py:`Out(1)`
         Strobe: ``byte`` is a byte of the info block.
-    info_address : :py:`Out(5)`
+    info_address : :py:`Out(6)`
         Its number there.
     kept : :py:`Out(kept_layout(config))`
         Stable while ``header`` is low.
@@ -158,6 +158,7 @@ class ModelSelector(wiring.Component):
         kept    = [Signal(8, name=f"kept{index}", reset_less=True) for index in range(KEPT_BYTES - 2)]
         # A header is 16 times 16 bytes.
         sixteen = self.place[4:]
+        first   = INFO_OFFSET // 16
         # Its last byte: a place does not pass it, so the bits that are set in it tell it.
         read    = Signal()
         last    = CRC_OFFSET - 1
@@ -206,8 +207,8 @@ class ModelSelector(wiring.Component):
                 m.d.sync += finding.eq(_Finding.DAMAGED)
 
         m.d.comb += [
-            self.info_write.eq(self.header_write & sixteen.matches(INFO_OFFSET // 16, INFO_OFFSET // 16 + 1)),
-            self.info_address.eq(Cat(self.place[:4], self.place[5])),
+            self.info_write.eq(self.header_write & sixteen.matches(*range(first, first + INFO_BYTES // 16))),
+            self.info_address.eq(Cat(self.place[:4], sixteen - first)),
         ]
 
         # The last byte is the block of the stream. The first one, which is not used, is shifted out.

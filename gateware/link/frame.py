@@ -2,9 +2,9 @@
 
 ::
 
-    row    0 .. 31    info block (:class:`arch.link.Info`)
-    row   32 .. 35    tags of the images that wait for their results, image n in row 32 + n % 4
-    row   36          tag of an INFO or ERROR reply
+    row    0 .. 63    info block (:class:`arch.link.Info`)
+    row   64 .. 67    tags of the images that wait for their results, image n in row 64 + n % 4
+    row   68          tag of an INFO or ERROR reply
 """
 
 from amaranth import *

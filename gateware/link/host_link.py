@@ -36,7 +36,8 @@ class HostLink(wiring.Component):
     transfer with ``error`` in place of a result answers with an error.
 
     :class:`gateware.link.receiver.FrameReceiver` and :class:`gateware.link.transmitter.FrameTransmitter` do this; the
-    link joins them with one memory, which holds the info block and the tags of the replies to come.
+    link joins them with one memory, which holds the info block and the tags of the replies to come. An INFO tells the
+    faults of the line since reset, too.
 
     With ``selectable``, the host chooses among models. ``select`` is strobed when a SELECT is right and no image waits
     for its result. Then ``selected`` must be low, from the next clock until the choice is settled; meanwhile the info
@@ -53,7 +54,7 @@ class HostLink(wiring.Component):
     an overrun. Any gap is allowed between words of ``i_words``, which are taken one by one when the line is ready for
     them. An INFO or ERROR reply waits for the end of a result in progress, then goes before further results; meanwhile
     further replies of these kinds are dropped. Reset: everything is idle; tags and info block keep their contents.
-    Cost on the iCE40 at 16 clocks per bit: 295 LUTs, 156 flip-flops, 1 block RAM; with ``selectable`` 348 LUTs, 168
+    Cost on the iCE40 at 16 clocks per bit: 359 LUTs, 194 flip-flops, 1 block RAM; with ``selectable`` 415 LUTs, 206
     flip-flops, 1 block RAM; less where the sizes are constants.
 
     Parameters
@@ -61,7 +62,7 @@ class HostLink(wiring.Component):
     divisor : :class:`int`
         Clocks per bit, at least 4.
     info : :class:`bytes`
-        The info block (:meth:`arch.link.Info.to_bytes`): the first 32 rows of the memory ``info``.
+        The info block (:meth:`arch.link.Info.to_bytes`): the first 64 rows of the memory ``info``.
     timeout_bits : :class:`int`
         Bit times of silence that end a frame: a power of two, at least 32. Tests shorten it.
     selectable : :class:`bool`
@@ -155,6 +156,7 @@ class HostLink(wiring.Component):
             receiver.accept.eq(self.accept),
             receiver.image_bytes.eq(self.image_bytes),
             transmitter.result_words.eq(self.result_words),
+            transmitter.counters.eq(receiver.counters),
             self.tx.eq(transmitter.tx),
             self.begin.eq(receiver.begin),
             self.commit.eq(receiver.commit),

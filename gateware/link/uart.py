@@ -21,11 +21,13 @@ class UartReceiver(wiring.Component):
     Two flip-flops synchronise ``rx``. A bit is sampled once, ``(divisor - 1) // 2`` clocks after the clock in which the
     falling edge of the start bit was seen, plus a multiple of ``divisor``: within half a clock of its middle. A start
     bit that has gone by its middle is ignored. The next start bit may follow at the middle of the stop bit, so a
-    transmitter may be fast or slow by 4.5 % (at 16 clocks a bit and more; nothing to spare at 4).
+    transmitter may be fast or slow by 4.5 % (at 16 clocks a bit and more; nothing to spare at 4). If a stop bit is low,
+    a line that goes high again ends the character; a line that is still low in the middle of the bit that follows has
+    begun the next one there. So neither a character is lost nor one invented, if a stop bit alone is disturbed.
 
     ``received`` and ``error`` are strobes at the middle of the stop bit, :meth:`latency_of` clocks after the clock in
     which ``rx`` fell; ``data`` then holds for 1.5 ``divisor`` clocks at least. Characters cannot be stalled. Reset:
-    idle. Cost on the iCE40 at 16 clocks per bit: 35 LUTs, 19 flip-flops.
+    idle. Cost on the iCE40 at 16 clocks per bit: 40 LUTs, 19 flip-flops.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ class UartReceiver(wiring.Component):
 
         meta   = Signal(init=1)
         line   = Signal(init=1)
-        # 1 is idle, 7 the start bit, 8 to 15 the data bits, then 0 the stop bit.
+        # 1 is idle, 7 the start bit, 8 to 15 the data bits, then 0 the stop bit, and 6 what follows a low one.
         phase  = Signal(4, init=1)
         # Counts down to the next sample.
         first  = (self.divisor - 1) // 2 - 1
@@ -106,8 +108,15 @@ class UartReceiver(wiring.Component):
         with m.Elif(sample):
             m.d.sync += timer.eq(self.divisor - 1)
             m.d.sync += due.eq(0)
-            m.d.sync += phase.eq(Mux((phase == 7) & line, 1, phase + 1))
+            with m.If(phase[3]):
+                m.d.sync += phase.eq(phase + 1)
+            with m.Elif(line):
+                m.d.sync += phase.eq(1)
+            with m.Else():
+                m.d.sync += phase.eq(Mux(phase[2], 8, 6))
         with m.Else():
+            with m.If((phase == 6) & line):
+                m.d.sync += phase.eq(1)
             m.d.sync += timer.eq(timer - 1)
             m.d.sync += due.eq(timer == 1)
         with m.If(self.bit_stb):

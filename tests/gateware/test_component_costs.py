@@ -38,6 +38,7 @@ from gateware.flash.phy import FlashPins
 from gateware.flash.reader import FlashMode, FlashReader
 from gateware.flash.selector import ModelSelector
 from gateware.flash.trits import TritDecoder
+from gateware.link.counters import FaultCounters
 from gateware.link.crc import SerialCrc
 from gateware.link.host_link import HostLink
 from gateware.link.receiver import FrameReceiver, PayloadCounter
@@ -122,6 +123,7 @@ SHORT = {
     "selector": Case(ModelSelector, selector, f"{STREAMED}, {{cells}} logic cells,", "overlay.md",
                      "selector of models | {luts} | {flipflops} | {cells} |"),
     "crc": Case(SerialCrc, SerialCrc, f"{PLAIN}."),
+    "fault-counters": Case(FaultCounters, FaultCounters, f"{PLAIN}."),
     "payload-counter": Case(PayloadCounter, PayloadCounter, f"{PLAIN}."),
     "receiver-selectable": Case(FrameReceiver, lambda: FrameReceiver(divisor=DIVISOR, selectable=True),
                                 "with ``selectable`` {luts} LUTs, {flipflops} flip-flops."),

@@ -74,14 +74,14 @@ class FaultyBoard:
 
     def check_right(self, number):
         """A model can be selected, and classifies as the reference does."""
-        assert self.board.select(number) == self.faulty.models[number].header.info.to_bytes()
+        assert self.board.select(number) == self.faulty.models[number].header.info
         assert self.board.classify(self.networks[number], self.images[number]) == self.scores[number]
 
     def check_wrong(self, outcome):
         """Neither SELECT nor an image has another answer than the error."""
         error = ErrorCode.DAMAGED if outcome is Outcome.STREAM else outcome.value
         answer = self.board.select(VICTIM)
-        assert answer == (self.faulty.models[VICTIM].header.info.to_bytes() if outcome is Outcome.STREAM else error)
+        assert answer == (self.faulty.models[VICTIM].header.info if outcome is Outcome.STREAM else error)
         for _ in range(2 if outcome is Outcome.STREAM else 1):
             assert self.board.classify(self.networks[VICTIM], self.images[VICTIM]) == error
 

@@ -1,7 +1,7 @@
 """A circuit is one thing, the network on it another: what a system takes from the source of its network."""
 
 from arch.images import image_bytes
-from arch.link import INFO_BYTES, Command, Frame, FrameReader, Reply, Result
+from arch.link import INFO_BYTES, INFO_REPLY_BYTES, Command, Frame, FrameReader, InfoReply, Reply, Result
 from gateware.engine.contents import MemoryContents
 from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
@@ -60,16 +60,16 @@ def test_baked_network_runs_from_the_first_clock_on():
     info = info_of(plan, clock_hz=1e6)
     system = System(plan.config, Baked(contents=plan.contents, info=info), divisor=DIVISOR)
     payload = image_bytes(plan.network, image)
-    size = 7 + INFO_BYTES + 7 + 4 * info.result_words
+    size = 7 + INFO_REPLY_BYTES + 7 + 4 * info.result_words
     replies = exchange(system, [Frame(command=Command.INFO, tag=1),
                                 Frame(command=Command.CLASSIFY, tag=2, payload=payload)], size,
                        clocks=1500 + 10 * DIVISOR * (size + 14 + len(payload)))
     assert [(reply.command, reply.tag) for reply in replies] == [(Reply.INFO, 1), (Reply.RESULT, 2)]
-    assert replies[0].payload == info.to_bytes()
+    assert replies[0].payload == InfoReply(info=info).to_bytes()
     assert list(Result.from_bytes(replies[1].payload, plan.network.classes).scores) == expected.scores[0].tolist()
 
 
 def test_circuit_without_a_network_describes_none():
     (reply,) = exchange(System(SMALL, Loaded(), divisor=DIVISOR), [Frame(command=Command.INFO, tag=3)],
-                        7 + INFO_BYTES, clocks=600 + 10 * DIVISOR * 50)
-    assert reply == Frame(command=Reply.INFO, tag=3, payload=bytes(INFO_BYTES))
+                        7 + INFO_REPLY_BYTES, clocks=600 + 10 * DIVISOR * 90)
+    assert reply == Frame(command=Reply.INFO, tag=3, payload=bytes(INFO_REPLY_BYTES))

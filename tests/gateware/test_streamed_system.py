@@ -9,7 +9,7 @@ import pytest
 from arch.flash.header import SEAL_BYTES
 from arch.flash.image import build_image
 from arch.images import image_bytes, load_images
-from arch.link import Command, ErrorCode, Reply, Result
+from arch.link import Command, ErrorCode, InfoReply, Reply, Result
 from boards import board_named
 from export import steps
 from export.flash.room import room_of
@@ -137,7 +137,8 @@ def test_models_are_selected(source):
         for number, plan in ((1, second), (0, first), (1, second)):
             info = engine.request(Command.SELECT, bytes([number]))
             assert info.command == Reply.INFO
-            assert info.payload == model_of(plan, name="x", clock_hz=CLOCK_HZ).info.to_bytes()
+            told = InfoReply(info=model_of(plan, name=f"model {number}", clock_hz=CLOCK_HZ).info)
+            assert info.payload == told.to_bytes()
             assert engine.request(Command.INFO).payload == info.payload
             for values in random_images(plan.network, rng, 3)[1:]:
                 frame = engine.request(Command.CLASSIFY, image_bytes(plan.network, values))

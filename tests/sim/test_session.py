@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from arch.link import Command, ErrorCode, Frame, FrameReader, Info, InputEncoding, Reply, Result
+from arch.link import Command, ErrorCode, Frame, FrameReader, Info, InfoReply, InputEncoding, Reply, Result
 from arch.network import Encoding, Input, Network, Readout
 from sim.session import RtlError, SimulatedEngine
 
@@ -30,7 +30,7 @@ class Line:
         frame, = self._reader.feed(characters)
         frames = self._reply(frame)
         if frame.command == Command.INFO and self.answers_info:
-            frames = [Frame(command=Reply.INFO, tag=frame.tag, payload=INFO.to_bytes())]
+            frames = [Frame(command=Reply.INFO, tag=frame.tag, payload=InfoReply(info=INFO).to_bytes())]
         self._waiting += b"".join(item.to_bytes() for item in frames)
 
     def run(self, *, characters, limit):

@@ -188,8 +188,8 @@ def test_bad_rows_and_names_are_refused(board, cache):
     with Verilated(board, memories=["link.info"], cache=cache) as simulation:
         with pytest.raises(ValueError, match=r"^a row of link\.info must fit in 8 bits$"):
             simulation.load("link.info", [256])
-        with pytest.raises(ValueError, match=r"^rows of link\.info must end by 64, not 65$"):
-            simulation.load("link.info", [0], first=64)
+        with pytest.raises(ValueError, match=r"^rows of link\.info must end by 128, not 129$"):
+            simulation.load("link.info", [0], first=128)
         with pytest.raises(ValueError, match=r"^memory must be one of link\.info, not 'weights'$"):
             simulation.fill("weights", 1)
     with pytest.raises(ValueError, match=r"^memory must be one of core\.sums\.storage, link\.info, not 'weights'$"):

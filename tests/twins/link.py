@@ -1,12 +1,15 @@
 """The two halves of the host link in plain Python: what they do with whole characters and whole frames."""
 
+import dataclasses
 from collections.abc import Iterable
 
-from arch.link import SYNC, Command, ErrorCode, Frame, Reply, crc16
+from arch.link import MAX_COUNT, SYNC, Command, ErrorCode, Frame, LinkCounters, Reply, crc16
 from gateware.link.frame import CONTROL_SLOT, TAG_SLOTS
 
-__all__ = ["FrameReceiverTwin", "reply_frame", "result_frame"]
+__all__ = ["NO_FAULTS", "FrameReceiverTwin", "reply_frame", "result_frame"]
 
+#: Nothing has gone wrong on the line.
+NO_FAULTS = LinkCounters()
 #: What the receiver does: its name and, where there is one, its value.
 Event = tuple[str, *tuple[int, ...]]
 
@@ -29,6 +32,8 @@ class FrameReceiverTwin:
         self.in_flight = 0
         #: Code of the reply that waits, or None.
         self.reply: int | None = None
+        #: Faults of the line.
+        self.counters = LinkCounters()
         self._head = 0
         self._body: bytearray | None = None
         self._spoilt = self._tagged = self._live = self._dropped = False
@@ -49,6 +54,10 @@ class FrameReceiverTwin:
         assert self._body is not None
         return 4 + int.from_bytes(self._body[2:4], "little") - len(self._body)
 
+    def _count(self, fault: str) -> None:
+        count = min(MAX_COUNT, getattr(self.counters, fault) + 1)
+        self.counters = dataclasses.replace(self.counters, **{fault: count})
+
     def character(self, byte: int, *, stop_bit: bool = True, accept: bool = True, taken: bool = True) -> list[Event]:
         """Take a character. ``accept`` is looked at when it ends a header, ``taken`` when it is a pixel."""
         if self._body is None:
@@ -67,6 +76,7 @@ class FrameReceiverTwin:
         if pixel:
             self._live = False
             self._code = ErrorCode.OVERRUN
+            self._count("overruns")
             return [("abort",)]
         if len(self._body) > 4 and self._missing == -2:
             return self._end()
@@ -75,6 +85,8 @@ class FrameReceiverTwin:
     def silence(self) -> list[Event]:
         """Let the line be silent for too long."""
         aborted = self.in_frame and self._live
+        if self.in_frame:
+            self._count("aborted_frames")
         self._body, self._live = None, False
         return [("abort",)] if aborted else []
 
@@ -124,6 +136,8 @@ class FrameReceiverTwin:
     def _end(self) -> list[Event]:
         assert self._body is not None
         intact = crc16(bytes(self._body)) == 0 and not self._spoilt
+        if not intact:
+            self._count("bad_frames")
         command, model = self._body[0], self._body[-3]
         self._body = None
         if self._live and intact:
@@ -147,8 +161,8 @@ def result_frame(words: Iterable[int], tag: int) -> Frame:
     return Frame(command=Reply.RESULT, tag=tag, payload=b"".join(word.to_bytes(4, "little") for word in words))
 
 
-def reply_frame(code: int, tag: int, info: bytes) -> Frame:
+def reply_frame(code: int, tag: int, info: bytes, counters: LinkCounters = NO_FAULTS) -> Frame:
     """Make the frame of another reply: ``code`` is an :class:`arch.link.ErrorCode`, or 0 for INFO."""
     if code == 0:
-        return Frame(command=Reply.INFO, tag=tag, payload=info)
+        return Frame(command=Reply.INFO, tag=tag, payload=info + bytes((*dataclasses.astuple(counters), 0)))
     return Frame(command=Reply.ERROR, tag=tag, payload=bytes((code,)))

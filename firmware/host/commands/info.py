@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import json
 
-from arch.link import MAX_MODEL, ErrorCode, Info
+from arch.link import MAX_MODEL, ErrorCode, Info, LinkCounters
 from firmware.host.accelerator import Accelerator
 from firmware.host.errors import RefusedError
 from support.command_line import print_line
@@ -19,14 +19,15 @@ _MODELS = 16
 def add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
     """Add the command ``info``."""
     commands.add_parser("info", parents=[port], help="print what the board is and runs").set_defaults(
-        work=lambda arguments, chip: _print_info(chip.info, arguments.json))
+        work=lambda arguments, chip: _print_info(chip.info, chip.counters, arguments.json))
 
 
 def add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
     """Add the command ``select``."""
     parser = commands.add_parser("select", parents=[port], help="choose a model of the board's flash")
     parser.add_argument("model", metavar="N", type=int, help="choose model N of the directory, from 0")
-    parser.set_defaults(work=lambda arguments, chip: _print_info(chip.select(arguments.model), arguments.json))
+    parser.set_defaults(
+        work=lambda arguments, chip: _print_info(chip.select(arguments.model), chip.counters, arguments.json))
 
 
 def add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
@@ -36,11 +37,12 @@ def add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", po
 
 
 def _fields(info: Info) -> dict[str, object]:
-    return dataclasses.asdict(info) | {"encoding": info.encoding.name.lower(), "digest": info.digest.hex()}
+    return {"name": info.name} | dataclasses.asdict(info) | {
+        "encoding": info.encoding.name.lower(), "digest": info.digest.hex()}
 
 
-def _print_info(info: Info, as_json: bool) -> None:
-    fields = _fields(info)
+def _print_info(info: Info, counters: LinkCounters, as_json: bool) -> None:
+    fields = _fields(info) | dataclasses.asdict(counters)
     if as_json:
         print_line(json.dumps(fields))
         return

@@ -3,7 +3,6 @@
 import numpy as np
 
 from arch import network_file
-from arch.flash.header import NAME_BYTES
 from arch.flash.image import Model
 from arch.flash.stream import Section
 from gateware.engine.signature import circuit_of
@@ -21,13 +20,13 @@ def model_of(plan: StreamedPlan, *, name: str, clock_hz: float) -> Model:
     ----------
     plan : :class:`StreamedPlan`
     name : :class:`str`
-        What a host is told; cut to the bytes that a header has for it.
+        What a host is told; cut to the bytes that the info block has for it.
     clock_hz : :class:`float`
         Clock of the circuit, in Hz.
 
     Raises
     ------
-    :exc:`arch.flash.errors.ImageError`
+    :exc:`arch.link.LinkError`
         If the name is not printable.
     """
     sections = []
@@ -36,6 +35,5 @@ def model_of(plan: StreamedPlan, *, name: str, clock_hz: float) -> Model:
         sections.append(Section(program=tuple(pass_program(plan, item)), constants=constants, weights=item.weights))
     digest = network_file.digest(plan.network)
     return Model(
-        circuit=circuit_of(plan.config), info=info_of(plan, clock_hz=clock_hz, digest=digest),
-        name=name.encode()[:NAME_BYTES].decode(errors="ignore"),
+        circuit=circuit_of(plan.config), info=info_of(plan, clock_hz=clock_hz, digest=digest, name=name),
         digest=bytes.fromhex(digest), buffers=plan.allocation.buffers, sections=sections)

@@ -15,8 +15,8 @@ DIGEST = hashlib.sha256(b"network").digest()
 
 def header_of(circuit=None, info=None, **changes):
     circuit = circuit or circuit_of()
-    values = {"name": "vgg16 für 🂡", "digest": DIGEST, "length": 12345, "address": 0x110000, "buffers": 2, **changes}
-    return ModelHeader(circuit=circuit, info=info or info_of(circuit, DIGEST), **values)
+    values = {"digest": DIGEST, "length": 12345, "address": 0x110000, "buffers": 2, **changes}
+    return ModelHeader(circuit=circuit, info=info or info_of(circuit, DIGEST, name="vgg16 für 🂡"), **values)
 
 
 def test_a_header_comes_back():
@@ -29,7 +29,8 @@ def test_fields_are_where_the_docstring_says():
     header = header_of()
     data = header.to_bytes()
     assert Circuit.from_bytes(data[:16]) == header.circuit
-    assert Info.from_bytes(data[16:48]) == header.info
+    assert Info.from_bytes(data[16:80]) == header.info
+    assert header.name == header.info.name
     assert data[48:80] == "vgg16 für 🂡".encode().ljust(32, b"\0")
     assert data[80:112] == DIGEST
     assert int.from_bytes(data[112:116], "little") == 12345
@@ -50,9 +51,8 @@ def test_what_the_circuit_keeps(encoding, channels, timesteps, circuit, kept):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"name": ""}, "name of a model must be 1 to 32 bytes of printable UTF-8, not ''"),
-    ({"name": "ü" * 17}, f"name of a model must be 1 to 32 bytes of printable UTF-8, not {'ü' * 17!r}"),
-    ({"name": "a\n"}, "name of a model must be 1 to 32 bytes of printable UTF-8, not 'a\\n'"),
+    ({"info": info_of(circuit_of(), DIGEST, name="")},
+     "name of a model must be 1 to 32 bytes of printable UTF-8, not ''"),
     ({"digest": DIGEST[::-1]}, ("digest of a model must be 32 bytes that begin with those of its info block, "
                                f"not {DIGEST[::-1].hex()}")),
     ({"digest": DIGEST[:8]}, ("digest of a model must be 32 bytes that begin with those of its info block, "
@@ -86,7 +86,10 @@ def altered(place, value):
 @pytest.mark.parametrize(("data", "message"), [
     (header_of().to_bytes()[:-1], "header at 0x300 must have 256 bytes, not 255: the image is truncated"),
     (altered(16, 0), "info block at 0x310: device does not answer with an info block"),
-    (altered(48, 0xFF), f"name at 0x330 must be UTF-8, not ff{'vgg16 für 🂡'.encode().ljust(32, bytes(1))[1:].hex()}"),
+    (altered(20, 3), ("info block at 0x310: protocol version must be 4, not 3: use a bitstream, an image in flash and "
+                      "a host program of the same release")),
+    (altered(48, 0xFF), f"info block at 0x310: name must be UTF-8, not ff{'vgg16 für 🂡'.encode()[1:].hex()}"),
+    (altered(49, 0), "info block at 0x310: name must be at most 32 bytes of printable UTF-8, not 'v\\x00g16 für 🂡'"),
     (altered(116, 1), "byte at 0x374 must be 0x00, not 0x01"),
     (altered(239, 1), "byte at 0x3ef must be 0x00, not 0x01"),
     (altered(240, 1), "byte at 0x3f0 must be 0x00, not 0x01"),

@@ -28,9 +28,10 @@ def example():
     constants[0, 0] = 5 | 2 << 20 | 300 << 40
     digest = hashlib.sha256(b"example").digest()
     info = Info(lanes=8, width=16, circuit_timesteps=4, timesteps=4, encoding=InputEncoding.UNSIGNED, channels=3,
-                image_height=32, image_width=32, classes=8, clock_khz=48_000, digest=digest[:8])
+                image_height=32, image_width=32, classes=8, clock_khz=48_000, digest=digest[:8],
+                name="example")
     section = Section(program=(0x010203040506,), constants=constants, weights=weights)
-    return Model(circuit=CIRCUIT, info=info, name="example", digest=digest, buffers=2, sections=[section])
+    return Model(circuit=CIRCUIT, info=info, digest=digest, buffers=2, sections=[section])
 
 
 def dump(data, begin):

@@ -4,7 +4,19 @@ import collections
 import random
 import zlib
 
-from arch.link import CRC_BYTES, HEADER_BYTES, SYNC, Command, ErrorCode, Frame, Info, Reply, Result, crc16
+from arch.link import (
+    CRC_BYTES,
+    HEADER_BYTES,
+    SYNC,
+    Command,
+    ErrorCode,
+    Frame,
+    Info,
+    InfoReply,
+    Reply,
+    Result,
+    crc16,
+)
 
 #: Milliseconds of silence after which the device gives up a frame.
 GIVE_UP_MS = 22
@@ -166,7 +178,7 @@ class DeviceModel:
 
     def inform(self, tag):
         if isinstance(self.selected, Info):
-            self.reply(self.clock, Reply.INFO, tag, self.selected.to_bytes())
+            self.reply(self.clock, Reply.INFO, tag, InfoReply(info=self.selected).to_bytes())
         else:
             self.refuse(tag, self.selected)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from arch.link import Command, ErrorCode, FrameReader, Reply
+from arch.link import Command, ErrorCode, FrameReader, InfoReply, Reply
 from arch.network import NetworkError
 from firmware.host.accelerator import Accelerator
 from firmware.host.errors import DeviceError, RefusedError
@@ -31,7 +31,7 @@ class Device:
             return reply(frame, Reply.ERROR, bytes([self.selected]))
         if frame.command == Command.CLASSIFY:
             return reply(frame, Reply.RESULT, expected_result(frame.payload, 200).to_bytes())
-        return reply(frame, Reply.INFO, self.selected.to_bytes())
+        return reply(frame, Reply.INFO, InfoReply(info=self.selected).to_bytes())
 
     def write(self, data):
         for frame in self.reader.feed(data):

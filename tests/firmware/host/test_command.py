@@ -98,12 +98,15 @@ def test_info_prints_the_info_block(port, capsys):
     code, out, err = run(capsys, "info", "--port", port, "--json")
     assert (code, err) == (0, "")
     assert json.loads(out) == {
-        "lanes": 8, "width": 16, "circuit_timesteps": 4, "timesteps": 4, "encoding": "unsigned", "channels": 1,
+        "name": "sum of pixels", "lanes": 8, "width": 16, "circuit_timesteps": 4, "timesteps": 4,
+        "encoding": "unsigned", "channels": 1,
         "image_height": 4, "image_width": 5, "classes": 3, "clock_khz": 48_000, "digest": "0001020304050607",
-        "version": 3,
+        "version": 4, "bad_frames": 0, "overruns": 0, "aborted_frames": 0,
     }  # fmt: skip
     code, out, err = run(capsys, "info", "--port", port)
+    assert out.startswith("name              sum of pixels\nlanes             8\n")
     assert "clock_khz         48000\n" in out
+    assert out.endswith("bad_frames        0\noverruns          0\naborted_frames    0\n")
 
 
 def test_select_prints_the_info_block_or_why_there_is_none(port, monkeypatch, capsys):

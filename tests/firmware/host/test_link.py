@@ -7,7 +7,7 @@ import random
 import pytest
 from amaranth.back import verilog
 
-from arch.link import Command, ErrorCode, Frame, FrameReader, LinkError, Reply, Result
+from arch.link import Command, ErrorCode, Frame, FrameReader, InfoReply, LinkError, Reply, Result
 from firmware.host.errors import DeviceError
 from firmware.host.link import Link
 from sim.verilated import SimulationTransport, Verilated
@@ -15,6 +15,7 @@ from tests.link_board import CACHE, LinkBoard, expected_result, make_info
 
 SEED = 0x66
 INFO = make_info()
+INFO_REPLY = InfoReply(info=INFO).to_bytes()
 NO_ANSWER = ("no valid answer to INFO in 4 attempts: see that the port and its baud are those of the board, or give a "
              "longer --timeout")
 
@@ -135,7 +136,7 @@ def test_bad_crc_and_overrun_are_repeated_under_a_new_tag():
         if count < 3:
             code = (ErrorCode.BAD_CRC, ErrorCode.OVERRUN)[count - 1]
             return reply(frame, Reply.ERROR, bytes((code,)))
-        return reply(frame, Reply.INFO, INFO.to_bytes())
+        return reply(frame, Reply.INFO, INFO_REPLY)
 
     device = Scripted(answer)
     link = Link(device)
@@ -146,8 +147,8 @@ def test_bad_crc_and_overrun_are_repeated_under_a_new_tag():
 
 def test_late_answers_are_ignored():
     def answer(frame, count):
-        late = reply(frame, Reply.INFO, bytes(32), tag=frame.tag ^ 0x80)
-        return late + reply(frame, Reply.INFO, INFO.to_bytes())
+        late = reply(frame, Reply.INFO, bytes(68), tag=frame.tag ^ 0x80)
+        return late + reply(frame, Reply.INFO, INFO_REPLY)
 
     assert Link(Scripted(answer)).info() == INFO
 
@@ -163,9 +164,13 @@ def test_late_answers_are_ignored():
          "device refuses INFO: no model is selected: python -m firmware.host select N --port PORT"),
         (lambda f, n: reply(f, Reply.ERROR, b"\x03"), "device refuses INFO: unknown command"),
         (lambda f, n: reply(f, Reply.ERROR, b"\x63"), "device refuses INFO: error 99"),
-        (lambda f, n: reply(f, Reply.INFO, bytes(32)), "device does not answer with an info block"),
-        (lambda f, n: reply(f, Reply.INFO, b"STRN\x07" + bytes(27)),
-         "protocol version must be 3, not 7: build the bitstream and run the host program from the same release"),
+        (lambda f, n: reply(f, Reply.INFO, bytes(68)), "device does not answer with an info block"),
+        (lambda f, n: reply(f, Reply.INFO, b"STRN\x03" + bytes(27)),
+         ("protocol version must be 4, not 3: use a bitstream, an image in flash and a host program of the same "
+          "release")),
+        (lambda f, n: reply(f, Reply.INFO, INFO.to_bytes()),
+         ("reply INFO must have 68 bytes, not 64: use a bitstream, an image in flash and a host program of the same "
+          "release")),
     ],
 )
 def test_what_a_device_may_do_wrong_has_its_line(answer, message):
@@ -174,7 +179,7 @@ def test_what_a_device_may_do_wrong_has_its_line(answer, message):
 
 
 def test_image_size_is_checked_before_anything_is_sent():
-    device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO.to_bytes()))
+    device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO_REPLY))
     with pytest.raises(LinkError, match=r"^image must have 20 bytes \(4 x 5 x 1\), not 19$"):
         Link(device).classify(bytes(19))
     assert [frame.command for frame in device.requests] == [Command.INFO]
@@ -213,7 +218,7 @@ def test_a_selected_model_is_the_one_that_is_known():
 
     def answer(frame, count):
         if frame.command == Command.SELECT:
-            return reply(frame, Reply.INFO, models[frame.payload[0]].to_bytes())
+            return reply(frame, Reply.INFO, InfoReply(info=models[frame.payload[0]]).to_bytes())
         return reply(frame, Reply.RESULT, expected[3 if len(frame.payload) == 20 else 4].to_bytes())
 
     device = Scripted(answer)
@@ -228,7 +233,7 @@ def test_a_selected_model_is_the_one_that_is_known():
 
 def test_an_inference_that_the_flash_ends_has_its_line():
     def answer(frame, count):
-        return reply(frame, Reply.INFO, INFO.to_bytes()) if count == 1 else reply(frame, Reply.ERROR, b"\x08")
+        return reply(frame, Reply.INFO, INFO_REPLY) if count == 1 else reply(frame, Reply.ERROR, b"\x08")
 
     with pytest.raises(DeviceError, match=f"^device refuses CLASSIFY: {DAMAGED}$"):
         Link(Scripted(answer)).classify(bytes(20))
@@ -245,7 +250,7 @@ class OneBuffer:
     def write(self, data):
         for frame in self.reader.feed(data):
             if frame.command == Command.INFO:
-                self.pending += reply(frame, Reply.INFO, INFO.to_bytes())
+                self.pending += reply(frame, Reply.INFO, INFO_REPLY)
                 continue
             self.sent.append(frame.payload)
             if self.image is not None:
@@ -281,7 +286,7 @@ def test_a_device_with_room_for_one_image_gets_one_at_a_time():
 
 def test_malformed_result_has_its_line():
     def answer(frame, count):
-        return reply(frame, Reply.INFO, INFO.to_bytes()) if count == 1 else reply(frame, Reply.RESULT, bytes(8))
+        return reply(frame, Reply.INFO, INFO_REPLY) if count == 1 else reply(frame, Reply.RESULT, bytes(8))
 
     with pytest.raises(LinkError, match=r"^result must have 28 bytes, not 8$"):
         Link(Scripted(answer)).classify(bytes(20))
@@ -345,16 +350,16 @@ def test_a_result_that_comes_after_the_silence_is_never_taken(tags):
 def test_a_session_begins_with_a_tag_of_its_own():
     tags = set()
     for _ in range(40):
-        device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO.to_bytes()))
+        device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO_REPLY))
         Link(device).info()
         tags.add(device.requests[0].tag)
     assert len(tags) > 10, "40 tags out of 256"
 
 
 def test_what_a_dead_session_left_is_read_before_anything_is_sent():
-    device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO.to_bytes()))
+    device = Scripted(lambda frame, count: reply(frame, Reply.INFO, INFO_REPLY))
     other = dataclasses.replace(INFO, classes=7)
-    device.pending += Frame(command=Reply.INFO, tag=TAG + 1, payload=other.to_bytes()).to_bytes() * 3
+    device.pending += Frame(command=Reply.INFO, tag=TAG + 1, payload=InfoReply(info=other).to_bytes()).to_bytes() * 3
     assert Link(device, tag=TAG).info() == INFO
 
 

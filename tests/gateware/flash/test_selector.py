@@ -57,7 +57,7 @@ class Board:
     def __init__(self, image, *, double=False, circuit=CIRCUIT, sections=None):
         self.pair = Pair(double=double, circuit=circuit)
         self.selector, self.loader = self.pair.selector, self.pair.loader
-        self.image, self.info, self.reads = image, bytearray(32), []
+        self.image, self.info, self.reads = image, bytearray(64), []
         self.rng = random.Random(SEED)
         self.engine = Engine(self.loader, sections, self.rng) if sections else None
 
@@ -126,7 +126,7 @@ def test_each_model_is_found_and_what_the_circuit_needs_of_it(double):
         for number in (1, 0, 2, 1):
             assert await board.select(ctx, number) == 0
             header, model = IMAGE[number * HEADER_BYTES :][:HEADER_BYTES], MODELS[number]
-            assert bytes(board.info) == model.info.to_bytes() == header[16:48]
+            assert bytes(board.info) == model.info.to_bytes() == header[16:80]
             kept = ctx.get(selector.kept)
             assert kept.image_bytes == model.info.image_bytes
             assert kept.plane_words == 15 * -(-model.info.channels // 4)
@@ -194,7 +194,7 @@ def cases():
         changed[place] ^= 1 << place % 8
         yield f"signature {place}", with_crc(changed), 6 if place < 4 else 7
         yield f"damaged signature {place}", bytes(changed), 6 if place < 4 else 7
-    for place in (16, 47, 48, 100, 113, 200, 239, 240, 241, 244, 247, 248, 251):
+    for place in (16, 47, 48, 79, 80, 100, 113, 200, 239, 240, 241, 244, 247, 248, 251):
         changed = bytearray(good)
         changed[place] ^= 1 << place % 8
         yield f"byte {place}", bytes(changed), 8

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from arch.link import Command, ErrorCode, Frame, FrameReader, Reply
+from arch.link import Command, ErrorCode, Frame, FrameReader, InfoReply, LinkCounters, Reply
 from gateware.link.host_link import HostLink
 from tests import streams
 from tests.link_board import make_info
@@ -107,7 +107,13 @@ def error_frame(code, tag):
     return Frame(command=Reply.ERROR, tag=tag, payload=bytes((code,)))
 
 
-INFO_REPLY = Frame(command=Reply.INFO, tag=9, payload=INFO.to_bytes())
+
+
+def info_frame(tag=9, info=INFO, **faults):
+    return Frame(command=Reply.INFO, tag=tag, payload=InfoReply(info=info, counters=LinkCounters(**faults)).to_bytes())
+
+
+INFO_REPLY = info_frame()
 ASK_INFO = Frame(command=Command.INFO, tag=9).to_bytes()
 ACCEPTED = [("begin", 0), ("commit", SIZE)]
 
@@ -141,7 +147,7 @@ def test_extreme_images_and_results(image):
 
 
 def test_info_is_answered_at_the_real_divisor():
-    bench = Bench(divisor=48).run(send_all(ASK_INFO), clocks=48 * 10 * 50)
+    bench = Bench(divisor=48).run(send_all(ASK_INFO), clocks=48 * 10 * 90)
     assert bench.frames == [INFO_REPLY]
     assert bench.strobes == []
 
@@ -200,8 +206,69 @@ def test_slow_words_and_a_slow_host_change_nothing():
 def test_garbage_before_the_sync_byte_is_skipped():
     rng = random.Random(SEED)
     garbage = bytes(rng.choice([b for b in range(256) if b != 0xA5]) for _ in range(30))
-    bench = Bench().run(send_all(garbage, ASK_INFO), clocks=4500)
+    bench = Bench().run(send_all(garbage, ASK_INFO), clocks=6000)
     assert bench.frames == [INFO_REPLY]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_any_garbage_and_the_silence_a_request_is_answered(seed):
+    """Garbage may hold headers: sync bytes are many in it, frames that it begins have no end."""
+    rng = random.Random(f"{SEED} {seed}")
+    bench = Bench(timeout_bits=64)
+    garbage = bytes(rng.choice([0xA5, rng.randrange(4), rng.randrange(256)]) for _ in range(60))
+
+    async def host(ctx, bench):
+        await bench.send(ctx, garbage)
+        await ctx.tick().repeat(66 * DIVISOR + 8 * 10 * DIVISOR)
+        await bench.send(ctx, Frame(command=Command.INFO, tag=0x99).to_bytes())
+
+    bench.run(host, clocks=8000)
+    assert (bench.frames[-1].command, bench.frames[-1].tag) == (Reply.INFO, 0x99)
+    assert all(frame.command == Reply.ERROR for frame in bench.frames[:-1])
+    assert bench.frames[-1].payload[:64] == INFO.to_bytes()
+
+
+def test_info_tells_the_faults_of_the_line():
+    images = make_images(3)
+    damaged = bytearray(classify(images[0], 4))
+    damaged[9] ^= 1
+    bench = Bench(timeout_bits=64)
+    state = {"refuse": False}
+
+    async def host(ctx, bench):
+        for _ in range(2):
+            await bench.send(ctx, bytes(damaged))
+            await ctx.tick().repeat(500)
+        state["refuse"] = True
+        await bench.send(ctx, classify(images[1], 5))
+        await ctx.tick().repeat(500)
+        await bench.send(ctx, classify(images[2], 6)[:3])
+        await ctx.tick().repeat(70 * DIVISOR)
+        await bench.send(ctx, ASK_INFO)
+
+    bench.run(host, refuse=lambda bench: state["refuse"], clocks=10_000)
+    assert bench.frames == [*[error_frame(ErrorCode.BAD_CRC, 4)] * 2, error_frame(ErrorCode.OVERRUN, 5),
+                            info_frame(bad_frames=2, overruns=1, aborted_frames=1)]
+
+
+@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize("gap", [0, 3])
+def test_a_frame_that_a_low_stop_bit_hits_is_answered(at, gap):
+    """Wherever it is: as a bad CRC, and behind the sync byte, which no CRC covers, as what it is."""
+    bench = Bench()
+
+    async def host(ctx, bench):
+        await bench.send(ctx, ASK_INFO[:at])
+        for bit in (0, *((ASK_INFO[at] >> n & 1) for n in range(8)), 0):
+            ctx.set(bench.dut.rx, bit)
+            await ctx.tick().repeat(DIVISOR)
+        ctx.set(bench.dut.rx, 1)
+        if gap:
+            await ctx.tick().repeat(gap * DIVISOR)
+        await bench.send(ctx, ASK_INFO[at + 1:])
+
+    bench.run(host, clocks=4000 if at == 0 else 1000)
+    assert bench.frames == [INFO_REPLY if at == 0 else error_frame(ErrorCode.BAD_CRC, 9)]
 
 
 @pytest.mark.parametrize("at", [1, 3, 5, SIZE + 4, SIZE + 5, SIZE + 6])
@@ -243,7 +310,7 @@ def test_missing_stop_bit_is_a_bad_crc():
         await bench.send(ctx, classify(images[1], 5))
 
     bench.run(host, results=[make_words(7)], clocks=7000)
-    assert bench.frames[-1] == result_frame(make_words(7), 5)
+    assert bench.frames == [error_frame(ErrorCode.BAD_CRC, 4), result_frame(make_words(7), 5)]
     assert [name for name, _ in bench.strobes] == ["begin", "abort", "begin", "commit"]
 
 
@@ -269,7 +336,7 @@ def test_refused_frames_are_swallowed_and_reported_once(frame, code):
         await ctx.tick().repeat(500)
         await bench.send(ctx, ASK_INFO)
 
-    bench.run(host, clocks=4000 + 40 * len(frame.payload))
+    bench.run(host, clocks=5500 + 40 * len(frame.payload))
     assert bench.frames == [error_frame(code, 6), INFO_REPLY]
     assert bench.strobes == []
     assert bench.pixels == b""
@@ -355,7 +422,7 @@ def test_commit_latency_is_as_documented():
 
 
 def test_parameters_are_checked():
-    with pytest.raises(ValueError, match=r"^info must have 32 bytes, not 3$"):
+    with pytest.raises(ValueError, match=r"^info must have 64 bytes, not 3$"):
         HostLink(divisor=4, info=bytes(3))
     with pytest.raises(ValueError, match=r"^timeout_bits must be a power of two from 32, not 100$"):
         HostLink(divisor=4, info=INFO.to_bytes(), timeout_bits=100)

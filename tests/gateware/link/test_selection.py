@@ -21,7 +21,8 @@ from tests.gateware.link.test_host_link import (
 from tests.link_board import make_info
 
 #: Info blocks of the models that the selector finds; the size of an image is the same.
-MODELS = {number: make_info(classes=number + 1, clock_khz=1000 + number).to_bytes() for number in (0, 2, 255)}
+MODELS = {number: make_info(classes=number + 1, clock_khz=1000 + number, name=f"model {number}").to_bytes()
+          for number in (0, 2, 255)}
 
 
 class SelectableBench(Bench):
@@ -31,7 +32,7 @@ class SelectableBench(Bench):
     A number that is not in :data:`MODELS` has the status ``failure``.
     """
 
-    def __init__(self, *, choosing=60, failure=ErrorCode.NO_MODEL, status=0):
+    def __init__(self, *, choosing=100, failure=ErrorCode.NO_MODEL, status=0):
         super().__init__()
         self.dut = HostLink(divisor=self.divisor, info=INFO.to_bytes(), timeout_bits=256, selectable=True)
         self.choosing, self.failure, self.status = choosing, failure, status
@@ -75,7 +76,7 @@ def select(number, tag=0x40):
 
 
 def info_frame(number, tag=0x40):
-    return Frame(command=Reply.INFO, tag=tag, payload=MODELS[number])
+    return Frame(command=Reply.INFO, tag=tag, payload=MODELS[number] + bytes(4))
 
 
 @pytest.mark.parametrize(("number", "choosing"), [(0, 500), (2, INFO_BYTES + 1), (255, INFO_BYTES + 1)])
@@ -84,11 +85,11 @@ def test_select_is_answered_with_the_info_block_of_the_model(number, choosing):
 
     async def host(ctx, bench):
         await bench.send(ctx, select(number))
-        await ctx.tick().repeat(choosing + 1600)
+        await ctx.tick().repeat(choosing + 3100)
         await bench.send(ctx, ASK_INFO)
         await bench.send(ctx, classify(image, 5))
 
-    bench = SelectableBench(choosing=choosing).run(host, results=[make_words(1)], clocks=6200 + choosing)
+    bench = SelectableBench(choosing=choosing).run(host, results=[make_words(1)], clocks=10_000 + choosing)
     assert bench.chosen == [number]
     assert bench.frames == [info_frame(number), info_frame(number, 9), result_frame(make_words(1), 5)]
 
@@ -105,7 +106,7 @@ def test_without_a_model_every_request_has_the_code_that_says_why(code):
         await ctx.tick().repeat(1300)
         await bench.send(ctx, classify(image, 0x46))
 
-    bench = SelectableBench(failure=code).run(host, results=[make_words(1)], clocks=11_000)
+    bench = SelectableBench(failure=code).run(host, results=[make_words(1)], clocks=12_500)
     assert bench.chosen == [7, 2]
     assert bench.frames == [error_frame(code, 0x41), error_frame(code, 9), error_frame(code, 0x42),
                             error_frame(code, 0x43), error_frame(ErrorCode.WRONG_LENGTH, 0x44), info_frame(2, 0x45),
@@ -117,7 +118,7 @@ def test_without_a_model_every_request_has_the_code_that_says_why(code):
 def test_before_any_select_the_status_is_the_answer_too():
     bench = SelectableBench(status=ErrorCode.FLASH).run(send_all(ASK_INFO), clocks=1500)
     assert bench.frames == [error_frame(ErrorCode.FLASH, 9)]
-    bench = SelectableBench().run(send_all(ASK_INFO), clocks=3500)
+    bench = SelectableBench().run(send_all(ASK_INFO), clocks=4500)
     assert bench.frames == [INFO_REPLY]
 
 
@@ -134,7 +135,7 @@ def test_select_is_busy_until_every_result_was_sent(images):
         await bench.send(ctx, select(0, 0x51))
 
     words = [make_words(number) for number in range(images)]
-    bench = SelectableBench().run(host, results=words, gap=40, clocks=3000 + 2800 * images)
+    bench = SelectableBench().run(host, results=words, gap=40, clocks=4500 + 2800 * images)
     assert bench.chosen == [0]
     results = [result_frame(words[number], number) for number in range(images)]
     assert [frame for frame in bench.frames if frame.command == Reply.RESULT] == results
@@ -157,19 +158,20 @@ def test_a_select_that_is_not_right_chooses_nothing(frame, code):
         await ctx.tick().repeat(600)
         await bench.send(ctx, ASK_INFO)
 
-    bench = SelectableBench().run(host, clocks=4000 + 40 * len(frame))
+    bench = SelectableBench().run(host, clocks=5500 + 40 * len(frame))
     assert bench.chosen == []
-    assert bench.frames == [error_frame(code, 6), INFO_REPLY]
+    told = INFO.to_bytes() + bytes((code == ErrorCode.BAD_CRC, 0, 0, 0))
+    assert bench.frames == [error_frame(code, 6), Frame(command=Reply.INFO, tag=9, payload=told)]
 
 
 def test_a_select_whose_reply_would_be_dropped_chooses_nothing():
     """Its tag has no place while the reply before it is on the line."""
-    bench = SelectableBench().run(send_all(ASK_INFO, select(0)), clocks=3500)
+    bench = SelectableBench().run(send_all(ASK_INFO, select(0)), clocks=4500)
     assert bench.chosen == []
     assert bench.frames == [INFO_REPLY]
 
 
-@pytest.mark.parametrize("choosing", [392, 398, 404, 410, 416, 422])
+@pytest.mark.parametrize("choosing", [392, 398, 404, 416, 428, 440, 452, 462])
 def test_frames_that_come_while_a_model_is_chosen_do_no_harm(choosing):
     """Their tags, which come at any clock of the info block, do not take its place in the memory."""
     (image,) = make_images(1)
@@ -179,10 +181,10 @@ def test_frames_that_come_while_a_model_is_chosen_do_no_harm(choosing):
         # The tag of the second of these frames comes 394 to 398 clocks after the strobe.
         await bench.send(ctx, Frame(command=Command.INFO, tag=0x61).to_bytes())
         await bench.send(ctx, Frame(command=Command.INFO, tag=0x62).to_bytes())
-        await ctx.tick().repeat(1700)
+        await ctx.tick().repeat(3200)
         await bench.send(ctx, classify(image, 0x63))
 
-    bench = SelectableBench(choosing=choosing).run(host, results=[make_words(1)], clocks=5500)
+    bench = SelectableBench(choosing=choosing).run(host, results=[make_words(1)], clocks=7500)
     assert bench.chosen == [2]
     assert bench.frames == [info_frame(2), result_frame(make_words(1), 0x63)]
 
@@ -198,7 +200,7 @@ def test_an_image_that_begins_while_a_model_is_chosen_is_swallowed():
 
     # The tag of the image comes 118 clocks after the strobe; its header is complete 80 clocks later.
     for choosing in (150, 2000):
-        bench = SelectableBench(choosing=choosing).run(host, results=[make_words(1)], clocks=5500 + choosing)
+        bench = SelectableBench(choosing=choosing).run(host, results=[make_words(1)], clocks=7500 + choosing)
         assert bytes(bench.pixels) == images[1]
         assert bench.frames == [info_frame(2), result_frame(make_words(1), 0x72)]
 

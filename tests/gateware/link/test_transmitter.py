@@ -1,15 +1,16 @@
 # amaranth: UnusedElaboratable=no
 """FrameTransmitter against arch.link: random results and replies, pauses of the producers, slow memory, priorities."""
 
+import dataclasses
 import random
 
 import pytest
 
-from arch.link import INFO_BYTES, ErrorCode, FrameReader
+from arch.link import INFO_BYTES, ErrorCode, FrameReader, LinkCounters
 from gateware.link.frame import CONTROL_SLOT, MEMORY_ROWS, TAG_SLOTS
 from gateware.link.transmitter import FrameTransmitter
 from tests import streams
-from tests.twins.link import reply_frame, result_frame
+from tests.twins.link import NO_FAULTS, reply_frame, result_frame
 
 SEED = 0x72
 
@@ -25,6 +26,7 @@ class Bench:
         self.rng = random.Random(f"{seed} {divisor} {result_words} {memory_clocks}")
         self.memory = [*self.rng.randbytes(MEMORY_ROWS)]
         self.info = bytes(self.memory[:INFO_BYTES])
+        self.counters = NO_FAULTS
         self.frames = []
         self.results = 0
         #: Slots of the next result, as they followed each other.
@@ -52,6 +54,7 @@ class Bench:
 
         async def memory(ctx):
             ctx.set(dut.result_words, self.result_words)
+            self.count(ctx, self.counters)
             rows = [0] * self.memory_clocks
             while not done:
                 rows = [ctx.get(dut.row), *rows[:-1]]
@@ -65,6 +68,12 @@ class Bench:
 
         streams.run(dut, *producers, listen, memory, deadline_cycles=2 * clocks)
         return self
+
+    def count(self, ctx, counters):
+        """Set the counters."""
+        self.counters = counters
+        for field in dataclasses.fields(counters):
+            ctx.set(self.dut.counters[field.name], getattr(counters, field.name))
 
     async def result(self, ctx, words, tag, *, gap=0):
         """Send a result whose words pause for up to ``gap`` clocks."""
@@ -100,13 +109,14 @@ class Bench:
 @pytest.mark.parametrize(("divisor", "result_words", "memory_clocks"), [(4, 3, 1), (4, 1, 4), (7, 4, 2)])
 def test_random_results_and_replies(divisor, result_words, memory_clocks):
     bench = Bench(divisor=divisor, result_words=result_words, memory_clocks=memory_clocks)
+    bench.counters = LinkCounters(bad_frames=bench.rng.randrange(256), overruns=255, aborted_frames=1)
     # The tags tell from which of the two streams a frame is.
     results = [(bench.words(), bench.rng.randrange(128)) for _ in range(10)]
     failures = {number: bench.rng.choice([*ErrorCode]) for number in (2, 3, 6, 9)}
     replies = [(bench.rng.choice([0, *ErrorCode]), bench.rng.randrange(128, 256)) for _ in range(6)]
     expected_results = [reply_frame(failures[number], tag, bench.info) if number in failures
                         else result_frame(words, tag) for number, (words, tag) in enumerate(results)]
-    expected_replies = [reply_frame(code, tag, bench.info) for code, tag in replies]
+    expected_replies = [reply_frame(code, tag, bench.info, bench.counters) for code, tag in replies]
     characters = sum(len(frame.to_bytes()) for frame in [*expected_results, *expected_replies])
 
     async def send_results(ctx):
@@ -127,6 +137,39 @@ def test_random_results_and_replies(divisor, result_words, memory_clocks):
     assert [frame for frame in bench.frames if frame.tag >= 128] == expected_replies
     # Whatever is sent next, its tag is in this slot.
     assert bench.slots == [number % TAG_SLOTS for number in range(len(results) + 1)]
+
+
+def test_a_counter_that_counts_while_it_is_sent_is_one_of_its_values():
+    """Each counter is what it was at some time, and never a mixture of the bits before and behind a step."""
+    bench = Bench()
+
+    async def count(ctx):
+        # From 127 to 128 every bit changes; a step every 7 clocks hits each bit of each character.
+        for step in range(bench.divisor * 10 * 80 // 7):
+            bench.count(ctx, LinkCounters(**dict.fromkeys(("bad_frames", "overruns", "aborted_frames"),
+                                                          127 + step % 2)))
+            await ctx.tick().repeat(7)
+
+    async def send_replies(ctx):
+        await bench.reply(ctx, 0, 3)
+
+    bench.run(send_replies, count, characters=75, clocks=5000)
+    (frame,) = bench.frames
+    assert set(frame.payload[64:67]) <= {127, 128}
+    assert frame.payload[67] == 0
+
+
+def test_counters_are_in_no_result_however_long():
+    """Bytes of a result have the numbers that counters have in an INFO."""
+    bench = Bench(result_words=34)
+    bench.counters = LinkCounters(bad_frames=255, overruns=255, aborted_frames=255)
+    words = [bench.rng.getrandbits(32) for _ in range(34)]
+
+    async def send_results(ctx):
+        await bench.result(ctx, words, 9)
+
+    bench.run(send_results, characters=7 + 4 * 34, clocks=6500)
+    assert bench.frames == [result_frame(words, 9)]
 
 
 def test_reply_waits_for_the_frame_in_progress_and_goes_before_the_next():

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 import itertools
+import math
 import random
 
 import pytest
@@ -75,6 +76,65 @@ def test_receiver_reports_a_missing_stop_bit_and_recovers():
 
     streams.run(dut, line, monitor)
     assert events == [(1, 0), (0, 0x5A)]
+
+
+@pytest.mark.parametrize("divisor", [4, 5, 16])
+@pytest.mark.parametrize("low", [0.5, 0.75, 1])
+@pytest.mark.parametrize("gap", [0, 0.5, 1, 3])
+def test_a_low_stop_bit_neither_loses_nor_invents_a_character(divisor, low, gap):
+    """The stop bit is low for some of its length, then the next character comes, at once or later."""
+    dut = UartReceiver(divisor)
+    events = []
+    data = b"\x5a\xa5\x00\xff\x0f"
+    lengths = (math.ceil(divisor * low), divisor - math.ceil(divisor * low) + int(divisor * gap))
+
+    async def line(ctx):
+        await ctx.tick().repeat(5)
+        for byte in data:
+            for bit in (0, *((byte >> n & 1) for n in range(8))):
+                ctx.set(dut.rx, bit)
+                await ctx.tick().repeat(divisor)
+            for level, clocks in zip((0, 1), lengths, strict=True):
+                ctx.set(dut.rx, level)
+                for _ in range(clocks):
+                    await ctx.tick()
+        ctx.set(dut.rx, 1)
+        await ctx.tick().repeat(15 * divisor)
+
+    async def monitor(ctx):
+        for _ in range(5 + len(data) * (9 * divisor + sum(lengths)) + 15 * divisor):
+            await ctx.tick()
+            if ctx.get(dut.received) or ctx.get(dut.error):
+                events.append((ctx.get(dut.error), ctx.get(dut.data)))
+
+    streams.run(dut, line, monitor)
+    assert events == [(1, byte) for byte in data]
+
+
+@pytest.mark.parametrize("bits", [11, 19.5, 30, 47])
+def test_after_a_break_the_next_character_is_right(bits):
+    dut = UartReceiver(8)
+    events = []
+
+    async def line(ctx):
+        ctx.set(dut.rx, 0)
+        await ctx.tick().repeat(int(8 * bits))
+        ctx.set(dut.rx, 1)
+        await ctx.tick().repeat(8 * 10)
+        await streams.send_characters(ctx, dut.rx, b"\x5a", clocks_per_bit=8)
+        await ctx.tick().repeat(8)
+
+    async def monitor(ctx):
+        for _ in range(int(8 * bits) + 8 * 21):
+            await ctx.tick()
+            if ctx.get(dut.received) or ctx.get(dut.error):
+                events.append((ctx.get(dut.error), ctx.get(dut.data)))
+
+    streams.run(dut, line, monitor)
+    assert events[-1] == (0, 0x5A)
+    # A character each ten bits; the last one may have some of the line that is high again.
+    assert [error for error, _ in events[:-2]] == [1] * (len(events) - 2)
+    assert len(events) - 1 == -(-(bits - 0.5) // 10)
 
 
 def test_receiver_ignores_a_glitch():

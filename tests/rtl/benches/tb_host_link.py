@@ -3,14 +3,14 @@
 import cocotb
 from cocotb.triggers import FallingEdge
 
-from arch.link import RESULT_HEADER_WORDS, Command, ErrorCode, Frame, FrameReader, Reply
+from arch.link import INFO_REPLY_BYTES, RESULT_HEADER_WORDS, Command, ErrorCode, Frame, FrameReader, InfoReply, Reply
 from gateware.link.host_link import HostLink
 from tests.link_board import make_info
 from tests.rtl.benches.clocking import start
 from tests.rtl.benches.tb_system import DIVISOR, receive, send
 
 BEFORE = make_info(height=2, width=2, classes=2)
-AFTER = make_info(height=2, width=2, classes=1, clock_khz=1234)
+AFTER = make_info(height=2, width=2, classes=1, clock_khz=1234, name="another")
 
 
 def block():
@@ -61,13 +61,14 @@ async def ask(dut, frame, size):
 async def models_are_selected_and_results_may_be_errors(dut):
     await start(dut, rx=1, accept=1, image_bytes=4, result_words=RESULT_HEADER_WORDS + 1, o_pixels__ready=1,
                 i_words__valid=0, i_words__payload=0, selected=1, status=0, info_write=0, info_index=0, info_data=0)
-    assert await ask(dut, Frame(command=Command.INFO, tag=1), 32) == Frame(
-        command=Reply.INFO, tag=1, payload=BEFORE.to_bytes())
+    assert await ask(dut, Frame(command=Command.INFO, tag=1), INFO_REPLY_BYTES) == Frame(
+        command=Reply.INFO, tag=1, payload=InfoReply(info=BEFORE).to_bytes())
     for status, tag in ((ErrorCode.WRONG_MODEL, 0x80), (0, 0x81)):
         chosen = cocotb.start_soon(select(dut, status))
-        reply = await ask(dut, Frame(command=Command.SELECT, tag=tag, payload=bytes((tag,))), 1 if status else 32)
+        reply = await ask(dut, Frame(command=Command.SELECT, tag=tag, payload=bytes((tag,))),
+                          1 if status else INFO_REPLY_BYTES)
         assert await chosen == tag
-        payload = bytes((status,)) if status else AFTER.to_bytes()
+        payload = bytes((status,)) if status else InfoReply(info=AFTER).to_bytes()
         assert reply == Frame(command=Reply.ERROR if status else Reply.INFO, tag=tag, payload=payload)
     image = Frame(command=Command.CLASSIFY, tag=7, payload=bytes((1, 2, 3, 4)))
     words = [(0xA5000000 + index, 0) for index in range(RESULT_HEADER_WORDS + 1)]

@@ -24,7 +24,7 @@ async def select(dut, number, header):
     await FallingEdge(dut.clk)
     dut.select.value = 0
     await settle()
-    reads, info = [dut.address.value.to_unsigned()] if dut.start.value == 1 else [], bytearray(32)
+    reads, info = [dut.address.value.to_unsigned()] if dut.start.value == 1 else [], bytearray(64)
     await FallingEdge(dut.clk)
     for place, byte in enumerate(header[:252]):
         # The place is that of the next byte from the byte before on.
@@ -66,4 +66,4 @@ async def headers_are_judged_as_by_the_twin(dut):
         status = choose(SMALL, number, bytes(changed))
         reads, info, found = await select(dut, number, bytes(changed))
         expected = [BASE + number % 16 * 256, changed[247] << 16] + ([0x110100] if status == 0 else [])
-        assert (reads, info, found) == (expected, bytes(changed[16:48]), status)
+        assert (reads, info, found) == (expected, bytes(changed[16:80]), status)

@@ -5,7 +5,7 @@ import enum
 from collections.abc import Iterator, Mapping
 
 from arch import link
-from arch.link import Command, ErrorCode, Info, InputEncoding, Reply
+from arch.link import Command, ErrorCode, Info, InfoReply, InputEncoding, LinkCounters, Reply
 
 __all__ = ["field_places", "header"]
 
@@ -15,7 +15,7 @@ _LOW = Info(lanes=1, width=1, circuit_timesteps=1, timesteps=1, encoding=InputEn
 _HIGH: Mapping[str, object] = {
     "lanes": 2, "width": 2, "circuit_timesteps": 2, "timesteps": 2, "encoding": InputEncoding.OFFSET, "channels": 2,
     "image_height": 0x0202, "image_width": 0x0101, "classes": 0x0202, "clock_khz": 0x02020202,
-    "digest": bytes(range(1, 9)), "version": link.VERSION + 1,
+    "digest": bytes(range(1, 9)), "version": link.VERSION + 1, "name": "x" * link.NAME_BYTES,
 }
 #: The height and the width of the block with which the width is looked for: an image may not have too many bytes.
 _NARROW = {"image_height": 1, "image_width": 0x0202}
@@ -33,19 +33,25 @@ _TAIL = """
 
 
 def field_places() -> dict[str, tuple[int, int]]:
-    """Return offset and size in bytes of each field of the info block, in their order.
+    """Return offset and size in bytes of each field of the reply INFO, in their order.
 
-    They are asked of :meth:`arch.link.Info.to_bytes` itself: a field lies where two blocks differ that differ in it.
+    They are asked of :meth:`arch.link.InfoReply.to_bytes` itself: a field lies where two replies differ that differ in
+    it.
 
     >>> field_places()["image_height"]
     (10, 2)
     """
-    places = {}
+    pairs = {}
     for name, other in _HIGH.items():
         first = dataclasses.replace(_LOW, **(_NARROW if name == "image_width" else {}))  # type: ignore[arg-type]
         second = dataclasses.replace(first, **{name: other})  # type: ignore[arg-type]
-        differing = [at for at, pair in enumerate(zip(first.to_bytes(), second.to_bytes(), strict=True))
-                     if pair[0] != pair[1]]
+        pairs[name] = InfoReply(info=first), InfoReply(info=second)
+    for counter in dataclasses.fields(LinkCounters):
+        counted = LinkCounters(**{counter.name: link.MAX_COUNT})
+        pairs[counter.name] = InfoReply(info=_LOW), InfoReply(info=_LOW, counters=counted)
+    places = {}
+    for name, (one, two) in pairs.items():
+        differing = [at for at, (was, now) in enumerate(zip(one.to_bytes(), two.to_bytes(), strict=True)) if was != now]
         places[name] = differing[0], len(differing)
     return dict(sorted(places.items(), key=lambda place: place[1]))
 
@@ -64,8 +70,9 @@ def _defines() -> Iterator[tuple[str, str, str]]:
     yield "RESULT_HEADER_WORDS", str(link.RESULT_HEADER_WORDS), "of a result, before the scores"
     yield "TIMEOUT_BITS", str(link.TIMEOUT_BITS), "of silence, after which the device gives up a frame"
     yield "MAGIC", f"0x{int.from_bytes(link.MAGIC, 'little'):08X}", "first word of the info block"
-    yield "INFO_BYTES", str(link.INFO_BYTES), "of the info block"
-    yield "INFO_REPLY_BYTES", str(link.INFO_REPLY_BYTES), "of the reply INFO: the info block and the counters"
+    yield "INFO_REPLY_BYTES", str(link.INFO_REPLY_BYTES), "of the reply INFO: the info block and counters"
+    yield "NAME_BYTES", str(link.NAME_BYTES), "of the name of the network in it"
+    yield "MAX_COUNT", str(link.MAX_COUNT), "at which a counter of faults stays"
 
 
 def _enumeration(name: str, prefix: str, values: type[enum.IntEnum], meaning: str) -> Iterator[str]:
@@ -79,7 +86,7 @@ def header() -> str:
     lines = [_HEAD]
     for name, value, meaning in _defines():
         lines.append(f"#define STERNA_{name} {value}" + (f" /* {meaning} */" if meaning else ""))
-    lines.append("\n/* Where the fields of the info block begin, in bytes. */")
+    lines.append("\n/* Where the fields of the reply INFO begin, in bytes. */")
     places = field_places()
     lines += [f"#define STERNA_AT_{name.upper()} {offset}" for name, (offset, _) in places.items()]
     lines.append(f"#define STERNA_DIGEST_BYTES {places['digest'][1]}")

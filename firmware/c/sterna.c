@@ -5,7 +5,7 @@
 #error "crc_of, send and receive are written for CRC-16/MCRF4XX and a header of five bytes"
 #endif
 
-#define INFO_WORDS (STERNA_INFO_BYTES / 4)
+#define INFO_WORDS (STERNA_INFO_REPLY_BYTES / 4)
 /* Of an answer with an info block of whatever version. */
 #define MAX_INFO_BYTES 255
 /* Longest silence that an inference can ask for: four days. */
@@ -255,7 +255,7 @@ static uint32_t image_bytes(uint32_t height, uint32_t width, uint32_t channels)
     return bytes;
 }
 
-/* Bytes of the info block as a number; a field lies within one word. */
+/* Bytes of the reply INFO as a number; a number lies within one word. */
 static uint32_t field(const uint32_t *block, uint32_t offset)
 {
     return block[offset >> 2] >> (8 * (offset & 3));
@@ -283,6 +283,12 @@ static int decode(struct sterna *device, const uint32_t *block, uint32_t bytes, 
         (uint16_t)image_bytes(network->image_height, network->image_width, network->channels);
     for (uint32_t at = 0; at < STERNA_DIGEST_BYTES; at++)
         network->digest[at] = (uint8_t)field(block, STERNA_AT_DIGEST + at);
+    for (uint32_t at = 0; at < STERNA_NAME_BYTES; at++)
+        network->name[at] = (char)field(block, STERNA_AT_NAME + at);
+    network->name[STERNA_NAME_BYTES] = 0;
+    network->bad_frames = (uint8_t)field(block, STERNA_AT_BAD_FRAMES);
+    network->overruns = (uint8_t)field(block, STERNA_AT_OVERRUNS);
+    network->aborted_frames = (uint8_t)field(block, STERNA_AT_ABORTED_FRAMES);
     device->clock_khz = network->clock_khz;
     if (network->encoding > STERNA_ENCODING_EVENTS || network->image_bytes == 0 || network->clock_khz == 0 ||
         network->classes == 0 || network->classes > STERNA_MAX_CLASSES)

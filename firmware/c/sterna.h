@@ -103,7 +103,7 @@ struct sterna {
     uint32_t repeated;
 };
 
-/* What a device computes: the info block. */
+/* What a device computes, and how well the line works: the reply INFO. */
 struct sterna_network {
     /* Synapses that the circuit adds in a clock: `lanes` output channels, `width` synapses and `circuit_timesteps`
      * timesteps side by side. */
@@ -123,6 +123,11 @@ struct sterna_network {
     uint32_t clock_khz;
     /* First bytes of the SHA-256 of the network's file. */
     uint8_t digest[STERNA_DIGEST_BYTES];
+    /* Name of the network in UTF-8, with a zero at its end. */
+    char name[STERNA_NAME_BYTES + 1];
+    /* Faults of the line that the device has seen since its reset, each up to STERNA_MAX_COUNT: frames with a bad CRC,
+     * images whose pixels came too fast, and frames that were given up after a silence. */
+    uint8_t bad_frames, overruns, aborted_frames;
 };
 
 /* A result, beside its scores. */
@@ -142,7 +147,7 @@ struct sterna_inference {
  * in the middle are told from those of this one. */
 void sterna_init(struct sterna *device, const struct sterna_line *line, uint8_t first_tag);
 
-/* Asks what the device computes. Not while images are on their way. After an error `network` is undefined. */
+/* Asks what the device computes, and how many faults it has seen. Not while images are on their way. After an error `network` is undefined. */
 int sterna_info(struct sterna *device, struct sterna_network *network);
 
 /* Chooses a model of the device's flash, and tells what the device computes from then on; after a refusal no model is

@@ -16,10 +16,11 @@
 #define STERNA_RESULT_HEADER_WORDS 4 /* of a result, before the scores */
 #define STERNA_TIMEOUT_BITS 65536 /* of silence, after which the device gives up a frame */
 #define STERNA_MAGIC 0x4E525453 /* first word of the info block */
-#define STERNA_INFO_BYTES 64 /* of the info block */
-#define STERNA_INFO_REPLY_BYTES 68 /* of the reply INFO: the info block and the counters */
+#define STERNA_INFO_REPLY_BYTES 68 /* of the reply INFO: the info block and counters */
+#define STERNA_NAME_BYTES 32 /* of the name of the network in it */
+#define STERNA_MAX_COUNT 255 /* at which a counter of faults stays */
 
-/* Where the fields of the info block begin, in bytes. */
+/* Where the fields of the reply INFO begin, in bytes. */
 #define STERNA_AT_VERSION 4
 #define STERNA_AT_LANES 5
 #define STERNA_AT_WIDTH 6
@@ -32,6 +33,10 @@
 #define STERNA_AT_CLOCK_KHZ 16
 #define STERNA_AT_DIGEST 20
 #define STERNA_AT_TIMESTEPS 28
+#define STERNA_AT_NAME 32
+#define STERNA_AT_BAD_FRAMES 64
+#define STERNA_AT_OVERRUNS 65
+#define STERNA_AT_ABORTED_FRAMES 66
 #define STERNA_DIGEST_BYTES 8
 
 /* What a host asks for. */

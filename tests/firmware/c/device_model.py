@@ -4,19 +4,7 @@ import collections
 import random
 import zlib
 
-from arch.link import (
-    CRC_BYTES,
-    HEADER_BYTES,
-    SYNC,
-    Command,
-    ErrorCode,
-    Frame,
-    Info,
-    InfoReply,
-    Reply,
-    Result,
-    crc16,
-)
+from arch.link import CRC_BYTES, HEADER_BYTES, SYNC, Command, ErrorCode, Frame, Info, InfoReply, Reply, Result, crc16
 
 #: Milliseconds of silence after which the device gives up a frame.
 GIVE_UP_MS = 22

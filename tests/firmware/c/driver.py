@@ -1,20 +1,14 @@
 """The C driver, compiled with sanitizers in a process of its own, as an object of Python."""
 
-import dataclasses
 import pathlib
 import struct
 import subprocess
 import tempfile
 
-from arch.link import ErrorCode, Info, InputEncoding, Result
+from arch.link import ErrorCode, Info, InputEncoding, LinkCounters, Result
 from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
 
 OK, NO_ANSWER, LINE_FAILED, NOISE, OTHER_VERSION, MALFORMED, WRONG_USE = range(0, -7, -1)
-
-
-def nameless(info):
-    """What the driver tells of a network: all but its name, which it does not read."""
-    return dataclasses.replace(info, name="")
 
 
 class DriverError(Exception):
@@ -44,7 +38,7 @@ class Driver:
     """
 
     #: The members of ``struct sterna_network``, as a C compiler lays them out.
-    NETWORK = "@6B4HI8s"
+    NETWORK = "@6B4HI8s33s3B0I"
 
     def __init__(self, program, line):
         self.line = line
@@ -52,7 +46,7 @@ class Driver:
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         (self.network_bytes,) = struct.unpack("=I", self.take(4))
         assert self.network_bytes == struct.calcsize(self.NETWORK)
-        self.network = None
+        self.network = self.counters = None
 
     def __enter__(self):
         return self
@@ -102,12 +96,13 @@ class Driver:
 
     def _told(self):
         (lanes, width, circuit_timesteps, timesteps, encoding, channels, height, columns, size, classes, clock_khz,
-         digest) = struct.unpack(self.NETWORK, self.take(self.network_bytes))
+         digest, name, *counters) = struct.unpack(self.NETWORK, self.take(self.network_bytes))
         self.network = Info(
             lanes=lanes, width=width, circuit_timesteps=circuit_timesteps, timesteps=timesteps,
             encoding=InputEncoding(encoding), channels=channels, image_height=height, image_width=columns,
-            classes=classes, clock_khz=clock_khz, digest=digest)
+            classes=classes, clock_khz=clock_khz, digest=digest, name=name.partition(b"\0")[0].decode())
         assert self.network.image_bytes == size
+        self.counters = LinkCounters(bad_frames=counters[0], overruns=counters[1], aborted_frames=counters[2])
         return self.network
 
     def info(self):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from arch.link import INFO_REPLY_BYTES, Command, ErrorCode, Frame, FrameReader, InfoReply, InputEncoding, Reply
+from arch.link import Command, ErrorCode, Frame, FrameReader, InfoReply, InputEncoding, LinkCounters, Reply
 from tests.firmware.c.device_model import GIVE_UP_MS, DeviceModel, result_of
 from tests.firmware.c.driver import (
     LINE_FAILED,
@@ -18,13 +18,14 @@ from tests.firmware.c.driver import (
     Driver,
     DriverError,
     compiled,
-    nameless,
 )
 from tests.link_board import make_info
 
 SEED = 0x66
 INFO = make_info()
 CYCLES = 5 * INFO.clock_khz
+COUNTERS = LinkCounters(bad_frames=255, overruns=2, aborted_frames=31)
+REPLY = InfoReply(info=INFO).to_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def reply(frame, command, payload, tag=None):
 
 
 def informed(frame, info=INFO):
-    return reply(frame, Reply.INFO, InfoReply(info=info).to_bytes())
+    return reply(frame, Reply.INFO, InfoReply(info=info, counters=COUNTERS).to_bytes())
 
 
 def answered(frame, info=INFO, *, cycles=CYCLES, tag=None):
@@ -91,9 +92,16 @@ def honest(frame, count):
     return informed(frame) if frame.command == Command.INFO else answered(frame)
 
 
+def test_counters_of_faults_are_told(driver):
+    link = driver(Scripted(honest))
+    link.info()
+    assert link.counters == COUNTERS
+
+
 @pytest.mark.parametrize("info", [
     INFO,
-    make_info(height=1, width=1, classes=1),
+    make_info(height=1, width=1, classes=1, name=""),
+    make_info(name="\u00fc" * 16),
     make_info(height=257, width=255, classes=10),
     make_info(height=15, width=17, channels=255),
     make_info(height=300, width=3, channels=2, classes=16_379, encoding=InputEncoding.OFFSET, clock_khz=1),
@@ -102,7 +110,7 @@ def honest(frame, count):
 def test_every_network_is_told_and_computed(driver, info):
     device = DeviceModel(info)
     link = driver(device)
-    assert link.info() == nameless(info)
+    assert link.info() == info
     images = images_of(info, 3)
     assert list(link.classify_all(images)) == [device.result_of(image) for image in images]
     assert link.repeated == 0
@@ -167,7 +175,7 @@ def test_bad_crc_and_overrun_are_repeated_under_a_new_tag_at_once(driver):
 
     device = Scripted(answer)
     link = driver(device, tag=255)
-    assert link.info() == nameless(INFO)
+    assert link.info() == INFO
     assert link.repeated == 2
     assert [frame.tag for frame in device.requests] == [255, 0, 1]
     assert device.silence == [100]
@@ -177,7 +185,7 @@ def test_a_bad_crc_without_a_known_tag_repeats_everything_after_a_silence(driver
     device = Scripted(lambda frame, count: informed(frame) if count > 1 else
                       reply(frame, Reply.ERROR, b"\x01", tag=frame.tag ^ 0x80))
     link = driver(device)
-    assert link.info() == nameless(INFO)
+    assert link.info() == INFO
     assert device.silence == [100, 100]
     assert link.repeated == 1
 
@@ -193,17 +201,17 @@ def test_late_answers_and_noise_before_the_answer_are_ignored(driver, late):
         return late(dataclasses.replace(frame, tag=frame.tag ^ 0x80)) * 3 + informed(frame)
 
     link = driver(Scripted(answer))
-    assert link.info() == nameless(INFO)
+    assert link.info() == INFO
     assert link.repeated == 0
 
 
-OTHER = bytearray(InfoReply(info=INFO).to_bytes())
+OTHER = bytearray(REPLY)
 OTHER[4] ^= 0x40
 
 
 def changed(at, *values):
-    """The info block with other bytes."""
-    block = bytearray(InfoReply(info=INFO).to_bytes())
+    """The reply INFO with other bytes."""
+    block = bytearray(REPLY)
     block[at:at + len(values)] = values
     return bytes(block)
 
@@ -220,9 +228,9 @@ def changed(at, *values):
                    ErrorCode.DAMAGED, ErrorCode.FLASH, 0x63)),
     (lambda f, n: reply(f, Reply.ERROR, b"\x00"), MALFORMED, 1),
     (lambda f, n: reply(f, Reply.INFO, b""), MALFORMED, 1),
-    (lambda f, n: reply(f, Reply.INFO, bytes(INFO_REPLY_BYTES)), MALFORMED, 1),
-    (lambda f, n: reply(f, Reply.INFO, InfoReply(info=INFO).to_bytes()[:-1]), MALFORMED, 1),
-    (lambda f, n: reply(f, Reply.INFO, InfoReply(info=INFO).to_bytes() + bytes(40)), MALFORMED, 1),
+    (lambda f, n: reply(f, Reply.INFO, bytes(len(REPLY))), MALFORMED, 1),
+    (lambda f, n: reply(f, Reply.INFO, REPLY[:-1]), MALFORMED, 1),
+    (lambda f, n: reply(f, Reply.INFO, REPLY + bytes(40)), MALFORMED, 1),
     (lambda f, n: reply(f, Reply.INFO, bytes(OTHER)), OTHER_VERSION, 1),
     (lambda f, n: reply(f, Reply.INFO, bytes(OTHER[:20])), OTHER_VERSION, 1),
     (lambda f, n: reply(f, Reply.INFO, bytes(OTHER) + bytes(100)), OTHER_VERSION, 1),
@@ -294,7 +302,7 @@ def test_models_are_selected_and_refused(driver):
             with fails(WRONG_USE):
                 link.send(bytes(20))
             continue
-        assert link.select(number) == nameless(model)
+        assert link.select(number) == model
         images = images_of(model, 4)
         # No other session's result can come any more: two images at once.
         for image in images[:2]:
@@ -394,9 +402,9 @@ def test_an_unfinished_image_of_a_dead_session_is_forgotten(driver, sent):
 
 def test_what_a_dead_session_left_is_read_before_anything_is_sent(driver):
     device = Scripted(honest)
-    other = dataclasses.replace(INFO, classes=7)
+    other = InfoReply(info=dataclasses.replace(INFO, classes=7))
     device.pending += Frame(command=Reply.INFO, tag=TAG, payload=other.to_bytes()).to_bytes() * 3
-    assert driver(device, tag=TAG).info() == nameless(INFO)
+    assert driver(device, tag=TAG).info() == INFO
     assert device.silence == [100]
 
 

@@ -32,6 +32,7 @@ def test_a_changed_protocol_changes_the_header(monkeypatch):
 @pytest.mark.parametrize(("name", "place"), [
     ("version", (4, 1)), ("channels", (9, 1)), ("image_height", (10, 2)), ("image_width", (12, 2)),
     ("classes", (14, 2)), ("clock_khz", (16, 4)), ("digest", (20, 8)), ("timesteps", (28, 1)),
+    ("name", (32, 32)), ("bad_frames", (64, 1)), ("overruns", (65, 1)), ("aborted_frames", (66, 1)),
 ])
 def test_places_of_fields(name, place):
     assert field_places()[name] == place

@@ -17,7 +17,7 @@ from models import DEFAULT_NETWORK, SAMPLES
 from reference.engines import ReferenceEngine
 from sim.verilated import SimulationTransport, Verilated
 from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
-from tests.firmware.c.driver import Driver, DriverError, compiled, nameless
+from tests.firmware.c.driver import Driver, DriverError, compiled
 from tests.link_board import CACHE, LinkBoard, expected_result, make_info
 
 pytestmark = pytest.mark.rtl
@@ -71,9 +71,13 @@ def test_faults_on_the_line_to_the_circuit_give_the_right_result(tmp_path, seed)
         line = SimulatedLine(simulation, rate=0.006, seed=seed)
         with Driver(compiled(tmp_path), line) as link:
             link.begin(tag=rng.randrange(256), timeout=500, silence=200, retries=15)
-            assert link.info() == nameless(INFO)
+            assert link.info() == INFO
             assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
             assert link.repeated > 0
+            # The circuit has counted the frames that it could not read.
+            line.rate = 0
+            assert link.info() == INFO
+            assert link.counters.bad_frames > 0
         assert line.faults > 10
 
 
@@ -93,7 +97,7 @@ def test_models_are_selected_on_the_circuit(tmp_path, rate):
                         with pytest.raises(DriverError, match=f"^{int(model)}$"):
                             ask()
                     continue
-                assert link.select(number) == nameless(model)
+                assert link.select(number) == model
                 images = [rng.randbytes(model.image_bytes) for _ in range(4)]
                 assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
             assert (link.repeated > 0) == (rate > 0)

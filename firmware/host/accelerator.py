@@ -84,6 +84,11 @@ class Accelerator:
         _ = self._link.info()
         return self._link.counters
 
+    def ask_counters(self) -> LinkCounters:
+        """Ask the device for its counters of faults now; raises as :attr:`info`."""
+        self._link.ask_info()
+        return self._link.counters
+
     @property
     def repeated(self) -> int:
         """Requests that had to be repeated because of faults of the line, so far."""

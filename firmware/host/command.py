@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from arch.link import BAUD_RATES
 from firmware.host.accelerator import Accelerator
-from firmware.host.commands import bench, classify, info, verify
+from firmware.host.commands import bench, classify, info, monitor, verify
 from firmware.host.errors import DeviceError
 from firmware.host.ports import DEFAULT_BAUD, open_port
 from support import command_line
@@ -30,7 +30,8 @@ def create_parser() -> argparse.ArgumentParser:
     port.add_argument("--timeout", metavar="S", type=float,
                       help="give up an answer after S seconds (default: 1, or 600 for a simulated board)")
     port.add_argument("--json", action="store_true", help="print JSON, an object per line")
-    for add in (info.add_info, info.add_list, info.add_select, classify.add, bench.add, verify.add):
+    for add in (info.add_info, info.add_list, info.add_select, classify.add, bench.add, verify.add,
+                monitor.add):
         add(commands, port)
     return parser
 

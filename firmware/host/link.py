@@ -118,11 +118,14 @@ class Link:
         :exc:`arch.link.LinkError`
             If it speaks another version of the protocol.
         """
-        if self._info is None:
-            self._begin()
-            request = _Request(command=Command.INFO, reply=Reply.INFO, payload=b"")
-            (answer,) = self._exchange([request], window=1)
-            self._info = self._learn(answer)
+        return self.ask_info() if self._info is None else self._info
+
+    def ask_info(self) -> Info:
+        """Ask the device for its info block, and for :attr:`counters`, anew; raises as :meth:`info`."""
+        self._begin()
+        request = _Request(command=Command.INFO, reply=Reply.INFO, payload=b"")
+        (answer,) = self._exchange([request], window=1)
+        self._info = self._learn(answer)
         return self._info
 
     def select(self, model: int) -> Info:

@@ -87,8 +87,9 @@ def _print_model(model: int | None, info: Info, *, selected: bool, as_json: bool
         print_line(json.dumps({"model": model, "selected": selected} | _fields(info)))
         return
     shape = f"{info.image_height} x {info.image_width} x {info.channels}"
-    print_line(f"{'*' if selected else ' '} {'-' if model is None else model}  {shape} {info.encoding.name.lower()}, "
-               f"{info.classes} classes, {info.timesteps} timesteps, sha256 {info.digest.hex()}")
+    print_line(f"{'*' if selected else ' '} {'-' if model is None else model}  {printable(info.name)}: {shape} "
+               f"{info.encoding.name.lower()}, {info.classes} classes, {info.timesteps} timesteps, "
+               f"sha256 {info.digest.hex()}")
 
 
 def _print_fault(model: int, code: ErrorCode, as_json: bool) -> None:

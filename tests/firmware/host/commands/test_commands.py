@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from arch import network_file
-from arch.link import ErrorCode
+from arch.link import ErrorCode, InfoReply, LinkCounters, Reply
 from arch.network import Encoding, Input, Network, Readout
 from firmware.host import command
 from firmware.host.ports import Port
@@ -38,9 +38,9 @@ def test_models_are_listed_and_the_selected_one_stays(run):
     device = Device({0: make_info(), 2: ErrorCode.DAMAGED, 3: SECOND, 7: ErrorCode.WRONG_MODEL})
     device.selected = SECOND
     assert run(device, "list") == (0, [
-        "  0  4 x 5 x 1 unsigned, 3 classes, 4 timesteps, sha256 0001020304050607",
+        "  0  sum of pixels: 4 x 5 x 1 unsigned, 3 classes, 4 timesteps, sha256 0001020304050607",
         "  2  damaged",
-        "* 3  2 x 3 x 1 unsigned, 3 classes, 4 timesteps, sha256 0000000000000000",
+        "* 3  sum of pixels: 2 x 3 x 1 unsigned, 3 classes, 4 timesteps, sha256 0000000000000000",
         "  7  made for another circuit"], [])
     assert device.selected == SECOND
     _code, out, _ = run(device, "list", "--json")
@@ -51,7 +51,7 @@ def test_models_are_listed_and_the_selected_one_stays(run):
 
 def test_the_list_of_a_board_without_flash_is_its_network(run):
     assert run(Device(), "list") == (
-        0, ["* -  4 x 5 x 1 unsigned, 3 classes, 4 timesteps, sha256 0001020304050607"], [])
+        0, ["* -  sum of pixels: 4 x 5 x 1 unsigned, 3 classes, 4 timesteps, sha256 0001020304050607"], [])
 
 
 def test_a_list_is_printed_where_nothing_is_selected(run):
@@ -59,6 +59,25 @@ def test_a_list_is_printed_where_nothing_is_selected(run):
     device.selected = ErrorCode.NO_MODEL
     code, out, err = run(device, "list")
     assert (code, len(out), err) == (0, 1, [])
+
+
+def test_counters_are_printed_when_they_change(run):
+    class Faulty(Device):
+        asked = 0
+
+        def answer(self, frame):
+            self.asked += 1
+            counts = LinkCounters(bad_frames=self.asked // 3, overruns=0, aborted_frames=0)
+            return reply(frame, Reply.INFO, InfoReply(info=self.selected, counters=counts).to_bytes())
+
+    code, out, err = run(Faulty(), "monitor", "--every", "0.01", "--count", 5)
+    assert (code, err) == (0, [])
+    assert [line.partition(" s  ")[2] for line in out] == [
+        "bad frames 0, overruns 0, aborted frames 0", "bad frames 1, overruns 0, aborted frames 0"]
+    code, out, err = run(Faulty(), "monitor", "--every", "0.01", "--count", 2, "--json")
+    row, = map(json.loads, out)
+    assert {name: row[name] for name in ("bad_frames", "overruns", "aborted_frames")} == {
+        "bad_frames": 0, "overruns": 0, "aborted_frames": 0}
 
 
 @pytest.fixture
@@ -154,7 +173,9 @@ def test_another_network_is_not_compared(run, network):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (("verify", "--first", "0"), "--first must be 1 to 1000000, not 0"),
-    (("bench", "--count", "0"), "--count must be 1 to 1000000, not 0")])
+    (("bench", "--count", "0"), "--count must be 1 to 1000000, not 0"),
+    (("monitor", "--every", "nan"), "--every must be 0.01 to 3600 seconds, not nan"),
+    (("monitor", "--count", "0"), "--count must be 1 or more, not 0")])
 def test_numbers_are_checked(run, network, arguments, message):
     path, made = network
     name, *rest = arguments

@@ -1,6 +1,7 @@
 """A filled layout against a rebuild, with the tools: the network in the circuit from synthesis on, without marks."""
 
 import collections
+import contextlib
 import json
 import re
 
@@ -17,7 +18,7 @@ from gateware.swap.filling import Filling, pack_files
 from gateware.swap.marks import marked, marks_of, words_of
 from gateware.top import Top
 from models import DEFAULT_NETWORK
-from support.tools import Tool, run_tool
+from support.tools import Tool, ToolError, run_tool
 
 BOARD = BOARDS["icebreaker"]
 CLOCK_HZ, BAUD = 48e6, 3_000_000
@@ -81,9 +82,9 @@ def test_a_filled_layout_holds_what_a_rebuild_holds(tmp_path):
     netlist = synthesise(tmp_path / "marked", config, marked(
         config, image_bytes=info.image_bytes, result_words=info.result_words))
     folder = tmp_path / "marked"
-    # Whether it meets its clock does not matter here.
-    place = BOARD.fpga.place(seed=1, clock_hz=12e6)
-    run_invocation(place, folder)
+    # A seed that misses its clock has a layout all the same.
+    with contextlib.suppress(ToolError):
+        run_invocation(BOARD.fpga.place(seed=1, clock_hz=CLOCK_HZ), folder)
     routed = {name: (folder / name).read_bytes() for name in BOARD.fpga.pack().inputs}
     where = MemoryMap(routed["sterna.asc"], marks_of(config))
     for number, network in enumerate(networks):

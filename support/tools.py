@@ -23,6 +23,8 @@ _POLL_SECONDS = 0.1
 
 #: How long a tool may take to end when it is asked to, in seconds.
 _END_SECONDS = 3.0
+#: Longest wait for a tool that was killed.
+_KILLED_SECONDS = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,11 +106,12 @@ def _interruptions_held() -> Iterator[None]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a tool and what it has started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    # A process that was killed has no say in when it ends, but a busy machine has.
+    for number, seconds in ((signal.SIGTERM, _END_SECONDS), (signal.SIGKILL, _KILLED_SECONDS)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_END_SECONDS)
+            process.wait(timeout=seconds)
 
 
 class _Tail:

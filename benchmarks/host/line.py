@@ -8,7 +8,7 @@ import os
 import select
 import time
 
-from arch.link import BYTE_BITS, Command, Frame, FrameReader, Info, Reply, Result
+from arch.link import BYTE_BITS, Command, Frame, FrameReader, Info, InfoReply, Reply, Result
 from sim.board.server import PseudoTerminal
 
 __all__ = ["answer_to", "model_line"]
@@ -59,7 +59,7 @@ def model_line(terminal: PseudoTerminal, info: Info, *, baud: int, cycles: int, 
                 engine_at = max(engine_at, received_at) + cycles / (1000 * info.clock_khz)
                 payload, command, ready_at = answer_to(frame.payload, info, cycles).to_bytes(), Reply.RESULT, engine_at
             else:
-                payload, command, ready_at = info.to_bytes(), Reply.INFO, received_at
+                payload, command, ready_at = InfoReply(info=info).to_bytes(), Reply.INFO, received_at
             reply = Frame(command=command, tag=frame.tag, payload=payload).to_bytes()
             sent_at = max(sent_at, ready_at) + len(reply) * second_per_byte
             replies.append((sent_at, reply))

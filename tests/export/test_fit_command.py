@@ -177,8 +177,9 @@ def test_a_channel_that_nothing_fits_is_named(checkpoint, tmp_path, capsys, monk
     assert (code, out) == (1, "")
     assert re.fullmatch(
         r"ERROR: layer conv1, channel \d+: its membrane of 8 timesteps must fit the 14 bits of the iCEBreaker, not "
-        r"need \d+, and no constants near the trained ones make it fit: use fewer timesteps, inputs or pooled "
-        r"positions\n", err)
+        r"need \d+, and no constants near the trained ones make it fit: (train it with at most \d timesteps?; or )?"
+        r"train it with so few inputs or pooled positions that currents of the channel are at most -?\d+ to \d+, "
+        r"not -?\d+ to \d+\n", err), err
 
 
 @pytest.mark.parametrize("board", [board for board in BOARDS.values() if board.flash_wiring is not None],

@@ -12,7 +12,7 @@ import pytest
 
 from arch import network_file
 from arch.images import image_bytes
-from arch.link import INFO_BYTES, Command, Frame, Info, Reply, Result
+from arch.link import INFO_REPLY_BYTES, Command, Frame, Info, Reply, Result
 from arch.network import Encoding
 from boards.families.ice40 import Ice40
 from boards.families.ice40_memory import MemoryMap
@@ -112,7 +112,7 @@ def test_the_bitstream_holds_the_network_bit_for_bit_and_the_circuit_computes_it
         weights=weights, constants=constants, program=program, pixels=pixels)), divisor=DIVISOR)
     (image,) = random_images(put_in, np.random.default_rng(5), 1)
     payload = image_bytes(put_in, image)
-    size = 7 + INFO_BYTES + 7 + 4 * told.result_words
+    size = 7 + INFO_REPLY_BYTES + 7 + 4 * told.result_words
     replies = exchange(system, [Frame(command=Command.INFO, tag=1),
                                 Frame(command=Command.CLASSIFY, tag=2, payload=payload)], size,
                        clocks=2 * cycles + 600 + 10 * DIVISOR * (size + 14 + len(payload)))

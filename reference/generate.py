@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arch.images import TakesImages
 from arch.limits import MAX_STRIDE, convolved_shape
 from arch.network import (
     Convolution,
@@ -142,7 +143,7 @@ def random_network(rng: np.random.Generator, *, timesteps: int | None = None, en
     return Network(input=source, layers=tuple(chain), timesteps=timesteps, metadata={"name": "random"})
 
 
-def random_images(network: Network, rng: np.random.Generator, count: int) -> npt.NDArray[Any]:
+def random_images(network: TakesImages, rng: np.random.Generator, count: int) -> npt.NDArray[Any]:
     """Make inputs: all zeros, all ones, then noise."""
     images: npt.NDArray[Any]
     if network.input.encoding is Encoding.PIXELS:

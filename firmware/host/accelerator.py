@@ -91,7 +91,7 @@ class Accelerator:
 
     @property
     def repeated(self) -> int:
-        """Requests that had to be repeated because of faults of the line, so far."""
+        """Requests that had to be repeated so far: the line had a fault, or the device no room."""
         return self._link.repeated
 
     def select(self, model: int) -> Info:

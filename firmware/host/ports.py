@@ -15,6 +15,7 @@ a board, and this program needs nothing of the simulator.
 import dataclasses
 import json
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -75,8 +76,8 @@ class Port:
 def _interface(port: object) -> int | None:
     """Return the number of the USB interface of a port; None if it is not told."""
     # pyserial tells it at the end of the place: 1-2:1.1.
-    _, dot, number = (getattr(port, "location", None) or "").rpartition(".")
-    return int(number) if dot and number.isdigit() and ":" in (getattr(port, "location", None) or "") else None
+    match = re.search(r":\d+\.(\d+)$", getattr(port, "location", None) or "")
+    return int(match[1]) if match else None
 
 
 def find_board() -> str:

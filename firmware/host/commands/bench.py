@@ -3,17 +3,15 @@
 import argparse
 import json
 import time
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from arch.images import load_images
-from arch.link import BYTE_BITS, CRC_BYTES, HEADER_BYTES, Info
-from arch.network import Encoding
+from arch.link import BYTE_BITS, CRC_BYTES, HEADER_BYTES
 from firmware.host.accelerator import Accelerator
 from firmware.host.commands.classify import say_latency
 from firmware.host.errors import DeviceError
+from reference.generate import random_images
 from support.command_line import print_line
 from support.progress import Progress
 
@@ -36,18 +34,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: a
     parser.set_defaults(work=_work)
 
 
-def _noise(info: Info, count: int) -> npt.NDArray[Any]:
-    rng = np.random.default_rng(0)
-    if info.input.encoding is Encoding.EVENTS:
-        return rng.random((count, info.timesteps, *info.input.shape)) < 0.2
-    return rng.integers(0, 256, (count, *info.input.shape), dtype=np.uint8)
-
-
 def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
     if not 1 <= arguments.count <= _MAX_IMAGES:
         raise DeviceError(f"--count must be 1 to {_MAX_IMAGES}, not {arguments.count}")
     info = chip.info
-    images = load_images(arguments.images, info) if arguments.images else _noise(info, min(arguments.count, 64))
+    images = load_images(arguments.images, info) if arguments.images else random_images(
+        info, np.random.default_rng(0), min(arguments.count, 64))
     batch = images[np.arange(arguments.count) % len(images)]
     say_latency(chip, info)
     with Progress("bench") as shown:
@@ -82,4 +74,4 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
         print_line(f"and the line       {1000 * line:.3f} ms, by its rate; the rest is USB and the host, "
                    f"{1000 * (middle - engine - line):.3f} ms")
     if chip.repeated:
-        print_line(f"repeated           {chip.repeated} requests, because of faults of the line")
+        print_line(f"repeated           {chip.repeated} requests: faults of the line, or no room in the device")

@@ -4,16 +4,14 @@ import argparse
 import dataclasses
 import json
 
-from arch.link import MAX_MODEL, ErrorCode, Info, LinkCounters
+from arch.flash.image import MODELS
+from arch.link import ErrorCode, Info, LinkCounters
 from firmware.host.accelerator import Accelerator
 from firmware.host.errors import RefusedError
 from support.command_line import print_line
 from support.errors import printable
 
 __all__ = ["add_info", "add_list", "add_select"]
-
-#: Most models of an image for the flash.
-_MODELS = 16
 
 
 def add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
@@ -60,7 +58,7 @@ def _list(arguments: argparse.Namespace, chip: Accelerator) -> None:
             raise
     chosen = None
     try:
-        for model in range(min(_MODELS, MAX_MODEL + 1)):
+        for model in range(MODELS):
             try:
                 info = chip.select(model)
             except RefusedError as error:

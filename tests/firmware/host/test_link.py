@@ -284,6 +284,30 @@ def test_a_device_with_room_for_one_image_gets_one_at_a_time():
     assert link.repeated == 0
 
 
+@pytest.mark.parametrize(("refusals", "silences"), [(1, 0), (2, 1)])
+def test_an_image_without_room_is_sent_again_at_once_and_then_after_a_silence(refusals, silences):
+    """The device says at the end of a frame that there was no room when it came, and has room by then."""
+    class Full(Scripted):
+        waits = 0
+
+        def read(self, size, timeout):
+            self.waits += timeout == 0.02
+            return super().read(size, timeout)
+
+    def answer(frame, count):
+        if frame.command == Command.INFO:
+            return reply(frame, Reply.INFO, InfoReply(info=INFO).to_bytes())
+        if 3 <= count < 3 + refusals:
+            return reply(frame, Reply.ERROR, bytes((ErrorCode.BUSY,)))
+        return reply(frame, Reply.RESULT, expected_result(frame.payload, 1).to_bytes())
+
+    device = Full(answer)
+    link = Link(device, timeout=0.01, silence=0.02, alone=True)
+    images = [bytes(20), bytes(range(20))]
+    assert [link.classify(image) for image in images] == [expected_result(image, 1) for image in images]
+    assert device.waits == silences
+
+
 def test_malformed_result_has_its_line():
     def answer(frame, count):
         return reply(frame, Reply.INFO, INFO_REPLY) if count == 1 else reply(frame, Reply.RESULT, bytes(8))

@@ -17,6 +17,7 @@ that no altered byte goes unnoticed.
 
 import math
 import os
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +45,8 @@ from arch.network import (
 )
 from support.files import write_atomically
 
-__all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "load", "loads", "save"]
+__all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "load", "loads", "name_of",
+           "save"]
 
 #: Version of the format; a file of another version is refused.
 VERSION = 1
@@ -126,6 +128,12 @@ def _tensors(network: Network) -> Iterator[container.Tensor]:
 def digest(network: Network) -> str:
     """SHA-256 of what ``network`` computes, as 64 hexadecimal digits. Its metadata do not count."""
     return container.digest(_describe(network), _tensors(network))
+
+
+def name_of(network: Network, path: str | os.PathLike[str]) -> str:
+    """Return the name in the metadata of ``network``; without one, the stem of its file ``path``."""
+    name = network.metadata.get("name")
+    return name if isinstance(name, str) and name else pathlib.Path(path).stem
 
 
 def dumps(network: Network) -> bytes:

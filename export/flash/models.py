@@ -2,10 +2,10 @@
 
 import dataclasses
 import logging
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from arch import network_file
 from arch.certificate import certificate_of
 from arch.flash.image import MODELS, Model, build_image
 from arch.flash.stream import Section
@@ -37,8 +37,7 @@ class Source:
     @property
     def full_name(self) -> str:
         """Name in the network's metadata; without one, the stem of the file."""
-        name = self.network.metadata.get("name")
-        return name if isinstance(name, str) and name else pathlib.Path(self.file).stem
+        return network_file.name_of(self.network, self.file)
 
     @property
     def name(self) -> str:

@@ -86,8 +86,7 @@ def swap(file: str, into: pathlib.Path, output: pathlib.Path | None, *, write: b
     board, fpga = base.board, base.board.fpga
     find_tool(fpga.pack().tool)
     network = network_file.load(file)
-    said = network.metadata.get("name")
-    name = printable(said) if isinstance(said, str) and said else pathlib.Path(file).stem
+    name = printable(network_file.name_of(network, file))
     folder = default_folder(board, name) if output is None else output
     check_folder(folder)
 

@@ -29,8 +29,7 @@ def _folder(arguments: argparse.Namespace, board: Board) -> pathlib.Path:
     if arguments.weights == Weights.FLASH:
         return overlay_folder(board)
     file = DEFAULT_NETWORK if arguments.network is None else arguments.network
-    name = network_file.load(file).metadata.get("name")
-    return default_folder(board, printable(name) if isinstance(name, str) and name else file.stem)
+    return default_folder(board, printable(network_file.name_of(network_file.load(file), file)))
 
 
 def _bitstream(path: pathlib.Path, board: Board) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import models
 from arch import network_file
 from arch.flash.image import build_image
+from arch.link import cut_name
 from arch.network import Network
 from boards import BOARDS, board_named
 from gateware.mapper.streamed.choice import lay_out, streamed_config
@@ -23,7 +24,7 @@ from sim.rtl import SLOW_DIVISOR, RtlEngine
 from sim.session import SimulatedEngine
 from sim.streamed_rtl import StreamedRtlEngine
 from support.command_line import path_argument, print_line, run
-from support.errors import InputError
+from support.errors import InputError, printable
 
 __all__ = ["create_parser", "main"]
 
@@ -53,7 +54,9 @@ def _networks(paths: Sequence[pathlib.Path], weights: Weights) -> list[tuple[str
     if weights is Weights.BAKED and len(paths) > 1:
         raise InputError("NETWORK must be one network, not several, with --weights baked: use --weights flash")
     files = list(paths) or [models.FOLDER / name for name in _SHIPPED[:1 if weights is Weights.BAKED else None]]
-    return [(path.stem, network_file.load(path)) for path in files]
+    networks = [network_file.load(path) for path in files]
+    return [(cut_name(printable(network_file.name_of(network, path))), network)
+            for path, network in zip(files, networks, strict=True)]
 
 
 def _engine(arguments: argparse.Namespace) -> SimulatedEngine:

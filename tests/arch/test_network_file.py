@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import io
 import json
@@ -447,3 +448,10 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path):
 def test_a_zero_point_with_a_fraction_is_refused_by_the_reader():
     with pytest.raises(NetworkError, match=r"^input zero point must be 0 or 128 for pixels, not 128\.0$"):
         network_file.loads(edit(network=lambda network: network["input"].update(zero_point=128.0)))
+
+
+@pytest.mark.parametrize(("metadata", "name"), [
+    ({"name": "digits"}, "digits"), ({}, "file"), ({"name": ""}, "file"), ({"name": 3}, "file")])
+def test_a_network_is_named_by_its_metadata_and_else_by_its_file(metadata, name):
+    network = dataclasses.replace(make_network(), metadata=metadata)
+    assert network_file.name_of(network, "folder/file.safetensors") == name

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Check what must come from the system's packages; install what is missing as root, or print the one line that does.
 #
-#   sh environment/system.sh bitstream|test
+#   sh environment/system.sh bitstream|test|ci
 #
 # PYTHON names the interpreter (default: python3). Exit status: 0 all is there, 2 usage, 3 something is missing.
 # POSIX sh, because Python itself may be what is missing.
@@ -11,7 +11,9 @@ case "${1-}" in
     bitstream) tools="g++ make perl git" ;;
     # Icarus Verilog is the second simulator, which keeps Verilator honest.
     test) tools="g++ make perl git iverilog" ;;
-    *) echo "usage: sh environment/system.sh bitstream|test" >&2; exit 2 ;;
+    # Too large for everybody who runs the tests (1 GB): the cross compilers of the C driver, and a browser.
+    ci) tools="g++ make perl git iverilog arm-none-eabi-gcc riscv64-unknown-elf-gcc browser" ;;
+    *) echo "usage: sh environment/system.sh bitstream|test|ci" >&2; exit 2 ;;
 esac
 python=${PYTHON:-python3}
 
@@ -26,7 +28,16 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Pyth
         echo python3 python3-venv libpython3-dev
     fi
     for tool in $tools; do
-        command -v "$tool" >/dev/null || echo "$tool"
+        case "$tool" in
+            arm-none-eabi-gcc) package=gcc-arm-none-eabi ;;
+            riscv64-unknown-elf-gcc) package=gcc-riscv64-unknown-elf ;;
+            browser)
+                # Ubuntu's package of this name is a snap, which does not run in a container.
+                grep -qs "^ID=debian" /etc/os-release || continue
+                tool=chromium package=chromium ;;
+            *) package=$tool ;;
+        esac
+        command -v "$tool" >/dev/null || echo "$package"
     done
     # perl-base, which every Debian has, lacks what Verilator's start script uses.
     ! command -v perl >/dev/null || perl -MPod::Usage -e 1 2>/dev/null || echo perl

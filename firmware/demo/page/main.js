@@ -29,10 +29,11 @@ const pad = new Pad(element("pad"), () => {
   submit({...pad.drawing(), rule: element("fit").checked ? "mnist" : "as drawn"});
 });
 
-function showError(line) {
+/** Show an error instead of the answer, or the answer if the line is null. */
+function showError(line, passing = false) {
   element("error-text").textContent = line ?? "";
   element("error").hidden = line === null;
-  element("retry").hidden = state.last === null;
+  element("retry").hidden = !passing;
   element("answer").hidden = line !== null || state.answer === null;
   element("spikes").hidden = element("answer").hidden;
   element("empty").hidden = line !== null || state.answer !== null;
@@ -66,7 +67,7 @@ async function submit(input) {
       if (!(error instanceof ServiceError)) {
         throw error;
       }
-      showError(error.message);
+      showError(error.message, error.passing);
       await refresh();
     }
   }
@@ -131,22 +132,16 @@ function showSource() {
   element("back").hidden = state.file === null || state.model.samples === 0;
 }
 
-/** Say why a file is not even sent; there is nothing to try again. */
-function refuse(line) {
-  state.last = null;
-  showError(line);
-}
-
 async function takeFile(file) {
   if (file.size > MAX_FILE_BYTES) {
-    refuse(`${file.name}: file must have at most 16 MiB, not ${(file.size / 2 ** 20).toFixed(1)} MiB`);
+    showError(`${file.name}: file must have at most 16 MiB, not ${(file.size / 2 ** 20).toFixed(1)} MiB`);
     return;
   }
   let content;
   try {
     content = toBase64(await file.arrayBuffer());
   } catch {
-    refuse(`${file.name}: must be a file that can be read, not a folder`);
+    showError(`${file.name}: must be a file that can be read, not a folder`);
     return;
   }
   state.file = {name: file.name, content};

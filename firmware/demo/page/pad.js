@@ -60,7 +60,7 @@ export class Pad {
   }
 
   begin(event) {
-    if (event.button !== 0) {
+    if (event.button !== 0 || !event.isPrimary) {
       return;
     }
     this.canvas.setPointerCapture(event.pointerId);

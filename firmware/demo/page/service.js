@@ -1,7 +1,14 @@
 // Requests to the server of the demonstration.
 
-/** An error whose message is one line for people. */
-export class ServiceError extends Error {}
+const UNAVAILABLE = 503;
+
+/** An error whose message is one line for people; `passing` if the same request may succeed later. */
+export class ServiceError extends Error {
+  constructor(line, passing = false) {
+    super(line);
+    this.passing = passing;
+  }
+}
 
 async function answerOf(response) {
   let content = null;
@@ -13,7 +20,8 @@ async function answerOf(response) {
   if (response.ok && content !== null) {
     return content;
   }
-  throw new ServiceError(content?.error ?? `the server answers with status ${response.status}`);
+  throw new ServiceError(content?.error ?? `the server answers with status ${response.status}`,
+                         response.status === UNAVAILABLE);
 }
 
 async function send(address, options) {

@@ -6,7 +6,6 @@ import pytest
 from arch.images import load_images
 from firmware.demo.drawing import BOX, SIDE, as_drawn, as_mnist
 from models import SAMPLES
-from reference.engines import ReferenceEngine
 from support.errors import InputError
 from tests.firmware.demo.boards import MNIST
 
@@ -19,14 +18,8 @@ def larger(image):
 
 
 def test_images_of_mnist_stay_what_they_are():
-    """The rule is the one by which they were made, so it changes none, but for roundings of the centre."""
-    drawn = np.array([as_mnist(larger(digit), SIDE, SIDE) for digit in DIGITS])
-    moved = [next((dy, dx) for dy in (0, -1, 1) for dx in (0, -1, 1)
-                  if np.array_equal(np.roll(image, (dy, dx), (0, 1)), digit)) for image, digit in zip(
-                      drawn, DIGITS, strict=True)]
-    assert moved.count((0, 0)) >= 95
-    expected = ReferenceEngine(MNIST).classify(DIGITS[:, None])
-    assert (ReferenceEngine(MNIST).classify(drawn[:, None]).classes == expected.classes).sum() >= 99
+    """The rule is the one by which they were made, so it changes none of them."""
+    assert np.array_equal([as_mnist(larger(digit), SIDE, SIDE) for digit in DIGITS], DIGITS)
 
 
 @pytest.mark.parametrize(("top", "left", "factor"), [(0, 0, 1), (150, 200, 1), (30, 10, 4)])

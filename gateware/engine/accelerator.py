@@ -43,9 +43,11 @@ class Accelerator(wiring.Component):
     """Classifies images, one at a time, while the next one arrives.
 
     ``begin`` announces an image, each of its bytes is one transfer of ``i_pixels``, and ``commit`` releases it to be
-    classified; ``abort`` forgets the image that began last. There are two image buffers, one that is filled and one
-    that the engine reads; ``accept`` is high while one of them is free for an image. The results leave in the order of
-    the images, as words of ``o_words``. The next inference starts when the result before it has been handed over.
+    classified; ``abort`` forgets the image that began last. An image has as many bytes as its network's images have.
+    There are two image buffers, one that is filled and one that the engine reads. An image can begin before all pixels
+    of the one before have left the FIFO; ``accept`` is high while a buffer will be free for it and at most half of the
+    FIFO is taken. The results leave in the order of the images, as words of ``o_words``. The next inference starts when
+    the result before it has been handed over.
 
     An inference takes exactly the clocks that :func:`gateware.mapper.cycles.count_cycles` predicts. They are counted
     from its start, when the engine is free and the last pixel of the image is in memory (:data:`START_CYCLES` after
@@ -148,7 +150,6 @@ class Accelerator(wiring.Component):
         ]
         count_clocks(m, config, sequencer=sequencer, readout=readout, computing=sequencer.busy,
                      stall=pressing & ~collector.write & sequencer.request)
-        m.d.comb += pixels.flush.eq(self.begin | self.abort)
         self._exchange_buffers(m, pixels=pixels, windows=windows, sequencer=sequencer, readout=readout)
 
         return m
@@ -158,13 +159,16 @@ class Accelerator(wiring.Component):
         # Spikes of the collector cannot wait. Pixels take idle clocks, unless they pile up: then they take a clock of
         # the sequencer, decided a clock ahead, so that a single flip-flop stands between the sequencer and its word.
         urgent   = Signal()
+        press    = Signal()
         pressing = Signal()
         blocked  = Signal()
         idle     = Signal()  # the sequencer reads nothing in this clock
+        # A write that had its clock is over, unless spikes took that.
+        m.d.comb += press.eq(urgent & (windows.write_next | (windows.write & (~pressing | collector.write))))
         m.d.sync += [
             urgent.eq(pixels.half_full),
-            pressing.eq(windows.write & urgent),
-            blocked.eq(collector.write_next | (windows.write & urgent)),
+            pressing.eq(press),
+            blocked.eq(collector.write_next | press),
         ]
         m.d.comb += [
             idle.eq(pressing | ~sequencer.request),
@@ -185,31 +189,35 @@ class Accelerator(wiring.Component):
 
     def _exchange_buffers(self, m, *, pixels, windows, sequencer, readout):
         """Load one image buffer while the engine reads the other; start the engine when it is free."""
-        full      = Signal(2)
-        loading   = Signal()  # buffer that images go to
+        pending   = Signal(range(3))  # images that are complete, with pixels on their way to the buffer
+        filled    = Signal(range(3))  # images in their buffers, one of them maybe being computed
+        spoilt    = Signal()  # an image was aborted whose pixels are behind those of a complete one
+        loading   = Signal()  # buffer that pixels go to
         computing = Signal()  # buffer that the engine reads
-        committed = Signal()  # the image is complete, its last pixels are on their way
-        settled   = Signal()  # they have arrived: a pixel taken before ``commit`` is offered in the clock after it
+        settled   = Signal()
+        # Only a begin or an abort with nothing before it in the FIFO may empty that. After an abort with a complete
+        # image before it, the next begin is such a one, because nothing is accepted until then.
+        restart   = Signal()
         m.d.comb += [
-            windows.begin.eq(self.begin),
+            restart.eq((self.begin | self.abort) & ~pending.any()),
+            pixels.flush.eq(restart),
+            windows.begin.eq(restart),
+            windows.proceed.eq(settled),
             windows.buffer.eq(loading),
             sequencer.buffer.eq(computing),
-            self.accept.eq(windows.ready & ~committed & ~full.bit_select(loading, 1)),
+            self.accept.eq(windows.ready & ~spoilt & ~(pending.any() & pixels.half_full)
+                           & ~(pending[1] | filled[1] | (pending[0] & filled[0]))),
             self.busy.eq(sequencer.busy),
             self.image_bytes.eq(windows.sizes.image_bytes),
             self.result_words.eq(windows.sizes.classes + HEADER_WORDS),
         ]
-        with m.If(self.commit):
-            m.d.sync += committed.eq(1)
-        m.d.sync += sequencer.start.eq(full.bit_select(computing, 1) & ~sequencer.start & ~sequencer.busy
+        m.d.sync += spoilt.eq(pending.any() & (spoilt | self.abort))
+        m.d.sync += sequencer.start.eq(filled.any() & ~sequencer.start & ~sequencer.busy
                                        & ~sequencer.done & ~readout.busy)
-        m.d.sync += settled.eq(committed & ~settled & ~pixels.o.valid & windows.idle)
+        m.d.sync += settled.eq(pending.any() & ~settled & windows.finished)
+        m.d.sync += pending.eq(pending + self.commit - settled)
+        m.d.sync += filled.eq(filled + settled - sequencer.done)
         with m.If(settled):
-            m.d.sync += [
-                committed.eq(0),
-                full.bit_select(loading, 1).eq(1),
-                loading.eq(~loading),
-            ]
+            m.d.sync += loading.eq(~loading)
         with m.If(sequencer.done):
-            m.d.sync += full.bit_select(computing, 1).eq(0)
             m.d.sync += computing.eq(~computing)

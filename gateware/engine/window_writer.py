@@ -47,8 +47,10 @@ class WindowWriter(wiring.Component):
 
     One transfer of ``i_pixels`` is one value, in row, column, channel order. A value takes two clocks, two more for
     each of ``turns * turns`` windows that could share it, ``turns = ceil(kernel / stride)`` (:meth:`value_cycles_of`),
-    and a clock more for each in which a write is not granted. ``begin`` forgets the image under way. Reset fills the
-    memory again, in ``spike_words`` clocks, during which no pixel is accepted.
+    and a clock more for each in which a write is not granted at once. After the last value of an image the writer is
+    ``finished`` and takes one more value, with which the next image starts as soon as ``proceed`` is strobed. ``begin``
+    starts an image whatever was under way, and forgets a value that was taken. Reset fills the memory again, in
+    ``spike_words`` clocks, during which no value is accepted.
     Cost on the iCE40: in the circuit of the shipped network 317 LUTs, 196 flip-flops, 3 block RAMs.
 
     Parameters
@@ -60,17 +62,21 @@ class WindowWriter(wiring.Component):
     Members
     -------
     begin : :py:`In(1)`
-        Strobe: the next pixel is the first of an image.
+        Strobe: the next value that is taken is the first of an image.
+    proceed : :py:`In(1)`
+        Strobe while ``finished`` is high: the value that was taken or, without one, the next is the first of an image.
     buffer : :py:`In(1)`
-        Image buffer to write, the top bit of the address. Sampled in the clock after ``begin``.
+        Image buffer to write, the top bit of the address. Sampled in the clock after ``begin`` or ``proceed``.
     i_pixels : :py:`In(stream.Signature(8))`
-    idle : :py:`Out(1)`
-        No pixel is under way.
+    finished : :py:`Out(1)`
+        Every value of the image is in memory; high after reset.
     ready : :py:`Out(1)`
         The fill after reset is over; ``sizes`` is valid from then on.
     sizes : :py:`Out(pixel_layouts(config)[PixelEntry.SIZES])`
         Bytes of an image and number of classes, for the host link.
     write : :py:`Out(1)`
+    write_next : :py:`Out(1)`
+        ``write`` rises with the next clock, for a pixel.
     grant : :py:`In(1)`
         The write is done in this clock.
     address, mask, write_data : :py:`Out(...)`
@@ -82,12 +88,14 @@ class WindowWriter(wiring.Component):
 
         super().__init__({
             "begin":      In(1),
+            "proceed":    In(1),
             "buffer":     In(1),
             "i_pixels":   In(stream.Signature(8)),
-            "idle":       Out(1),
+            "finished":   Out(1),
             "ready":      Out(1),
             "sizes":      Out(pixel_layouts(config)[PixelEntry.SIZES]),
             "write":      Out(1),
+            "write_next": Out(1),
             "grant":      In(1),
             "address":    Out(config.address_width),
             "mask":       Out(config.width),
@@ -95,12 +103,9 @@ class WindowWriter(wiring.Component):
         })
 
     @staticmethod
-    def value_cycles_of(turns: int, *, contended: bool = False) -> int:
-        """Clocks of one value of an image, of which ``turns * turns`` windows could see.
-
-        With ``contended``, an engine that reads in every clock lets each write wait for one.
-        """
-        return 2 + (3 if contended else 2) * turns**2
+    def value_cycles_of(turns: int) -> int:
+        """Clocks of one value of an image, of which ``turns * turns`` windows could see."""
+        return 2 + 2 * turns**2
 
     def elaborate(self, platform):
         m = Module()
@@ -205,7 +210,10 @@ class WindowWriter(wiring.Component):
 
         with m.FSM(name="image"):
             with m.State("WAIT"):
-                m.d.comb += self.idle.eq(~self.write)
+                m.d.comb += self.finished.eq(~self.write)
+                with m.If(self.proceed):
+                    m.d.comb += entry.eq(PixelEntry.START)
+                    m.next = "START"
                 begin()
             with m.State("START"):
                 self._start(m, walk, step)
@@ -215,7 +223,6 @@ class WindowWriter(wiring.Component):
                 begin()
             with m.State("CHECK"):
                 m.d.comb += entry.eq(advance)
-                m.d.comb += self.idle.eq(~held & ~self.write & ~self.i_pixels.valid)
                 m.d.sync += visible.eq(inside)
                 with m.If(held):
                     m.next = "ADVANCE"
@@ -223,6 +230,7 @@ class WindowWriter(wiring.Component):
             with m.State("ADVANCE"):
                 m.d.comb += entry.eq(advance)
                 with m.If(~self.write):
+                    m.d.comb += self.write_next.eq(visible)
                     m.d.sync += self.write.eq(visible)
                     m.d.sync += target.eq(walk.pointer.lane)
                     self._move(m, walk, step, loop_ends)

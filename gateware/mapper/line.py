@@ -32,11 +32,14 @@ def keeps_up(plan: Plan, divisor: int, *, alone: bool = False) -> bool:
         Clocks per bit of the line.
     alone
         Whether images come one at a time, each after the result of the one before. Otherwise the engine computes while
-        pixels arrive: they get their clocks when the FIFO is half full, and only what is left of it is room. That the
-        engine's own writes are in the way at times is not counted: they are rare, and the clocks per bit have gaps.
+        pixels arrive: they get their clocks when the FIFO is half full, only what is left of it is room, and each
+        write of the engine's own takes a clock from them.
     """
     comes = BYTE_BITS * divisor
-    takes = WindowWriter.value_cycles_of(plan.stages[0].turns, contended=not alone)
-    room  = PIXEL_FIFO_DEPTH if alone else PIXEL_FIFO_DEPTH // 2
+    takes = WindowWriter.value_cycles_of(plan.stages[0].turns)
+    room  = PIXEL_FIFO_DEPTH
+    if not alone:
+        takes += -(-takes // plan.config.cooldown_cycles)
+        room //= 2
     # While the image comes, all of its pixels but comes / takes of them are left waiting.
     return _image_bytes(plan) * (takes - comes) <= room * takes

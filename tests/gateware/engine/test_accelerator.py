@@ -3,6 +3,8 @@
 The many are in ``tests/rtl/test_networks.py``.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from arch.images import image_bytes
 from arch.network import Convolution, Encoding, FullyConnected, Input, Network, OrPool, Readout
 from gateware.engine.accelerator import PIXEL_FIFO_DEPTH, Accelerator
 from gateware.engine.configuration import EngineConfig
+from gateware.engine.window_writer import WindowWriter
 from gateware.mapper.choice import choose_config, map_network
 from gateware.mapper.cycles import count_cycles
 from reference.generate import random_images, random_network, random_neurons, random_weights
@@ -25,6 +28,7 @@ class Host:
         self.plan = plan
         self.dut = Accelerator(plan.config, contents=plan.contents)
         self.results = []
+        self.slowest = 0
 
     async def begin(self, ctx):
         while not ctx.get(self.dut.accept):
@@ -37,8 +41,15 @@ class Host:
         ctx.set(signal, 0)
 
     async def pixels(self, ctx, values):
+        taken = []
+        clock = 0
         for value in values:
+            while not ctx.get(self.dut.i_pixels.ready):
+                clock += 1
+                await ctx.tick()
             await streams.put(ctx, self.dut.i_pixels, value)
+            taken.append(clock := clock + 1)
+        self.slowest = max([self.slowest, *(last - first for first, last in itertools.pairwise(taken[::32]))])
 
     async def send(self, ctx, image):
         await self.begin(ctx)
@@ -186,6 +197,82 @@ def test_an_image_aborted_during_an_inference_leaves_no_trace():
     host.check(images)
 
 
+@pytest.mark.parametrize("sent", [0, 1, 30, 42])
+def test_an_image_aborted_behind_one_that_waits_in_the_fifo_leaves_no_trace(sent):
+    """Its pixels cannot be thrown away before the complete image has left the FIFO: until then nothing is accepted."""
+    network = make_busy()
+    host = Host(plan_for(network, 2, 4, 4))
+    images = random_images(network, np.random.default_rng(48), 4)[1:]
+    refused = []
+
+    async def testbench(ctx):
+        await host.send(ctx, images[0])
+        await host.receive(ctx)
+        for image in images[1:]:
+            await host.send(ctx, image)
+            assert ctx.get(host.dut.accept), "an image in the FIFO keeps the next one out"
+            await host.strobe(ctx, host.dut.begin)
+            await host.pixels(ctx, [7] * sent)
+            await host.strobe(ctx, host.dut.abort)
+            refused.append(not ctx.get(host.dut.accept))
+            await host.begin(ctx)
+            await host.strobe(ctx, host.dut.abort)
+            await host.receive(ctx)
+
+    host.run(testbench)
+    host.check(images)
+    assert all(refused)
+
+
+def test_a_third_image_is_not_accepted_while_two_wait():
+    network = make_busy()
+    host = Host(plan_for(network, 2, 4, 4))
+    images = random_images(network, np.random.default_rng(49), 3)
+
+    async def testbench(ctx):
+        # Once with the first in its buffer when the second begins, once with both in the FIFO.
+        for computing in (True, False):
+            await host.send(ctx, images[0])
+            if computing:
+                await ctx.tick().until(host.dut.busy)
+            await host.send(ctx, images[1])
+            while not ctx.get(host.dut.busy):
+                assert not ctx.get(host.dut.accept)
+                await ctx.tick()
+            while ctx.get(host.dut.busy):
+                assert not ctx.get(host.dut.accept)
+                await ctx.tick()
+            await host.receive(ctx)
+            await host.receive(ctx)
+
+    host.run(testbench)
+    host.check(images[[0, 1, 0, 1]])
+
+
+def test_an_image_waits_while_more_than_half_of_the_fifo_is_taken():
+    """What is left holds the pixels that the next one brings faster than they are written."""
+    rng = np.random.default_rng(50)
+    first = Convolution(weights=random_weights(rng, 2, 1, 3, 3), neurons=random_neurons(rng, 2, 300), padding=1)
+    network = Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=20, width=20), timesteps=4,
+                      layers=(first, Readout(weights=random_weights(rng, 2, 2 * 400))))
+    host = Host(map_network(network, choose_config(network, lanes=2, width=4, timesteps=4, spike_words=8192,
+                                                   weight_rows=4096)))
+    image = random_images(network, rng, 1)[0]
+
+    async def testbench(ctx):
+        await host.send(ctx, image)
+        waiting = 0
+        while not ctx.get(host.dut.accept):
+            await ctx.tick()
+            waiting += 1
+        # About 20 clocks for each pixel above half of the FIFO; all 400 would take 8,000.
+        assert 1_000 < waiting < 3_500
+        await host.receive(ctx)
+
+    host.run(testbench)
+    host.check(image[None])
+
+
 def test_pixels_that_pile_up_take_the_memory_and_are_counted():
     """An image larger than the FIFO, sent at full speed while the engine leaves no clock idle."""
     rng = np.random.default_rng(46)
@@ -203,6 +290,11 @@ def test_pixels_that_pile_up_take_the_memory_and_are_counted():
     host.exchange(images)
     host.check(images, stalls=True)
     assert any(words[2] for words in host.results), "no pixel had to wait"
+    # A write takes one clock of the engine, and each of 12 x 12 windows has at most 9 pixels.
+    assert max(words[2] for words in host.results) <= 12 * 12 * 9
+    # Once pressed, pixels take no longer than the rule for the line counts (gateware.mapper.line).
+    takes = WindowWriter.value_cycles_of(2)
+    assert 32 * takes // 2 < host.slowest <= 32 * (takes + -(-takes // config.cooldown_cycles))
 
 
 def test_accept_is_low_until_the_memory_is_filled():

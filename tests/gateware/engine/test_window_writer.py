@@ -76,7 +76,7 @@ class Memory:
             await ctx.tick()
 
 
-def simulate(dut, memory, testbench):
+def simulate(dut, memory, *testbenches):
     async def watchdog(ctx):
         for _ in range(100_000):
             await ctx.tick()
@@ -84,7 +84,8 @@ def simulate(dut, memory, testbench):
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
+    for testbench in testbenches:
+        simulator.add_testbench(testbench)
     simulator.add_testbench(memory.testbench, background=True)
     simulator.add_testbench(watchdog, background=True)
     simulator.run()
@@ -112,7 +113,7 @@ def check(plan, *, rate=1.0, gaps=False, images=3):
             await ctx.tick()
             clock += 1
         assert clock <= config.spike_words + 16
-        while not ctx.get(dut.idle):
+        while not ctx.get(dut.finished):
             await ctx.tick()
         assert memory.words == expected, "the fill"
         for number in range(images):
@@ -137,7 +138,7 @@ def check(plan, *, rate=1.0, gaps=False, images=3):
             # Idle is for one who sees that no pixel comes any more.
             await ctx.tick()
             await ctx.tick()
-            while not ctx.get(dut.idle):
+            while not ctx.get(dut.finished):
                 await ctx.tick()
                 clock += 1
             if rate == 1 and not gaps:
@@ -205,9 +206,46 @@ def test_begin_forgets_the_image_under_way(sent):
                 await streams.put(ctx, dut.i_pixels, value)
         for _ in range(3):
             await ctx.tick()
-        while not ctx.get(dut.idle):
+        while not ctx.get(dut.finished):
             await ctx.tick()
         for address, word in window_words(plan, image, 0).items():
             assert memory.words[address] == word, f"word {address}"
 
     simulate(dut, memory, testbench)
+
+
+def test_values_of_the_next_image_wait_until_it_may_proceed():
+    """Values come at full speed; the second image goes to the other buffer, chosen only when the first is finished."""
+    plan = make_plan(CONFIGS["pixels-T4"], shape=(1, 5, 4), kernel=3, padding=1)
+    dut = WindowWriter(plan.config, init=plan.contents.pixels)
+    memory = Memory(dut, plan.config, 0.5)
+    rng = np.random.default_rng(24)
+    images = [make_image(plan, rng) for _ in range(3)]
+
+    async def source(ctx):
+        while not ctx.get(dut.ready):
+            await ctx.tick()
+        ctx.set(dut.begin, 1)
+        await ctx.tick()
+        ctx.set(dut.begin, 0)
+        for image in images:
+            for value in image_bytes(plan.network, image):
+                await streams.put(ctx, dut.i_pixels, value)
+
+    async def testbench(ctx):
+        while not ctx.get(dut.begin):
+            await ctx.tick()
+        await ctx.tick()
+        for number in range(len(images)):
+            await ctx.tick().until(dut.finished)
+            # The value that was taken is not written before the buffer is the one for it.
+            await ctx.tick().repeat(20)
+            assert ctx.get(dut.finished)
+            for address, word in window_words(plan, images[number], number % 2).items():
+                assert memory.words[address] == word, f"image {number}, word {address}"
+            ctx.set(dut.proceed, 1)
+            await ctx.tick()
+            ctx.set(dut.proceed, 0)
+            ctx.set(dut.buffer, (number + 1) % 2)
+
+    simulate(dut, memory, testbench, source)

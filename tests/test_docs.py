@@ -41,7 +41,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "sim.board": "sim.board.command",
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
-           "firmware.c": "firmware.c.command",
+           "firmware.c": "firmware.c.command", "firmware.demo": "firmware.demo.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
            "benchmarks.host": "benchmarks.host.command",
            "benchmarks.readme": "benchmarks.readme.command", "benchmarks.overlay": "benchmarks.overlay.command",

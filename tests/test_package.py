@@ -93,6 +93,7 @@ def test_wheel_has_the_licences(wheel):
       "--labels {models}/samples/mnist-labels.idx.gz"), r"100\.00 ?%"),
     ("export {models}/mnist-conv.checkpoint.safetensors -o network.safetensors", r"exact\W+yes"),
     ("firmware.host --help", r"usage: python -m firmware\.host"),
+    ("firmware.demo --help", r"usage: python -m firmware\.demo"),
     ("export.ttfs --help", r"usage: python -m export\.ttfs"),
     ("benchmarks.epoch --help", r"usage: python -m benchmarks\.epoch"),
 ])

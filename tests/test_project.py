@@ -35,6 +35,7 @@ ALLOWED = {
     "reference": {"arch", "support"},
     "boards": {"arch", "support"},
     "firmware": {"arch", "reference", "support"},
+    "firmware.demo": {"arch", "firmware", "models", "reference", "support"},
     "train": {"arch", "support"},
     "gateware": {"arch", "boards", "support"},
     "gateware.engine": {"arch", "support"},
@@ -68,6 +69,9 @@ HEAVY = {
     "amaranth_boards": {"boards"},
     "cocotb": set(),
     "serial": {"firmware"},
+    "flask": {"firmware"},
+    "werkzeug": {"firmware"},
+    "playwright": set(),
 }
 
 PACKAGES = sorted({name.partition(".")[0] for name in ALLOWED})
@@ -171,7 +175,7 @@ def test_every_exported_name_exists(name):
     assert [entry for entry in names if not hasattr(module, entry)] == []
 
 
-@pytest.mark.parametrize("package", ["torch", "cocotb", "tonic"])
+@pytest.mark.parametrize("package", ["torch", "cocotb", "flask", "tonic"])
 def test_bitstream_runs_without_the_test_set(package):
     # A fresh interpreter in which the package cannot be imported, as in the environment of `make bitstream`.
     program = f"import sys; sys.modules[{package!r}] = None; import gateware.build.command"

@@ -14,7 +14,7 @@ from typing import IO
 from support.errors import InputError
 from support.files import check_regular
 
-__all__ = ["MAX_BYTES", "ImageError", "Progress", "check_size", "opened", "read_exactly"]
+__all__ = ["MAX_BYTES", "ImageError", "Progress", "check_size", "opened", "read_exactly", "unpacked"]
 
 #: Most bytes that one file may hold, unpacked.
 MAX_BYTES = 2**30
@@ -50,14 +50,20 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], int | None
     status = path.stat()
     # Opening a pipe would wait for a writer: look first.
     check_regular(str(path), status)
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if not packed:
-            yield file, status.st_size
-            return
-        with gzip.open(file) as unpacked:
-            yield unpacked, None  # type: ignore[misc]
+    with path.open("rb") as file, unpacked(file, status.st_size) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def unpacked(file: IO[bytes], size: int) -> Iterator[tuple[IO[bytes], int | None]]:
+    """Look through gzip, if a file of ``size`` bytes is packed with it; yields what :func:`opened` does."""
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not packed:
+        yield file, size
+        return
+    with gzip.open(file) as content:
+        yield content, None  # type: ignore[misc]
 
 
 def check_size(size: int | None, promised: int) -> None:

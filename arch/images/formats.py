@@ -4,7 +4,9 @@ The first bytes of a file tell its format; its name does not matter. An array ke
 may be is the business of :mod:`arch.images.inputs`.
 """
 
+import contextlib
 import gzip
+import io
 import lzma
 import math
 import os
@@ -13,17 +15,18 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from arch.images.files import MAX_BYTES, ImageError, Progress, check_size, opened, read_exactly
+from arch.images.files import MAX_BYTES, ImageError, Progress, check_size, opened, read_exactly, unpacked
 from arch.images.png import SIGNATURE, read_png
 from arch.network import Input
 from arch.strict_json import short
 
-__all__ = ["load_array", "read_idx"]
+__all__ = ["load_array", "parse_array", "read_idx"]
 
 #: Types of an idx file by code; only these are read.
 _IDX_TYPES: dict[int, np.dtype[Any]] = {
@@ -62,13 +65,35 @@ def load_array(path: str | os.PathLike[str], name: str, *, pixels: Input | None 
     :exc:`OSError`
         If it cannot be read.
     """
+    with _named(os.fspath(path)), opened(path) as (file, size):
+        return _read_array(file, size, name, pixels, progress)
+
+
+def parse_array(content: bytes, source: str, name: str, *, pixels: Input | None = None) -> npt.NDArray[Any]:
+    """Read one array from the ``content`` of a file that is in memory; otherwise as :func:`load_array`.
+
+    Parameters
+    ----------
+    content
+        All bytes of the file.
+    source
+        What it is called: the message of an error begins with it.
+    name, pixels
+        As of :func:`load_array`.
+    """
+    with _named(source), unpacked(io.BytesIO(content), len(content)) as (file, size):
+        return _read_array(file, size, name, pixels, None)
+
+
+@contextlib.contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Let the error of a malformed file begin with its name."""
     try:
-        with opened(path) as (file, size):
-            return _read_array(file, size, name, pixels, progress)
+        yield
     except ImageError as error:
-        raise ImageError(f"{os.fspath(path)}: {error}") from None
+        raise ImageError(f"{source}: {error}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile):
-        raise ImageError(f"{os.fspath(path)}: damaged or truncated compressed file") from None
+        raise ImageError(f"{source}: damaged or truncated compressed file") from None
 
 
 def _read_array(file: IO[bytes], size: int | None, name: str, pixels: Input | None,

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.images.files import ImageError, Progress
-from arch.images.formats import load_array
+from arch.images.formats import load_array, parse_array
 from arch.network import Encoding, Input
 
-__all__ = ["TakesImages", "load_images", "load_labels", "shape_images"]
+__all__ = ["TakesImages", "load_images", "load_labels", "parse_images", "shape_images"]
 
 
 class TakesImages(Protocol):
@@ -57,6 +57,25 @@ def load_images(path: str | os.PathLike[str], network: TakesImages, *, first: in
         return shape_images(array, network)[:first]
     except ImageError as error:
         raise ImageError(f"{os.fspath(path)}: {error}") from None
+
+
+def parse_images(content: bytes, source: str, network: TakesImages) -> npt.NDArray[Any]:
+    """Read the inputs of ``network`` from the content of a file that is in memory; otherwise as :func:`load_images`.
+
+    Parameters
+    ----------
+    content
+        All bytes of the file.
+    source
+        What it is called: the message of an error begins with it.
+    network
+        Its input gives the shape that an image must have.
+    """
+    array = parse_array(content, source, "images", pixels=network.input)
+    try:
+        return shape_images(array, network)
+    except ImageError as error:
+        raise ImageError(f"{source}: {error}") from None
 
 
 def shape_images(array: npt.NDArray[Any], network: TakesImages) -> npt.NDArray[Any]:

@@ -19,7 +19,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from serial.tools import list_ports
 
@@ -27,7 +27,7 @@ from arch.link import TIMEOUT_BITS
 from firmware.host.errors import PortError
 from firmware.host.transports import PipeTransport, SerialTransport, Transport
 
-__all__ = ["DEFAULT_BAUD", "Port", "find_board", "open_port"]
+__all__ = ["DEFAULT_BAUD", "SIMULATED", "Port", "Report", "find_board", "open_port"]
 
 #: Rate of the line of the shipped bitstreams.
 DEFAULT_BAUD = 3_000_000
@@ -39,8 +39,10 @@ _SIMULATED_SILENCE_SECONDS = 10.0
 _TIMEOUT_SECONDS, _SIMULATED_TIMEOUT_SECONDS = 1.0, 600.0
 #: Seconds that a simulated board gets to end.
 _END_SECONDS = 5
-#: Options of ``python -m sim.board`` for the simulated boards.
-_SIMULATED = {"sim": (), "sim:rom": (), "sim:overlay": ("--weights", "flash")}
+#: Takes the name of a step of a simulation's compilation, the parts of the step that are done, and all of its parts.
+Report = Callable[[str, int, int], object]
+#: The simulated boards that may be named, and the options of ``python -m sim.board`` for each.
+SIMULATED = {"sim": (), "sim:rom": (), "sim:overlay": ("--weights", "flash")}
 
 #: Boards by their USB identity: vendor, product, and the number of the interface that is the serial port; None if
 #: there is one. The iCEBreaker has an FT2232H, of which the second port is the UART (its schematic V1.0e); the iCESugar
@@ -105,20 +107,29 @@ def find_board() -> str:
 class SimulatedBoard(SerialTransport):
     """A simulated board that is started for this session and ends with it."""
 
-    def __init__(self, options: Sequence[str]) -> None:
+    def __init__(self, options: Sequence[str], report: Report) -> None:
+        # In a session of its own: Ctrl-C is for this program, which then ends the simulation.
         self._process = subprocess.Popen([sys.executable, "-m", "sim.board", "--json", *options],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         try:
-            assert self._process.stdout is not None
-            line = self._process.stdout.readline()
-            if not line:
-                # What is wrong, the program has said on standard error.
-                raise PortError(f"simulated board must start, not end with exit status {self._process.wait()}: see "
-                                "what it says, or run python -m sim.board by itself")
-            super().__init__(json.loads(line)["port"], DEFAULT_BAUD)
+            super().__init__(self._started(report), DEFAULT_BAUD)
         except BaseException:
+            # It looks at its standard input only when it has started.
+            self._process.terminate()
             self._end()
             raise
+
+    def _started(self, report: Report) -> str:
+        """Wait until the simulation has started; return its port."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            said = json.loads(line)
+            if "port" in said:
+                return str(said["port"])
+            report(said["step"], said["done"], said["total"])
+        # What is wrong, the program has said on standard error.
+        raise PortError(f"simulated board must start, not end with exit status {self._process.wait()}: see what it "
+                        "says, or run python -m sim.board by itself")
 
     def close(self) -> None:
         """Close the line and end the simulation."""
@@ -137,7 +148,12 @@ class SimulatedBoard(SerialTransport):
         self._process.stdout.close()
 
 
-def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.Path] = ()) -> Port:
+def _say_nothing(step: str, done: int, total: int) -> None:
+    """Be the report of who does not ask for one."""
+
+
+def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.Path] = (),
+              report: Report = _say_nothing) -> Port:
     """Open what ``port`` names; see the table above.
 
     Parameters
@@ -147,6 +163,8 @@ def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.
         Rate of the line (default: :data:`DEFAULT_BAUD`); it has none if the board is simulated.
     networks : sequence of :class:`pathlib.Path`
         Networks of a simulated board, in place of the shipped ones.
+    report : callable, optional
+        Told of every step of the compilation of a simulated board, if it was not compiled before.
 
     Raises
     ------
@@ -157,11 +175,11 @@ def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.
     if scheme in ("sim", "pipe") and baud is not None:
         raise PortError(f"--baud must be left out for a simulated board, not {baud}: it has no line")
     if scheme == "sim":
-        if port not in _SIMULATED:
-            raise PortError(f"--port must be one of {', '.join(_SIMULATED)} for a simulated board, not {port}")
-        options = (*_SIMULATED[port], *map(str, networks))
-        return Port(transport=SimulatedBoard(options), name="simulated board", timeout=_SIMULATED_TIMEOUT_SECONDS,
-                    silence=_SIMULATED_SILENCE_SECONDS, alone=True)
+        if port not in SIMULATED:
+            raise PortError(f"--port must be one of {', '.join(SIMULATED)} for a simulated board, not {port}")
+        options = (*SIMULATED[port], *map(str, networks))
+        return Port(transport=SimulatedBoard(options, report), name="simulated board", alone=True,
+                    timeout=_SIMULATED_TIMEOUT_SECONDS, silence=_SIMULATED_SILENCE_SECONDS)
     if networks:
         raise PortError(f"networks must be given for a simulated board only, not for --port {port}")
     if scheme == "pipe":

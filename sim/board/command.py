@@ -4,10 +4,11 @@
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import models
 from arch import network_file
@@ -23,8 +24,10 @@ from sim.report import Weights
 from sim.rtl import SLOW_DIVISOR, RtlEngine
 from sim.session import SimulatedEngine
 from sim.streamed_rtl import StreamedRtlEngine
+from sim.verilator import Report, shown_by
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError, printable
+from support.progress import Progress
 
 __all__ = ["create_parser", "main"]
 
@@ -45,7 +48,9 @@ def create_parser() -> argparse.ArgumentParser:
                              "(default: %(default)s)")
     parser.add_argument("--board", metavar="BOARD", choices=sorted(BOARDS), default="icebreaker",
                         help="simulate BOARD: %(choices)s (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON, one object")
+    parser.add_argument("--json", action="store_true",
+                        help="print JSON: an object for each step of a compilation, then "
+                             "one with the port")
     return parser
 
 
@@ -59,25 +64,42 @@ def _networks(paths: Sequence[pathlib.Path], weights: Weights) -> list[tuple[str
             for path, network in zip(files, networks, strict=True)]
 
 
-def _engine(arguments: argparse.Namespace) -> SimulatedEngine:
+@contextlib.contextmanager
+def _reporting(as_json: bool) -> Iterator[Report]:
+    """Yield what is told of every step of a compilation, and shows it to a person, and to a program that asked."""
+    with Progress("simulation", first_seconds=2) as progress:
+        shown = shown_by(progress)
+
+        def report(step: str, done: int, total: int) -> None:
+            shown(step, done, total)
+            if as_json:
+                print_line(json.dumps({"step": step, "done": done, "total": total}))
+
+        yield report
+
+
+def _engine(arguments: argparse.Namespace, report: Report) -> SimulatedEngine:
     """Start the simulation."""
     weights = Weights(arguments.weights)
     networks = _networks(arguments.networks, weights)
     first = networks[0][1]
     if weights is Weights.BAKED:
         # As at 3 Mbaud: with fewer clocks a bit, a second image comes before the windows of the first are written.
-        return RtlEngine(first, board=arguments.board, divisor=SLOW_DIVISOR)
+        return RtlEngine(first, board=arguments.board, divisor=SLOW_DIVISOR, report=report)
     board = board_named(arguments.board)
     board.overlay_wiring()
     config = streamed_config(board)
     image = build_image([model_of(lay_out(network, config), name=name, clock_hz=CLOCK_HZ)
                          for name, network in networks], base=board.models_at, flash_bytes=board.flash_bytes)
-    return StreamedRtlEngine(first, board=arguments.board, image=image)
+    return StreamedRtlEngine(first, board=arguments.board, image=image, report=report)
 
 
 def work(arguments: argparse.Namespace) -> None:
     """Simulate until there is no more input; raises what :func:`support.command_line.run` turns into a line."""
-    with _engine(arguments) as engine, PseudoTerminal() as terminal:
+    with contextlib.ExitStack() as stack:
+        with _reporting(arguments.json) as report:
+            engine = stack.enter_context(_engine(arguments, report))
+        terminal = stack.enter_context(PseudoTerminal())
         title = BOARDS[arguments.board].title
         print_line(json.dumps({"port": terminal.name, "board": title}) if arguments.json else
                    f"{title}, simulated, at {terminal.name}: end it with Ctrl-C")

@@ -4,10 +4,9 @@ import argparse
 import dataclasses
 import json
 
-from arch.flash.image import MODELS
-from arch.link import ErrorCode, Info, LinkCounters
+from arch.link import Info, LinkCounters
 from firmware.host.accelerator import Accelerator
-from firmware.host.errors import RefusedError
+from firmware.host.models import FAULTS, models_of
 from support.command_line import print_line
 from support.errors import printable
 
@@ -49,35 +48,11 @@ def _print_info(info: Info, counters: LinkCounters, as_json: bool) -> None:
 
 
 def _list(arguments: argparse.Namespace, chip: Accelerator) -> None:
-    """Select each model to see what it is, and at the end the one that was selected before."""
-    before: bytes | None = None
-    try:
-        before = chip.info.digest
-    except RefusedError as error:
-        if error.code not in (ErrorCode.NO_MODEL, ErrorCode.WRONG_MODEL, ErrorCode.DAMAGED):
-            raise
-    chosen = None
-    try:
-        for model in range(MODELS):
-            try:
-                info = chip.select(model)
-            except RefusedError as error:
-                if error.code == ErrorCode.UNKNOWN_COMMAND:
-                    # The network is part of the bitstream.
-                    _print_model(None, chip.info, selected=True, as_json=arguments.json)
-                    return
-                if error.code not in (ErrorCode.WRONG_MODEL, ErrorCode.DAMAGED):
-                    if error.code != ErrorCode.NO_MODEL:
-                        raise
-                    continue
-                _print_fault(model, ErrorCode(error.code), arguments.json)
-                continue
-            selected = info.digest == before and chosen is None
-            chosen = model if selected else chosen
-            _print_model(model, info, selected=selected, as_json=arguments.json)
-    finally:
-        if chosen is not None:
-            chip.select(chosen)
+    for model in models_of(chip):
+        if model.info is not None:
+            _print_model(model.number, model.info, selected=model.selected, as_json=arguments.json)
+        elif model.fault is not None:
+            _print_fault(model.number, FAULTS[model.fault], arguments.json)
 
 
 def _print_model(model: int | None, info: Info, *, selected: bool, as_json: bool) -> None:
@@ -90,6 +65,5 @@ def _print_model(model: int | None, info: Info, *, selected: bool, as_json: bool
                f"sha256 {info.digest.hex()}")
 
 
-def _print_fault(model: int, code: ErrorCode, as_json: bool) -> None:
-    reason = {ErrorCode.WRONG_MODEL: "made for another circuit", ErrorCode.DAMAGED: "damaged"}[code]
+def _print_fault(model: int | None, reason: str, as_json: bool) -> None:
     print_line(json.dumps({"model": model, "fault": reason}) if as_json else f"  {model}  {reason}")

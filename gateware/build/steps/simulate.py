@@ -6,16 +6,13 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 import arch
 import gateware
 import reference
 import sim
 import support
 from arch import network_file
-from arch.images import ImageError, load_images, load_labels
+from arch.images import Samples
 from arch.network import Network
 from gateware.build.request import BuildError
 from gateware.build.steps.step import Step
@@ -28,15 +25,6 @@ from support.progress import Progress
 from support.provenance import tool_versions
 
 __all__ = ["Samples", "Simulate", "Simulation", "compare", "samples_of"]
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Samples:
-    """Images and labels that ship."""
-
-    #: Name of the data set.
-    dataset: str
-    images: npt.NDArray[Any]
-    labels: npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,18 +39,7 @@ class Simulation:
 
 def samples_of(network: Network) -> Samples | None:
     """Shipped images and labels of the network's data set; None if there are none, or none that fit the network."""
-    training = network.metadata.get("training")
-    dataset = training.get("dataset") if isinstance(training, dict) else None
-    # The name comes from a file: only that of a shipped data set becomes a path.
-    shipped = {path.name.removesuffix("-images.idx.gz") for path in SAMPLES.glob("*-images.idx.gz")}
-    if not isinstance(dataset, str) or dataset not in shipped:
-        return None
-    try:
-        return Samples(dataset=dataset, images=load_images(SAMPLES / f"{dataset}-images.idx.gz", network),
-                       labels=load_labels(SAMPLES / f"{dataset}-labels.idx.gz", classes=network.classes))
-    except ImageError:
-        # A network may be trained on images of another size, or on some of the classes.
-        return None
+    return arch.images.samples_of(network, SAMPLES)
 
 
 def compare(engine: Engine, network: Network, samples: Samples, *, expected_cycles: int) -> Simulation:

@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from arch.images import ImageError, load_images, load_labels, shape_images
+from arch.images import ImageError, load_images, load_labels, parse_images, shape_images
 from arch.network import Encoding
 from tests.image_files import idx, make_network, npy, npz
 
@@ -110,3 +110,21 @@ def test_labels_are_checked(tmp_path, labels, message):
     with pytest.raises(ImageError) as caught:
         load_labels(path, classes=3, count=1)
     assert str(caught.value) == f"{path}: {message}"
+
+
+def test_a_file_in_memory_is_read_as_one_on_the_disk(tmp_path):
+    for content in (idx(PIXELS[:, 0]), gzip.compress(idx(PIXELS[:, 0])), npy(PIXELS)):
+        (tmp_path / "three").write_bytes(content)
+        assert np.array_equal(parse_images(content, "three", make_network()), PIXELS)
+        assert np.array_equal(load_images(tmp_path / "three", make_network()), PIXELS)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"no image", "mine.png: must be an idx, idx.gz, npy, npz or PNG file"),
+    (gzip.compress(idx(PIXELS))[:-9], "mine.png: damaged or truncated compressed file"),
+    (idx(PIXELS[:, 0, :2]), "mine.png: images must have shape (n, 1, 4, 5), not (3, 2, 5)"),
+])
+def test_a_bad_file_in_memory_has_the_line_of_its_name(content, message):
+    with pytest.raises(ImageError) as caught:
+        parse_images(content, "mine.png", make_network())
+    assert str(caught.value) == message

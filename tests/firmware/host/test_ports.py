@@ -1,5 +1,7 @@
 """What may be named as a port."""
 
+import stat
+import sys
 import types
 
 import pytest
@@ -60,3 +62,46 @@ def test_a_simulated_board_that_does_not_start_is_one_line(tmp_path, capfd):
                                         r"or run python -m sim\.board by itself$"):
         open_port("sim:rom", networks=[tmp_path / "missing.safetensors"])
     assert capfd.readouterr().err.startswith(f"ERROR: {tmp_path}/missing.safetensors: No such file")
+
+
+#: A simulated board that compiles in one step, and answers nothing.
+STARTS = """#!{python}
+import json, os, sys
+ours, theirs = os.openpty()
+print(json.dumps({{"step": "compile the simulation", "done": 3, "total": 30}}), flush=True)
+print(json.dumps({{"port": os.ttyname(theirs), "board": "iCEBreaker"}}), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def starts(tmp_path, monkeypatch):
+    program = tmp_path / "board"
+    program.write_text(STARTS.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(ports.sys, "executable", str(program))
+
+
+def test_steps_of_a_compilation_are_told(starts):
+    told = []
+    port = open_port("sim", report=lambda *step: told.append(step))
+    port.transport.close()
+    assert told == [("compile the simulation", 3, 30)]
+    assert port.transport._process.returncode == 0
+
+
+def test_a_start_that_is_interrupted_ends_the_simulation(starts, monkeypatch):
+    processes = []
+    popen = ports.subprocess.Popen
+
+    def started(*arguments, **options):
+        processes.append(popen(*arguments, **options))
+        return processes[-1]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ports.subprocess, "Popen", started)
+    with pytest.raises(KeyboardInterrupt):
+        open_port("sim", report=interrupt)
+    assert processes[0].returncode is not None

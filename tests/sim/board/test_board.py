@@ -14,7 +14,9 @@ from arch.images import load_images
 from firmware.host import command
 from firmware.host.accelerator import Accelerator
 from reference.engines import ReferenceEngine
+from sim.board import command as board_command
 from sim.board.command import main
+from support.errors import InputError
 
 NETWORK = models.FOLDER / "mnist-conv.safetensors"
 IMAGES = models.SAMPLES / "mnist-images.idx.gz"
@@ -64,3 +66,15 @@ def test_several_networks_need_the_overlay(capsys):
     assert main([str(NETWORK), str(NETWORK)]) == 1
     assert capsys.readouterr().err == ("ERROR: NETWORK must be one network, not several, with --weights baked: use "
                                        "--weights flash\n")
+
+
+def test_steps_of_a_compilation_are_printed_for_programs(capsys, monkeypatch):
+    def compiles(*_, report, **__):
+        report("compile the simulation", 3, 30)
+        raise InputError("this is a test")
+
+    monkeypatch.setattr(board_command, "RtlEngine", compiles)
+    assert main(["--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"step": "compile the simulation", "done": 3, "total": 30}
+    assert main([]) == 1
+    assert capsys.readouterr().out == ""

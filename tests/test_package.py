@@ -114,14 +114,17 @@ def test_command_refuses_installed_in_one_line(run, line, error):
     assert re.fullmatch(error + "\n", done.stderr)
 
 
-@pytest.mark.parametrize("line", ["benchmarks.epoch"])
-def test_command_without_pytorch_says_how_to_get_it(installed, tmp_path, line):
+@pytest.mark.parametrize(("line", "package", "extra"), [
+    ("benchmarks.epoch", "torch", "train"), ("firmware.demo", "flask", "demo"),
+])
+def test_command_without_a_package_says_how_to_get_it(installed, tmp_path, line, package, extra):
     # Found before the true one, as if there were none.
-    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    (tmp_path / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')\n")
     done = execute(installed, "-m", *line.split(), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == ("ERROR: torch is not installed: it comes with Sterna's extra train, as in pip install "
-                           "'.[train]', and with make test\n")
+    assert done.stderr == (f"ERROR: {package} is not installed: it comes with Sterna's extra {extra}, as in pip "
+                           f"install '.[{extra}]', and with make test\n")
 
 
 def test_outputs_of_an_installed_package_name_its_version(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import os
 import time
 from typing import Any
 
@@ -19,18 +20,27 @@ from reference.engines import EngineResult
 
 __all__ = ["comparison", "description"]
 
-#: What computes behind a port, for people.
-_SIMULATION, _BOARD = "simulated RTL (Verilator)", "board"
+#: Folder of Linux's pseudo-terminals.
+_PSEUDO_TERMINALS = "/dev/pts"
 
 
 def description(status: Status, catalogue: Catalogue, port: str) -> dict[str, Any]:
     """Say where the board is and what networks it has; ``port`` is what the user named."""
     return {
         "state": status.state.value, "text": status.text, "seconds": time.monotonic() - status.since,
-        "engine": _SIMULATION if port in SIMULATED else _BOARD, "port": port if port in SIMULATED else status.port,
+        "engine": _engine(port), "port": port if port in SIMULATED else status.port,
         "models": [_model(model, catalogue) for model in status.models], "selected": status.selected,
         "counters": dataclasses.asdict(status.counters),
     }
+
+
+def _engine(port: str) -> str:
+    """Say what computes behind a port."""
+    if port in SIMULATED:
+        return "simulated RTL (Verilator)"
+    if port.startswith("pipe:") or os.path.realpath(port).startswith(f"{_PSEUDO_TERMINALS}/"):
+        return "program in the place of a board"
+    return "board"
 
 
 def _model(model: Model, catalogue: Catalogue) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from arch.link import Info, LinkCounters, LinkError
+from arch.link import ErrorCode, Info, LinkCounters, LinkError
 from firmware.demo.networks import Catalogue
 from firmware.host.accelerator import Accelerator
 from firmware.host.errors import BusyError, DeviceError, RefusedError
@@ -164,6 +164,8 @@ class Board:
         try:
             job.future.set_result(self._classify(job))
         except (RefusedError, BusyError, NetworkMissingError) as error:
+            # What the board runs now is not sure.
+            self.status = dataclasses.replace(self.status, selected=None)
             job.future.set_exception(error)
         except (DeviceError, LinkError, OSError) as error:
             self._disconnect()
@@ -177,20 +179,31 @@ class Board:
 
     def _classify(self, job: _Job) -> Answer:
         chip = self._connected()
-        self._select(chip, job.digest)
-        result = chip.classify(job.image)
-        counters = chip.ask_counters()
-        self.status = dataclasses.replace(self.status, selected=job.digest, counters=counters)
-        return Answer(result=result, info=chip.info, counters=counters, repeated=chip.repeated)
+        # A board that was switched off and on meanwhile runs its first model, or none, and tells nobody.
+        for _ in range(2):
+            self._select(chip, job.digest)
+            try:
+                result = chip.classify(job.image)
+                counters = chip.ask_counters()
+            except RefusedError as error:
+                if error.code not in (ErrorCode.NO_MODEL, ErrorCode.WRONG_LENGTH):
+                    raise
+            else:
+                if chip.info.digest.hex() == job.digest:
+                    self.status = dataclasses.replace(self.status, selected=job.digest, counters=counters)
+                    return Answer(result=result, info=chip.info, counters=counters, repeated=chip.repeated)
+            self.status = dataclasses.replace(self.status, selected=None)
+        # As one that was programmed anew: the next request asks it for its networks again.
+        raise DeviceError(f"board must run the network with the sha256 {job.digest}, not another: reload the page")
 
     def _select(self, chip: Accelerator, digest: str) -> None:
         if self.status.selected == digest:
             return
         for model in self.status.models:
-            if model.info is not None and model.info.digest.hex() == digest and model.number is not None:
-                # A choice that fails leaves no model selected.
-                self.status = dataclasses.replace(self.status, selected=None)
-                chip.select(model.number)
+            if model.info is not None and model.info.digest.hex() == digest:
+                # The network of a bitstream is always selected.
+                if model.number is not None:
+                    chip.select(model.number)
                 return
         raise NetworkMissingError(f"board must have the network with the sha256 {digest}, and has not: reload the page")
 

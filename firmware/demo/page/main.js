@@ -91,8 +91,12 @@ function engineName() {
   return state.board.engine;
 }
 
+function isSimulated() {
+  return state.board.engine.startsWith("simulated");
+}
+
 function showReady() {
-  showStatus("ready", `${engineName()}${state.board.engine === "board" ? `, ${state.board.port}` : ""}`);
+  showStatus("ready", isSimulated() ? engineName() : `${engineName()}, ${state.board.port}`);
 }
 
 /** Ask where the board is; what the user sees of it stays. */
@@ -189,13 +193,17 @@ function showModels() {
     refused.map(model => `${model.name ?? `Model ${model.number}`} is not served: ${model.refused}.`).join(" ");
 }
 
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
+}
+
 function start() {
   element("starting").hidden = true;
   for (const id of ["input", "results", "facts"]) {
     element(id).hidden = false;
   }
   for (const id of ["board-title", "board-column"]) {
-    element(id).textContent = state.board.engine === "board" ? "Board" : "Simulated RTL";
+    element(id).textContent = isSimulated() ? "Simulated RTL" : capital(engineName());
   }
   showReady();
   showModels();
@@ -210,14 +218,22 @@ function start() {
   }
 }
 
+function showStart(text, seconds, hint) {
+  // A text that is set anew is read aloud anew.
+  for (const [id, line] of [["starting-text", text], ["starting-seconds", seconds], ["starting-hint", hint]]) {
+    if (element(id).textContent !== line) {
+      element(id).textContent = line;
+    }
+  }
+}
+
 /** Wait for the board, and say what it is waited for. */
 async function wait() {
   try {
     state.board = await askBoard();
   } catch (error) {
     showStatus("ended", "ended");
-    element("starting-text").textContent = error.message;
-    element("starting-hint").textContent = "The terminal says why it ended.";
+    showStart(error.message, "", "The terminal says why it ended.");
     element("starting").classList.add("ended");
     return;
   }
@@ -227,9 +243,8 @@ async function wait() {
     return;
   }
   showStatus(name, engine);
-  element("starting-text").textContent = seconds < 2 ? text : `${text} (${seconds.toFixed(0)} s)`;
-  element("starting-hint").textContent = text.startsWith("compiling")
-    ? "The circuit is compiled once, which takes one to three minutes; later it starts in seconds." : "";
+  showStart(text, seconds < 2 ? "" : `for ${seconds.toFixed(0)} s`, text.startsWith("compiling")
+    ? "The circuit is compiled once, which takes one to three minutes; later it starts in seconds." : "");
   setTimeout(wait, POLL_MS);
 }
 

@@ -112,7 +112,7 @@ export function showFacts(board, model, repeated) {
     ["classes, timesteps", `${model.classes}, ${model.timesteps}`],
     ["circuit", `${model.lanes} channels x ${model.synapses} synapses x ${model.circuit_timesteps} timesteps per clock`],
     ["clock", `${number(model.clock_khz / 1000)} MHz`],
-    [board.engine === "board" ? "port" : "simulation", board.port],
+    ["port", board.port],
     ["faults of the line", `${bad_frames} bad frames, ${overruns} overruns, ${aborted_frames} aborted`],
     ["requests repeated", number(repeated)],
   ];

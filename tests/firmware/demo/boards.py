@@ -96,6 +96,8 @@ class Bench:
             return reply(frame, Reply.ERROR, bytes([self.failing]))
         network = self.selected
         source = network.input
+        if len(frame.payload) != source.height * source.width * source.channels:
+            return reply(frame, Reply.ERROR, bytes([ErrorCode.WRONG_LENGTH]))
         pixels = np.frombuffer(frame.payload, np.uint8).reshape(1, source.height, source.width, source.channels)
         reference = self.references.setdefault(digest_of(network), Reference(network))
         result = reference.run(pixels.transpose(0, 3, 1, 2))

@@ -71,7 +71,7 @@ def test_an_interruption_ends_everything(number, tmp_path):
         connection.request("GET", "/api/board")
         found = json.loads(connection.getresponse().read())
         # A browser keeps its connection.
-        assert (found["state"], found["engine"]) == ("ready", "board")
+        assert (found["state"], found["engine"]) == ("ready", "program in the place of a board")
         assert found["models"][0]["file"] == (FOLDER / "mnist-conv.safetensors").name
         process.send_signal(number)
         assert process.wait(20) == 130

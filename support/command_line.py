@@ -35,6 +35,9 @@ __all__ = ["EXIT_INPUT", "EXIT_INTERRUPTED", "EXIT_OK", "EXIT_TOOLCHAIN", "EXIT_
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+#: Names under which packages are installed, where those of their modules are others.
+_DISTRIBUTIONS = {"PIL": "pillow", "serial": "pyserial"}
+
 #: Name of the stream in errors.
 _OUTPUT = "standard output"
 
@@ -188,7 +191,7 @@ def _missing(error: ModuleNotFoundError) -> str:
             if extra is not None:
                 return (f"{package} is not installed: it comes with Sterna's extra {extra[1]}, as in "
                         f"pip install '.[{extra[1]}]', and with make test")
-    return f"{package} is not installed: pip install {package}"
+    return f"{package} is not installed: pip install {_DISTRIBUTIONS.get(package, package)}"
 
 
 def _fill_descriptors() -> None:

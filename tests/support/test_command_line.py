@@ -291,9 +291,12 @@ MISSING = ("ERROR: torch is not installed: it comes with Sterna's extra train, a
 @pytest.mark.parametrize(("body", "line"), [
     ("import nowhere.part\n" + WORKING, "ERROR: nowhere is not installed: pip install nowhere\n"),
     ("def work(_):\n    import nowhere\n" + WORKING, "ERROR: nowhere is not installed: pip install nowhere\n"),
+    ("sys.modules['serial'] = None\nimport serial.tools\n" + WORKING,
+     "ERROR: serial is not installed: pip install pyserial\n"),
+    ("sys.modules['PIL'] = None\nimport PIL.Image\n" + WORKING, "ERROR: PIL is not installed: pip install pillow\n"),
     ("sys.modules['torch'] = None\nimport torch\n" + WORKING, MISSING),
     ("sys.modules['torch'] = None\ndef work(_):\n    import torch\n" + WORKING, MISSING),
-], ids=["during imports", "during the work", "extra, during imports", "extra, during the work"])
+], ids=["during imports", "during the work", "pyserial", "pillow", "extra, during imports", "extra, during the work"])
 def test_package_that_is_not_installed_is_one_line(body, line, tmp_path):
     words, environment = command("import importlib.metadata\nimportlib.metadata.requires = lambda name: ["
                                  "'numpy>=2', 'torch==2.13.0; extra == \"train\"']\n" + body, tmp_path)

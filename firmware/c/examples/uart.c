@@ -56,16 +56,15 @@ static bool line_write(void *context, const uint8_t *data, size_t size)
     return true;
 }
 
-static int line_read(void *context, uint8_t *data, size_t size, uint32_t timeout_ms)
+static int line_read(void *context, uint32_t timeout_ms)
 {
     const uint32_t begun = line_clock_ms(context);
-    int count = 0;
     do {
         keep_received();
-        while ((size_t)count < size && ring_out != ring_in)
-            data[count++] = ring[ring_out++ % RING_BYTES];
-    } while (count == 0 && line_clock_ms(context) - begun < timeout_ms);
-    return count;
+        if (ring_out != ring_in)
+            return ring[ring_out++ % RING_BYTES];
+    } while (line_clock_ms(context) - begun <= timeout_ms);
+    return STERNA_NO_ANSWER;
 }
 
 static const struct sterna_line line = {NULL, line_write, line_read, line_clock_ms};
@@ -76,14 +75,13 @@ int classify(const uint8_t *image, size_t size)
 {
     static struct sterna device;
     static bool known;
-    struct sterna_network network;
     struct sterna_inference inference;
     int status = STERNA_OK;
 
     if (!known) {
         /* The counter runs from power-on; a random number or a counter in memory that is kept would be better. */
         sterna_init(&device, &line, (uint8_t)line_clock_ms(NULL));
-        status = sterna_info(&device, &network);
+        status = sterna_info(&device);
         known = status == STERNA_OK;
     }
     if (status == STERNA_OK)

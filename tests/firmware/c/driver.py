@@ -5,7 +5,7 @@ import struct
 import subprocess
 import tempfile
 
-from arch.link import ErrorCode, Info, InputEncoding, LinkCounters, Result
+from arch.link import MAGIC, VERSION, ErrorCode, Info, InputEncoding, LinkCounters, Result
 from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
 
 OK, NO_ANSWER, LINE_FAILED, NOISE, OTHER_VERSION, MALFORMED, WRONG_USE = range(0, -7, -1)
@@ -35,17 +35,22 @@ class Driver:
         What :func:`compiled` has made.
     line
         The line: ``write(data) -> bool`` and ``read(size, timeout_ms) -> (bytes or None, elapsed_ms)``.
+    order
+        Order of bytes of the processor, as in a format of ``struct``.
+    emulator
+        A program that runs it, if it is for another processor.
     """
 
     #: The members of ``struct sterna_network``, as a C compiler lays them out.
-    NETWORK = "@6B4HI8s33s3B0I"
+    NETWORK = "I4B2B3HI8sB3s33s3BH2x"
 
-    def __init__(self, program, line):
-        self.line = line
+    def __init__(self, program, line, *, order="=", emulator=()):
+        self.line, self.order = line, order
         self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
-        (self.network_bytes,) = struct.unpack("=I", self.take(4))
-        assert self.network_bytes == struct.calcsize(self.NETWORK)
+        self.process = subprocess.Popen([*emulator, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=self.errors)
+        (self.network_bytes,) = self.numbers("I")
+        assert self.network_bytes == struct.calcsize(order + self.NETWORK)
         self.network = self.counters = None
 
     def __enter__(self):
@@ -67,23 +72,28 @@ class Driver:
             raise AssertionError(f"driver ended: {self.errors.read().decode()}")
         return data
 
+    def numbers(self, form):
+        """Take members of a structure, in the order of the processor."""
+        return struct.unpack(self.order + form, self.take(struct.calcsize(self.order + form)))
+
     def call(self, command, *numbers, data=b""):
         """Call a function; be its line; return its status."""
         pipe = self.process.stdin
-        pipe.write(command + struct.pack(f"={len(numbers)}I", *numbers) + data)
+        pipe.write(command + struct.pack(f"{self.order}{len(numbers)}I", *numbers) + data)
         pipe.flush()
         while (kind := self.take(1)) != b"d":
-            (size,) = struct.unpack("=I", self.take(4))
+            (size,) = self.numbers("I")
             if kind == b"w":
                 pipe.write(bytes((self.line.write(self.take(size)),)))
             else:
                 assert kind == b"r"
                 assert size > 0
-                (timeout,) = struct.unpack("=I", self.take(4))
+                (timeout,) = self.numbers("I")
                 answer, elapsed = self.line.read(size, timeout)
-                pipe.write(struct.pack("=iI", -1 if answer is None else len(answer), elapsed) + (answer or b""))
+                count = -1 if answer is None else len(answer)
+                pipe.write(struct.pack(f"{self.order}iI", count, elapsed) + (answer or b""))
             pipe.flush()
-        (status,) = struct.unpack("=i", self.take(4))
+        (status,) = self.numbers("i")
         return status
 
     def checked(self, *arguments, **options):
@@ -95,8 +105,10 @@ class Driver:
         self.checked(b"N", tag, timeout, silence, retries, clock)
 
     def _told(self):
-        (lanes, width, circuit_timesteps, timesteps, encoding, channels, height, columns, size, classes, clock_khz,
-         digest, name, *counters) = struct.unpack(self.NETWORK, self.take(self.network_bytes))
+        (magic, version, lanes, width, circuit_timesteps, encoding, channels, height, columns, classes, clock_khz,
+         digest, timesteps, reserved, name, *counters, size) = self.numbers(self.NETWORK)
+        assert (magic.to_bytes(4, "little"), version, reserved) == (MAGIC, VERSION, bytes(3))
+        assert name.endswith(b"\0")
         self.network = Info(
             lanes=lanes, width=width, circuit_timesteps=circuit_timesteps, timesteps=timesteps,
             encoding=InputEncoding(encoding), channels=channels, image_height=height, image_width=columns,
@@ -120,8 +132,8 @@ class Driver:
         """Return the next result; without scores if there is no room for any."""
         room = self.network.classes if room is None else room
         self.checked(b"R", room)
-        label, cycles, stalls, flash_stalls = struct.unpack("=4I", self.take(16))
-        scores = struct.unpack(f"={room}i", self.take(4 * room))[:self.network.classes]
+        label, cycles, stalls, flash_stalls = self.numbers("4I")
+        scores = self.numbers(f"{room}i")[:self.network.classes]
         return Result(label=label, cycles=cycles, stalls=stalls, flash_stalls=flash_stalls, scores=scores)
 
     def classify_all(self, images):
@@ -133,5 +145,5 @@ class Driver:
         yield self.result()
 
     @property
-    def repeated(self):
+    def faults(self):
         return self.call(b"P")

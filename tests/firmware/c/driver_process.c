@@ -13,6 +13,10 @@
 
 static uint32_t milliseconds;
 
+/* What was read from the line and not given to the driver yet. */
+static uint8_t buffer[32];
+static int used, filled;
+
 static void take(void *data, size_t size)
 {
     if (fread(data, 1, size, stdin) != size)
@@ -49,18 +53,23 @@ static bool line_write(void *context, const uint8_t *data, size_t size)
     return done;
 }
 
-static int line_read(void *context, uint8_t *data, size_t size, uint32_t timeout_ms)
+static int line_read(void *context, uint32_t timeout_ms)
 {
     (void)context;
-    putchar('r');
-    give_number((uint32_t)size);
-    give_number(timeout_ms);
-    fflush(stdout);
-    int count = (int)take_number();
-    milliseconds += take_number();
-    if (count > 0)
-        take(data, (size_t)count);
-    return count;
+    if (used == filled) {
+        putchar('r');
+        give_number(sizeof buffer);
+        give_number(timeout_ms);
+        fflush(stdout);
+        used = filled = 0;
+        int count = (int)take_number();
+        milliseconds += take_number();
+        if (count <= 0)
+            return count < 0 ? STERNA_LINE_FAILED : STERNA_NO_ANSWER;
+        take(buffer, (size_t)count);
+        filled = count;
+    }
+    return buffer[used++];
 }
 
 static uint32_t line_clock(void *context)
@@ -71,23 +80,22 @@ static uint32_t line_clock(void *context)
 
 static const struct sterna_line line = {NULL, line_write, line_read, line_clock};
 
-static void give_network(int status, const struct sterna_network *network)
+static void give_network(int status, const struct sterna *device)
 {
     putchar('d');
     give_number((uint32_t)status);
     if (status == STERNA_OK)
-        give(network, sizeof *network);
+        give(&device->network, sizeof device->network);
 }
 
 int main(void)
 {
     struct sterna device;
-    struct sterna_network network;
     struct sterna_inference inference;
     uint8_t *images[STERNA_WINDOW] = {NULL, NULL};
     int newest = 0;
 
-    give_number(sizeof network);
+    give_number(sizeof device.network);
     fflush(stdout);
     for (;;) {
         int command = getchar();
@@ -95,6 +103,7 @@ int main(void)
         case 'N': /* new session: first tag, timeout, silence, retries, time of the clock */
             /* What the memory held before must not matter. */
             memset(&device, 0xEE, sizeof device);
+            used = filled = 0;
             sterna_init(&device, &line, (uint8_t)take_number());
             device.timeout_ms = take_number();
             device.silence_ms = take_number();
@@ -104,11 +113,11 @@ int main(void)
             give_number(STERNA_OK);
             break;
         case 'I':
-            give_network(sterna_info(&device, &network), &network);
+            give_network(sterna_info(&device), &device);
             break;
         case 'S': {
             uint8_t model = (uint8_t)take_number();
-            give_network(sterna_select(&device, model, &network), &network);
+            give_network(sterna_select(&device, model), &device);
             break;
         }
         case 'C': { /* size and image */
@@ -141,9 +150,9 @@ int main(void)
             free(scores);
             break;
         }
-        case 'P': /* requests that were repeated */
+        case 'P': /* faults of the line */
             putchar('d');
-            give_number(device.repeated);
+            give_number(device.faults);
             break;
         default:
             free(images[0]);

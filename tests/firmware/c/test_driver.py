@@ -26,6 +26,8 @@ INFO = make_info()
 CYCLES = 5 * INFO.clock_khz
 COUNTERS = LinkCounters(bad_frames=255, overruns=2, aborted_frames=31)
 REPLY = InfoReply(info=INFO).to_bytes()
+#: Milliseconds of a silence: one more than the 100 that are asked for, as the first of a clock may be a part of one.
+SILENCE = 101
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def test_every_network_is_told_and_computed(driver, info):
     assert link.info() == info
     images = images_of(info, 3)
     assert list(link.classify_all(images)) == [device.result_of(image) for image in images]
-    assert link.repeated == 0
+    assert link.faults == 0
 
 
 def test_two_images_are_on_their_way_once_nobody_else_can_be_answered(driver):
@@ -132,7 +134,7 @@ def test_two_images_are_on_their_way_once_nobody_else_can_be_answered(driver):
     assert [link.result(), link.result()] == [result_of(image, INFO, CYCLES) for image in (second, third)]
     with fails(WRONG_USE):
         link.result()
-    assert link.repeated == 0
+    assert link.faults == 0
 
 
 def test_scores_may_be_left_out_and_are_never_written_beyond_their_room(driver):
@@ -176,9 +178,9 @@ def test_bad_crc_and_overrun_are_repeated_under_a_new_tag_at_once(driver):
     device = Scripted(answer)
     link = driver(device, tag=255)
     assert link.info() == INFO
-    assert link.repeated == 2
+    assert link.faults == 2
     assert [frame.tag for frame in device.requests] == [255, 0, 1]
-    assert device.silence == [100]
+    assert device.silence == [SILENCE]
 
 
 def test_a_bad_crc_without_a_known_tag_repeats_everything_after_a_silence(driver):
@@ -186,8 +188,8 @@ def test_a_bad_crc_without_a_known_tag_repeats_everything_after_a_silence(driver
                       reply(frame, Reply.ERROR, b"\x01", tag=frame.tag ^ 0x80))
     link = driver(device)
     assert link.info() == INFO
-    assert device.silence == [100, 100]
-    assert link.repeated == 1
+    assert device.silence == [SILENCE, SILENCE]
+    assert link.faults == 1
 
 
 @pytest.mark.parametrize("late", [
@@ -202,7 +204,7 @@ def test_late_answers_and_noise_before_the_answer_are_ignored(driver, late):
 
     link = driver(Scripted(answer))
     assert link.info() == INFO
-    assert link.repeated == 0
+    assert link.faults == 0
 
 
 OTHER = bytearray(REPLY)
@@ -310,7 +312,7 @@ def test_models_are_selected_and_refused(driver):
         assert len(device.computed) == 2
         expected = [device.result_of(image) for image in images]
         assert [link.result(), link.result(), *link.classify_all(images[2:])] == expected
-    assert link.repeated == 0
+    assert link.faults == 0
 
 
 def test_a_device_whose_network_is_in_the_bitstream_has_no_model_to_select(driver):
@@ -326,7 +328,7 @@ def test_a_device_with_room_for_one_image_gets_one_at_a_time(driver):
     assert list(link.classify_all(images)) == [result_of(image, INFO, CYCLES) for image in images]
     # It takes one refusal to know.
     assert len(device.tags) == 1 + len(images) + 1
-    assert link.repeated == 0
+    assert link.faults == 0
 
 
 def test_a_device_that_stays_busy_is_refused(driver):
@@ -336,7 +338,7 @@ def test_a_device_that_stays_busy_is_refused(driver):
     link.send(bytes(20))
     with fails(ErrorCode.BUSY):
         link.result()
-    assert link.repeated == 3
+    assert link.faults == 4
 
 
 #: First tag of a session: its INFO has it, its first image the next one.
@@ -397,7 +399,7 @@ def test_an_unfinished_image_of_a_dead_session_is_forgotten(driver, sent):
     link.info()
     (image,) = images_of(INFO, 1)
     assert list(link.classify_all([image])) == [result_of(image, INFO, CYCLES)]
-    assert link.repeated == 0
+    assert link.faults == 0
 
 
 def test_what_a_dead_session_left_is_read_before_anything_is_sent(driver):
@@ -405,7 +407,7 @@ def test_what_a_dead_session_left_is_read_before_anything_is_sent(driver):
     other = InfoReply(info=dataclasses.replace(INFO, classes=7))
     device.pending += Frame(command=Reply.INFO, tag=TAG, payload=other.to_bytes()).to_bytes() * 3
     assert driver(device, tag=TAG).info() == INFO
-    assert device.silence == [100]
+    assert device.silence == [SILENCE]
 
 
 def test_a_line_that_is_never_silent_has_its_error(driver):

@@ -14,6 +14,7 @@ from arch import network_file
 from arch.images import image_bytes, load_images
 from arch.link import ErrorCode
 from models import DEFAULT_NETWORK, SAMPLES
+from models import FOLDER as MODELS_FOLDER
 from reference.engines import ReferenceEngine
 from sim.verilated import SimulationTransport, Verilated
 from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
@@ -73,7 +74,7 @@ def test_faults_on_the_line_to_the_circuit_give_the_right_result(tmp_path, seed)
             link.begin(tag=rng.randrange(256), timeout=500, silence=200, retries=15)
             assert link.info() == INFO
             assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
-            assert link.repeated > 0
+            assert link.faults > 0
             # The circuit has counted the frames that it could not read.
             line.rate = 0
             assert link.info() == INFO
@@ -100,13 +101,13 @@ def test_models_are_selected_on_the_circuit(tmp_path, rate):
                 assert link.select(number) == model
                 images = [rng.randbytes(model.image_bytes) for _ in range(4)]
                 assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
-            assert (link.repeated > 0) == (rate > 0)
+            assert (link.faults > 0) == (rate > 0)
 
 
 @contextlib.contextmanager
-def simulated_board():
+def simulated_board(*options):
     """``python -m sim.board``; its pseudo-terminal."""
-    with subprocess.Popen([sys.executable, "-m", "sim.board", "--json"], cwd=ROOT, stdin=subprocess.PIPE,
+    with subprocess.Popen([sys.executable, "-m", "sim.board", "--json", *options], cwd=ROOT, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as board:
         try:
             yield json.loads(board.stdout.readline())["port"]
@@ -115,35 +116,63 @@ def simulated_board():
             board.stdin.close()
 
 
-def test_the_example_for_linux_classifies_digits_on_the_shipped_circuit(tmp_path):
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """The example for Linux."""
+    program = tmp_path_factory.mktemp("linux") / "classify"
+    compile_c(*SANITIZED, SOURCES / "sterna.c", SOURCES / "examples" / "linux.c", "-o", program)
+    return program
+
+
+def classified(example, port, *arguments):
+    """Lines that the example prints of its network and of its images."""
+    done = subprocess.run([example, port, "3000000", *map(str, arguments)], capture_output=True, text=True,
+                          check=False, timeout=600)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *lines = done.stdout.splitlines()
+    return first, [line.partition(": ")[2] for line in lines]
+
+
+def digits(network, folder):
+    """Three digits, and a file of each with its bytes."""
+    images = load_images(SAMPLES / "mnist-images.idx.gz", network, first=3)
+    files = [folder / f"{index}.raw" for index in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        file.write_bytes(image_bytes(network, image))
+    return images, files
+
+
+def test_the_example_for_linux_classifies_digits_on_the_shipped_circuit(example, tmp_path):
     """Through a pseudo-terminal, with two images on their way: scores of the reference, clocks of the plan."""
     network = network_file.load(DEFAULT_NETWORK)
-    images = load_images(SAMPLES / "mnist-images.idx.gz", network, first=3)
-    program = tmp_path / "classify"
-    compile_c(*SANITIZED, SOURCES / "sterna.c", SOURCES / "examples" / "linux.c", "-o", program)
-    files = []
-    for index, image in enumerate(images):
-        files.append(tmp_path / f"{index}.raw")
-        files[-1].write_bytes(image_bytes(network, image))
+    images, files = digits(network, tmp_path)
     expected = ReferenceEngine(network).classify(images)
     with simulated_board() as port:
-        done = subprocess.run([program, port, "3000000", *files], capture_output=True, text=True, check=False,
-                              timeout=300)
-        # The image is checked before it is sent.
-        files[0].write_bytes(bytes(783))
-        refused = subprocess.run([program, port, "3000000", files[0]], capture_output=True, text=True, check=False,
-                                 timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        f"{file}: class {label}, 10961 clocks, 0 stalls, scores {' '.join(map(str, scores))}"
-        for file, label, scores in zip(files, expected.classes.tolist(), expected.scores.tolist(), strict=True)]
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == f"ERROR: {files[0]}: the file has not the size of an image\n"
+        first, lines = classified(example, port, *files)
+    assert first == ("mnist-conv: images 28 x 28 x 1, 10 classes, 48000 kHz; "
+                     "faults of the line: 0 bad frames, 0 overruns, 0 aborted frames")
+    assert lines == [f"class {label}, 10961 clocks, 0 stalls, 0 flash stalls, scores {' '.join(map(str, scores))}"
+                     for label, scores in zip(expected.classes.tolist(), expected.scores.tolist(), strict=True)]
 
 
-def test_the_example_for_linux_names_a_port_that_it_cannot_open(tmp_path):
-    program = tmp_path / "classify"
-    compile_c(*SANITIZED, SOURCES / "sterna.c", SOURCES / "examples" / "linux.c", "-o", program)
-    done = subprocess.run([program, tmp_path / "none", "3000000", "one.raw"], capture_output=True, text=True,
-                          check=False)
-    assert (done.returncode, done.stderr) == (1, f"ERROR: {tmp_path}/none: No such file or directory\n")
+def test_the_example_for_linux_selects_models_of_the_overlay(example, tmp_path):
+    """Each of the shipped networks by its number, on the circuit that reads its weights from the flash."""
+    files = [MODELS_FOLDER / name for name in ("mnist-conv.safetensors", "fashion-conv.safetensors")]
+    networks = [network_file.load(file) for file in files]
+    images, raw = digits(networks[0], tmp_path)
+    with simulated_board("--weights", "flash", *map(str, files)) as port:
+        for number in (1, 0):
+            expected = ReferenceEngine(networks[number]).classify(images)
+            first, lines = classified(example, port, f"@{number}", *raw)
+            assert first.startswith(f"{files[number].stem}: images 28 x 28 x 1, 10 classes, ")
+            assert first.endswith("0 bad frames, 0 overruns, 0 aborted frames")
+            assert [line.partition(",")[0] for line in lines] == [f"class {label}" for label in expected.classes]
+            assert [line.partition(" scores ")[2] for line in lines] == [
+                " ".join(map(str, scores)) for scores in expected.scores.tolist()]
+        # There is no third one, and then none is selected.
+        for arguments in (["@2"], []):
+            done = subprocess.run([example, port, "3000000", *arguments], capture_output=True, text=True, check=False,
+                                  timeout=600)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr == (f"ERROR: {[port, *arguments][-1]}: the flash has no model of this number, or none "
+                                   "was selected: name one, @0\n")

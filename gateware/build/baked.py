@@ -6,8 +6,8 @@ import hashlib
 
 from arch import network_file
 from boards import BOARDS
+from boards.programming import Programming
 from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say
-from gateware.build.programming import Programming
 from gateware.build.request import Request
 from gateware.build.steps import report as reports
 from gateware.build.steps.place import Remedies

@@ -1,25 +1,18 @@
 """Writes the bitstream that is in the folder of a build to a board; nothing is built: ``--program built``."""
 
 import argparse
-import hashlib
-import json
 import pathlib
 
 from arch import network_file
 from boards import BOARDS, Board
-from gateware.build.programming import Programming
+from boards.programming import BITSTREAM, Programming, ProgrammingError, load_bitstream
 from gateware.build.request import BuildError
-from gateware.reports.folder import BITSTREAM, REPORT, BuildFolder, check_folder, default_folder, overlay_folder
+from gateware.reports.folder import BuildFolder, check_folder, default_folder, overlay_folder
 from models import DEFAULT_NETWORK
 from sim.report import Weights
 from support.errors import printable
-from support.files import read_file
 
 __all__ = ["program_built"]
-
-#: Largest report and bitstream that are read.
-_REPORT_BYTES, _BITSTREAM_BYTES = 1 << 24, 1 << 24
-
 
 def _folder(arguments: argparse.Namespace, board: Board) -> pathlib.Path:
     """Folder of the build: the one that is given, or that of a build with these arguments."""
@@ -35,20 +28,13 @@ def _folder(arguments: argparse.Namespace, board: Board) -> pathlib.Path:
 def _bitstream(path: pathlib.Path, board: Board) -> bytes:
     """Read the bitstream of a folder, and check it against its report."""
     try:
-        bitstream = read_file(path / BITSTREAM, limit=_BITSTREAM_BYTES)
-        report = json.loads(read_file(path / REPORT, limit=_REPORT_BYTES))
-        made_for, digest = report["board"], report["bitstream_sha256"]
-    except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
-        raise BuildError(f"{path}: must have the {BITSTREAM} and the {REPORT} of a build: build first, without "
-                         f"--program built") from None
-    if made_for != board.name:
-        raise BuildError(f"{path / BITSTREAM}: must be for the board {board.name}, not {made_for}: give --board "
-                         f"{made_for}, or the folder of another build with -o")
-    found = hashlib.sha256(bitstream).hexdigest()
-    if found != digest:
-        raise BuildError(f"{path / BITSTREAM}: sha256 must be that of its {REPORT}, {digest}, not {found}: build "
-                         f"again, without --program built")
-    return bitstream
+        bitstream = load_bitstream(path / BITSTREAM)
+    except ProgrammingError as error:
+        raise BuildError(f"{error}, without --program built") from None
+    if bitstream.board != board.name:
+        raise BuildError(f"{path / BITSTREAM}: must be for the board {board.name}, not {bitstream.board}: give "
+                         f"--board {bitstream.board}, or the folder of another build with -o")
+    return bitstream.content
 
 
 def program_built(arguments: argparse.Namespace) -> None:
@@ -67,4 +53,4 @@ def program_built(arguments: argparse.Namespace) -> None:
     bitstream = _bitstream(path, board)
     programming = Programming(board, programmer=arguments.programmer)
     with BuildFolder.opened(path) as folder:
-        programming.write(folder, bitstream=bitstream)
+        programming.write(folder.work, bitstream=bitstream)

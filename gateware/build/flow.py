@@ -6,7 +6,7 @@ import pathlib
 import time
 from collections.abc import Callable, Mapping
 
-from gateware.build.programming import Programming
+from boards.programming import Programming
 from gateware.build.request import Target
 from gateware.build.steps import report as reports
 from gateware.build.steps.pack import Pack
@@ -158,4 +158,4 @@ def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
         print_line(format_report(report))
         print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
         if programming is not None:
-            programming.write(folder, bitstream=files[BITSTREAM])
+            programming.write(folder.work, bitstream=files[BITSTREAM])

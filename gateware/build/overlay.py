@@ -5,8 +5,8 @@ import pathlib
 
 from arch.flash.circuit import Circuit
 from boards import BOARDS, Board
+from boards.programming import LoadedImage, Programming, load_flash_image
 from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say
-from gateware.build.programming import LoadedImage, Programming, load_flash_image
 from gateware.build.request import OverlayRequest
 from gateware.build.steps import report as reports
 from gateware.build.steps.place import Remedies
@@ -125,4 +125,4 @@ def program_image(arguments: argparse.Namespace) -> None:
     programming = Programming(board, programmer=arguments.programmer,
                               image=_image_for(path, arguments.image, board))
     with BuildFolder.opened(path) as folder:
-        programming.write(folder, bitstream=None)
+        programming.write(folder.work, bitstream=None)

@@ -18,12 +18,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from boards import Board
+from boards.programming import BITSTREAM, REPORT
 from support.errors import InputError
 from support.files import check_output, check_output_folder, locked, read_file, write_all
 
 __all__ = ["BASE", "BITSTREAM", "OVERLAY", "REPORT", "BuildFolder", "check_folder", "default_folder", "overlay_folder"]
 
-BITSTREAM, REPORT, BASE = "sterna.bin", "report.json", "base.zip"
+BASE = "base.zip"
 
 #: The overlay among the networks of a board.
 OVERLAY = "overlay"

@@ -104,7 +104,7 @@ def toolchain(tmp_path, monkeypatch):
     tools = Toolchain(folder)
     monkeypatch.setattr("support.tools.find_tool", lambda tool: str(folder / tool.name))
     monkeypatch.setattr("gateware.build.flow.find_tool", lambda tool: str(folder / tool.name))
-    monkeypatch.setattr("gateware.build.programming.find_tool", lambda tool: str(folder / tool.name))
+    monkeypatch.setattr("boards.programming.find_tool", lambda tool: str(folder / tool.name))
 
     def design_files(self, platform, design):
         design._MustUse__used = True

@@ -88,7 +88,7 @@ def toy_board(tmp_path, monkeypatch):
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr("support.tools.find_tool", lambda tool: str(tmp_path / tool.name))
     monkeypatch.setattr("gateware.build.flow.find_tool", lambda tool: str(tmp_path / tool.name))
-    monkeypatch.setattr("gateware.build.programming.find_tool", lambda tool: str(tmp_path / tool.name))
+    monkeypatch.setattr("boards.programming.find_tool", lambda tool: str(tmp_path / tool.name))
     return board
 
 
@@ -99,7 +99,7 @@ def test_a_new_family_needs_no_other_file(run, toy_board, tmp_path):
     assert out[1] == "place+route  seed 1: 52.50 MHz, 77 LC"
     folder = tmp_path / "cwd" / "build" / "toy" / "small"
     assert (folder / "sterna.bin").read_text() == "seed 1\nclock 36000000.0\ncontents of info block\n"
-    assert (folder / "programmed").read_text() == "seed 1\nclock 36000000.0\ncontents of info block\n"
+    assert (folder / "work" / "programmed").read_text() == "seed 1\nclock 36000000.0\ncontents of info block\n"
     report = Report.from_json((folder / "report.json").read_bytes())
     assert (report.board, report.clock_mhz, report.lc, report.lc_total, report.dsp) == ("toy", 36, 77, 9000, 1)
     assert report.lc_estimate == 1234

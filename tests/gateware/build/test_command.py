@@ -406,7 +406,7 @@ def test_a_missing_tool_is_told_before_the_build(run, toolchain, monkeypatch, na
             raise ToolMissingError(f"{tool.name} is not installed: {tool.source}")
 
     monkeypatch.setattr("gateware.build.flow.find_tool", find_tool)
-    monkeypatch.setattr("gateware.build.programming.find_tool", find_tool)
+    monkeypatch.setattr("boards.programming.find_tool", find_tool)
     assert run("--program", network=small_network()) == (3, [], [f"ERROR: {name} is not installed: {source}"])
     assert toolchain.calls() == []
     # A dry run needs none.

@@ -1,25 +1,78 @@
-"""What ``--program`` writes to the flash of a board: the bitstream at its beginning, the image of models behind it."""
+"""Writes the flash of a board: the bitstream at its beginning, the image of models behind it.
+
+What is written was checked before: that the image is for the circuit and has room, and that a bitstream is the one that
+the report beside it is of. ``python -m gateware.build --program`` and ``python -m firmware.host swap`` write with this.
+"""
 
 import dataclasses
+import hashlib
+import json
 import pathlib
+from collections.abc import Callable
 
 from arch.flash.circuit import Circuit
 from arch.flash.errors import ImageError
 from arch.flash.header import BLOCK_BYTES
 from arch.flash.image import MAX_IMAGE_BYTES, parse_image
-from boards import Board
-from gateware.build.request import BuildError
-from gateware.reports.folder import BITSTREAM, BuildFolder
+from arch.link import Info
+from boards.board import Board, BoardError
 from support.command_line import print_line
 from support.errors import InputError, printable
 from support.files import read_file, write_atomically
 from support.tools import ToolError, find_tool, run_tool
 
-__all__ = ["Programming", "ProgrammingError", "load_flash_image"]
+__all__ = ["BITSTREAM", "REPORT", "LoadedBitstream", "LoadedImage", "Programming", "ProgrammingError",
+           "load_bitstream", "load_flash_image"]
+
+#: Names of a bitstream and of its report, in the folder of a build.
+BITSTREAM, REPORT = "sterna.bin", "report.json"
+#: Largest report and bitstream that are read.
+_REPORT_BYTES, _BITSTREAM_BYTES = 1 << 24, 1 << 24
 
 
-class ProgrammingError(BuildError):
+class ProgrammingError(BoardError):
     """What is to be written does not fit the flash, the circuit or each other."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LoadedBitstream:
+    """A bitstream that may be written: its content, and what its report says of it."""
+
+    content: bytes
+    #: Name of the board.
+    board: str
+    #: Rate of the host link, in baud.
+    baud: int
+    #: Name of the network and the SHA-256 of its file; None for the overlay, which has none.
+    network: str | None
+    network_sha256: str | None
+
+
+def load_bitstream(path: pathlib.Path) -> LoadedBitstream:
+    """Read a bitstream and the report beside it, which must be of this bitstream.
+
+    Raises
+    ------
+    :exc:`ProgrammingError`
+        If one of the two is missing, or they do not belong together.
+    :exc:`support.errors.InputError`, :exc:`OSError`
+        If a file cannot be read.
+    """
+    beside = path.with_name(REPORT)
+    try:
+        bitstream = read_file(path, limit=_BITSTREAM_BYTES)
+        report = json.loads(read_file(beside, limit=_REPORT_BYTES))
+        loaded = LoadedBitstream(content=bitstream, board=str(report["board"]), baud=int(report["baud"]),
+                                 network=report.get("network"), network_sha256=report.get("network_sha256"))
+        digest = report["bitstream_sha256"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ProgrammingError(f"{printable(str(path.parent))}: must have the {path.name} and the {REPORT} of a build: "
+                               "build first") from None
+    found = hashlib.sha256(bitstream).hexdigest()
+    if found != digest:
+        raise ProgrammingError(f"{printable(str(path))}: sha256 must be that of its {REPORT}, {digest}, not {found}: "
+                               "build again")
+    return loaded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -28,11 +81,12 @@ class LoadedImage:
 
     file: str
     content: bytes
-    #: Names of its models.
-    models: tuple[str, ...]
+    #: Info blocks of its models, with which the board answers when they are selected.
+    models: tuple[Info, ...]
 
 
-def load_flash_image(path: pathlib.Path, board: Board, *, circuit: Circuit, clock_hz: float | None) -> LoadedImage:
+def load_flash_image(path: pathlib.Path, board: Board, *, circuit: Circuit | None = None,
+                     clock_hz: float | None = None) -> LoadedImage:
     """Read an image of models and check all of it, before anything is written.
 
     Parameters
@@ -40,8 +94,8 @@ def load_flash_image(path: pathlib.Path, board: Board, *, circuit: Circuit, cloc
     path : :class:`pathlib.Path`
     board : :class:`boards.Board`
         Whose flash it is for.
-    circuit : :class:`arch.flash.circuit.Circuit`
-        The circuit of the bitstream.
+    circuit : :class:`arch.flash.circuit.Circuit`, optional
+        The circuit of the bitstream; None where it is not known.
     clock_hz : :class:`float`, optional
         Its clock, in Hz, which the image tells hosts; None where it is not known.
 
@@ -69,7 +123,7 @@ def load_flash_image(path: pathlib.Path, board: Board, *, circuit: Circuit, cloc
             raise ProgrammingError(
                 f"{file}: model {model.number} {printable(model.header.name)!r}: clock must be {clock_hz / 1e6:g} MHz, "
                 f"that of the bitstream, not {said_khz / 1e3:g} MHz: make the image with --clock {clock_hz / 1e6:g}")
-    return LoadedImage(file=file, content=content, models=tuple(model.header.name for model in stored))
+    return LoadedImage(file=file, content=content, models=tuple(model.header.info for model in stored))
 
 
 class Programming:
@@ -109,8 +163,17 @@ class Programming:
                 f"bitstream must end before {board.models_at:#x}, where the image of the {board.title} begins, not "
                 f"take the flash to {end:#x}, in blocks of {BLOCK_BYTES >> 10} KiB: change models_at of the board")
 
-    def write(self, folder: BuildFolder, *, bitstream: bytes | None) -> None:
+    def write(self, work: pathlib.Path, *, bitstream: bytes | None,
+              say: Callable[[str], object] = print_line) -> None:
         """Write the bitstream, if there is one, then the image, if there is one.
+
+        Parameters
+        ----------
+        work : :class:`pathlib.Path`
+            Folder in which the programmer runs, for what it reads, and for its log.
+        bitstream : :class:`bytes`, optional
+        say : callable
+            Told of what was written, a line each.
 
         Raises
         ------
@@ -122,28 +185,27 @@ class Programming:
         board, image = self._board, self._image
         if bitstream is not None:
             self.check_room(bitstream)
-            self._write(folder, folder.path / BITSTREAM, offset=0)
-            print_line(f"programmed the {board.title}")
+            self._write(work, BITSTREAM, bitstream, offset=0)
+            say(f"programmed the {board.title}")
         if image is not None:
-            # What was checked is what is written, whatever happens to the file meanwhile.
-            copy = folder.work / "image.bin"
-            write_atomically(copy, image.content)
-            self._write(folder, copy, offset=board.models_at)
-            models = ", ".join(f"{number} {printable(name)}" for number, name in enumerate(image.models))
-            print_line(f"programmed {image.file} at {board.models_at:#x} of the {board.title}: "
-                       f"model{'s'[:len(image.models) > 1]} {models}")
+            self._write(work, "image.bin", image.content, offset=board.models_at)
+            models = ", ".join(f"{number} {printable(info.name)}" for number, info in enumerate(image.models))
+            say(f"programmed {image.file} at {board.models_at:#x} of the {board.title}: "
+                f"model{'s'[:len(image.models) > 1]} {models}")
 
-    def _write(self, folder: BuildFolder, file: pathlib.Path, *, offset: int) -> None:
-        programmer, log = self._programmer, folder.work / "programmer.log"
-        run_tool(programmer.tool, programmer.command(str(file.resolve()), offset=offset), cwd=folder.path, log=log)
-        written = file.read_bytes()
-        back = folder.work / "read_back.bin"
+    def _write(self, work: pathlib.Path, name: str, content: bytes, *, offset: int) -> None:
+        programmer, log = self._programmer, work / "programmer.log"
+        # What was checked is what is written, whatever happens to the file that it came from.
+        file = work / name
+        write_atomically(file, content)
+        run_tool(programmer.tool, programmer.command(str(file.resolve()), offset=offset), cwd=work, log=log)
+        back = work / "read_back.bin"
         # What an earlier command left is not what this one reads.
         back.unlink(missing_ok=True)
-        reading = programmer.read_command(str(back.resolve()), size=len(written), offset=offset)
+        reading = programmer.read_command(str(back.resolve()), size=len(content), offset=offset)
         if reading is not None:
-            run_tool(programmer.tool, reading, cwd=folder.path, log=log)
-            self._compare(written, back, offset=offset)
+            run_tool(programmer.tool, reading, cwd=work, log=log)
+            self._compare(content, back, offset=offset)
             back.unlink()
 
     def _compare(self, written: bytes, back: pathlib.Path, *, offset: int) -> None:

@@ -8,15 +8,10 @@ compiled program (docs/decisions/0008). What decides the clocks is not rounded.
 import dataclasses
 import hashlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from amaranth.back import verilog
 
-import arch
-import boards
-import gateware
-import support
 from arch.flash.image import BASE
 from arch.network import MAX_CLASSES, MAX_FRACTION, MAX_SIDE
 from gateware.engine.adder_pair import AdderPair
@@ -26,12 +21,13 @@ from gateware.flash.reader import FlashMode
 from gateware.source import Loaded
 from gateware.streamed_system import StreamedSystem
 from gateware.system import System
+from sim.sources import sources_digest
 from sim.verilator import Report, default_folder, make_cache
 from support.files import locked, write_atomically
 from support.provenance import tool_versions
 from support.tools import amaranth_tools
 
-__all__ = ["CLOCK_HZ", "circuit_verilog", "shared_circuit", "sources_digest"]
+__all__ = ["CLOCK_HZ", "circuit_verilog", "shared_circuit"]
 
 #: Clock that simulated circuits claim to have if nothing else is said, in Hz: hosts are told.
 CLOCK_HZ = 48e6
@@ -116,17 +112,6 @@ def _system(config: EngineConfig, *, divisor: int, mode: Any, base: int,
                           adder_pair=AdderPair)
 
 
-def sources_digest(*packages: ModuleType) -> str:
-    """SHA-256 of every source file of ``packages``, in Python and in C++, with its name."""
-    digest = hashlib.sha256()
-    for package in packages:
-        root = Path(package.__path__[0])
-        for path in sorted(root.rglob("*")):
-            if path.suffix in (".py", ".cpp", ".h"):
-                digest.update(f"{path.relative_to(root.parent)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def _sources() -> str:
     """Digest of the packages that the gateware is made of."""
-    return sources_digest(arch, boards, gateware, support)
+    return sources_digest("arch", "boards", "gateware", "support")

@@ -20,18 +20,23 @@ from gateware.mapper.info import info_of
 from gateware.mapper.line import keeps_up
 from gateware.mapper.plan import Plan
 from sim.circuits import CLOCK_HZ, circuit_verilog, shared_circuit
+from sim.power_on import PowerOn
 from sim.session import LayerMaps, RtlError, SimulatedEngine
 from sim.spike_maps import read_map
-from sim.verilated import Verilated
+from sim.verilated import compile_design
 from sim.verilator import Report, check_simulator, shown_by
 from support.progress import Progress
 from support.tools import YOSYS, find_tool
 
-__all__ = ["DIVISOR", "SLOW_DIVISOR", "RtlEngine", "RtlError", "check_tools"]
+__all__ = ["DIVISOR", "SLOW_DIVISOR", "SPIKES", "RtlEngine", "RtlError", "check_tools", "power_on"]
 
 #: Clocks per bit of the simulated line: the fewest that the receiver takes, as at 12 Mbaud and 48 MHz; and those at
 #: 3 Mbaud, for networks whose first layer would lose pixels.
 DIVISOR, SLOW_DIVISOR = 4, 16
+#: The spike memory, in the baked circuit and in the streamed one.
+SPIKES = "accelerator.spikes.words"
+
+
 
 def check_tools() -> None:
     """Check that everything is there that a simulation needs, before work is put into what comes before it.
@@ -43,6 +48,25 @@ def check_tools() -> None:
     """
     find_tool(YOSYS)
     check_simulator()
+
+
+def power_on(plan: Plan, *, divisor: int, seed: int = 1, cache: Path | None = None, report: Report | None = None,
+             **options: Any) -> PowerOn:
+    """Return the circuit of a plan with its network in its memories, compiled; arguments as of :class:`RtlEngine`."""
+    contents = plan.contents
+    memories: dict[str, list[int]] = {
+        "link.info": list(info_of(plan, clock_hz=CLOCK_HZ).to_bytes()),
+        "accelerator.sequencer.entries": list(contents.program),
+        "accelerator.windows.steps": list(contents.pixels),
+        "accelerator.constants.neurons": list(contents.constants),
+    }
+    for lane, rows in enumerate(contents.weights):
+        memories[f"accelerator.weights.lane{lane}"] = list(rows)
+    source = circuit_verilog(plan.config, divisor=divisor, folder=cache, report=report)
+    design = compile_design(source, memories=[*memories, SPIKES], cache=cache, report=report, **options)
+    # The spike memory is filled after reset; no image is accepted before.
+    return PowerOn(design=design, divisor=divisor, random=(*memories, SPIKES), seed=seed, memories=memories,
+                   boot_clocks=plan.config.spike_words + 100)
 
 
 class RtlEngine(SimulatedEngine):
@@ -69,8 +93,8 @@ class RtlEngine(SimulatedEngine):
     report : callable, optional
         Told of every step of a compilation, as :data:`sim.verilator.Report`; by default a line on standard error says
         what a compilation is doing, if it takes more than two seconds.
-    verilated
-        Further arguments of :class:`sim.verilated.Verilated`.
+    options
+        Further arguments of :func:`sim.verilated.compile_design`.
 
     Raises
     ------
@@ -84,7 +108,7 @@ class RtlEngine(SimulatedEngine):
 
     def __init__(self, network: Network, *, board: str = "icebreaker", lanes: int | None = None,
                  width: int | None = None, config: EngineConfig | None = None, seed: int = 1,
-                 divisor: int | None = None, cache: Path | None = None, report: Report | None = None, **verilated: Any):
+                 divisor: int | None = None, cache: Path | None = None, report: Report | None = None, **options: Any):
         check_tools()
         if config is None:
             chosen = plan_for_board(network, board_named(board), lanes=lanes, width=width)
@@ -92,34 +116,11 @@ class RtlEngine(SimulatedEngine):
         self.plan: Plan = map_network(network, config)
         if divisor is None:
             divisor = DIVISOR if keeps_up(self.plan, DIVISOR, alone=True) else SLOW_DIVISOR
-        contents = self.plan.contents
-        memories: dict[str, list[int]] = {
-            "link.info": list(info_of(self.plan, clock_hz=CLOCK_HZ).to_bytes()),
-            "accelerator.sequencer.entries": list(contents.program),
-            "accelerator.windows.steps": list(contents.pixels),
-            "accelerator.constants.neurons": list(contents.constants),
-        }
-        for lane, rows in enumerate(contents.weights):
-            memories[f"accelerator.weights.lane{lane}"] = list(rows)
-        self._spikes = "accelerator.spikes.words"
         with contextlib.ExitStack() as stack:
             if report is None:
                 report = shown_by(stack.enter_context(Progress("simulation", first_seconds=2)))
-            source = circuit_verilog(config, divisor=divisor, folder=cache, report=report)
-            simulation = Verilated(source, memories=[*memories, self._spikes], divisor=divisor, cache=cache,
-                                   report=report, **verilated)
-            # What interrupts the loading must not leave it running.
-            with contextlib.ExitStack() as loading:
-                loading.callback(simulation.close)
-                for name in (*memories, self._spikes):
-                    simulation.fill(name, seed)
-                for name, rows in memories.items():
-                    simulation.load(name, rows)
-                simulation.reset()
-                # The spike memory is filled after reset; no image is accepted before.
-                simulation.run(limit=self.plan.config.spike_words + 100)
-                loading.pop_all()
-        super().__init__(network, simulation)
+            before = power_on(self.plan, divisor=divisor, seed=seed, cache=cache, report=report, **options)
+        super().__init__(network, before.start())
 
     def _observe(self, image: npt.NDArray[Any]) -> tuple[Result, LayerMaps, str | None]:
         """Compute one image, and read the maps if none has overwritten another."""
@@ -129,6 +130,6 @@ class RtlEngine(SimulatedEngine):
         maps = {}
         for number, stage in enumerate(self.plan.stages[:-1]):
             first = stage.placement.target
-            values = self.simulation.read(self._spikes, first, stage.map_words(self.plan.config))
+            values = self.simulation.read(SPIKES, first, stage.map_words(self.plan.config))
             maps[stage.last_index] = read_map(self.plan, number, values, first)
         return result, maps, None

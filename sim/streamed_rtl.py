@@ -29,17 +29,33 @@ from gateware.mapper.streamed.model import model_of
 from gateware.mapper.streamed.passes import MapShape
 from gateware.mapper.streamed.plan import StreamedPlan
 from sim.circuits import CLOCK_HZ, circuit_verilog
-from sim.rtl import DIVISOR, check_tools
+from sim.power_on import PowerOn
+from sim.rtl import DIVISOR, SPIKES, check_tools
 from sim.session import LayerMaps, SimulatedEngine
 from sim.spike_maps import unpack_map
-from sim.verilated import Verilated
+from sim.verilated import compile_design
 from sim.verilator import Report, shown_by
 from support.progress import Progress
 
-__all__ = ["StreamedRtlEngine"]
+__all__ = ["StreamedRtlEngine", "power_on"]
 
 #: Clocks until the flash is awake and the header of a model is read.
 BOOT_CLOCKS = 8_000
+
+
+def power_on(config: EngineConfig, image: bytes, *, base: int, mode: Any = FlashMode.QUAD,
+             clock_hz: float = CLOCK_HZ, seed: int = 1, source: str | None = None, cache: Path | None = None,
+             report: Report | None = None, **options: Any) -> PowerOn:
+    """Return a streamed circuit, compiled, beside a flash that holds ``image`` from the address ``base`` on.
+
+    The other arguments are those of :class:`StreamedRtlEngine`.
+    """
+    if source is None:
+        source = circuit_verilog(config, divisor=DIVISOR, mode=mode, base=base, clock_hz=clock_hz, folder=cache,
+                                 report=report)
+    design = compile_design(source, memories=[SPIKES], cache=cache, report=report, **options)
+    return PowerOn(design=design, divisor=DIVISOR, random=(SPIKES,), seed=seed, flash=(base, image),
+                   boot_clocks=BOOT_CLOCKS)
 
 
 class StreamedRtlEngine(SimulatedEngine):
@@ -65,7 +81,7 @@ class StreamedRtlEngine(SimulatedEngine):
         Contents of the flash where the board has its models, instead of the model of the network alone.
     model : :class:`int`
         Number of the network's model in the image.
-    cache, report, verilated
+    cache, report, options
         As of :class:`sim.rtl.RtlEngine`.
 
     Raises
@@ -83,7 +99,7 @@ class StreamedRtlEngine(SimulatedEngine):
     def __init__(self, network: Network, *, board: str = "icebreaker", config: EngineConfig | None = None,
                  mode: Any = FlashMode.QUAD, clock_hz: float = CLOCK_HZ, seed: int = 1, source: str | None = None,
                  image: bytes | None = None, model: int = 0, cache: Path | None = None, report: Report | None = None,
-                 **verilated: Any):
+                 **options: Any):
         check_tools()
         place = board_named(board)
         config = streamed_config(place) if config is None else config
@@ -92,26 +108,18 @@ class StreamedRtlEngine(SimulatedEngine):
         self._image, self._number, self._base = image, model, place.models_at
         if image is None:
             image = build_image([self._model()], base=place.models_at, flash_bytes=place.flash_bytes)
-        self._spikes = "accelerator.spikes.words"
         with contextlib.ExitStack() as stack:
             if report is None:
                 report = shown_by(stack.enter_context(Progress("simulation", first_seconds=2)))
-            if source is None:
-                source = circuit_verilog(config, divisor=DIVISOR, mode=mode, base=place.models_at,
-                                         clock_hz=clock_hz, folder=cache, report=report)
-            simulation = Verilated(source, memories=[self._spikes], divisor=DIVISOR, cache=cache, report=report,
-                                   **verilated)
-        super().__init__(network, simulation)
-        # What interrupts the loading must not leave it running.
-        with contextlib.ExitStack() as loading:
-            loading.callback(self.close)
-            simulation.fill(self._spikes, seed)
-            simulation.load_flash(place.models_at, image)
-            simulation.reset()
-            simulation.run(limit=BOOT_CLOCKS)
+            before = power_on(config, image, base=place.models_at, mode=mode, clock_hz=clock_hz, seed=seed,
+                              source=source, cache=cache, report=report, **options)
+        super().__init__(network, before.start())
+        # What interrupts the selection must not leave it running.
+        with contextlib.ExitStack() as selecting:
+            selecting.callback(self.close)
             if model:
                 self.select(model)
-            loading.pop_all()
+            selecting.pop_all()
 
     def _model(self) -> Model:
         """The model that the network has by itself."""
@@ -176,5 +184,5 @@ class StreamedRtlEngine(SimulatedEngine):
         return result, maps, None
 
     def _read_map(self, shape: MapShape) -> npt.NDArray[np.bool_]:
-        words = self.simulation.read(self._spikes, self.plan.address(shape), shape.total_words)
+        words = self.simulation.read(SPIKES, self.plan.address(shape), shape.total_words)
         return unpack_map(self.plan.config, words, shape.shape, timesteps=self.network.timesteps, planes=shape.planes)

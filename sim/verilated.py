@@ -13,7 +13,7 @@ import re
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +22,7 @@ import numpy as np
 
 from sim.verilator import Report, SimulationError, compiled, top_module
 
-__all__ = ["MemoryShape", "SimulationTransport", "Verilated", "memory_shapes"]
+__all__ = ["CompiledDesign", "MemoryShape", "SimulationTransport", "Verilated", "compile_design", "memory_shapes"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +60,31 @@ def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
     return shapes
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledDesign:
+    """A design as a program, and what has to be known to run it."""
+
+    #: The program. ``PROGRAM --uart CLOCKS_PER_BIT`` joins its UART to stdin and stdout.
+    program: Path
+    #: Name of the top module.
+    top: str
+    #: The memories that can be loaded and read back, by the names of :func:`memory_shapes`.
+    shapes: Mapping[str, MemoryShape]
+
+
+def compile_design(verilog: str, *, memories: Sequence[str] = (), cache: Path | None = None, trace: bool = False,
+                   jobs: int | None = None, report: Report | None = None) -> CompiledDesign:
+    """Compile a design, or find that it was compiled before; arguments and errors are those of :class:`Verilated`."""
+    shapes = memory_shapes(verilog)
+    for name in memories:
+        if name not in shapes:
+            raise ValueError(f"memory must be one of {', '.join(sorted(shapes)) or 'none'}, not {name!r}")
+    chosen = {name: shapes[name] for name in memories}
+    program = compiled(verilog, sorted(shape.path for shape in chosen.values()), folder=cache, trace=trace, jobs=jobs,
+                       report=report)
+    return CompiledDesign(program=program, top=top_module(verilog), shapes=chosen)
+
+
 class Verilated:
     """A running simulation of one design, clock by clock exact, driven over its UART.
 
@@ -68,9 +93,9 @@ class Verilated:
 
     Parameters
     ----------
-    verilog : :class:`str`
-        The design, as :func:`amaranth.back.verilog.convert` writes it. Its first module has ``clk``, ``rst``, ``rx``,
-        ``tx``.
+    design : :class:`str` or :class:`CompiledDesign`
+        The design, as :func:`amaranth.back.verilog.convert` writes it, or what :func:`compile_design` has made of that.
+        Its first module has ``clk``, ``rst``, ``rx``, ``tx``. The arguments of :func:`compile_design` are for Verilog.
     memories : sequence of :class:`str`
         The memories that can be loaded and read back, as :func:`memory_shapes` names them. Each costs some speed.
     divisor : :class:`float`
@@ -98,7 +123,7 @@ class Verilated:
 
     def __init__(
         self,
-        verilog: str,
+        design: str | CompiledDesign,
         *,
         memories: Sequence[str] = (),
         divisor: float = 4,
@@ -108,14 +133,11 @@ class Verilated:
         jobs: int | None = None,
         report: Report | None = None,
     ) -> None:
-        shapes = memory_shapes(verilog)
-        for name in memories:
-            if name not in shapes:
-                raise ValueError(f"memory must be one of {', '.join(sorted(shapes)) or 'none'}, not {name!r}")
+        if isinstance(design, str):
+            design = compile_design(design, memories=memories, cache=cache, trace=trace, jobs=jobs, report=report)
         self.divisor = divisor
-        self.shapes = {name: shapes[name] for name in memories}
-        self._program = compiled(verilog, sorted(shape.path for shape in self.shapes.values()), folder=cache,
-                                 trace=trace, jobs=jobs, report=report)
+        self.shapes = dict(design.shapes)
+        self._program = design.program
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [self._program, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
@@ -127,10 +149,9 @@ class Verilated:
         self._row_bytes: dict[str, int] = {}
         try:
             self._command(b"T" + struct.pack("<I", round(divisor * 65536)))
-            top = top_module(verilog)
             for name, shape in self.shapes.items():
                 self._index[name] = len(self._index)
-                path = f"{top}.{shape.path}".encode()
+                path = f"{design.top}.{shape.path}".encode()
                 self._command(b"M" + struct.pack("<H", len(path)) + path)
                 width, depth, self._row_bytes[name] = struct.unpack("<III", self._reply(12))
                 if (width, depth) != (shape.width, shape.depth):

@@ -98,6 +98,10 @@ class Accelerator:
         """Choose a model of the flash; see :meth:`firmware.host.link.Link.select`."""
         return self._link.select(model)
 
+    def selectable(self) -> bool:
+        """Whether there are models to select; see :meth:`firmware.host.link.Link.selectable`."""
+        return self._link.selectable()
+
     def results(self, images: npt.NDArray[Any]) -> Iterator[Result]:
         """Classify ``images``, and give each result when it is there; see :meth:`classify`."""
         info = self.info

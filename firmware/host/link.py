@@ -154,6 +154,24 @@ class Link:
         self._window = WINDOW
         return self._info
 
+    def selectable(self) -> bool:
+        """Whether the device reads models from a flash, of which one is selected; changes nothing in it.
+
+        Raises
+        ------
+        :exc:`DeviceError`
+            If the device does not answer.
+        """
+        self._begin()
+        # A SELECT without its byte: a device that knows the command refuses the length, any other the command.
+        try:
+            list(self._exchange([_Request(command=Command.SELECT, reply=Reply.INFO, payload=b"")], window=1))
+        except RefusedError as error:
+            if error.code in (ErrorCode.WRONG_LENGTH, ErrorCode.UNKNOWN_COMMAND):
+                return error.code == ErrorCode.WRONG_LENGTH
+            raise
+        raise DeviceError("device does not refuse a SELECT without a number")
+
     def request(self, command: int, payload: bytes = b"") -> Frame:
         """Send one frame, whatever it is, and return what the device answers under its tag, an ERROR too.
 

@@ -14,6 +14,7 @@ a board, and this program needs nothing of the simulator.
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -25,9 +26,11 @@ from serial.tools import list_ports
 
 from arch.link import TIMEOUT_BITS
 from firmware.host.errors import PortError
+from firmware.host.known_boards import TITLES, USB_IDENTITIES
 from firmware.host.transports import PipeTransport, SerialTransport, Transport
 
-__all__ = ["DEFAULT_BAUD", "SIMULATED", "Port", "Report", "find_board", "open_port"]
+__all__ = ["DEFAULT_BAUD", "OVERLAY_PORT", "SIMULATED", "Port", "Report", "board_at", "find_board", "is_simulated",
+           "open_port"]
 
 #: Rate of the line of the shipped bitstreams.
 DEFAULT_BAUD = 3_000_000
@@ -41,17 +44,10 @@ _TIMEOUT_SECONDS, _SIMULATED_TIMEOUT_SECONDS = 1.0, 600.0
 _END_SECONDS = 5
 #: Takes the name of a step of a simulation's compilation, the parts of the step that are done, and all of its parts.
 Report = Callable[[str, int, int], object]
-#: The simulated boards that may be named, and the options of ``python -m sim.board`` for each.
-SIMULATED = {"sim": (), "sim:rom": (), "sim:overlay": ("--weights", "flash")}
-
-#: Boards by their USB identity: vendor, product, and the number of the interface that is the serial port; None if
-#: there is one. The iCEBreaker has an FT2232H, of which the second port is the UART (its schematic V1.0e); the iCESugar
-#: has the iCELink debugger (github.com/wuxx/icesugar, doc); the UPduino v3 an FT232H (its schematic V3.0).
-_BOARDS = {
-    (0x0403, 0x6010, 1): "iCEBreaker",
-    (0x0403, 0x6014, None): "UPduino v3",
-    (0x1D50, 0x602B, None): "iCESugar",
-}
+#: The board that is simulated. The ports that name it, and the options of ``python -m sim.board`` for each.
+_SIMULATED_BOARD = "icebreaker"
+OVERLAY_PORT = "sim:overlay"
+SIMULATED = {"sim": (), "sim:rom": (), OVERLAY_PORT: ("--weights", "flash")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,26 +78,44 @@ def _interface(port: object) -> int | None:
     return int(match[1]) if match else None
 
 
-def find_board() -> str:
-    """Return the serial device of the one board that is plugged in.
+def _plugged_in() -> list[tuple[str, str]]:
+    """Return the serial devices whose USB identity is that of a board, with its name."""
+    return [(port.device, board) for port in list_ports.comports()
+            for (vendor, product, interface), board in USB_IDENTITIES.items()
+            if (port.vid, port.pid) == (vendor, product) and interface in (None, _interface(port))]
+
+
+def find_board() -> tuple[str, str]:
+    """Return the serial device of the one board that is plugged in, and the name of the board.
 
     Raises
     ------
     :exc:`PortError`
         If there is none, or more than one.
     """
-    found: list[tuple[str, str]] = []
-    for port in list_ports.comports():
-        for (vendor, product, interface), board in _BOARDS.items():
-            if (port.vid, port.pid) == (vendor, product) and interface in (None, _interface(port)):
-                found.append((port.device, board))
+    found = _plugged_in()
     if len(found) == 1:
-        return found[0][0]
+        return found[0]
     if not found:
-        raise PortError(f"--port auto must find a board ({', '.join(_BOARDS.values())}), and none is plugged in: plug "
+        raise PortError(f"--port auto must find a board ({', '.join(TITLES.values())}), and none is plugged in: plug "
                         "it in, name its port, or use --port sim")
-    seen = ", ".join(f"{device} ({board})" for device, board in sorted(found))
+    seen = ", ".join(sorted(f"{device} ({TITLES[board]})" for device, board in found))
     raise PortError(f"--port auto must find one board, not {len(found)}: use one of {seen}")
+
+
+def is_simulated(port: str) -> bool:
+    """Whether a port is a board that is simulated for the session."""
+    return port.partition(":")[0] == "sim"
+
+
+def board_at(port: str) -> str | None:
+    """Return the name of the board at a port, if its USB identity tells it; for ``auto`` as :func:`find_board`."""
+    if is_simulated(port):
+        return _SIMULATED_BOARD
+    if port == "auto":
+        return find_board()[1]
+    device = os.path.realpath(port)
+    return next((board for name, board in _plugged_in() if os.path.realpath(name) == device), None)
 
 
 class SimulatedBoard(SerialTransport):
@@ -109,7 +123,8 @@ class SimulatedBoard(SerialTransport):
 
     def __init__(self, options: Sequence[str], report: Report) -> None:
         # In a session of its own: Ctrl-C is for this program, which then ends the simulation.
-        self._process = subprocess.Popen([sys.executable, "-m", "sim.board", "--json", *options],
+        self._process = subprocess.Popen([sys.executable, "-m", "sim.board", "--json", "--board", _SIMULATED_BOARD,
+                                          *options],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         try:
             super().__init__(self._started(report), DEFAULT_BAUD)
@@ -153,7 +168,7 @@ def _say_nothing(step: str, done: int, total: int) -> None:
 
 
 def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.Path] = (),
-              report: Report = _say_nothing) -> Port:
+              image: pathlib.Path | None = None, report: Report = _say_nothing) -> Port:
     """Open what ``port`` names; see the table above.
 
     Parameters
@@ -163,6 +178,8 @@ def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.
         Rate of the line (default: :data:`DEFAULT_BAUD`); it has none if the board is simulated.
     networks : sequence of :class:`pathlib.Path`
         Networks of a simulated board, in place of the shipped ones.
+    image : :class:`pathlib.Path`, optional
+        Image of models in the flash of ``sim:overlay``, in place of one of the shipped networks.
     report : callable, optional
         Told of every step of the compilation of a simulated board, if it was not compiled before.
 
@@ -174,10 +191,10 @@ def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.
     scheme = port.partition(":")[0]
     if scheme in ("sim", "pipe") and baud is not None:
         raise PortError(f"--baud must be left out for a simulated board, not {baud}: it has no line")
-    if scheme == "sim":
+    if is_simulated(port):
         if port not in SIMULATED:
             raise PortError(f"--port must be one of {', '.join(SIMULATED)} for a simulated board, not {port}")
-        options = (*SIMULATED[port], *map(str, networks))
+        options = (*SIMULATED[port], *([] if image is None else ["--image", str(image)]), *map(str, networks))
         return Port(transport=SimulatedBoard(options, report), name="simulated board", alone=True,
                     timeout=_SIMULATED_TIMEOUT_SECONDS, silence=_SIMULATED_SILENCE_SECONDS)
     if networks:
@@ -186,7 +203,7 @@ def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.
         return Port(transport=PipeTransport(_command_line(port)), name=port, timeout=_TIMEOUT_SECONDS,
                     silence=_SILENCE_SECONDS)
     rate = DEFAULT_BAUD if baud is None else baud
-    device = find_board() if port == "auto" else port
+    device = find_board()[0] if port == "auto" else port
     return Port(transport=SerialTransport(device, rate), name=device, timeout=_TIMEOUT_SECONDS, baud=rate,
                 silence=max(_SILENCE_SECONDS, 1.5 * TIMEOUT_BITS / rate))
 

@@ -6,33 +6,27 @@
 import argparse
 import contextlib
 import json
-import pathlib
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 import models
-from arch import network_file
-from arch.flash.image import build_image
-from arch.link import cut_name
-from arch.network import Network
-from boards import BOARDS, board_named
-from gateware.mapper.streamed.choice import lay_out, streamed_config
-from gateware.mapper.streamed.model import model_of
+from firmware.host.known_boards import TITLES
+from sim.board.request import SHIPPED, BoardRequest
+from sim.board.saved import keep, kept
 from sim.board.server import PseudoTerminal, serve
-from sim.circuits import CLOCK_HZ
+from sim.power_on import PowerOn
 from sim.report import Weights
-from sim.rtl import SLOW_DIVISOR, RtlEngine
-from sim.session import SimulatedEngine
-from sim.streamed_rtl import StreamedRtlEngine
 from sim.verilator import Report, shown_by
 from support.command_line import path_argument, print_line, run
-from support.errors import InputError, printable
+from support.errors import InputError
 from support.progress import Progress
 
 __all__ = ["create_parser", "main"]
 
-#: Networks that the simulated board has where none is named; the baked circuit has the first.
-_SHIPPED = ("mnist-conv.safetensors", "fashion-conv.safetensors")
+#: When this program had imported what it needs to look for a kept board; and how much earlier a source must have been
+#: written for it to be what was imported: a clock of a file system is coarser than that of the system.
+_BEGUN, _MARGIN_SECONDS = time.time(), 5.0
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -46,7 +40,10 @@ def create_parser() -> argparse.ArgumentParser:
                         default=Weights.BAKED.value,
                         help="simulate the circuit with its weights in its memories, baked, or the overlay, flash "
                              "(default: %(default)s)")
-    parser.add_argument("--board", metavar="BOARD", choices=sorted(BOARDS), default="icebreaker",
+    parser.add_argument("--image", metavar="IMAGE", type=path_argument,
+                        help="with --weights flash, have IMAGE in the flash, as python -m export --flash IMAGE makes "
+                             "it, in place of networks")
+    parser.add_argument("--board", metavar="BOARD", choices=sorted(TITLES), default="icebreaker",
                         help="simulate BOARD: %(choices)s (default: %(default)s)")
     parser.add_argument("--json", action="store_true",
                         help="print JSON: an object for each step of a compilation, then "
@@ -54,14 +51,18 @@ def create_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _networks(paths: Sequence[pathlib.Path], weights: Weights) -> list[tuple[str, Network]]:
-    """Load the networks with their names; the shipped ones if none is asked for."""
-    if weights is Weights.BAKED and len(paths) > 1:
+def _request(arguments: argparse.Namespace) -> BoardRequest:
+    weights = Weights(arguments.weights)
+    if weights is Weights.BAKED and len(arguments.networks) > 1:
         raise InputError("NETWORK must be one network, not several, with --weights baked: use --weights flash")
-    files = list(paths) or [models.FOLDER / name for name in _SHIPPED[:1 if weights is Weights.BAKED else None]]
-    networks = [network_file.load(path) for path in files]
-    return [(cut_name(printable(network_file.name_of(network, path))), network)
-            for path, network in zip(files, networks, strict=True)]
+    if arguments.image is not None and weights is Weights.BAKED:
+        raise InputError("--image must be given with --weights flash: a baked circuit has no models in flash")
+    if arguments.image is not None and arguments.networks:
+        raise InputError("--image must be given without NETWORK: the flash holds the models of the image")
+    shipped = [] if arguments.image is not None else [
+        models.FOLDER / name for name in SHIPPED[:1 if weights is Weights.BAKED else None]]
+    return BoardRequest(board=arguments.board, weights=weights, networks=tuple(arguments.networks or shipped),
+                        image=arguments.image)
 
 
 @contextlib.contextmanager
@@ -78,32 +79,28 @@ def _reporting(as_json: bool) -> Iterator[Report]:
         yield report
 
 
-def _engine(arguments: argparse.Namespace, report: Report) -> SimulatedEngine:
-    """Start the simulation."""
-    weights = Weights(arguments.weights)
-    networks = _networks(arguments.networks, weights)
-    first = networks[0][1]
-    if weights is Weights.BAKED:
-        # As at 3 Mbaud: with fewer clocks a bit, a second image comes before the windows of the first are written.
-        return RtlEngine(first, board=arguments.board, divisor=SLOW_DIVISOR, report=report)
-    board = board_named(arguments.board)
-    board.overlay_wiring()
-    config = streamed_config(board)
-    image = build_image([model_of(lay_out(network, config), name=name, clock_hz=CLOCK_HZ)
-                         for name, network in networks], base=board.models_at, flash_bytes=board.flash_bytes)
-    return StreamedRtlEngine(first, board=arguments.board, image=image, report=report)
+def _board(request: BoardRequest, *, as_json: bool) -> PowerOn:
+    """Return the board that is asked for: one that is kept, or a new one, which is then kept."""
+    key = request.key()
+    board = kept(key)
+    if board is None:
+        # Here, because what makes a circuit takes longer to import than a kept board to start.
+        from sim.board.making import make_board
+
+        with _reporting(as_json) as report:
+            board = make_board(request, report)
+        if request.key() == key and request.sources_changed_at() < _BEGUN - _MARGIN_SECONDS:
+            keep(key, board)
+    return board
 
 
 def work(arguments: argparse.Namespace) -> None:
     """Simulate until there is no more input; raises what :func:`support.command_line.run` turns into a line."""
-    with contextlib.ExitStack() as stack:
-        with _reporting(arguments.json) as report:
-            engine = stack.enter_context(_engine(arguments, report))
-        terminal = stack.enter_context(PseudoTerminal())
-        title = BOARDS[arguments.board].title
+    with _board(_request(arguments), as_json=arguments.json).start() as simulation, PseudoTerminal() as terminal:
+        title = TITLES[arguments.board]
         print_line(json.dumps({"port": terminal.name, "board": title}) if arguments.json else
                    f"{title}, simulated, at {terminal.name}: end it with Ctrl-C")
-        serve(engine.simulation, terminal, sys.stdin.fileno())
+        serve(simulation, terminal, sys.stdin.fileno())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,12 @@
 import dataclasses
+import pathlib
 
 import pytest
 
+import arch
+import boards
+import gateware
+import support
 from arch import network_file
 from boards import BOARDS
 from gateware.engine.configuration import EngineConfig
@@ -10,7 +15,7 @@ from gateware.flash.reader import FlashMode
 from gateware.mapper.choice import choose_config, map_network, plan_for_board
 from gateware.mapper.cycles import count_cycles
 from models import FOLDER
-from sim import circuits
+from sim import circuits, sources
 from sim.circuits import circuit_verilog, shared_circuit
 from tests.random_networks import CIRCUITS, SMALL, draw
 from tests.streamed_networks import OVERLAY
@@ -105,7 +110,11 @@ def test_the_verilog_of_a_circuit_is_written_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("package", ["arch", "boards", "gateware", "support"])
 def test_the_hash_of_the_sources_sees_every_package(package, monkeypatch):
-    before = circuits._sources()
-    module = getattr(circuits, package)
-    monkeypatch.setattr(module, "__path__", [str(FOLDER)])
+    before, folder_of = circuits._sources(), sources._folder
+    monkeypatch.setattr(sources, "_folder", lambda name: FOLDER if name == package else folder_of(name))
     assert circuits._sources() != before
+
+
+def test_sources_are_those_of_the_packages_that_are_imported():
+    for package in (arch, boards, gateware, support):
+        assert sources._folder(package.__name__) == pathlib.Path(package.__path__[0])

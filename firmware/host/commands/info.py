@@ -10,7 +10,7 @@ from firmware.host.models import FAULTS, models_of
 from support.command_line import print_line
 from support.errors import printable
 
-__all__ = ["add_info", "add_list", "add_select"]
+__all__ = ["add_info", "add_list", "add_select", "print_model"]
 
 
 def add_info(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: argparse.ArgumentParser) -> None:
@@ -50,12 +50,13 @@ def _print_info(info: Info, counters: LinkCounters, as_json: bool) -> None:
 def _list(arguments: argparse.Namespace, chip: Accelerator) -> None:
     for model in models_of(chip):
         if model.info is not None:
-            _print_model(model.number, model.info, selected=model.selected, as_json=arguments.json)
+            print_model(model.number, model.info, selected=model.selected, as_json=arguments.json)
         elif model.fault is not None:
             _print_fault(model.number, FAULTS[model.fault], arguments.json)
 
 
-def _print_model(model: int | None, info: Info, *, selected: bool, as_json: bool) -> None:
+def print_model(model: int | None, info: Info, *, selected: bool, as_json: bool) -> None:
+    """Print the line of a model; its number is None if it is the network of a bitstream."""
     if as_json:
         print_line(json.dumps({"model": model, "selected": selected} | _fields(info)))
         return

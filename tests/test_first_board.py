@@ -10,7 +10,7 @@ from arch.images import load_images
 from arch.link import LinkCounters, Result
 from boards import BOARDS
 from firmware.host.commands.classify import _print_result
-from firmware.host.commands.info import _print_info, _print_model
+from firmware.host.commands.info import _print_info, print_model
 from firmware.host.latency import images_per_second
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
@@ -54,7 +54,7 @@ def test_the_models_of_the_overlay_are_listed(capsys):
     board = BOARDS["icebreaker"]
     for number, name in enumerate(("mnist-conv", "fashion-conv")):
         network = network_file.load(FOLDER / f"{name}.safetensors")
-        _print_model(number, info_of(plan_for_board(network, board), clock_hz=board.default_clock_hz),
+        print_model(number, info_of(plan_for_board(network, board), clock_hz=board.default_clock_hz),
                      selected=number == 0, as_json=False)
     assert f"python -m firmware.host list\n{capsys.readouterr().out}$ " in TEXT
 

@@ -16,7 +16,7 @@ import collections
 import dataclasses
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from arch.link import (
     CRC_BYTES,
@@ -43,6 +43,9 @@ __all__ = ["Link"]
 #: Bytes without an answer among them after which a line is taken for noise: two of the longest frames.
 _NOISE_BYTES = 2 * (HEADER_BYTES + MAX_PAYLOAD_BYTES + CRC_BYTES)
 
+#: Most bytes of a piece that is read.
+_READ_BYTES = 1 << 16
+
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class _Request:
@@ -58,6 +61,40 @@ class _Request:
     #: The error that it was answered with last.
     code: int | None = None
     answer: bytes | None = None
+    #: The frame with its first tag, if it was made before it is sent.
+    frame: bytes | None = None
+
+
+class _Source:
+    """Requests, one behind the other; :meth:`prepare` makes the next one while there is nothing else to do.
+
+    What goes wrong with a request is raised when it is taken.
+    """
+
+    def __init__(self, requests: Iterable[_Request], encode: Callable[[_Request], bytes]) -> None:
+        self._requests, self._encode = iter(requests), encode
+        self._next: _Request | None = None
+        self._error: Exception | None = None
+        self._ended = False
+
+    def prepare(self) -> None:
+        """Make the next request and its frame, unless that was done."""
+        if self._next is None and self._error is None and not self._ended:
+            try:
+                self._next = next(self._requests, None)
+                if self._next is not None:
+                    self._next.frame = self._encode(self._next)
+            except Exception as error:
+                self._error = error
+            self._ended = self._next is None
+
+    def take(self) -> _Request | None:
+        """Return the next request; None behind the last one."""
+        self.prepare()
+        if self._error is not None:
+            raise self._error
+        request, self._next = self._next, None
+        return request
 
 
 class Link:
@@ -185,7 +222,7 @@ class Link:
         self._begin()
         self._tag = (self._tag + 1) & 0xFF
         self._transport.write(Frame(command=command, tag=self._tag, payload=payload).to_bytes())
-        while data := self._transport.read(4096, self._timeout):
+        while data := self._transport.read(_READ_BYTES, self._timeout):
             for frame in self._reader.feed(data):
                 if frame.tag == self._tag:
                     return frame
@@ -250,19 +287,40 @@ class Link:
 
     def _exchange(self, requests: Iterable[_Request], window: int = WINDOW) -> Iterator[bytes]:
         waiting: collections.deque[_Request] = collections.deque()
-        source = iter(requests)
-        while True:
+        source = _Source(requests, self._encode)
+        failure = self._fill(waiting, source, window)
+        while waiting and failure is None:
+            # The line is busy meanwhile: what is sent next is ready when there is room for it.
+            if len(waiting) == min(window, self._window):
+                source.prepare()
+            self._receive(waiting)
+            answers = []
+            while waiting and (answer := waiting[0].answer) is not None:
+                answers.append(answer)
+                waiting.popleft()
+            # First the line has something to do, then whoever takes the answers.
+            failure = self._fill(waiting, source, window)
+            yield from answers
+        if failure is not None:
+            raise failure
+
+    def _fill(self, waiting: collections.deque[_Request], source: _Source, window: int) -> Exception | None:
+        """Send what there is room for; return what went wrong, after which answers that have come are still given."""
+        try:
             if waiting and waiting[0].busy:
                 self._send(waiting[0])
-            while len(waiting) < min(window, self._window) and (request := next(source, None)) is not None:
+            while len(waiting) < min(window, self._window) and (request := source.take()) is not None:
                 self._send(request)
                 waiting.append(request)
-            if not waiting:
-                return
-            self._receive(waiting)
-            while waiting and (answer := waiting[0].answer) is not None:
-                yield answer
-                waiting.popleft()
+        except Exception as error:
+            return error
+        return None
+
+    def _encode(self, request: _Request) -> bytes:
+        """Give a request its next tag; return its frame."""
+        self._tag = (self._tag + 1) & 0xFF
+        request.tag = self._tag
+        return Frame(command=request.command, tag=request.tag, payload=request.payload).to_bytes()
 
     def _send(self, request: _Request) -> None:
         if request.attempts > self._retries and request.busy:
@@ -272,16 +330,15 @@ class Link:
         self.repeated += request.attempts > 0
         request.attempts += 1
         request.busy = False
-        self._tag = (self._tag + 1) & 0xFF
-        request.tag = self._tag
-        self._transport.write(Frame(command=request.command, tag=request.tag, payload=request.payload).to_bytes())
+        frame, request.frame = request.frame, None
+        self._transport.write(self._encode(request) if frame is None else frame)
 
     def _receive(self, waiting: Sequence[_Request]) -> None:
         """Take frames until one answers a request; repeat what was lost."""
         bad_frames = self._reader.bad_frames
         received = 0
         while True:
-            data = self._transport.read(4096, self._timeout)
+            data = self._transport.read(_READ_BYTES, self._timeout)
             received += len(data)
             answered = False
             for frame in self._reader.feed(data):
@@ -334,7 +391,7 @@ class Link:
     def _empty(self, silence: float) -> None:
         """Read and forget until ``silence`` seconds pass without a byte."""
         limit = time.monotonic() + self._timeout + 10 * silence
-        while self._transport.read(4096, silence):
+        while self._transport.read(_READ_BYTES, silence):
             if time.monotonic() > limit:
                 raise DeviceError("device does not stop sending: see that the port and its baud are those of the board")
         self._reader.reset()

@@ -1,8 +1,10 @@
 """Lines of bytes between a host and a device: a serial port, or a program whose standard streams are the line."""
 
+import errno
 import os
 import select
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,6 +17,10 @@ __all__ = ["PipeTransport", "SerialTransport", "Transport"]
 
 #: Seconds that a simulated board gets to end.
 _END_SECONDS = 5
+#: Seconds in which a port must take something of what is sent.
+_WRITE_SECONDS = 10
+#: Errors of the system about a device that was unplugged, or a pseudo-terminal whose other end was closed.
+_GONE = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBADF)
 
 
 class Transport(Protocol):
@@ -49,12 +55,15 @@ class SerialTransport:
     def __init__(self, device: str, baud: int) -> None:
         self._device = device
         try:
-            self._port = serial.Serial(device, baud, timeout=0, write_timeout=10)
+            self._port = serial.Serial(device, baud, timeout=0, write_timeout=_WRITE_SECONDS)
             # What a program that died has left to be sent is not part of this session.
             self._port.reset_output_buffer()
             self._port.reset_input_buffer()
         except (OSError, ValueError, OverflowError) as error:
             raise self._failed(error) from None
+        #: On POSIX systems, what pyserial has opened and set is read and written directly: its own methods wait and ask
+        #: several times for each piece, which at 12 Mbaud costs as much as the rest of this program.
+        self._descriptor: int | None = self._port.fileno() if os.name == "posix" else None
         #: The latency timer of the device's USB bridge in ms, after it was set where that is allowed; None without one.
         self.latency_ms = latency.lower(self._port)
 
@@ -64,23 +73,51 @@ class SerialTransport:
         reason = os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
         return PortError(f"port {self._device} must be a serial device that can be used: {reason}")
 
+    def _gone(self) -> PortError:
+        return PortError(f"port {self._device} is gone: plug the board in, and see to the cable")
+
     def write(self, data: bytes) -> None:
         """Send bytes."""
         try:
-            self._port.write(data)
+            if self._descriptor is None:
+                self._port.write(data)
+                return
+            view = memoryview(data)
+            while view:
+                try:
+                    view = view[os.write(self._descriptor, view):]
+                except BlockingIOError:
+                    if not select.select([], [self._descriptor], [], _WRITE_SECONDS)[1]:
+                        raise PortError(f"port {self._device} must take what is sent, and has taken nothing for "
+                                        f"{_WRITE_SECONDS} s: switch the board off and on") from None
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._gone() if error.errno in _GONE else self._failed(error) from None
 
     def read(self, size: int, timeout: float) -> bytes:
         """Return what arrives within ``timeout`` seconds."""
         try:
+            if self._descriptor is not None:
+                return self._read(self._descriptor, size, timeout)
             # pyserial sets all of the port anew with it, its rate too.
             if self._port.timeout != timeout:
                 self._port.timeout = timeout
             data: bytes = self._port.read(1)
             return data + self._port.read(min(size - 1, self._port.in_waiting)) if data else b""
         except OSError as error:
-            raise self._failed(error) from None
+            raise self._gone() if error.errno in _GONE else self._failed(error) from None
+
+    def _read(self, descriptor: int, size: int, timeout: float) -> bytes:
+        limit = time.monotonic() + timeout
+        while select.select([descriptor], [], [], max(0.0, limit - time.monotonic()))[0]:
+            try:
+                data = os.read(descriptor, size)
+            except BlockingIOError:
+                # Somebody else who has the port open has read it first.
+                continue
+            if not data:
+                raise self._gone()
+            return data
+        return b""
 
     def close(self) -> None:
         """Close the device."""

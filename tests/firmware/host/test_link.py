@@ -185,6 +185,32 @@ def test_image_size_is_checked_before_anything_is_sent():
     assert [frame.command for frame in device.requests] == [Command.INFO]
 
 
+def classifies(frame, count):
+    if frame.command == Command.INFO:
+        return reply(frame, Reply.INFO, INFO_REPLY)
+    return reply(frame, Reply.RESULT, expected_result(frame.payload, 1).to_bytes())
+
+
+def test_the_next_image_is_on_the_line_before_a_result_is_taken():
+    """Whoever takes results may take his time: the line need not wait for him."""
+    images = [bytes((number,)) * 20 for number in range(5)]
+    device = Scripted(classifies)
+    link = Link(device, alone=True)
+    link.info()
+    sent = [len(device.requests) - 1 for _ in link.classify_all(images)]
+    # Both first results come at once, and make room for two images.
+    assert sent == [4, 4, 5, 5, 5]
+    assert [frame.payload for frame in device.requests[1:]] == images
+
+
+def test_what_is_wrong_with_an_image_is_told_in_its_turn():
+    images = [bytes(20), bytes(range(20)), bytes(19)]
+    taken = Link(Scripted(classifies), alone=True).classify_all(images)
+    assert [next(taken), next(taken)] == [expected_result(image, 1) for image in images[:2]]
+    with pytest.raises(LinkError, match=r"^image must have 20 bytes \(4 x 5 x 1\), not 19$"):
+        next(taken)
+
+
 @pytest.mark.parametrize(("code", "message"), [
     (ErrorCode.UNKNOWN_COMMAND, "device refuses SELECT: its network is part of the bitstream, there is none to select"),
     (ErrorCode.BUSY,

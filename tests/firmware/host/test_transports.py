@@ -46,66 +46,133 @@ def arrived(device, count):
     return data
 
 
-def test_bytes_pass_a_serial_device_unchanged(terminal):
+@pytest.fixture(params=["direct", "pyserial"])
+def opened(request):
+    """Opens lines, and closes them; where the descriptor is no file, as on Windows, pyserial reads and writes."""
+    with contextlib.ExitStack() as stack:
+        def opened(name):
+            line = SerialTransport(name, BAUD)
+            stack.callback(line.close)
+            if request.param == "pyserial":
+                line._descriptor = None
+            return line
+
+        yield opened
+
+
+def test_a_port_that_is_named_is_a_serial_device(terminal):
+    port = open_port(terminal[1], BAUD)
+    assert isinstance(port.transport, SerialTransport)
+    port.transport.close()
+
+
+def test_bytes_pass_a_serial_device_unchanged(terminal, opened):
     device, name = terminal
     every = bytes(range(256))
-    line = open_port(name, BAUD).transport
-    assert isinstance(line, SerialTransport)
-    try:
-        line.write(every)
-        assert arrived(device, 256) == every
-        os.write(device, every)
-        data = b""
-        while len(data) < 256 and (part := line.read(100, 5)):
-            assert len(part) <= 100
-            data += part
-        assert data == every
-    finally:
-        line.close()
+    line = opened(name)
+    line.write(every)
+    assert arrived(device, 256) == every
+    os.write(device, every)
+    data = b""
+    while len(data) < 256 and (part := line.read(100, 5)):
+        assert len(part) <= 100
+        data += part
+    assert data == every
 
 
-def test_a_silent_serial_device_gives_nothing_after_the_timeout(terminal):
+def test_more_than_a_port_holds_is_written(terminal, opened):
+    device, name = terminal
+    many = bytes(range(256)) * 1024
+    taken = bytearray()
+    reader = threading.Thread(target=lambda: taken.extend(arrived(device, len(many))))
+    line = opened(name)
+    reader.start()
+    line.write(many)
+    reader.join()
+    assert taken == many
+
+
+def test_a_port_that_takes_nothing_has_its_line(terminal, monkeypatch):
+    monkeypatch.setattr(transports, "_WRITE_SECONDS", 0.2)
     line = SerialTransport(terminal[1], BAUD)
+    with pytest.raises(DeviceError, match=rf"^port {re.escape(terminal[1])} must take what is sent, and has taken "
+                                          r"nothing for 0\.2 s: switch the board off and on$"):
+        line.write(bytes(1 << 20))
+    line.close()
+
+
+def test_a_silent_serial_device_gives_nothing_after_the_timeout(terminal, opened):
+    line = opened(terminal[1])
     begun = time.monotonic()
     assert line.read(100, 0.2) == b""
     assert 0.15 < time.monotonic() - begun < 5
     # A pseudo-terminal has no latency timer.
     assert line.latency_ms is None
+
+
+def test_what_another_program_has_read_is_not_there(terminal, monkeypatch):
+    """Two programs have the port open, and the other one was faster."""
+    device, name = terminal
+    line = SerialTransport(name, BAUD)
+    os.write(device, b"x")
+    read, stolen = os.read, []
+
+    def late(descriptor, size):
+        if not stolen:
+            stolen.append(read(descriptor, size))
+            raise BlockingIOError
+        return read(descriptor, size)
+
+    monkeypatch.setattr(transports.os, "read", late)
+    begun = time.monotonic()
+    assert line.read(100, 0.2) == b""
+    assert 0.15 < time.monotonic() - begun < 5
+    assert stolen == [b"x"]
     line.close()
 
 
-def test_the_port_is_set_once_and_not_with_every_read(terminal, monkeypatch):
+def test_the_port_is_set_once_and_not_with_every_read(terminal, opened, monkeypatch):
     """On a USB bridge, setting it is a request of its own."""
     device, name = terminal
-    line = SerialTransport(name, BAUD)
+    line = opened(name)
     settings = []
     monkeypatch.setattr(line._port, "_reconfigure_port", lambda *_, **__: settings.append(line._port.timeout))
     for _ in range(3):
         os.write(device, b"x")
         assert line.read(10, 5) == b"x"
     assert line.read(10, 0.01) == b""
-    assert settings == [5, 0.01]
-    line.close()
+    assert settings == ([5, 0.01] if line._descriptor is None else [])
 
 
-def test_what_came_before_a_session_is_no_part_of_it(terminal):
+def test_what_came_before_a_session_is_no_part_of_it(terminal, opened):
     device, name = terminal
     os.write(device, b"of a session that died")
-    line = SerialTransport(name, BAUD)
+    line = opened(name)
     os.write(device, b"new")
     assert line.read(100, 5) == b"new"
-    line.close()
 
 
 def test_a_serial_device_that_goes_away_is_one_line(terminal):
     device, name = terminal
     line = SerialTransport(name, BAUD)
     os.close(device)
-    wrong = f"^port {re.escape(name)} must be a serial device that can be used: [^\n]+$"
-    with pytest.raises(DeviceError, match=wrong):
+    gone = f"^port {re.escape(name)} is gone: plug the board in, and see to the cable$"
+    with pytest.raises(DeviceError, match=gone):
         line.read(100, 5)
-    with pytest.raises(DeviceError, match=wrong):
+    with pytest.raises(DeviceError, match=gone):
         line.write(bytes(100))
+    line.close()
+
+
+def test_what_pyserial_says_of_a_device_that_goes_away_is_one_line(terminal):
+    device, name = terminal
+    line = SerialTransport(name, BAUD)
+    line._descriptor = None
+    os.close(device)
+    for use in (lambda: line.read(100, 5), lambda: line.write(bytes(100))):
+        with pytest.raises(DeviceError, match=f"^port {re.escape(name)} must be a serial device that can be used: "
+                                              "[^\n]+$"):
+            use()
     line.close()
 
 

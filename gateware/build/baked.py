@@ -37,8 +37,9 @@ def _request(arguments: argparse.Namespace, seed_seconds: float) -> Request:
     baud = board.default_bauds(clock_hz)[0] if arguments.baud is None else arguments.baud
     file = DEFAULT_NETWORK if arguments.network is None else arguments.network
     network = network_file.load(file)
+    also = {printable(str(other)): network_file.load(other) for other in arguments.also or ()}
     return Request(
-        network=network, name=printable(network_file.name_of(network, file)),
+        network=network, also=also, name=printable(network_file.name_of(network, file)),
         board=board, clock_hz=clock_hz, baud=baud, baud_is_given=arguments.baud is not None,
         lanes=arguments.lanes, width=arguments.width, seeds=arguments.seeds, seed_seconds=seed_seconds)
 

@@ -25,11 +25,11 @@ SEED_SECONDS = {Weights.BAKED: 300.0, Weights.FLASH: 900.0}
 #: Options that mean nothing in some builds, by the name of the argument.
 _NOT_DRY = {"seeds": "--seeds", "seed_seconds": "--seed-seconds", "no_simulation": "--no-simulation",
             "program": "--program", "output": "--output", "first_step": "--from"}
-_NOT_FLASH = {"network": "--network", "lanes": "--lanes", "width": "--width"}
+_NOT_FLASH = {"network": "--network", "also": "--also", "lanes": "--lanes", "width": "--width"}
 _NOT_BAKED = {"flash_rate": "--flash-rate", "image": "--image"}
 _NOT_IMAGE = {"clock": "--clock", "baud": "--baud", "flash_rate": "--flash-rate", "seeds": "--seeds",
               "seed_seconds": "--seed-seconds", "no_simulation": "--no-simulation", "first_step": "--from"}
-_NOT_BUILT = {**_NOT_IMAGE, "lanes": "--lanes", "width": "--width"}
+_NOT_BUILT = {**_NOT_IMAGE, "also": "--also", "lanes": "--lanes", "width": "--width"}
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -47,6 +47,9 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--network", metavar="FILE", type=path_argument,
                         help="build in the network of FILE, as python -m export writes it (default: the shipped MNIST "
                              "network)")
+    parser.add_argument("--also", metavar="FILE", type=path_argument, action="append",
+                        help="make the circuit so large that it runs the network of FILE, too, which python -m export "
+                             "FILE --into puts in afterwards; may be given several times")
     parser.add_argument("--clock", metavar="MHZ", type=float,
                         help="run at MHZ (default: that of the board, or of the overlay's report that ships)")
     parser.add_argument("--baud", metavar="N", type=int,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from arch.network import Network
 from boards import Board
@@ -67,6 +68,8 @@ class Request(Target):
     """A network that is to be part of a bitstream; raises as :class:`Target`."""
 
     network: Network
+    #: Networks that the circuit is to run, too, when they are put in afterwards: files, as the command names them.
+    also: Mapping[str, Network] = dataclasses.field(default_factory=dict)
     #: Geometry of the array; None lets the mapper choose.
     lanes: int | None = None
     width: int | None = None

@@ -24,7 +24,8 @@ from gateware.mapper.placement import place
 from gateware.mapper.plan import PlacedStage, Plan
 from gateware.mapper.stages import stages_of
 
-__all__ = ["check_fit", "choose_config", "first_limit", "limit_of_circuit", "map_network", "plan_for_board"]
+__all__ = ["check_fit", "choose_config", "first_limit", "fit_of_all", "joint_circuit", "limit_of_circuit",
+           "map_network", "plan_for_board"]
 
 
 def choose_config(network: Network, *, lanes: int, width: int, timesteps: int, spike_words: int,
@@ -136,10 +137,7 @@ def check_fit(network: Network, board: Board, *, lanes: int | None = None, width
         If ``lanes`` and ``width`` are no geometry of any circuit.
     """
     asked = lanes is not None or width is not None
-    geometries: Sequence[tuple[int, int]] = board.geometries
-    if asked:
-        largest = board.geometries[0]
-        geometries = ((largest[0] if lanes is None else lanes, largest[1] if width is None else width),)
+    geometries = _geometries(board, lanes, width)
 
     def fits(candidate: Network, geometry: tuple[int, int]) -> bool:
         return next(_findings(candidate, _base_config(candidate, board, geometry), board), None) is None
@@ -163,6 +161,63 @@ def check_fit(network: Network, board: Board, *, lanes: int | None = None, width
         remedy = nearest_change(network, lambda candidate: any(fits(candidate, geometry) for geometry in geometries),
                                 timesteps=board.timesteps)
     return _fit(network, board, base, place(base, stages_of(network)), findings=findings, remedy=remedy)
+
+
+def joint_circuit(configs: Sequence[EngineConfig]) -> EngineConfig:
+    """Return the smallest circuit that runs what each of some circuits of one geometry and kind of input runs.
+
+    Raises
+    ------
+    :exc:`ConfigError`
+        If its membranes would be wider than any circuit's.
+    """
+    fraction = max(config.fraction for config in configs)
+    largest = {name: max(getattr(config, name) for config in configs) for name in dataclasses.asdict(configs[0])}
+    # A membrane with fewer fractional bits is scaled up.
+    membrane = max(config.membrane_width + fraction - config.fraction for config in configs)
+    return EngineConfig(**largest | {"membrane_width": membrane})
+
+
+def fit_of_all(networks: Sequence[Network], board: Board, *, lanes: int | None = None,
+               width: int | None = None) -> Fit:
+    """Find the largest array of a board in one circuit that runs each of several networks.
+
+    Parameters
+    ----------
+    networks : sequence of :class:`Network`
+        With one kind of input; the plan is that of the first.
+    board : :class:`boards.Board`
+    lanes, width : :class:`int`, optional
+        As of :func:`check_fit`.
+
+    Raises
+    ------
+    :exc:`ConfigError`
+        If no geometry runs them all.
+    """
+    reason = ""
+    for geometry in _geometries(board, lanes, width):
+        bases = [_base_config(network, board, geometry) for network in networks]
+        findings = [next(_findings(network, base, board), None) for network, base in zip(networks, bases, strict=True)]
+        finding = next((one for one in findings if one is not None), None)
+        if finding is None:
+            config = joint_circuit([
+                dataclasses.replace(base, **needs(network, base, place(base, stages_of(network))))
+                for network, base in zip(networks, bases, strict=True)])
+            finding = next(board_findings(config, board), None)
+        if finding is None:
+            plan = map_network(networks[0], config)
+            return _fit(networks[0], board, config, plan.stages, plan=plan)
+        reason = reason or str(finding)
+    raise ConfigError(f"{board.title} must have an array that runs all of these networks: {reason}")
+
+
+def _geometries(board: Board, lanes: int | None, width: int | None) -> Sequence[tuple[int, int]]:
+    """Geometries to try, the largest first: the one asked for, or those of the board."""
+    if lanes is None and width is None:
+        return board.geometries
+    largest = board.geometries[0]
+    return ((largest[0] if lanes is None else lanes, largest[1] if width is None else width),)
 
 
 def _fit(network: Network, board: Board, config: EngineConfig, stages: Sequence[PlacedStage], *,

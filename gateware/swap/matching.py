@@ -6,7 +6,17 @@ from gateware.mapper.line import keeps_up
 from gateware.mapper.plan import Plan
 from gateware.swap.base import Base, BaseError
 
-__all__ = ["map_into"]
+__all__ = ["difference_of_sizes", "map_into"]
+
+
+def difference_of_sizes(network: Network, *, image_bytes: int, classes: int) -> str | None:
+    """Say which size of the network is not that of a design, which is placed for one; None if both are."""
+    sizes = network.input
+    for what, there, asked in (("bytes of an image", image_bytes, sizes.channels * sizes.height * sizes.width),
+                               ("classes", classes, network.classes)):
+        if there != asked:
+            return f"{what} must be {there}, not {asked}"
+    return None
 
 
 def _difference(network: Network, base: Base) -> str | None:
@@ -14,12 +24,7 @@ def _difference(network: Network, base: Base) -> str | None:
     finding = limit_of_circuit(network, base.config)
     if finding is not None:
         return str(finding)
-    sizes = network.input
-    for what, there, asked in (("bytes of an image", base.image_bytes, sizes.channels * sizes.height * sizes.width),
-                               ("classes", base.classes, network.classes)):
-        if there != asked:
-            return f"{what} must be {there}, not {asked}"
-    return None
+    return difference_of_sizes(network, image_bytes=base.image_bytes, classes=base.classes)
 
 
 def map_into(network: Network, base: Base, *, folder: str, file: str) -> Plan:

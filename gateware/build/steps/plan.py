@@ -1,14 +1,18 @@
 """The plan: the network on a circuit of the board, with exact clocks. Runs no tool."""
 
+import contextlib
 import dataclasses
+import math
 
 from arch.link import BAUD_RATES
 from gateware.build.request import BuildError, Request
-from gateware.mapper.choice import check_fit
+from gateware.engine.configuration import ConfigError
+from gateware.mapper.choice import check_fit, fit_of_all, map_network, plan_for_board
 from gateware.mapper.cycles import Cycles, count_cycles
 from gateware.mapper.fit import Fit
 from gateware.mapper.line import keeps_up
 from gateware.mapper.plan import Plan
+from gateware.swap.matching import difference_of_sizes
 
 __all__ = ["Planned", "fewer_lanes", "find_fit", "make_plan", "with_line"]
 
@@ -29,15 +33,38 @@ def find_fit(request: Request) -> Fit:
     ------
     :exc:`gateware.engine.configuration.ConfigError`
         If no circuit has the geometry that was asked for.
+    :exc:`BuildError`
+        If the network fits and one that its circuit is to run, too, does not.
     """
-    return check_fit(request.network, request.board, lanes=request.lanes, width=request.width)
+    fit = check_fit(request.network, request.board, lanes=request.lanes, width=request.width)
+    if fit.plan is None or not request.also:
+        return fit
+    sizes = request.network.input
+    for file, network in request.also.items():
+        try:
+            plan_for_board(network, request.board, lanes=request.lanes, width=request.width)
+        except ConfigError as error:
+            raise BuildError(f"--also {file}: {error}") from None
+        if network.input.encoding is not sizes.encoding:
+            said = f"its input must be {sizes.encoding.value}, not {network.input.encoding.value}"
+        else:
+            said = difference_of_sizes(network, image_bytes=math.prod(sizes.shape), classes=request.network.classes)
+        if said is not None:
+            raise BuildError(f"--also {file}: {said}, as in the network that is built: build it without --also")
+    try:
+        return fit_of_all([request.network, *request.also.values()], request.board, lanes=request.lanes,
+                          width=request.width)
+    except ConfigError as error:
+        raise BuildError(f"{error}: build them without --also") from None
 
 
 def fewer_lanes(request: Request, lanes: int) -> int | None:
     """Most lanes below ``lanes`` with which the network fits the board; None without."""
     for fewer, width in request.board.geometries:
-        if fewer < lanes and check_fit(request.network, request.board, lanes=fewer, width=width).plan is not None:
-            return fewer
+        if fewer < lanes:
+            with contextlib.suppress(ConfigError):
+                fit_of_all([request.network, *request.also.values()], request.board, lanes=fewer, width=width)
+                return fewer
     return None
 
 
@@ -50,6 +77,9 @@ def with_line(request: Request, plan: Plan) -> Request:
         If pixels are lost at the rate that was asked for, or at every rate.
     """
     board, clock_hz = request.board, request.clock_hz
+    plans = [plan, *(map_network(network, plan.config) for network in request.also.values())]
+    # The one that takes most clocks for a pixel.
+    plan = max(plans, key=lambda each: each.stages[0].turns)
     bauds = board.default_bauds(clock_hz) if not request.baud_is_given else [request.baud]
     for baud in bauds:
         if keeps_up(plan, board.divisor(clock_hz, baud)):

@@ -12,12 +12,15 @@ import time
 import numpy as np
 import pytest
 
-from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Projection, Readout
+from arch import network_file
+from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Projection, Readout, Reset
 from boards import BOARDS
 from gateware.build import command
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
 from gateware.reports.network import Report
+from gateware.swap.base import BaseError, load_base
+from gateware.swap.matching import map_into
 from models import DEFAULT_NETWORK
 from support.files import locked
 from support.tools import ToolMissingError
@@ -87,7 +90,7 @@ def test_bad_choices_get_one_line_and_exit_code_1(run, toolchain, arguments, mes
 
 
 def wide_network():
-    """A kernel of seven: 149 clocks for a pixel, and 1,600 pixels."""
+    """A kernel of seven: 113 clocks for a pixel while the engine computes, and 1,600 pixels."""
     return network(conv(1, 1, 7, padding=0), OrPool(size=7), shape=(1, 40, 40))
 
 
@@ -102,7 +105,9 @@ def test_a_rate_is_chosen_at_which_no_pixel_is_lost(run, arguments, baud):
 @pytest.mark.parametrize(("arguments", "remedy"), [
     (["--baud", "12000000"], "use --baud 3000000"),
     (["--clock", "24", "--baud", "3000000"], "use --baud 1000000"),
-    (["--clock", "12", "--baud", "1000000"], "use a faster --clock, or a larger stride in the first layer"),
+    # A circuit of fewer lanes writes more often.
+    (["--lanes", "2", "--clock", "12", "--baud", "1000000"],
+     "use a faster --clock, or a larger stride in the first layer"),
 ])
 def test_a_rate_at_which_pixels_are_lost_is_refused(run, toolchain, arguments, remedy):
     code, out, err = run(*arguments, network=wide_network())
@@ -110,6 +115,57 @@ def test_a_rate_at_which_pixels_are_lost_is_refused(run, toolchain, arguments, r
         (f"ERROR: baud {arguments[-1]} brings pixels faster than the first layer takes them, with windows of 7 x 7 "
          f"around each: {remedy}")])
     assert toolchain.calls() == []
+
+
+def larger_network():
+    """As :func:`small_network`, with wider membranes, more channels and one more layer."""
+    small = small_network("larger")
+    first, second = conv(16, 1, threshold=999 * np.ones(16, np.int64)), conv(4, 16, reset=Reset.ZERO, fraction=2)
+    return dataclasses.replace(small, layers=(first, second, Readout(weights=np.ones((2, 64), dtype=np.int8))))
+
+
+def test_a_circuit_for_several_networks_takes_each_of_them(run, toolchain, tmp_path):
+    """Without --also it does not; with it, each is laid out for the same circuit, whichever is built in."""
+    small, larger = small_network(), larger_network()
+    for name, network in (("small", small), ("larger", larger)):
+        network_file.save(network, tmp_path / f"{name}.safetensors")
+    circuits = []
+    for network, also in ((small, ()), (small, ("larger",)), (larger, ("small", "small"))):
+        options = [word for name in also for word in ("--also", tmp_path / f"{name}.safetensors")]
+        assert run("--no-simulation", "-o", "both", *options, network=network)[0] == 0
+        circuits.append(load_base(HERE / "both")[0])
+    alone, both, other = circuits
+    with pytest.raises(BaseError, match=r"^f does not fit the circuit of b: network: layers with weights must be at "
+                                        r"most 2, not 3: build a circuit for it with "):
+        map_into(larger, alone, folder="b", file="f")
+    assert both.config == other.config != alone.config
+    for network in (small, larger):
+        assert map_into(network, both, folder="b", file="f").network is network
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"layers": (conv(512, 1), Readout(weights=np.ones((2, 8192), dtype=np.int8)))},
+     ("--also FILE: network: weight rows of 8 x 16 must be at most 256, not 640: use at most 192 channels in layer 0 "
+      r"\(convolution\)")),
+    ({"layers": (small_network().layers[0], Readout(weights=np.ones((3, 32), dtype=np.int8)))},
+     "--also FILE: classes must be 2, not 3, as in the network that is built: build it without --also"),
+    ({"input": Input(encoding=Encoding.PIXELS, channels=1, height=8, width=8),
+      "layers": (small_network().layers[0], Readout(weights=np.ones((2, 288), dtype=np.int8)))},
+     "--also FILE: bytes of an image must be 16, not 64, as in the network that is built: build it without --also"),
+    ({"input": Input(encoding=Encoding.EVENTS, channels=1, height=4, width=4)},
+     "--also FILE: its input must be pixels, not events, as in the network that is built: build it without --also"),
+    ({}, None),
+])
+def test_what_cannot_share_a_circuit_gets_one_line(run, tmp_path, changes, message):
+    file = tmp_path / "other.safetensors"
+    network_file.save(dataclasses.replace(small_network(), **changes), file)
+    code, _, err = run("--dry-run", "--also", file, network=small_network())
+    if message is None:
+        assert (code, err) == (0, [])
+    else:
+        assert code == 1
+        assert re.fullmatch("ERROR: " + message.replace("FILE", re.escape(str(file))), err[0])
+        assert len(err) == 1
 
 
 def test_missing_and_damaged_networks_get_one_line(run, tmp_path):

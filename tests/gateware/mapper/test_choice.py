@@ -6,7 +6,7 @@ import pytest
 from arch.network import Encoding, OrPool, Reset
 from gateware.engine.configuration import ConfigError
 from gateware.engine.program import PIXEL_ENTRIES, layer_entries
-from gateware.mapper.choice import choose_config, map_network
+from gateware.mapper.choice import choose_config, joint_circuit, map_network
 from tests.gateware.mapper.networks import CONFIG, conv, network
 from tests.random_networks import CIRCUITS, draw
 
@@ -112,3 +112,24 @@ def test_chosen_circuit_runs_the_network_and_no_smaller_one_does(seed):
             continue
         with pytest.raises(ConfigError):
             map_network(plan.network, dataclasses.replace(config, **{name: value - 1}))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_joint_circuit_runs_all_and_no_smaller_one_does(seed):
+    networks = [draw(CIRCUITS["P2-W4-T4"], [33, seed, number])[0].network for number in range(3)]
+    configs = [choose_config(each, lanes=2, width=4, timesteps=4, spike_words=16384, weight_rows=16384)
+               for each in networks]
+    joint = joint_circuit(configs)
+    assert joint_circuit(configs[::-1]) == joint_circuit([joint, *configs]) == joint
+    for each in networks:
+        assert map_network(each, joint).config == joint
+    for name in ("channel_groups", "layers", "accumulator_width", "membrane_width", "fraction", "hard_reset", "leak"):
+        # Some network has no room in a circuit with less of anything, unless nothing can have less.
+        value = getattr(joint, name)
+        if value == {"channel_groups": 2, "layers": 2, "accumulator_width": max(2, joint.sum_width),
+                     "membrane_width": joint.fraction + 2}.get(name, 0):
+            continue
+        smaller = dataclasses.replace(joint, **{name: value - 1 if not isinstance(value, bool) else False})
+        with pytest.raises(ConfigError):
+            for each in networks:
+                map_network(each, smaller)

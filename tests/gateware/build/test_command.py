@@ -127,20 +127,20 @@ def larger_network():
 def test_a_circuit_for_several_networks_takes_each_of_them(run, toolchain, tmp_path):
     """Without --also it does not; with it, each is laid out for the same circuit, whichever is built in."""
     small, larger = small_network(), larger_network()
-    for name, network in (("small", small), ("larger", larger)):
-        network_file.save(network, tmp_path / f"{name}.safetensors")
+    for name, saved in (("small", small), ("larger", larger)):
+        network_file.save(saved, tmp_path / f"{name}.safetensors")
     circuits = []
-    for network, also in ((small, ()), (small, ("larger",)), (larger, ("small", "small"))):
+    for built, also in ((small, ()), (small, ("larger",)), (larger, ("small", "small"))):
         options = [word for name in also for word in ("--also", tmp_path / f"{name}.safetensors")]
-        assert run("--no-simulation", "-o", "both", *options, network=network)[0] == 0
+        assert run("--no-simulation", "-o", "both", *options, network=built)[0] == 0
         circuits.append(load_base(HERE / "both")[0])
     alone, both, other = circuits
     with pytest.raises(BaseError, match=r"^f does not fit the circuit of b: network: layers with weights must be at "
                                         r"most 2, not 3: build a circuit for it with "):
         map_into(larger, alone, folder="b", file="f")
     assert both.config == other.config != alone.config
-    for network in (small, larger):
-        assert map_into(network, both, folder="b", file="f").network is network
+    for put_in in (small, larger):
+        assert map_into(put_in, both, folder="b", file="f").network is put_in
 
 
 @pytest.mark.parametrize(("changes", "message"), [

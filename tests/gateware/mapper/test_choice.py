@@ -6,7 +6,7 @@ import pytest
 from arch.network import Encoding, OrPool, Reset
 from gateware.engine.configuration import ConfigError
 from gateware.engine.program import PIXEL_ENTRIES, layer_entries
-from gateware.mapper.choice import choose_config, joint_circuit, map_network
+from gateware.mapper.choice import choose_config, joint_circuit, limit_of_circuit, map_network
 from tests.gateware.mapper.networks import CONFIG, conv, network
 from tests.random_networks import CIRCUITS, draw
 
@@ -130,6 +130,4 @@ def test_a_joint_circuit_runs_all_and_no_smaller_one_does(seed):
                      "membrane_width": joint.fraction + 2}.get(name, 0):
             continue
         smaller = dataclasses.replace(joint, **{name: value - 1 if not isinstance(value, bool) else False})
-        with pytest.raises(ConfigError):
-            for each in networks:
-                map_network(each, smaller)
+        assert any(limit_of_circuit(each, smaller) for each in networks), name

@@ -46,7 +46,7 @@ def find_fit(request: Request) -> Fit:
         except ConfigError as error:
             raise BuildError(f"--also {file}: {error}") from None
         if network.input.encoding is not sizes.encoding:
-            said = f"its input must be {sizes.encoding.value}, not {network.input.encoding.value}"
+            said: str | None = f"its input must be {sizes.encoding.value}, not {network.input.encoding.value}"
         else:
             said = difference_of_sizes(network, image_bytes=math.prod(sizes.shape), classes=request.network.classes)
         if said is not None:

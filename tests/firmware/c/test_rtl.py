@@ -110,7 +110,8 @@ def simulated_board(*options):
     with subprocess.Popen([sys.executable, "-m", "sim.board", "--json", *options], cwd=ROOT, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as board:
         try:
-            yield json.loads(board.stdout.readline())["port"]
+            # The steps of a compilation come first.
+            yield next(line["port"] for line in map(json.loads, board.stdout) if "port" in line)
         finally:
             # It ends when its standard input does.
             board.stdin.close()

@@ -18,6 +18,9 @@ typedef char network_has_the_layout_of_the_line
          ? 1
          : -1];
 
+/* Where command, tag and size are in the header of a frame. */
+enum { COMMAND_AT = 1, TAG_AT = 2, SIZE_AT = 3 };
+
 /* Of an answer with an info block of whatever version. */
 #define MAX_INFO_BYTES 255
 /* Longest silence that an inference can ask for: four days. */
@@ -84,9 +87,9 @@ static bool send(struct sterna *device, struct sterna_request *request)
 {
     const struct sterna_line *line = device->line;
     uint8_t check[STERNA_CRC_BYTES];
-    request->tag = ++device->frame[2];
+    request->tag = ++device->frame[TAG_AT];
     /* Before the first byte is sent: a pause inside a frame would end it. */
-    uint32_t crc = crc_of(STERNA_CRC_INIT, device->frame + 1, STERNA_HEADER_BYTES - 1);
+    uint32_t crc = crc_of(STERNA_CRC_INIT, device->frame + COMMAND_AT, STERNA_HEADER_BYTES - COMMAND_AT);
     crc = crc_of(crc, request->payload, device->size);
     check[0] = (uint8_t)(crc & 0xFF);
     check[1] = (uint8_t)(crc >> 8);
@@ -107,8 +110,8 @@ static bool send_waiting(struct sterna *device)
     return send(device, &request[1]);
 }
 
-/* Has all requests sent again, when the line has been silent. One millisecond is added, as the first that a clock counts
- * may be a part of one. */
+/* Has all requests sent again, when the line has been silent. One millisecond is added, as the first that a clock
+ * counts may be a part of one. */
 static int lost(struct sterna *device)
 {
     device->due_ms = 1;
@@ -146,8 +149,8 @@ static struct sterna_request *find(struct sterna *device, int32_t tag)
     return NULL;
 }
 
-/* Judges the answer that has come whole: STERNA_OK if it is that of the oldest request, SEND_AGAIN, an error, or NOT_YET
- * if nobody waits for it. */
+/* Judges the answer that has come whole: STERNA_OK if it is that of the oldest request, SEND_AGAIN, an error, or
+ * NOT_YET if nobody waits for it. */
 static int judge(struct sterna *device)
 {
     struct sterna_request *request = find(device, (uint8_t)(device->header >> 8));
@@ -203,6 +206,12 @@ static int receive(struct sterna *device)
     return status;
 }
 
+/* Returns the bytes of the payload that receive() has ended with. */
+static uint32_t answer_bytes(const struct sterna *device)
+{
+    return device->header >> 16;
+}
+
 /* Sends what is to be sent and waits for the answer of the oldest request. */
 static int exchange(struct sterna *device)
 {
@@ -231,9 +240,9 @@ static int exchange(struct sterna *device)
 static void request(struct sterna *device, uint8_t command, const uint8_t *payload, uint16_t size)
 {
     struct sterna_request *added = &device->requests[device->waiting++];
-    device->frame[1] = command;
-    device->frame[3] = (uint8_t)(size & 0xFF);
-    device->frame[4] = (uint8_t)(size >> 8);
+    device->frame[COMMAND_AT] = command;
+    device->frame[SIZE_AT] = (uint8_t)(size & 0xFF);
+    device->frame[SIZE_AT + 1] = (uint8_t)(size >> 8);
     device->size = size;
     added->payload = payload;
     added->tag = STERNA_UNSENT;
@@ -244,11 +253,11 @@ static int decode(struct sterna *device)
 {
     struct sterna_network *network = &device->network;
     to_native(&network->magic, 1, sizeof network->magic);
-    if ((device->header >> 16) <= STERNA_AT_VERSION || network->magic != STERNA_MAGIC)
+    if (answer_bytes(device) <= STERNA_AT_VERSION || network->magic != STERNA_MAGIC)
         return STERNA_MALFORMED;
     if (network->version != STERNA_VERSION)
         return STERNA_OTHER_VERSION;
-    if ((device->header >> 16) != STERNA_INFO_REPLY_BYTES)
+    if (answer_bytes(device) != STERNA_INFO_REPLY_BYTES)
         return STERNA_MALFORMED;
     to_native(&network->image_height, 1, sizeof network->image_height);
     to_native(&network->image_width, 1, sizeof network->image_width);
@@ -259,7 +268,7 @@ static int decode(struct sterna *device)
     network->overruns = network->bad_frames;
     network->bad_frames = (uint8_t)network->name[STERNA_NAME_BYTES];
     network->name[STERNA_NAME_BYTES] = 0;
-    /* The product of height, width and channels without a multiplier. A height of 0 does not end it before its limit. */
+    /* The product of height, width and channels without a multiplier. With a height of 0 it goes on up to the limit. */
     uint32_t bytes = 0, rows = network->image_height;
     do {
         for (uint32_t channels = network->channels; channels > 0; channels--) {
@@ -295,7 +304,7 @@ static int ask(struct sterna *device, uint8_t command, uint8_t size)
     if (status != STERNA_OK)
         device->network.classes = 0;
     /* The device refuses a SELECT while an image has no result: no other session's can come any more. */
-    else if (device->frame[1] == STERNA_ASK_SELECT)
+    else if (device->frame[COMMAND_AT] == STERNA_ASK_SELECT)
         device->window = STERNA_WINDOW;
     return status;
 }
@@ -306,7 +315,7 @@ void sterna_init(struct sterna *device, const struct sterna_line *line, uint8_t 
     device->silence_ms = 100;
     device->retries = 3;
     device->frame[0] = STERNA_SYNC;
-    device->frame[2] = (uint8_t)(first_tag - 1);
+    device->frame[TAG_AT] = (uint8_t)(first_tag - 1);
     device->due_ms = 1;
     device->window = 0;
     device->waiting = 0;
@@ -381,7 +390,8 @@ int sterna_result(struct sterna *device, struct sterna_inference *inference, int
         if (status == STERNA_OK)
             device->window = STERNA_WINDOW;
     }
-    if (status == STERNA_OK && device->header >> 16 == device->max_bytes && inference->label < device->network.classes) {
+    if (status == STERNA_OK && answer_bytes(device) == device->max_bytes &&
+        inference->label < device->network.classes) {
         device->requests[0] = device->requests[1];
         device->waiting--;
         return STERNA_OK;

@@ -57,7 +57,8 @@ struct sterna_line {
     /* Sends `size` bytes, without pauses of STERNA_TIMEOUT_BITS bit times; false if that failed. What is received
      * meanwhile must be kept for `read`: up to two results, of 4 * (4 + classes) + 7 bytes each. */
     bool (*write)(void *context, const uint8_t *data, size_t size);
-    /* Returns the next byte, from 0 to 255; STERNA_NO_ANSWER if none has come in `timeout_ms`; or STERNA_LINE_FAILED. */
+    /* Returns the next byte, from 0 to 255, STERNA_NO_ANSWER if none has come in `timeout_ms`, or STERNA_LINE_FAILED. No
+     * other value. */
     int (*read)(void *context, uint32_t timeout_ms);
     /* Milliseconds since any moment; 0 follows 2^32 - 1. */
     uint32_t (*clock_ms)(void *context);
@@ -99,39 +100,44 @@ struct sterna_request {
     /* The tag under which it was sent, or one of the values below. */
     int16_t tag;
 };
-/* The request is to be sent; the device had no room for it. */
+/* In place of a tag: the request is to be sent; the device had no room for it. */
 #define STERNA_UNSENT (-1)
 #define STERNA_NO_ROOM (-2)
 
-/* A device. After sterna_init the first three members may be changed; the others are for the driver only, but that
- * `network` and `faults` may be read. */
+/* A device. After sterna_init the first three members may be changed, and the last two may be read; those between are
+ * for the driver only. */
 struct sterna {
     /* Without a byte for that long, an answer is given up. Longer than an image and an inference: 1,000. */
     uint32_t timeout_ms;
     /* The line is silent for that long before the first request and after a fault. Longer than STERNA_TIMEOUT_BITS bit
      * times, and than a bridge on the line keeps bytes: 100. */
     uint32_t silence_ms;
-    /* How often a request is repeated, up to 254: 3. */
+    /* How often requests are repeated while one answer is waited for: 3. */
     uint8_t retries;
 
-    uint8_t frame[STERNA_HEADER_BYTES];
     /* Images that may be on their way, and that are. The first is 0 while only one is sent, as its answer may be one to
      * another session. */
     uint8_t window, waiting;
-    /* Of the requests that wait, which are all the same: command, the model of a SELECT, reply, and size. */
-    uint8_t model, reply;
+    /* The header of the frames that are sent: the requests that wait differ in nothing but the tag and the payload. */
+    uint8_t frame[STERNA_HEADER_BYTES];
     uint16_t size;
-    /* Bytes that the reply has at most, and that it had. */
-    uint16_t max_bytes, bytes;
     struct sterna_request requests[STERNA_WINDOW];
-    /* Where the reply goes: its first bytes to `head`, the others to `rest` unless that is NULL. */
-    uint8_t *head, *head_end, *rest, *to;
-    uint32_t header, left, crc;
+    /* The payload of a SELECT. */
+    uint8_t model;
+    /* The reply that is waited for, and the bytes that it has at most; its first bytes go to `head`, the others to
+     * `rest` unless that is NULL. */
+    uint8_t reply;
+    uint16_t max_bytes;
+    uint8_t *head, *head_end, *rest;
+    /* Of what is received: since when, the last four bytes that may be a header, bytes of the frame that are still to
+     * come, where the next one goes, and the CRC so far. */
+    uint32_t begun_ms, header, left;
+    uint8_t *to;
+    uint32_t crc;
     /* By how much longer than `silence_ms` the line must be silent before anything else; 0 if it need not be silent. */
     uint32_t due_ms;
-    /* Since when the line is read. */
-    uint32_t begun_ms;
     const struct sterna_line *line;
+
     /* Faults of the line so far, each of which had requests repeated, or given up after the last attempt. */
     uint32_t faults;
     /* After sterna_info and sterna_select: what the device computes. */
@@ -159,8 +165,8 @@ void sterna_init(struct sterna *device, const struct sterna_line *line, uint8_t 
  * After an error the network is undefined. */
 int sterna_info(struct sterna *device);
 
-/* Chooses a model of the device's flash, and tells as sterna_info what the device computes from then on; after a refusal
- * no model is selected. Not while images are on their way. */
+/* Chooses a model of the device's flash, and tells as sterna_info what the device computes from then on; after a
+ * refusal no model is selected. Not while images are on their way. */
 int sterna_select(struct sterna *device, uint8_t model);
 
 /* Sends an image. It must stay as it is until its result was returned. At most STERNA_WINDOW images may be on their

@@ -9,7 +9,7 @@ import pytest
 from tests.firmware.c.compilers import SOURCES, compile_c
 
 #: Targets by name: prefix of the tools, what selects the processor, and how many bytes the driver may have there. GCC
-#: 12.2 makes 1,220, 1,380 and 2,040 bytes.
+#: 12.2 makes 1,228, 1,374 and 2,036 bytes.
 TARGETS = {
     "Cortex-M0+": ("arm-none-eabi", ("-mcpu=cortex-m0plus", "-mthumb"), 1240),
     "RV32IC": ("riscv64-unknown-elf", ("-march=rv32ic", "-mabi=ilp32"), 1400),
@@ -32,6 +32,12 @@ def target(request):
     return request.param, *TARGETS[request.param]
 
 
+def is_measured_with(tools):
+    """Whether the compiler is the one of the sizes above."""
+    version = subprocess.run([f"{tools}-gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
+    return version.startswith(MEASURED_WITH)
+
+
 def linked(tools, processor, folder, level="-Os"):
     """The driver alone, linked without a library: calls have their final size, and nothing may be missing."""
     program = folder / "driver.elf"
@@ -45,8 +51,7 @@ def test_the_driver_is_small_and_needs_no_library(target, tmp_path, record_prope
     found = sections(tools, linked(tools, processor, tmp_path))
     size = found.pop(".text")
     record_property("code_bytes", size)
-    version = subprocess.run([f"{tools}-gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
-    assert size <= limit * (1 if version.startswith(MEASURED_WITH) else ANOTHER_VERSION), f"{size} bytes of code"
+    assert size <= limit * (1 if is_measured_with(tools) else ANOTHER_VERSION), f"{size} bytes of code"
     # Neither data, nor constants apart from the code.
     kinds = (".data", ".bss", ".sdata", ".sbss", ".rodata")
     assert [section for section in found if section.startswith(kinds)] == []
@@ -60,11 +65,11 @@ def test_it_needs_no_library_at_any_level(target, level, tmp_path):
 
 
 def test_the_page_tells_the_size(target, tmp_path):
-    """To a tenth: other versions of the compilers make other code."""
     name, tools, processor, _ = target
     size = sections(tools, linked(tools, processor, tmp_path))[".text"]
     row = re.search(rf"^\| {re.escape(name)} \|.*\| ([\d,]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert int(row[1].replace(",", "")) == pytest.approx(size, rel=0.1)
+    said = int(row[1].replace(",", ""))
+    assert said == (size if is_measured_with(tools) else pytest.approx(size, rel=ANOTHER_VERSION - 1))
 
 
 def test_the_page_tells_the_memory_of_a_session(target, tmp_path):

@@ -38,6 +38,25 @@ def test_every_single_and_double_bit_error_is_found():
             assert crc16((sound ^ damage).to_bytes(size, "little")) != 0
 
 
+def test_every_burst_of_sixteen_bits_is_found():
+    """The CRC is linear, so what it finds of a damage depends on neither the data nor, for bursts, the place."""
+    rng = random.Random(SEED)
+    data = rng.randbytes(28)
+    sound = int.from_bytes(data + crc16(data).to_bytes(2, "little"), "little")
+    for burst in range(1, 1 << 16, 2):
+        place = rng.randrange(8 * 30 - 15)
+        assert crc16((sound ^ burst << place).to_bytes(30, "little")) != 0
+
+
+def test_every_odd_number_of_wrong_bits_is_found():
+    rng = random.Random(SEED)
+    data = rng.randbytes(784)
+    sound = int.from_bytes(data + crc16(data).to_bytes(2, "little"), "little")
+    for _ in range(2_000):
+        damage = sum(1 << place for place in rng.sample(range(8 * 786), 2 * rng.randrange(20) + 1))
+        assert crc16((sound ^ damage).to_bytes(786, "little")) != 0
+
+
 def test_frame_bytes_are_as_documented():
     assert Frame(command=Command.CLASSIFY, tag=7, payload=b"\x01\x02").to_bytes()[:HEADER_BYTES].hex() == "a502070200"
     assert Frame(command=Command.CLASSIFY, tag=7, payload=b"\x01\x02").to_bytes()[5:7] == b"\x01\x02"

@@ -99,6 +99,7 @@ static int pipeline(const std::vector<uint8_t> &images, uint32_t count, uint32_t
             status = sterna_result(&device, &inference, NULL, 0);
         labels.push_back(inference.label);
     }
+    labels.resize(count);
     return status == STERNA_OK ? (int)device.faults : status;
 }
 

@@ -36,7 +36,12 @@ class Lateness:
 
 
 def take_priority() -> bool:
-    """Run before all other processes, as a line does, where the system allows it; return whether it does."""
+    """Run before all other processes, as a line does, where the system allows it; return whether it does.
+
+    A single processor must also run the host, which the model would keep waiting.
+    """
+    if (os.cpu_count() or 1) < 2:
+        return False
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except (AttributeError, OSError):

@@ -1,10 +1,14 @@
 """The host program on a model of the line."""
 
 import json
+import re
 
 import pytest
 
-from benchmarks.host.command import main
+from arch.link import Command, Frame, FrameReader, Result
+from benchmarks.host import line
+from benchmarks.host.command import _CYCLES, _INFO, main
+from benchmarks.host.line import answer_to
 
 
 def test_every_image_is_answered_in_the_time_of_the_line(capsys):
@@ -14,9 +18,50 @@ def test_every_image_is_answered_in_the_time_of_the_line(capsys):
     assert report["line_images_per_second"] == pytest.approx(3_000_000 / 7910)
     # Faster than the line it cannot be, but for the bytes of the last image that the system had taken before.
     assert report["overhead"] > -0.05
-    assert main(["--baud", "12000000", "--images", "3"]) == 0
-    line = " images per second of the 1517.1 that the line allows at 12000000 baud: overhead "
-    assert line in capsys.readouterr().out
+    assert report["overhead_of_blocks"] > -0.05
+    assert report["model_late_ms"] >= 0
+    assert report["model_priority"] in (False, True)
+    assert main(["--baud", "12000000", "--images", "20"]) == 0
+    assert re.fullmatch(
+        r"[0-9.]+ images per second of the 1517\.1 that the line allows at 12000000 baud: overhead -?[0-9.]+ %\n"
+        r"overhead of the median block of 20 images: none was measured\n"
+        r"the model of the line was late by [0-9.]+ ms a result, on average, with(out)? priority over other "
+        r"processes\n",
+        capsys.readouterr().out)
+
+
+def test_a_model_that_is_late_delays_no_other_reply(monkeypatch):
+    """Its times follow from the line, not from when the model was awake: here it sleeps through them."""
+    replies, clock = [], [0.0]
+    images = [bytes((number,)) * _INFO.image_bytes for number in range(4)]
+    requests = [Frame(command=Command.CLASSIFY, tag=number, payload=image).to_bytes()
+                for number, image in enumerate(images)]
+
+    class Terminal:
+        def fileno(self):
+            return 5
+
+        def read(self):
+            return requests.pop(0)
+
+    def select(readers, *_):
+        if requests:
+            return [5], [], []
+        clock[0] += 1
+        return ([7] if len(replies) == len(images) else []), [], []
+
+    monkeypatch.setattr(line.select, "select", select)
+    monkeypatch.setattr(line.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(line.os, "write", lambda descriptor, data: replies.extend(FrameReader().feed(data)))
+    late = line.model_line(Terminal(), _INFO, baud=12_000_000, cycles=_CYCLES, until=7)
+    assert [frame.tag for frame in replies] == [0, 1, 2, 3]
+    assert [Result.from_bytes(frame.payload, 10) for frame in replies] == [
+        answer_to(image, _INFO, _CYCLES) for image in images]
+    # An image after the other on the line, then the inference, then the result; delivered once a second.
+    image, result = (size * 10 / 12e6 for size in (len(images[0]) + 7, 4 * (4 + 10) + 7))
+    due = [(number + 1) * image + _CYCLES / 48e6 + result for number in range(4)]
+    assert late.replies == 4
+    assert late.seconds == pytest.approx(sum(number + 1 - due[number] for number in range(4)))
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

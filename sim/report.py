@@ -1,7 +1,6 @@
 """What ``python -m sim`` reports: as JSON for programs, as text for people."""
 
 import dataclasses
-import enum
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,20 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from reference.engines import Difference, EngineResult
+from sim.weights import Weights
 
 __all__ = ["Circuit", "Comparison", "Report", "Weights"]
 
 #: Images listed one by one in the text.
 _LISTED = 10
-
-
-class Weights(enum.StrEnum):
-    """Where a circuit has its weights."""
-
-    #: In its memories, from the beginning: a bitstream of one network.
-    BAKED = "baked"
-    #: In flash, out of which they are streamed: the bitstream of all networks.
-    FLASH = "flash"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

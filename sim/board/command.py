@@ -16,8 +16,8 @@ from sim.board.request import SHIPPED, BoardRequest
 from sim.board.saved import keep, kept
 from sim.board.server import PseudoTerminal, serve
 from sim.power_on import PowerOn
-from sim.report import Weights
 from sim.verilator import Report, shown_by
+from sim.weights import Weights
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError
 from support.progress import Progress

@@ -16,8 +16,8 @@ from sim import rtl, streamed_rtl
 from sim.board.request import BoardRequest
 from sim.circuits import CLOCK_HZ, shared_circuit
 from sim.power_on import PowerOn
-from sim.report import Weights
 from sim.verilator import Report
+from sim.weights import Weights
 from support.errors import printable
 
 __all__ = ["make_board"]

@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 import pathlib
 
-from sim.report import Weights
 from sim.sources import source_files, sources_digest
+from sim.weights import Weights
 from support.files import read_file
 from support.provenance import tool_versions
 

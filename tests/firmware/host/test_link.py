@@ -106,6 +106,19 @@ def test_models_are_selected_on_a_line_with_faults(seed):
         assert (line.faults > 0) == (seed > 0)
 
 
+@pytest.mark.parametrize("models", [(), MODELS])
+def test_a_device_tells_whether_it_has_models_to_select_and_stays_as_it_is(models):
+    board = verilog.convert(LinkBoard(models=models), name="board", emit_src=False)
+    with Verilated(board, cache=CACHE) as simulation:
+        simulation.reset()
+        link = Link(SimulationTransport(simulation, clocks_per_second=20_000), timeout=0.5, silence=0.2)
+        if models:
+            assert link.select(2) == models[2]
+        for _ in range(2):
+            assert link.selectable() == bool(models)
+            assert link.ask_info() == (models[2] if models else INFO)
+
+
 class Scripted:
     """A device of which every answer is a function of the request."""
 
@@ -226,6 +239,15 @@ def test_a_model_that_cannot_be_selected_has_its_line(code, message):
     with pytest.raises(DeviceError, match=f"^{message}$"):
         Link(device, timeout=0.01, silence=0.01).select(5)
     assert {(frame.command, frame.payload) for frame in device.requests} == {(Command.SELECT, b"\x05")}
+
+
+@pytest.mark.parametrize(("answer", "message"), [
+    (lambda f, n: reply(f, Reply.ERROR, b"\x09"), f"device refuses SELECT: {NO_FLASH}"),
+    (lambda f, n: reply(f, Reply.INFO, INFO_REPLY), "device does not refuse a SELECT without a number"),
+])
+def test_a_device_that_does_not_tell_whether_it_has_models_has_its_line(answer, message):
+    with pytest.raises(DeviceError, match=f"^{message}$"):
+        Link(Scripted(answer), timeout=0.01, silence=0.01).selectable()
 
 
 @pytest.mark.parametrize("model", [-1, 256])

@@ -13,8 +13,8 @@ from sim.board import command, request
 from sim.board.request import BoardRequest
 from sim.board.saved import keep, kept
 from sim.power_on import PowerOn
-from sim.report import Weights
 from sim.verilated import CompiledDesign, MemoryShape
+from sim.weights import Weights
 
 ROOT = pathlib.Path(__file__).parents[3]
 NETWORK = models.FOLDER / "mnist-conv.safetensors"

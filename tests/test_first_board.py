@@ -57,6 +57,9 @@ def test_the_models_of_the_overlay_are_listed(capsys):
         print_model(number, info_of(plan_for_board(network, board), clock_hz=board.default_clock_hz),
                      selected=number == 0, as_json=False)
     assert f"python -m firmware.host list\n{capsys.readouterr().out}$ " in TEXT
+    print_model(None, info_of(plan_for_board(network, board), clock_hz=board.default_clock_hz), selected=True,
+                as_json=False)
+    assert f"build/fashion/sterna.bin\nprogrammed the iCEBreaker\n{capsys.readouterr().out}```" in TEXT
 
 
 def test_the_example_of_the_measurement_is_calculated_right(clocks):

@@ -78,8 +78,8 @@ def _check_circuit(chip: Accelerator, image: LoadedImage, board: Board) -> None:
     if not chip.selectable():
         raise DeviceError(
             f"board must have the overlay for an image of models, and its network is part of its bitstream: swap the "
-            f"sterna.bin of python -m export NETWORK --into BUILD, or write the overlay too, with python -m "
-            f"gateware.build --board {board.name} --weights flash --program both --image {image.file}")
+            f"sterna.bin of a build, or write the overlay too, with python -m gateware.build --board {board.name} "
+            f"--weights flash --program both --image {image.file}")
     try:
         info = chip.info
     except RefusedError:

@@ -270,8 +270,8 @@ def test_what_the_board_has_in_its_bitstream_is_not_written_over(desk):
     path = desk.image(model(1))
     assert desk.swap(path) == (1, [], [
         ("ERROR: board must have the overlay for an image of models, and its network is part of its bitstream: swap "
-        "the sterna.bin of python -m export NETWORK --into BUILD, or write the overlay too, with python -m "
-        f"gateware.build --board icebreaker --weights flash --program both --image {path}")])
+         "the sterna.bin of a build, or write the overlay too, with python -m gateware.build --board icebreaker "
+         f"--weights flash --program both --image {path}")])
     assert desk.calls() == []
 
 

@@ -23,8 +23,8 @@ enum { COMMAND_AT = 1, TAG_AT = 2, SIZE_AT = 3 };
 
 /* Of an answer with an info block of whatever version. */
 #define MAX_INFO_BYTES 255
-/* Longest silence that an inference can ask for: four days. */
-#define MAX_SILENCE_MS 0x10000000u
+/* Longest silence that an inference can ask for: 37 hours, as next() multiplies it by 16. */
+#define MAX_SILENCE_MS 0x8000000u
 
 /* What is said beside the codes of sterna.h: send what is marked as not sent; the answer has not come yet. */
 #define SEND_AGAIN (-100)

@@ -257,6 +257,41 @@ def test_what_a_device_may_do_wrong_has_its_error(driver, answer, status, attemp
         link.send(bytes(20))
 
 
+def test_an_answer_without_a_version_is_not_judged_by_the_one_before(driver):
+    answers = [bytes(OTHER), b"STRN"]
+    link = driver(Scripted(lambda frame, count: reply(frame, Reply.INFO, answers[count - 1])))
+    for status in (OTHER_VERSION, MALFORMED):
+        with fails(status):
+            link.info()
+
+
+def test_an_image_without_room_waits_for_the_one_before_whatever_happens_to_that(driver):
+    """It is not sent again with the first one, which the line has corrupted meanwhile."""
+    first, second = images_of(INFO, 2)
+    refusals = {1: ErrorCode.BAD_CRC, 4: ErrorCode.BAD_CRC, 5: ErrorCode.BUSY}
+    answered_before = []
+
+    def answer(frame, count):
+        answered_before.append(not device.pending)
+        if count in refusals:
+            return reply(frame, Reply.ERROR, bytes((refusals[count],)))
+        return honest(frame, count)
+
+    device = Scripted(answer)
+    link = driver(device)
+    link.info()
+    link.send(first)
+    link.result()
+    for image in (first, second):
+        link.send(image)
+    # Both errors have 8 bytes: that of the second one comes first.
+    device.pending[:] = device.pending[8:] + device.pending[:8]
+    assert [link.result(), link.result()] == [result_of(image, INFO, CYCLES) for image in (first, second)]
+    assert [frame.payload for frame in device.requests[3:]] == [first, second, first, second]
+    assert answered_before[3:] == [True, False, True, True]
+    assert device.silence == [SILENCE]
+
+
 @pytest.mark.parametrize(("payload", "status"), [
     (bytes(24), MALFORMED),
     (bytes(28)[:-4] + bytes(3), MALFORMED),
@@ -389,6 +424,29 @@ def test_a_first_result_that_cannot_be_asked_for_again_proves_nothing(driver):
     with fails(NO_ANSWER):
         link.result()
     assert device.silence[0] > 2 * 1000
+
+
+def test_the_silence_after_the_longest_inference_is_bounded(driver):
+    """2^32 - 1 clocks at 1 kHz are 50 days; what still comes in the silence after it is no noise."""
+    info = make_info(clock_khz=1)
+    cycles = [0xFFFF_FFFF, 5]
+    late = [b"late"]
+
+    class Slow(Scripted):
+        def read(self, size, timeout):
+            if timeout > 1000 and late:
+                return late.pop(), 10_000
+            return super().read(size, timeout)
+
+    device = Slow(lambda frame, count: informed(frame, info) if count == 1 else
+                  answered(frame, info, cycles=cycles.pop(0)))
+    link = driver(device)
+    link.info()
+    (image,) = images_of(info, 1)
+    link.send(image)
+    assert link.result() == result_of(image, info, 5)
+    assert device.silence[-1] == 100 + 2**27
+    assert late == []
 
 
 @pytest.mark.parametrize("sent", [3, 10, 26])

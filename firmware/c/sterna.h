@@ -57,8 +57,8 @@ struct sterna_line {
     /* Sends `size` bytes, without pauses of STERNA_TIMEOUT_BITS bit times; false if that failed. What is received
      * meanwhile must be kept for `read`: up to two results, of 4 * (4 + classes) + 7 bytes each. */
     bool (*write)(void *context, const uint8_t *data, size_t size);
-    /* Returns the next byte, from 0 to 255, STERNA_NO_ANSWER if none has come in `timeout_ms`, or STERNA_LINE_FAILED. No
-     * other value. */
+    /* Returns the next byte, from 0 to 255, STERNA_NO_ANSWER if none has come in `timeout_ms`, or STERNA_LINE_FAILED,
+     * and no other value. */
     int (*read)(void *context, uint32_t timeout_ms);
     /* Milliseconds since any moment; 0 follows 2^32 - 1. */
     uint32_t (*clock_ms)(void *context);
@@ -107,7 +107,7 @@ struct sterna_request {
 /* A device. After sterna_init the first three members may be changed, and the last two may be read; those between are
  * for the driver only. */
 struct sterna {
-    /* Without a byte for that long, an answer is given up. Longer than an image and an inference: 1,000. */
+    /* Without a byte for that long, an answer is given up. Longer than an image and an inference, up to 2^27: 1,000. */
     uint32_t timeout_ms;
     /* The line is silent for that long before the first request and after a fault. Longer than STERNA_TIMEOUT_BITS bit
      * times, and than a bridge on the line keeps bytes: 100. */

@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import random
+import re
 import subprocess
 import sys
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.rtl
 
 SEED = 0x66
 ROOT = pathlib.Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "c-driver.md"
 INFO = make_info()
 
 
@@ -154,6 +156,8 @@ def test_the_example_for_linux_classifies_digits_on_the_shipped_circuit(example,
                      "faults of the line: 0 bad frames, 0 overruns, 0 aborted frames")
     assert lines == [f"class {label}, 10961 clocks, 0 stalls, 0 flash stalls, scores {' '.join(map(str, scores))}"
                      for label, scores in zip(expected.classes.tolist(), expected.scores.tolist(), strict=True)]
+    # The first digit is the one of the page.
+    assert f"seven.raw\n{first}\nseven.raw: {lines[0]}\n" in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_example_for_linux_selects_models_of_the_overlay(example, tmp_path):
@@ -170,6 +174,10 @@ def test_the_example_for_linux_selects_models_of_the_overlay(example, tmp_path):
             assert [line.partition(",")[0] for line in lines] == [f"class {label}" for label in expected.classes]
             assert [line.partition(" scores ")[2] for line in lines] == [
                 " ".join(map(str, scores)) for scores in expected.scores.tolist()]
+            if number == 1:
+                # On the page it is alone, so that no pixel of another image stalls it.
+                alone = re.sub(r"\d+ clocks, \d+ stalls", "46638 clocks, 0 stalls", lines[0])
+                assert f"seven.raw\n{first}\nseven.raw: {alone}\n" in PAGE.read_text(encoding="utf-8")
         # There is no third one, and then none is selected.
         for arguments in (["@2"], []):
             done = subprocess.run([example, port, "3000000", *arguments], capture_output=True, text=True, check=False,

@@ -1,6 +1,7 @@
 """Results: the payload of the reply RESULT."""
 
 import dataclasses
+import struct
 from typing import Self
 
 from arch.link.frame import LinkError
@@ -43,9 +44,7 @@ class Result:
         size = 4 * (RESULT_HEADER_WORDS + classes)
         if len(data) != size:
             raise LinkError(f"result must have {size} bytes, not {len(data)}")
-        words = [data[at : at + 4] for at in range(0, size, 4)]
-        label, cycles, stalls, flash_stalls = (int.from_bytes(word, "little") for word in words[:RESULT_HEADER_WORDS])
+        label, cycles, stalls, flash_stalls, *scores = struct.unpack(f"<{RESULT_HEADER_WORDS}I{classes}i", data)
         if label >= classes:
             raise LinkError(f"class must be less than {classes}, not {label}")
-        scores = tuple(int.from_bytes(word, "little", signed=True) for word in words[RESULT_HEADER_WORDS:])
-        return cls(label=label, cycles=cycles, stalls=stalls, flash_stalls=flash_stalls, scores=scores)
+        return cls(label=label, cycles=cycles, stalls=stalls, flash_stalls=flash_stalls, scores=tuple(scores))

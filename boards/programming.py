@@ -64,6 +64,9 @@ def load_bitstream(path: pathlib.Path) -> LoadedBitstream:
         report = json.loads(read_file(beside, limit=_REPORT_BYTES))
         loaded = LoadedBitstream(content=bitstream, board=str(report["board"]), baud=int(report["baud"]),
                                  network=report.get("network"), network_sha256=report.get("network_sha256"))
+        if loaded.network_sha256 is not None and (
+                not isinstance(loaded.network, str) or len(bytes.fromhex(loaded.network_sha256)) != 32):
+            raise ValueError("a network must have a name and a SHA-256")
         digest = report["bitstream_sha256"]
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ProgrammingError(f"{printable(str(path.parent))}: must have the {path.name} and the {REPORT} of a build: "

@@ -44,6 +44,7 @@ MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.com
            "firmware.c": "firmware.c.command", "firmware.demo": "firmware.demo.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
            "benchmarks.host": "benchmarks.host.command",
+           "benchmarks.mutation": "benchmarks.mutation.command",
            "benchmarks.readme": "benchmarks.readme.command", "benchmarks.overlay": "benchmarks.overlay.command",
            "export.ttfs": "export.ttfs.command"}
 #: Folders whose files a page may name from the top of the repository.

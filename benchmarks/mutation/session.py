@@ -1,0 +1,167 @@
+"""Tries mutants in parallel: times the tests on the tree as it is, then runs the nearest tests of each mutant."""
+
+import concurrent.futures
+import contextlib
+import pathlib
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from benchmarks.mutation.mutants import Mutant
+from benchmarks.mutation.results import Outcome, Result, Results, Timing
+from benchmarks.mutation.tree import precompile
+from benchmarks.mutation.trial import Workplace
+from support.progress import Progress
+
+__all__ = ["BASELINE_SECONDS", "TIME_FACTOR", "Session"]
+
+#: A run of tests may take so many times as long as without a mutant, and so many seconds more as the user says.
+TIME_FACTOR = 4.0
+
+#: What a test file may take without a mutant.
+BASELINE_SECONDS = 3600.0
+
+#: Test files run together, in one process, as long as they take no longer in all: each process imports for seconds.
+_BATCH_SECONDS = 20.0
+
+_Work = TypeVar("_Work")
+
+
+def _batches(tests: Sequence[Timing]) -> Iterator[list[Timing]]:
+    """Divide tests into runs, the quickest first."""
+    batch: list[Timing] = []
+    for timing in sorted(tests, key=lambda timing: (timing.seconds, timing.test)):
+        if batch and sum(one.seconds for one in batch) + timing.seconds > _BATCH_SECONDS:
+            yield batch
+            batch = []
+        batch.append(timing)
+    if batch:
+        yield batch
+
+
+def _remaining(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h left" if seconds >= 5400 else f"{seconds / 60:.0f} min left"
+
+
+class Session:
+    """Workplaces, and what is done in them.
+
+    Parameters
+    ----------
+    original : :class:`pathlib.Path`
+        The tree of which each workplace gets a copy.
+    digest, revision : :class:`str`
+        What the tree is called in results.
+    results : :class:`Results`
+        What is known, and where what comes out is kept.
+    jobs : :class:`int`
+        Mutants that are tried at the same time.
+    slack_seconds : :class:`float`
+        What tests may take longer than :data:`TIME_FACTOR` times as long as without a mutant.
+    """
+
+    def __init__(self, original: pathlib.Path, *, digest: str, revision: str, results: Results, jobs: int,
+                 slack_seconds: float):
+        self._original = original
+        self._digest = digest
+        self._revision = revision
+        self._results = results
+        self._jobs = jobs
+        self._slack = slack_seconds
+        self._stop = threading.Event()
+        self._free: queue.SimpleQueue[Workplace] = queue.SimpleQueue()
+
+    @contextlib.contextmanager
+    def workplaces(self) -> Iterator[None]:
+        """Make the workplaces, and remove them at the end."""
+        with tempfile.TemporaryDirectory(prefix="sterna-mutation-", ignore_cleanup_errors=True) as name:
+            precompile(self._original)
+            for number in range(self._jobs):
+                workplace = Workplace(pathlib.Path(name) / str(number), self._stop)
+                shutil.copytree(self._original, workplace.tree, symlinks=True)
+                self._free.put(workplace)
+            yield
+
+    def _in_parallel(self, step: str, work: Callable[[Workplace, _Work], str | None], items: Iterable[_Work]) -> None:
+        """Do the work for each item in a free workplace; what it returns is counted and shown."""
+        def one(item: _Work) -> str | None:
+            workplace = self._free.get()
+            try:
+                return work(workplace, item)
+            finally:
+                self._free.put(workplace)
+
+        items = list(items)
+        counts: dict[str, int] = {}
+        begun = time.monotonic()
+        with Progress(step) as progress, concurrent.futures.ThreadPoolExecutor(self._jobs) as pool:
+            futures = [pool.submit(one, item) for item in items]
+            progress.update(f"0 of {len(items)}")
+            try:
+                for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
+                    if (said := future.result()) is not None:
+                        counts[said] = counts.get(said, 0) + 1
+                    left = (time.monotonic() - begun) / done * (len(items) - done)
+                    progress.update(", ".join([f"{done} of {len(items)}",
+                                               *(f"{counts[said]} {said}" for said in sorted(counts)),
+                                               _remaining(left)]))
+            except BaseException:
+                # The threads end their processes; what has not begun must not begin.
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def time_tests(self, tests: Iterable[str]) -> dict[str, Timing]:
+        """Return the timings of test files; those that are not known are measured."""
+        def measure(workplace: Workplace, test: str) -> None:
+            trial = workplace.run([test], BASELINE_SECONDS)
+            problem = ("" if trial.ran else f"takes more than {BASELINE_SECONDS:g} s" if trial.status is None
+                       else "has no test that runs by default" if trial.passed else f"fails: {trial.failure}")
+            self._results.add(Timing(test=test, tree=self._digest, seconds=round(trial.seconds, 2), problem=problem))
+
+        tests = sorted(set(tests))
+        unknown = [test for test in tests if self._results.timing(self._digest, test) is None]
+        if unknown:
+            self._in_parallel("tests without a mutant", measure, unknown)
+        return {test: timing for test in tests if (timing := self._results.timing(self._digest, test)) is not None}
+
+    def _tried(self, workplace: Workplace, mutant: Mutant, stages: Iterable[Sequence[Timing]]) -> Result:
+        """Run the tests of a mutant until one fails."""
+        seconds = 0.0
+        for batch in (batch for stage in stages for batch in _batches(stage)):
+            tests = [timing.test for timing in batch]
+            limit = TIME_FACTOR * sum(timing.seconds for timing in batch) + self._slack
+            trial = workplace.run(tests, limit)
+            seconds += trial.seconds
+            if not trial.passed:
+                outcome = Outcome.TIMEOUT if trial.status is None else Outcome.KILLED
+                return Result(mutant=mutant.name, outcome=outcome, by=trial.failure or " ".join(tests),
+                              seconds=round(seconds, 2), revision=self._revision)
+        return Result(mutant=mutant.name, outcome=Outcome.SURVIVED, by="", seconds=round(seconds, 2),
+                      revision=self._revision)
+
+    def try_mutants(self, mutants: Iterable[Mutant], stages: Mapping[str, Sequence[Sequence[Timing]]]) -> None:
+        """Try mutants, and keep what becomes of them.
+
+        Parameters
+        ----------
+        mutants : iterable of :class:`Mutant`
+        stages : mapping
+            By module, the stages of its tests, each with the timings of its files.
+        """
+        def attempt(workplace: Workplace, mutant: Mutant) -> str:
+            file = workplace.tree / mutant.path
+            content = file.read_bytes()
+            file.write_bytes(mutant.applied(content))
+            try:
+                result = self._tried(workplace, mutant, stages[mutant.path])
+            finally:
+                file.write_bytes(content)
+            self._results.add(result)
+            return str(result.outcome)
+
+        self._in_parallel("mutants", attempt, mutants)

@@ -163,9 +163,11 @@ def _refuse(name: str, rule: str, array: npt.NDArray[Any], wrong: npt.NDArray[np
 def _plain(where: str, value: Any) -> Any:
     """Return a copy of ``value`` made of JSON's types only."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        plain = json.loads(json.dumps(value, allow_nan=False))
+        strict_json.check_depth(plain)
     except (TypeError, ValueError, RecursionError):
         raise CheckpointError(f"{where} must hold only finite JSON values") from None
+    return plain
 
 
 def _canonical(content: bytes) -> bytes:

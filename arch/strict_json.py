@@ -2,13 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-__all__ = ["canonical", "name", "names", "parse", "short"]
+__all__ = ["canonical", "check_depth", "name", "names", "parse", "short"]
 
 #: Names of a list that one message shows.
 _MOST = 12
+#: Most lists and objects within each other. What we write has fewer than ten; a limit far below the depth of calls at
+#: which Python gives up lets whatever is read be compared, copied, quoted and written again.
+_DEEPEST = 64
 
 
 def canonical(value: Any) -> str:
@@ -17,8 +20,9 @@ def canonical(value: Any) -> str:
     Raises
     ------
     :exc:`TypeError`, :exc:`ValueError`, :exc:`RecursionError`
-        If ``value`` is not JSON, or holds a number that is not finite.
+        If ``value`` is not JSON, or holds a number that is not finite, or would not be read again: :func:`check_depth`.
     """
+    check_depth(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -33,19 +37,34 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def check_depth(value: Any) -> None:
+    """Check that at most 64 lists and objects of ``value`` are within each other; raises :exc:`ValueError`."""
+    level, depth = [value], 0
+    while level := [outer for outer in level if isinstance(outer, Mapping | list | tuple)]:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        level = [item for outer in level for item in (outer.values() if isinstance(outer, Mapping) else outer)]
+
+
 def parse(text: bytes | str) -> Any:
     """Return the value of the JSON ``text``, in UTF-8 if it is bytes.
 
     Raises
     ------
     :exc:`ValueError`
-        If it is no JSON, has a key twice, NaN or Infinity, an integer of thousands of digits, or too deep nesting.
+        If it is no JSON, has a key twice, NaN or Infinity, an integer of thousands of digits, or more than 64 lists and
+        objects within each other.
     """
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        return json.loads(decoded, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(decoded, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    # Most texts have so few brackets that they cannot be too deep.
+    if decoded.count("[") + decoded.count("{") > _DEEPEST:
+        check_depth(value)
+    return value
 
 
 def short(value: Any) -> str:
@@ -60,8 +79,8 @@ def name(value: Any) -> str:
     return value if plain else short(value)
 
 
-def names(values: Iterable[Any]) -> str:
-    """Names for an error message, separated by commas: the first 12 of them, and how many more there are."""
+def names(values: Iterable[Any], *, most: int = _MOST) -> str:
+    """Names for an error message, separated by commas: the first 12, or ``most``, and how many more there are."""
     found = list(values)
-    shown = ", ".join(map(name, found[:_MOST]))
-    return shown if len(found) <= _MOST else f"{shown} and {len(found) - _MOST:,} more"
+    shown = ", ".join(map(name, found[:most]))
+    return shown if len(found) <= most else f"{shown} and {len(found) - most:,} more"

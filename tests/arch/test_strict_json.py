@@ -10,6 +10,24 @@ def test_what_is_not_strict_is_refused(text):
         strict_json.parse(text)
 
 
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")],
+                         ids=["lists", "objects", "both"])
+def test_what_is_read_can_be_quoted_and_written_again(begin, end):
+    """A value just below the interpreter's limit of calls would be parsed, and fail in whoever reads it next."""
+    most = 64 // sum(map(begin.count, "[{"))
+    value = strict_json.parse(begin * most + "0" + end * most)
+    assert strict_json.parse(strict_json.canonical(value)) == value
+    for depth in (most + 1, 400, 485, 900, 970):
+        with pytest.raises(ValueError, match=r"^it is nested too deeply$"):
+            strict_json.parse(begin * depth + "0" + end * depth)
+    with pytest.raises(ValueError, match=r"^it is nested too deeply$"):
+        strict_json.canonical((value,))
+
+
+def test_many_brackets_side_by_side_are_not_deep():
+    assert strict_json.parse("[" + ",".join(["[]"] * 1000) + "]") == [[]] * 1000
+
+
 def test_values_are_parsed_and_written_in_one_form():
     value = strict_json.parse('{"b": [1.5, null, true],\n "a": "é"}'.encode())
     assert value == {"a": "é", "b": [1.5, None, True]}
@@ -27,4 +45,5 @@ def test_quotations_are_short_and_printable():
     assert strict_json.name("x" * 61) == strict_json.short("x" * 61)
     assert strict_json.name(5) == "5"
     assert strict_json.names(["a", 1]) == "a, 1"
+    assert strict_json.names("abc", most=2) == "a, b and 1 more"
     assert strict_json.names(map(str, range(1013))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 1,001 more"

@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from arch import strict_json
 from arch.images.files import MAX_BYTES, ImageError, Progress, check_size, opened, read_exactly, unpacked
 from arch.images.png import SIGNATURE, read_png
 from arch.network import Input
@@ -170,12 +171,22 @@ def _read_npy(file: IO[bytes], size: int | None, progress: Progress | None) -> n
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
         raise ImageError("damaged npy header") from None
     if dtype.kind not in "biu":
-        raise ImageError(f"npy must hold integers, not {dtype}")
+        raise ImageError(f"npy must hold integers, not {_shown(dtype)}")
     if min(shape, default=0) < 0:
-        raise ImageError(f"npy must have a shape of natural numbers, not {shape}")
+        raise ImageError(f"npy must have a shape of natural numbers, not {short(shape)}")
     count = math.prod(shape) * dtype.itemsize
     check_size(size, count)
-    return _array(read_exactly(file, count, progress=progress), dtype, shape, "F" if fortran else "C")
+    content = read_exactly(file, count, progress=progress)
+    if dtype.kind == "b" and (wrong := content.translate(None, b"\0\1")):
+        # NumPy would take any other byte for true in one operation and compare it as a number in the next.
+        raise ImageError(f"npy of bool must hold the bytes 0 and 1, not {wrong[0]}")
+    return _array(content, dtype, shape, "F" if fortran else "C")
+
+
+def _shown(dtype: np.dtype[Any]) -> str:
+    """Name of a type, cut if it is long: that of a structure lists its fields."""
+    text = str(dtype)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _read_npz(file: IO[bytes], name: str, progress: Progress | None) -> npt.NDArray[Any]:
@@ -201,7 +212,5 @@ def _choose(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
     named = [member for member in members if member.filename.removesuffix(".npy") == name]
     if len(members) == 1 or len(named) == 1:
         return (named or members)[0]
-    names = ", ".join(member.filename.removesuffix(".npy") for member in members[:_NAMED])
-    if len(members) > _NAMED:
-        names += f" and {len(members) - _NAMED} more"
+    names = strict_json.names((member.filename.removesuffix(".npy") for member in members), most=_NAMED)
     raise ImageError(f"npz must hold one array, or one named {name}, not {names or 'none'}")

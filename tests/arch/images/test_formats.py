@@ -98,6 +98,10 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
      "must have a shape that an array can have, not (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ..."),
     (bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1),
      "must have a shape that an array can have, not [0, 4294967295, 4294967295]"),
+    (npy_of(f"({'-1, ' * 60})"),
+     "npy must have a shape of natural numbers, not (-1, -1, -1, -1, -1, -1, -1, -1, -1, ..."),
+    (npy(np.zeros(3, dtype=[("a" * 99, "i4")])), "npy must hold integers, not [('" + "a" * 34 + "..."),
+    (npy(PIXELS < 99).replace(b"\1", b"\2").replace(b"Y\2", b"Y\1"), "npy of bool must hold the bytes 0 and 1, not 2"),
     (npz(), FORMATS),
     (npz(a=PIXELS, b=PIXELS), "npz must hold one array, or one named images, not a, b"),
     (npz(images=PIXELS)[:-30], "damaged or truncated compressed file"),
@@ -107,6 +111,8 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
     (zipped(("images.npy", npy(PIXELS) + b"\0")), "must end after the 60 bytes that the header promises"),
     (npz(a=PIXELS, b=PIXELS, c=PIXELS, d=PIXELS, e=PIXELS, f=PIXELS, g=PIXELS),
      "npz must hold one array, or one named images, not a, b, c, d, e and 2 more"),
+    (zipped(("a\nb.npy", b""), ("\x1b[2J", b""), ("x" * 5000, b"")),
+     rf"npz must hold one array, or one named images, not 'a\nb', '\x1b[2J', '{'x' * 36}..."),
     (zipped(("images.npy", npy(PIXELS)), ("images", npy(PIXELS))),
      "npz must hold one array, or one named images, not images, images"),
     (zipped(("images.npy", b"no array")), "array of an npz must be an npy file: write it with numpy.savez"),
@@ -116,7 +122,7 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
     (npy(PIXELS.astype(np.int16)), "images must be uint8, not int16"),
     (npy(PIXELS.astype(">u2")), "images must be uint8, not uint16"),
     (npy(PIXELS > 99), "images must be uint8, not bool"),
-], ids=map(str, range(43)))
+], ids=map(str, range(47)))
 def test_foreign_files_have_one_line_errors(tmp_path, content, message):
     path = tmp_path / "file"
     path.write_bytes(content)

@@ -110,6 +110,8 @@ class Circuit:
         :exc:`ImageError`
             If it is none, of another version, or states an impossible value; the message names the byte.
         """
+        if len(signature) != SIGNATURE_BYTES:
+            raise ImageError(f"signature of a circuit must have {SIGNATURE_BYTES} bytes, not {len(signature)}")
         if signature[:4] != MAGIC:
             raise ImageError(f"bytes 0 to 3 must be {MAGIC.hex(' ')}, not {signature[:4].hex(' ')}: this is no model")
         if signature[4] != VERSION:

@@ -42,6 +42,13 @@ def test_impossible_signatures_are_refused(place, value, message):
         Circuit.from_bytes(bytes(signature))
 
 
+@pytest.mark.parametrize("size", [0, 4, 15, 17])
+def test_a_signature_of_another_size_is_refused(size):
+    signature = (circuit_of().to_bytes() + b"\0")[:size]
+    with pytest.raises(ImageError, match=f"^signature of a circuit must have 16 bytes, not {size}$"):
+        Circuit.from_bytes(signature)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"ring_rows": 24}, "ring_rows of a circuit must be a multiple of 16, 16 to 4096, not 24"),
     ({"ring_rows": 0}, "ring_rows of a circuit must be a multiple of 16, 16 to 4096, not 0"),

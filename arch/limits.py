@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arch.strict_json import short
 from support.errors import InputError
 
 __all__ = [
@@ -75,7 +76,7 @@ class NetworkError(InputError):
 def check_integer(where: str, value: Any, low: int, high: int) -> None:
     """Check that ``value`` is an integer from ``low`` to ``high``; raises :exc:`NetworkError`."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise NetworkError(f"{where} must be an integer from {low} to {high}, not {value!r}")
+        raise NetworkError(f"{where} must be an integer from {low} to {high}, not {short(value)}")
 
 
 def freeze(where: str, array: Any, dtype: type[np.signedinteger] | type[np.floating], dimensions: int) -> npt.NDArray:

@@ -53,6 +53,7 @@ from arch.limits import (
     pooled_shape,
 )
 from arch.projection import Projection, joined_filters
+from arch.strict_json import short
 
 __all__ = [
     "MAX_CHANNELS",
@@ -106,7 +107,7 @@ class Encoding(enum.Enum):
 
 def _check_shortcut(value: Any) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise NetworkError(f"shortcut must be the index of an earlier layer, not {value!r}")
+        raise NetworkError(f"shortcut must be the index of an earlier layer, not {short(value)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,12 +127,12 @@ class Input:
 
     def __post_init__(self) -> None:
         if not isinstance(self.encoding, Encoding):
-            raise NetworkError(f"input encoding must be an Encoding, not {self.encoding!r}")
+            raise NetworkError(f"input encoding must be an Encoding, not {short(self.encoding)}")
         check_map(self.channels, self.height, self.width)
         allowed = (0, 128) if self.encoding is Encoding.PIXELS else (0,)
         if type(self.zero_point) is not int or self.zero_point not in allowed:
             raise NetworkError(f"input zero point must be {' or '.join(map(str, allowed))} for "
-                               f"{self.encoding.value}, not {self.zero_point!r}")
+                               f"{self.encoding.value}, not {short(self.zero_point)}")
 
     @property
     def shape(self) -> Shape:
@@ -177,7 +178,7 @@ class Neurons:
                                f"not {self.threshold[wrong[0]]}")
         check_integer("fraction", self.fraction, 0, MAX_FRACTION)
         if not isinstance(self.reset, Reset):
-            raise NetworkError(f"reset must be a Reset, not {self.reset!r}")
+            raise NetworkError(f"reset must be a Reset, not {short(self.reset)}")
         if self.leak_shift is not None:
             check_integer("leak shift", self.leak_shift, 1, MAX_LEAK_SHIFT)
 

@@ -16,6 +16,7 @@ from arch.limits import (
     convolved_shape,
     freeze,
 )
+from arch.strict_json import short
 
 __all__ = ["Projection", "joined_filters"]
 
@@ -37,7 +38,7 @@ class Projection:
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, int) or isinstance(self.source, bool) or self.source < 0:
-            raise NetworkError(f"projection source must be the index of an earlier layer, not {self.source!r}")
+            raise NetworkError(f"projection source must be the index of an earlier layer, not {short(self.source)}")
         object.__setattr__(self, "weights", freeze("projection weights", self.weights, np.int8, 4))
         rows, columns = self.weights.shape[2:]
         if (rows, columns) != (1, 1):

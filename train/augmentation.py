@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from arch.limits import MAX_SIDE
+from arch.strict_json import short
 
 __all__ = ["Augmentation", "augment"]
 
@@ -53,9 +54,9 @@ class Augmentation:
             value = getattr(self, name)
             kind, what = (int, "an integer") if name in _INTEGERS else (int | float, "a number")
             if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f"augmentation {name} must be {what} from {low} to {high}, not {value!r}")
+                raise ValueError(f"augmentation {name} must be {what} from {low} to {high}, not {short(value)}")
         if self.scaling >= 1:
-            raise ValueError(f"augmentation scaling must be below 1, not {self.scaling!r}")
+            raise ValueError(f"augmentation scaling must be below 1, not {short(self.scaling)}")
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:

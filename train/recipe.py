@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arch.architecture import CheckpointError, layer_shapes
+from arch.strict_json import short
 from train.augmentation import Augmentation
 from train.catalogue import MAX_EPOCHS, RecipeError, read_recipe, recipe_path
 from train.datasets import DATASETS, Framing, Slicing
@@ -18,14 +19,15 @@ from train.quantisers import QUANTISERS
 __all__ = ["Recipe", "load_recipe"]
 
 #: A name of a recipe, which is also that of files and folders.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """A training."""
 
-    #: Name, also of the output files: letters, digits, ``.``, ``_`` and ``-``, the first a letter or a digit.
+    #: Name, also of the output files: 1 to 100 letters, digits, ``.``, ``_`` and ``-``, the first a letter or
+    #: a digit.
     name: str
     #: Data set, a key of :data:`train.datasets.DATASETS`.
     dataset: str
@@ -77,10 +79,10 @@ class Recipe:
         for name in ("name", *(["start"] if self.start is not None else [])):
             value = getattr(self, name)
             if not isinstance(value, str) or not _NAME.fullmatch(value):
-                raise RecipeError(f"{name} must be letters, digits, '.', '_' or '-', beginning with a letter or a "
-                                  f"digit, not {value!r}")
+                raise RecipeError(f"{name} must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a "
+                                  f"letter or a digit, not {short(value)}")
         if not isinstance(self.dataset, str) or self.dataset not in DATASETS:
-            raise RecipeError(f"dataset must be {' or '.join(DATASETS)}, not {self.dataset!r}")
+            raise RecipeError(f"dataset must be {' or '.join(DATASETS)}, not {short(self.dataset)}")
         try:
             check_integer("epochs", self.epochs, 1, MAX_EPOCHS)
             for name, low in (("batch_size", 2), ("plain_epochs", 0), ("validation_images", 1),
@@ -92,16 +94,16 @@ class Recipe:
         except MethodError as error:
             raise RecipeError(str(error)) from None
         if self.seed >= 2**63:
-            raise RecipeError(f"seed must be below 2^63, not {self.seed}")
+            raise RecipeError(f"seed must be below 2^63, not {short(self.seed)}")
         if self.initial_membrane > 1:
-            raise RecipeError(f"initial_membrane must be at most 1, not {self.initial_membrane!r}")
+            raise RecipeError(f"initial_membrane must be at most 1, not {short(self.initial_membrane)}")
         if self.label_smoothing >= 1:
-            raise RecipeError(f"label_smoothing must be below 1, not {self.label_smoothing!r}")
+            raise RecipeError(f"label_smoothing must be below 1, not {short(self.label_smoothing)}")
         for name, choices in (("weights", tuple(QUANTISERS)), ("optimiser", ("adamw", "sgd"))):
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
-                raise RecipeError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
+                raise RecipeError(f"{name} must be {' or '.join(choices)}, not {short(getattr(self, name))}")
         if not isinstance(self.methods, list | tuple):
-            raise RecipeError(f"methods must be a list of objects, not {self.methods!r}")
+            raise RecipeError(f"methods must be a list of objects, not {short(self.methods)}")
         try:
             object.__setattr__(self, "methods", tuple(self.methods))
             make_methods(self.methods)
@@ -114,7 +116,7 @@ class Recipe:
                                       f"({method['start']})")
         for name in ("bfloat16", "compiled"):
             if not isinstance(getattr(self, name), bool):
-                raise RecipeError(f"{name} must be true or false, not {getattr(self, name)!r}")
+                raise RecipeError(f"{name} must be true or false, not {short(getattr(self, name))}")
         try:
             for _ in layer_shapes(self.architecture):
                 pass
@@ -145,10 +147,10 @@ class Recipe:
         if self.framing is None:
             return None
         if not isinstance(self.framing, Mapping) or not set(self.framing) <= {"slicing", "factor"}:
-            raise RecipeError(f"framing must be an object with slicing and factor, not {self.framing!r}")
+            raise RecipeError(f"framing must be an object with slicing and factor, not {short(self.framing)}")
         slicing = self.framing.get("slicing", "time")
         if not isinstance(slicing, str) or slicing not in list(Slicing):
-            raise RecipeError(f"framing slicing must be {' or '.join(Slicing)}, not {slicing!r}")
+            raise RecipeError(f"framing slicing must be {' or '.join(Slicing)}, not {short(slicing)}")
         try:
             return Framing(timesteps=self.architecture["timesteps"], slicing=Slicing(slicing),
                            factor=self.framing.get("factor", 1))
@@ -162,12 +164,12 @@ class Recipe:
             raise RecipeError(f"recipe must be an object, not {type(values).__name__}")
         distortions = values.get("augmentation", {})
         if not isinstance(distortions, Mapping):
-            raise RecipeError(f"augmentation must be an object, not {distortions!r}")
+            raise RecipeError(f"augmentation must be an object, not {short(distortions)}")
         for where, given, kind in (("recipe", values, cls), ("augmentation", distortions, Augmentation)):
             fields = {field.name: field for field in dataclasses.fields(kind)}
             unknown = [key for key in given if key not in fields]
             if unknown:
-                raise RecipeError(f"{where} has no key {unknown[0]!r}, only {', '.join(fields)}")
+                raise RecipeError(f"{where} has no key {short(unknown[0])}, only {', '.join(fields)}")
             missing = [name for name, field in fields.items() if name not in given
                        and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
             if missing:

@@ -48,6 +48,7 @@ from arch.architecture import CheckpointError
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from arch.foreign import Kind
 from arch.limits import NetworkError, Shape, check_map, check_order
+from arch.strict_json import short
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import EarliestPool
 from arch.ttfs.trained_layers import (
@@ -148,7 +149,7 @@ class Checkpoint:
                     raise NetworkError("layer 0 must have weights, not be an earliest-pool")
                 continue
             if layer.name in names:
-                raise NetworkError(f"layer {index} name must be one that no other layer has, not {layer.name!r}")
+                raise NetworkError(f"layer {index} name must be one that no other layer has, not {short(layer.name)}")
             names.add(layer.name)
             levels = self.code.levels
             wrong = layer.weights[(layer.weights < -levels) | (layer.weights > levels)]

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from arch.architecture import layer_shapes, weighted_layers
+from arch.strict_json import short
 from train.augmentation import Augmentation
 from train.catalogue import RecipeError, load_architecture, shipped_architectures, shipped_recipes
 from train.datasets import DATASETS
@@ -79,7 +80,7 @@ def test_recipe_file_is_read(tmp_path):
 @pytest.mark.parametrize(("change", "text"), [
     ({"dataset": "imagenet"}, f"dataset must be {' or '.join(DATASETS)}, not 'imagenet'"),
     ({"epochs": 0}, "epochs must be an integer from 1 to 1000000, not 0"),
-    ({"epochs": 10**400}, f"epochs must be an integer from 1 to 1000000, not {10**400}"),
+    ({"epochs": 10**400}, f"epochs must be an integer from 1 to 1000000, not 1{'0' * 36}..."),
     ({"warmup_epochs": 1e308}, "warmup_epochs must be a number from 0 to 1e+06, not 1e+308"),
     ({"batch_size": 1}, "batch_size must be an integer from 2, not 1"),
     ({"learning_rate": float("nan")}, "learning_rate must be a number from 0, not nan"),
@@ -99,13 +100,15 @@ def test_recipe_file_is_read(tmp_path):
     ({"weights": ["binary"]}, f"weights must be {' or '.join(QUANTISERS)}, not ['binary']"),
     ({"methods": None}, "methods must be a list of objects, not None"),
     ({"methods": [{"kind": [1]}]}, f"methods: method 0 must be of kind {', '.join(METHODS)}, not [1]"),
-    ({"start": "../a"}, ("start must be letters, digits, '.', '_' or '-', beginning with a letter or a digit, "
+    ({"start": "../a"}, ("start must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or a digit, "
                         "not '../a'")),
     ({"start": "a", "methods": [{"kind": "cbp", "start": "b"}]},
      "start must be given once, to the recipe (a) or to cbp (b)"),
     ({"seed": 2**63}, "seed must be below 2^63, not 9223372036854775808"),
     ({"initial_membrane": 1.5}, "initial_membrane must be at most 1, not 1.5"),
-    ({"learning_rate": 10**400}, f"learning_rate must be a number from 0, not {10**400}"),
+    ({"learning_rate": 10**400}, f"learning_rate must be a number from 0, not 1{'0' * 36}..."),
+    ({"dataset": "x" * 1000}, f"dataset must be {' or '.join(DATASETS)}, not '{'x' * 36}..."),
+    ({"z" * 1000: 1}, f"recipe has no key '{'z' * 36}..., only {FIELDS}"),
     ({"architecture": {}}, "architecture: architecture must have the keys input, timesteps, layers, not "),
 ])
 def test_wrong_recipes_are_named(change, text):
@@ -114,9 +117,10 @@ def test_wrong_recipes_are_named(change, text):
     assert str(caught.value) == text
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", 5, None, ["a"]])
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", 5, None, ["a"], "x" * 101])
 def test_names_that_are_no_file_names_are_refused(name):
-    text = f"name must be letters, digits, '.', '_' or '-', beginning with a letter or a digit, not {name!r}"
+    text = ("name must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or a digit, not "
+            f"{short(name)}")
     with pytest.raises(RecipeError) as caught:
         Recipe.from_json({**load_recipe("mnist-conv").to_json(), "name": name})
     assert str(caught.value) == text

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arch.strict_json import short
+
 __all__ = ["Framing", "Slicing", "frames_of"]
 
 
@@ -46,15 +48,15 @@ class Framing:
         for name in ("timesteps", "factor"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"framing {name} must be an integer from 1, not {value!r}")
+                raise ValueError(f"framing {name} must be an integer from 1, not {short(value)}")
         if not isinstance(self.slicing, Slicing):
-            raise ValueError(f"framing slicing must be a Slicing, not {self.slicing!r}")
+            raise ValueError(f"framing slicing must be a Slicing, not {short(self.slicing)}")
 
     def shape(self, sensor: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return channels, height and width of the frames of a sensor; raises :exc:`ValueError`."""
         channels, height, width = sensor
         if any(side > 1 and side % self.factor for side in (height, width)):
-            raise ValueError(f"framing factor must divide {height} x {width} pixels, not {self.factor!r}")
+            raise ValueError(f"framing factor must divide {height} x {width} pixels, not {short(self.factor)}")
         return channels, -(-height // self.factor), -(-width // self.factor)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from arch.strict_json import short
 from train.methods.cbp import ConstrainedBackpropagation
 from train.methods.conversion import Conversion
 from train.methods.conversion_aware import ConversionAware
@@ -38,12 +39,12 @@ def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:
     for index, description in enumerate(descriptions):
         kind = description.get("kind") if isinstance(description, Mapping) else None
         if not isinstance(kind, str) or kind not in METHODS:
-            raise MethodError(f"method {index} must be of kind {', '.join(METHODS)}, not {kind!r}")
+            raise MethodError(f"method {index} must be of kind {', '.join(METHODS)}, not {short(kind)}")
         options = {key: value for key, value in description.items() if key != "kind"}
         known = {field.name for field in dataclasses.fields(METHODS[kind]) if field.init}  # type: ignore[arg-type]
         unknown = sorted(set(options) - known)
         if unknown:
-            raise MethodError(f"{kind} has no option {unknown[0]!r}, only {', '.join(sorted(known)) or 'none'}")
+            raise MethodError(f"{kind} has no option {short(unknown[0])}, only {', '.join(sorted(known)) or 'none'}")
         try:
             methods.append(METHODS[kind](**options))
         except TypeError as error:

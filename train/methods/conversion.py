@@ -21,6 +21,7 @@ from torch import Tensor
 
 from arch.checkpoint import Checkpoint
 from arch.network import MAX_TIMESTEPS
+from arch.strict_json import short
 from train import exact, neurons
 from train.datasets import Split
 from train.methods.activations import activation_percentiles, ann_accuracy, least_error_maxima, passing_on
@@ -58,7 +59,7 @@ def _find_maxima(network: SpikingNetwork, images: Tensor, percentiles: Sequence[
     for value in percentiles:
         if isinstance(value, str):
             if value != LEAST_ERROR:
-                raise MethodError(f"percentile must be a number from 0 to 100 or {LEAST_ERROR!r}, not {value!r}")
+                raise MethodError(f"percentile must be a number from 0 to 100 or {LEAST_ERROR!r}, not {short(value)}")
             maxima.append(least_error_maxima(network, images, timesteps=timesteps, initial=initial))
         else:
             maxima.append({name: values[numbers.index(value)] for name, values in found.items()})
@@ -206,7 +207,7 @@ class Conversion(Method):
         check_integer(f"{self.kind} sweep_images", self.sweep_images, 1)
         for name in ("centre", "clamp"):
             if not isinstance(getattr(self, name), bool):
-                raise MethodError(f"{self.kind} {name} must be true or false, not {getattr(self, name)!r}")
+                raise MethodError(f"{self.kind} {name} must be true or false, not {short(getattr(self, name))}")
 
     def keeps_quantisers(self, weights: str) -> bool:
         """Only if the recipe names the same for all layers."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from arch.architecture import CheckpointError
+from arch.strict_json import short
 from train.datasets import Split
 from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, Outcome, check_integer
@@ -63,13 +64,13 @@ class ConversionAware(Method):
         check_integer("clip_epochs of conversion-aware", self.clip_epochs, 0)
         if self.weights not in WEIGHTS:
             raise MethodError(f"weights of conversion-aware must be {' or '.join(WEIGHTS)}, "
-                              f"not {self.weights!r}")
+                              f"not {short(self.weights)}")
 
     def make_network(self, architecture: Mapping[str, Any], weights: str) -> TtfsNetwork:
         """Return the network of the recipe's architecture; see :func:`train.ttfs.network.build_ttfs_network`."""
         if weights != "float":
-            raise MethodError(f"weights of a recipe with conversion-aware must be float, not {weights!r}: the method's "
-                              f"own option quantises")
+            raise MethodError(f"weights of a recipe with conversion-aware must be float, not {short(weights)}: the "
+                              f"method's own option quantises")
         try:
             return build_ttfs_network(architecture, T=self.timesteps, tau=self.tau, weights=self.weights)
         except CheckpointError:

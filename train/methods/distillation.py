@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from arch.strict_json import short
 from train.methods.context import TrainingContext
 from train.methods.method import Batch, Method, MethodError, check_number, check_trained
 from train.trainable import TrainableNetwork
@@ -71,7 +72,7 @@ class Distillation(Method):
         check_number("weight of distillation", self.weight, 0, 1)
         check_number("temperature of distillation", self.temperature, 0.01, 1000)
         if not isinstance(self.by_step, bool):
-            raise MethodError(f"by_step of distillation must be true or false, not {self.by_step!r}")
+            raise MethodError(f"by_step of distillation must be true or false, not {short(self.by_step)}")
 
     def begin(self, training: TrainingContext) -> None:
         """Load the teacher."""

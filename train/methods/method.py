@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from arch.checkpoint import Checkpoint
+from arch.strict_json import short
 from support.errors import InputError
 from train.datasets import Split
 from train.methods.context import TrainingContext
@@ -44,7 +45,7 @@ def check_number(where: str, value: Any, low: float, high: float = math.inf) -> 
     # An integer may be too large for a float.
     if not number or not low <= value <= min(high, sys.float_info.max):
         limit = f"from {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise MethodError(f"{where} must be a number {limit}, not {value!r}")
+        raise MethodError(f"{where} must be a number {limit}, not {short(value)}")
 
 
 def check_integer(where: str, value: Any, low: int, high: int | None = None) -> None:
@@ -52,20 +53,20 @@ def check_integer(where: str, value: Any, low: int, high: int | None = None) -> 
     integer = isinstance(value, int) and not isinstance(value, bool)
     if not integer or value < low or (high is not None and value > high):
         limit = f"from {low}" if high is None else f"from {low} to {high}"
-        raise MethodError(f"{where} must be an integer {limit}, not {value!r}")
+        raise MethodError(f"{where} must be an integer {limit}, not {short(value)}")
 
 
 def check_trained(where: str, value: Any) -> None:
     """Raise :exc:`MethodError` unless ``value`` can be the name of a recipe, and so of the folder of its training."""
     named = isinstance(value, str) and value not in ("", ".", "..")
     if not named or pathlib.PurePath(value).name != value:
-        raise MethodError(f"{where} must be the name of a recipe, not {value!r}")
+        raise MethodError(f"{where} must be the name of a recipe, not {short(value)}")
 
 
 def check_choice(where: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise :exc:`MethodError` unless ``value`` is one of ``choices``."""
     if value not in choices:
-        raise MethodError(f"{where} must be {' or '.join(choices)}, not {value!r}")
+        raise MethodError(f"{where} must be {' or '.join(choices)}, not {short(value)}")
 
 
 def check_calibration(kind: str, count: int, training: TrainingContext) -> None:

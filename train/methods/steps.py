@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+from arch.strict_json import short
 from train.methods.context import TrainingContext
 from train.methods.method import Method, MethodError, check_integer, check_number
 
@@ -38,7 +39,7 @@ class StepDecay(Method):
 
     def __post_init__(self) -> None:
         if not isinstance(self.after, list | tuple) or not self.after:
-            raise MethodError(f"after of step-decay must be a list of numbers of epochs, not {self.after!r}")
+            raise MethodError(f"after of step-decay must be a list of numbers of epochs, not {short(self.after)}")
         for index, count in enumerate(self.after):
             check_integer(f"after[{index}] of step-decay", count, self.after[index - 1] + 1 if index else 1)
         check_number("factor of step-decay", self.factor, 0, 1)

@@ -6,14 +6,16 @@ the report beside it is of. ``python -m gateware.build --program`` and ``python 
 
 import dataclasses
 import hashlib
-import json
 import pathlib
+import re
 from collections.abc import Callable
 
+from arch import strict_json
 from arch.flash.circuit import Circuit
 from arch.flash.errors import ImageError
 from arch.flash.header import BLOCK_BYTES
 from arch.flash.image import MAX_IMAGE_BYTES, parse_image
+from arch.json_object import make
 from arch.link import Info
 from boards.board import Board, BoardError
 from support.command_line import print_line
@@ -48,6 +50,24 @@ class LoadedBitstream:
     network_sha256: str | None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Report:
+    """What is read of the report of a build (docs/formats.md)."""
+
+    board: str
+    baud: int
+    bitstream_sha256: str
+    network: str | None = None
+    network_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.network_sha256 is not None and self.network is None:
+            raise ValueError("a network must have a name")
+        for digest in (self.bitstream_sha256, self.network_sha256):
+            if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+                raise ValueError("a SHA-256 must be 64 hexadecimal digits")
+
+
 def load_bitstream(path: pathlib.Path) -> LoadedBitstream:
     """Read a bitstream and the report beside it, which must be of this bitstream.
 
@@ -61,21 +81,16 @@ def load_bitstream(path: pathlib.Path) -> LoadedBitstream:
     beside = path.with_name(REPORT)
     try:
         bitstream = read_file(path, limit=_BITSTREAM_BYTES)
-        report = json.loads(read_file(beside, limit=_REPORT_BYTES))
-        loaded = LoadedBitstream(content=bitstream, board=str(report["board"]), baud=int(report["baud"]),
-                                 network=report.get("network"), network_sha256=report.get("network_sha256"))
-        if loaded.network_sha256 is not None and (
-                not isinstance(loaded.network, str) or len(bytes.fromhex(loaded.network_sha256)) != 32):
-            raise ValueError("a network must have a name and a SHA-256")
-        digest = report["bitstream_sha256"]
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        report = make(_Report, strict_json.parse(read_file(beside, limit=_REPORT_BYTES)))
+    except (FileNotFoundError, ValueError):
         raise ProgrammingError(f"{printable(str(path.parent))}: must have the {path.name} and the {REPORT} of a build: "
                                "build first") from None
     found = hashlib.sha256(bitstream).hexdigest()
-    if found != digest:
-        raise ProgrammingError(f"{printable(str(path))}: sha256 must be that of its {REPORT}, {digest}, not {found}: "
-                               "build again")
-    return loaded
+    if found != report.bitstream_sha256:
+        raise ProgrammingError(f"{printable(str(path))}: sha256 must be that of its {REPORT}, "
+                               f"{report.bitstream_sha256}, not {found}: build again")
+    return LoadedBitstream(content=bitstream, board=report.board, baud=report.baud, network=report.network,
+                           network_sha256=report.network_sha256)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 
+from arch import strict_json
 from arch.flash.image import MAX_IMAGE_BYTES
 from arch.foreign import kind_of
 from arch.link import Info
@@ -60,8 +61,8 @@ def _load(path: pathlib.Path, board: Board) -> LoadedImage | LoadedBitstream:
                          "one with python -m export NETWORK --flash IMAGE, or --into BUILD")
     loaded = load_bitstream(path)
     if loaded.board != board.name:
-        raise InputError(f"{name}: must be for the board {board.name}, not {loaded.board}: put the network into a "
-                         f"build for the {board.title} with python -m export NETWORK --into BUILD")
+        raise InputError(f"{name}: must be for the board {board.name}, not {strict_json.name(loaded.board)}: put "
+                         f"the network into a build for the {board.title} with python -m export NETWORK --into BUILD")
     if loaded.network_sha256 is None:
         raise InputError(f"{name}: must be the bitstream of a network, not that of the overlay, which has none: write "
                          f"it with python -m gateware.build --board {board.name} --weights flash --program built")

@@ -5,6 +5,7 @@ import dataclasses
 from arch.flash.circuit import RING_UNIT, SPARE_PLACES, Circuit
 from arch.flash.errors import ImageError
 from arch.network import NetworkError
+from arch.strict_json import short
 
 __all__ = [
     "MAX_ACCUMULATOR_WIDTH",
@@ -31,6 +32,9 @@ MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH = 24, 40
 #: Fewest rows of the constant memory, of up to 120 bits: in a layout they are found by what they hold, so no two of
 #: them may have to hold the same. Block RAM has more rows anyway.
 MIN_CONSTANT_ROWS = 16
+
+#: Largest value of a parameter that counts rows, words, groups or bits: far beyond any FPGA.
+_MOST = 1 << 24
 
 
 class ConfigError(NetworkError):
@@ -99,6 +103,10 @@ class EngineConfig:
             value = getattr(self, name)
             if value < 1 or value & (value - 1):
                 raise ConfigError(f"{name.replace('_', ' ')} must be a power of two, not {value!r}")
+        for name in ("lanes", "width", "spike_words", "weight_rows", "channel_groups", "layers", "max_run", "max_side",
+                     "max_row_words", "classes", "max_groups", "partial_width"):
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise ConfigError(f"{name.replace('_', ' ')} must be 1 to 2^24, not {short(getattr(self, name))}")
         if self.width < 2 or self.lanes > self.width:
             raise ConfigError(f"lanes must be at most width and width at least 2, "
                               f"not {self.lanes} and {self.width}")
@@ -113,6 +121,8 @@ class EngineConfig:
         if not 2 <= self.accumulator_width <= MAX_ACCUMULATOR_WIDTH:
             raise ConfigError(f"accumulator width must be 2 to {MAX_ACCUMULATOR_WIDTH} bits, "
                               f"not {self.accumulator_width!r}")
+        if self.fraction < 0:
+            raise ConfigError(f"fraction must be 0 or more, not {self.fraction!r}")
         if not self.fraction + 2 <= self.membrane_width <= MAX_MEMBRANE_WIDTH:
             raise ConfigError(f"membrane width must be fraction + 2 to {MAX_MEMBRANE_WIDTH} bits, "
                               f"not {self.membrane_width!r}")

@@ -4,9 +4,10 @@ import dataclasses
 import json
 from typing import Any, ClassVar, Self
 
+from arch import json_object, strict_json
 from support.errors import InputError
 
-__all__ = ["BuildReport", "ReportError", "StepReport", "common_values"]
+__all__ = ["BuildReport", "ReportError", "StepReport"]
 
 
 class ReportError(InputError):
@@ -22,11 +23,6 @@ class StepReport:
     seconds: float
     #: Whether its result is that of an earlier run with the same inputs.
     kept: bool
-
-
-def common_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a file with those that all reports have as :class:`BuildReport` has them."""
-    return values | {"steps": [StepReport(**step) for step in values.get("steps", ())]}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,9 +81,8 @@ class BuildReport:
         return (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode()
 
     @classmethod
-    def field_values(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of a file as the class has them; raises :exc:`ValueError` or :exc:`KeyError`."""
-        return common_values(values)
+    def check_values(cls, values: dict[str, Any]) -> None:
+        """Check what the types of the fields do not say of the object of a file; raises :exc:`ValueError`."""
 
     @classmethod
     def from_json(cls, content: bytes, *, name: str = "report") -> Self:
@@ -103,14 +98,12 @@ class BuildReport:
         Raises
         ------
         :exc:`ReportError`
-            If it is no report, or lacks a key that has no default.
+            If it is no report, lacks a key that has no default, or has a value of another type.
         """
-        must = f"{name}: must be a report.json of {cls.command}"
         try:
-            values: dict[str, Any] = json.loads(content)
-            known = {field.name for field in dataclasses.fields(cls)}
-            return cls(**cls.field_values({key: value for key, value in values.items() if key in known}))
-        except KeyError as error:
-            raise ReportError(f"{must}: it has no {error}") from None
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ReportError(f"{must}: {error}") from None
+            values = strict_json.parse(content)
+            if isinstance(values, dict):
+                cls.check_values(values)
+            return json_object.make(cls, values)
+        except ValueError as error:
+            raise ReportError(f"{name}: must be a report.json of {cls.command}: {error}") from None

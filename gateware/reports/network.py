@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any
 
 from arch.certificate import State
-from gateware.reports.build import BuildReport, common_values
+from arch.strict_json import short
+from gateware.reports.build import BuildReport
 
 __all__ = ["ArrayUtilisation", "LayerReport", "Report", "Swap"]
 
@@ -90,11 +91,8 @@ class Report(BuildReport):
                 State.UNKNOWN: "unknown"}[State(self.certified)]
 
     @classmethod
-    def field_values(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """As of :meth:`BuildReport.field_values`; layers and utilisation become objects."""
-        State(values["certified"])
-        swap = values.get("swap")
-        return common_values(values) | {
-            "swap": None if swap is None else Swap(**swap),
-            "array_utilisation": ArrayUtilisation(**values["array_utilisation"]),
-            "layers": [LayerReport(**layer) for layer in values["layers"]]}
+    def check_values(cls, values: dict[str, Any]) -> None:
+        """As of :meth:`BuildReport.check_values`: a certificate says one of a few things."""
+        choices = [state.value for state in State]
+        if "certified" in values and values["certified"] not in choices:
+            raise ValueError(f"certified must be {' or '.join(choices)}, not {short(values['certified'])}")

@@ -1,11 +1,13 @@
 """The report of an overlay: which circuit its bitstream holds, and how fast and large that is."""
 
 import dataclasses
+import re
 from typing import Any, ClassVar
 
 from arch.flash.circuit import Circuit
 from arch.flash.errors import ImageError
-from gateware.reports.build import BuildReport, common_values
+from arch.strict_json import short
+from gateware.reports.build import BuildReport
 
 __all__ = ["WEIGHTS", "OverlayReport"]
 
@@ -27,7 +29,7 @@ class OverlayReport(BuildReport):
     #: Words of the spike memory.
     spike_words: int
     #: All parameters of the circuit, by the names of :class:`gateware.engine.configuration.EngineConfig`.
-    parameters: dict[str, Any]
+    parameters: dict[str, int | bool]
     #: How the flash is read, "single", "quad" or "double"; half a clock later; clocks from its clock to its data.
     flash_mode: str
     flash_late: bool
@@ -50,12 +52,16 @@ class OverlayReport(BuildReport):
         return Circuit.from_bytes(bytes.fromhex(self.circuit))
 
     @classmethod
-    def field_values(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """As of :meth:`BuildReport.field_values`; the circuit must be one."""
+    def check_values(cls, values: dict[str, Any]) -> None:
+        """As of :meth:`BuildReport.check_values`: the report must be one of an overlay, and the circuit be one."""
+        if "weights" not in values:
+            raise ValueError("it has no 'weights'")
         if values["weights"] != WEIGHTS:
-            raise ValueError(f"weights must be {WEIGHTS!r}, not {values['weights']!r}")
+            raise ValueError(f"weights must be {WEIGHTS!r}, not {short(values['weights'])}")
+        circuit = values.get("circuit")
+        if not isinstance(circuit, str) or not re.fullmatch(r"[0-9a-f]*", circuit) or len(circuit) % 2:
+            raise ValueError(f"circuit must be a signature in hexadecimal digits, not {short(circuit)}")
         try:
-            Circuit.from_bytes(bytes.fromhex(values["circuit"]))
+            Circuit.from_bytes(bytes.fromhex(circuit))
         except ImageError as error:
             raise ValueError(f"circuit: {error}") from None
-        return common_values(values)

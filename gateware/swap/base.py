@@ -6,16 +6,20 @@
 import dataclasses
 import io
 import json
+import lzma
 import pathlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
+from arch import strict_json
+from arch.json_object import make
+from arch.strict_json import short
 from boards import BOARDS, Board
 from gateware.engine.configuration import EngineConfig
 from gateware.reports.folder import BASE
-from support.errors import InputError
+from support.errors import InputError, first_line
 from support.files import read_file
 
 __all__ = ["Base", "BaseError", "load_base"]
@@ -31,6 +35,28 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 class BaseError(InputError):
     """A folder or a file is no base of this version, or a network does not fit it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Circuit:
+    """The object of ``circuit.json``; the fields are those of :class:`Base`."""
+
+    #: Name of the board.
+    board: str
+    clock_hz: float
+    baud: int
+    image_bytes: int
+    classes: int
+    #: Fields of :class:`gateware.engine.configuration.EngineConfig`.
+    parameters: EngineConfig
+
+    def check(self, board: Board) -> None:
+        """Check what the types do not say; raises :exc:`ValueError`."""
+        for name in ("image_bytes", "classes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {short(getattr(self, name))}")
+        board.check_clock(self.clock_hz)
+        board.divisor(self.clock_hz, self.baud)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -73,22 +99,26 @@ class Base:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
                     raise ValueError(f"its files have more than {_MAX_BYTES} bytes")
-                circuit: dict[str, Any] = json.loads(archive.read(_CIRCUIT))
-                board = BOARDS[circuit["board"]]
-                base = cls(board=board, clock_hz=circuit["clock_hz"], baud=circuit["baud"],
-                           config=EngineConfig(**circuit["parameters"]), image_bytes=circuit["image_bytes"],
-                           classes=circuit["classes"],
-                           routed={file: archive.read(file) for file in board.fpga.pack().inputs})
-            if not isinstance(base.image_bytes, int) or not isinstance(base.classes, int):
-                raise ValueError("image_bytes and classes must be integers")
-            board.check_clock(base.clock_hz)
-            board.divisor(base.clock_hz, base.baud)
-        except (InputError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, RecursionError,
-                EOFError, zipfile.BadZipFile, zlib.error) as error:
-            what = f"it has no {error}" if isinstance(error, KeyError) else error
-            raise BaseError(f"{name}: must be a {BASE} of this version of python -m gateware.build: {what}: build the "
-                            f"folder again") from None
-        return base
+                circuit = make(_Circuit, strict_json.parse(_member(archive, _CIRCUIT)), exact=True)
+                if circuit.board not in BOARDS:
+                    raise ValueError(f"board must be one of {', '.join(sorted(BOARDS))}, not {short(circuit.board)}")
+                board = BOARDS[circuit.board]
+                routed = {file: _member(archive, file) for file in board.fpga.pack().inputs}
+            circuit.check(board)
+        # Beside what it documents, zipfile raises whatever the fields of its records provoke.
+        except (ValueError, RuntimeError, OSError, EOFError, OverflowError, struct.error, zipfile.BadZipFile,
+                zlib.error, lzma.LZMAError) as error:
+            raise BaseError(f"{name}: must be a {BASE} of this version of python -m gateware.build: "
+                            f"{first_line(error)}: build the folder again") from None
+        return cls(board=board, clock_hz=circuit.clock_hz, baud=circuit.baud, config=circuit.parameters,
+                   image_bytes=circuit.image_bytes, classes=circuit.classes, routed=routed)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return the content of a file in the archive; raises :exc:`ValueError` if there is none."""
+    if name not in archive.namelist():
+        raise ValueError(f"it has no {name!r}")
+    return archive.read(name)
 
 
 def load_base(folder: pathlib.Path) -> tuple[Base, bytes]:

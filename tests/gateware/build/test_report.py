@@ -13,6 +13,8 @@ from gateware.build.steps.plan import find_fit, make_plan
 from gateware.build.text import format_report
 from gateware.reports.build import ReportError, StepReport
 from gateware.reports.network import Report
+from gateware.reports.overlay import OverlayReport
+from gateware.reports.prebuilt import FOLDER
 from models import DEFAULT_NETWORK
 
 #: Keys that scripts of users read; they stay.
@@ -88,6 +90,53 @@ def test_a_newer_key_is_ignored_and_a_missing_one_is_named():
 def test_what_is_no_report_gets_one_line(content):
     with pytest.raises(ReportError, match=r"^r\.json: must be a report\.json of python -m gateware\.build: .*$"):
         Report.from_json(content, name="r.json")
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"baud": 3e6}, "baud must be an integer, not 3000000.0"),
+    ({"baud": True}, "baud must be an integer, not True"),
+    ({"clock_mhz": "48"}, "clock_mhz must be a finite number, not '48'"),
+    ({"clock_mhz": 10**400}, f"clock_mhz must be a finite number, not 1{'0' * 36}..."),
+    ({"board": None}, "board must be a string, not None"),
+    ({"fmax_mhz": [50.5, "51"]}, "fmax_mhz 1 must be a finite number, not '51'"),
+    ({"tool_versions": {"a": 1}}, "tool_versions a must be a string, not 1"),
+    ({"exact": "yes"}, "exact must be true or false or null, not 'yes'"),
+    ({"swap": []}, "swap must be an object, not []"),
+    ({"swap": {"into": "a"}}, "swap has no 'network'"),
+    ({"layers": [1]}, "layers 0 must be an object, not 1"),
+    ({"steps": {}}, "steps must be a list, not {}"),
+    ({"certified": "maybe"}, "certified must be exact or inexact or not certified or unknown, not 'maybe'"),
+    ({"certified": ["exact"]}, "certified must be exact or inexact or not certified or unknown, not ['exact']"),
+])
+def test_a_value_of_another_type_is_refused(change, message):
+    content = json.dumps({**json.loads(built().to_json()), **change}).encode()
+    with pytest.raises(ReportError) as caught:
+        Report.from_json(content, name="r.json")
+    assert str(caught.value) == f"r.json: must be a report.json of python -m gateware.build: {message}"
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    (b'"fmax_median_mhz"', b'"baud"', "a key appears twice"),
+    (b'"seed": 1,', b'"seed": NaN,', "NaN is not JSON"),
+])
+def test_a_report_is_strict_json(old, new, message):
+    content = built().to_json()
+    assert content.count(old) == 1
+    with pytest.raises(ReportError, match=rf"^r: must be a report\.json of python -m gateware\.build: {message}$"):
+        Report.from_json(content.replace(old, new), name="r")
+
+
+@pytest.mark.parametrize(("circuit", "message"), [
+    ("", "circuit: signature of a circuit must have 16 bytes, not 0"),
+    ("5354464d", "circuit: signature of a circuit must have 16 bytes, not 4"),
+    ("53 54", "circuit must be a signature in hexadecimal digits, not '53 54'"),
+    (5, "circuit must be a signature in hexadecimal digits, not 5"),
+])
+def test_a_report_of_no_circuit_is_refused(circuit, message):
+    content = json.loads((FOLDER / "icebreaker.json").read_bytes()) | {"circuit": circuit}
+    with pytest.raises(ReportError) as caught:
+        OverlayReport.from_json(json.dumps(content).encode())
+    assert str(caught.value) == f"report: must be a report.json of {OverlayReport.command}: {message}"
 
 
 def test_text_says_only_what_was_done():

@@ -26,6 +26,11 @@ from gateware.engine.configuration import ConfigError, EngineConfig, bits_for
     ({"accumulator_width": 25}, r"^accumulator width must be 2 to 24 bits, not 25$"),
     ({"membrane_width": 5}, r"^membrane width must be fraction \+ 2 to 40 bits, not 5$"),
     ({"membrane_width": 41}, r"^membrane width must be fraction \+ 2 to 40 bits, not 41$"),
+    ({"fraction": -1}, r"^fraction must be 0 or more, not -1$"),
+    ({"channel_groups": 0}, r"^channel groups must be 1 to 2\^24, not 0$"),
+    ({"classes": -10**50}, r"^classes must be 1 to 2\^24, not -10{35}\.\.\.$"),
+    ({"weight_rows": 2**24 + 1}, r"^weight rows must be 1 to 2\^24, not 16777217$"),
+    ({"spike_words": 2**25}, r"^spike words must be 1 to 2\^24, not 33554432$"),
 ])
 def test_impossible_circuit_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):

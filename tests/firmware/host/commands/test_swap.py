@@ -301,6 +301,24 @@ def test_what_cannot_be_written_has_its_line(desk, tmp_path):
     assert desk.socket.received == 0
 
 
+@pytest.mark.parametrize("change", [
+    {"baud": "3000000"}, {"baud": 3e6}, {"baud": True}, {"board": 1}, {"network": 5}, {"network_sha256": []},
+    {"bitstream_sha256": None}, {"bitstream_sha256": "\n" * 64},
+], ids=str)
+def test_a_report_with_values_of_other_types_is_refused(desk, change):
+    path = desk.bitstream(make_info(), "other", **change)
+    assert desk.swap(path) == (1, [], [
+        f"ERROR: {path.parent}: must have the sterna.bin and the report.json of a build: build first"])
+    assert desk.calls() == []
+
+
+def test_a_long_name_of_a_board_is_cut(desk):
+    path = desk.bitstream(make_info(), "other", board="x" * 1000)
+    assert desk.swap(path) == (1, [], [
+        (f"ERROR: {path}: must be for the board icebreaker, not '{'x' * 36}...: put the network into a build for the "
+         "iCEBreaker with python -m export NETWORK --into BUILD")])
+
+
 def test_the_board_must_be_known_and_be_the_one_that_is_there(desk, monkeypatch):
     path = desk.image(model(1))
     monkeypatch.setattr(ports.list_ports, "comports", list)

@@ -24,6 +24,9 @@ __all__ = ["check_output", "check_output_folder", "check_regular", "locked", "re
 
 _Path = str | os.PathLike[str]
 
+#: Bytes that are read at a time of a file that has more of them than it said.
+_CHUNK_BYTES = 2**20
+
 
 @contextlib.contextmanager
 def _named(path: _Path) -> Iterator[None]:
@@ -61,7 +64,10 @@ def read_file(path: _Path, *, limit: int) -> bytes:
         check_regular(name, found)
         if found.st_size > limit:
             raise InputError(f"{name}: file must be at most {limit} bytes, not {found.st_size}")
-        content = file.read(limit + 1)
+        # Python takes the memory of what may come before it reads, and a limit may be more than the computer has.
+        content = file.read(min(found.st_size, limit) + 1)
+        while len(content) <= limit and (more := file.read(min(_CHUNK_BYTES, limit + 1 - len(content)))):
+            content += more
     if len(content) > limit:
         raise InputError(f"{name}: file must be at most {limit} bytes, and grows")
     return content

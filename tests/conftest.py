@@ -59,6 +59,12 @@ def is_debian():
     return platform.freedesktop_os_release().get("ID") == "debian"
 
 
+def pytest_addoption(parser):
+    """Let a run draw more damaged files: a million, over a night."""
+    parser.addoption("--damaged-files", metavar="COUNT", type=int, default=10_000,
+                     help="read COUNT damaged files of each kind in the long test (default: 10000)")
+
+
 def pytest_sessionstart():
     """Fail in CI where a missing tool would skip tests (``docs/style.md``, Tests)."""
     if not os.environ.get("CI"):

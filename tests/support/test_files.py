@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import re
 
 import pytest
@@ -17,6 +18,7 @@ from support.files import (
     write_atomically,
     write_with,
 )
+from tests.fuzz.oracle import limited
 
 
 def refused(line, check, *arguments, **options):
@@ -39,6 +41,20 @@ def test_inputs_are_files_of_limited_size(tmp_path, pipe):
         refused(f"{path}: input must be a file, not a device, pipe or socket", read_file, path, limit=9)
     refused(f"{tmp_path}: input must be a file, not a folder", read_file, tmp_path, limit=9)
     refused("input must be the name of a file, not ''", read_file, "", limit=9)
+
+
+def test_a_limit_takes_no_memory(tmp_path):
+    """Python takes all that a read may return before it reads; a checkpoint's limit is four gigabytes."""
+    (tmp_path / "file").write_bytes(b"12345")
+    with limited(extra_bytes=2**26):
+        assert read_file(tmp_path / "file", limit=2**32) == b"12345"
+
+
+def test_files_that_say_they_are_empty_are_read():
+    """Those of the kernel have no size."""
+    name = pathlib.Path("/proc/self/cmdline")
+    assert name.stat().st_size == 0
+    assert read_file(name, limit=2**20) == name.read_bytes() != b""
 
 
 def test_files_that_change_while_they_are_opened_are_noticed(tmp_path, pipe, monkeypatch):

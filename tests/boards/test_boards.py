@@ -1,6 +1,8 @@
 """Boards: clocks and rates that they promise, and what they say about those that they cannot have."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
@@ -50,6 +52,13 @@ def test_the_flash_is_read_over_the_lines_that_the_platform_has(board):
               if hasattr(field, "name")}
     assert len(fields["dq"]) == wiring.lines == 4
     assert board.overlay_wiring() is wiring
+
+
+def test_the_list_is_there_without_amaranth():
+    """The host program needs it, and need not be installed with what makes circuits."""
+    program = "import sys; sys.modules['amaranth'] = None; import boards; print(*sorted(boards.BOARDS))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout.split()) == (0, "", sorted(BOARDS))
 
 
 def test_names_are_those_of_the_list():

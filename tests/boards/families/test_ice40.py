@@ -15,16 +15,9 @@ from amaranth.build import Clock, Pins, Resource
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from boards.families.family import BoardError, Placed, Programmer, Refusal, Resources
-from boards.families.ice40 import (
-    ICE40UP5K_SG48,
-    ICEPROG,
-    BlockRam,
-    MultiplierAdders,
-    PllSettings,
-    SinglePortRam,
-    pll_settings,
-    synthesis,
-)
+from boards.families.ice40 import ICE40UP5K_SG48, ICEPROG, synthesis
+from boards.families.ice40_cells import BlockRam, MultiplierAdders, SinglePortRam
+from boards.families.ice40_primitives import PllSettings, pll_settings
 from gateware.engine.adder_pair import AdderPair
 from support.tools import YOSYS, run_tool
 

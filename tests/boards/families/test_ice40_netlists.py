@@ -10,7 +10,8 @@ import pytest
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import Shape
 
-from boards.families.ice40 import BlockRam, MultiplierAdders, synthesis
+from boards.families.ice40 import synthesis
+from boards.families.ice40_cells import BlockRam, MultiplierAdders
 from gateware.engine.partial_sums import PartialSums
 from gateware.engine.pif import PifUnit
 from support.tools import YOSYS, amaranth_tools, run_tool

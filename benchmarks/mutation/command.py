@@ -110,20 +110,6 @@ def _show(population: _Population) -> None:
             print_line(f"  {mutant.name}")
 
 
-def _try(population: _Population, mutants: Sequence[Mutant], session: Session) -> None:
-    """Try mutants in a session."""
-    paths = {mutant.path for mutant in mutants}
-    tests = {test for path in paths for stage in population.stages[path] for test in stage}
-    with session.workplaces():
-        timings = session.time_tests(tests)
-        for timing in timings.values():
-            if timing.problem:
-                print_note(f"{timing.test} judges nothing: without a mutant, it {timing.problem}")
-        usable = {path: [[timings[test] for test in stage if not timings[test].problem]
-                         for stage in population.stages[path]] for path in paths}
-        session.try_mutants(mutants, usable)
-
-
 def _left_out(population: _Population, results: Results) -> list[Timing]:
     tests = sorted({test for stages in population.stages.values() for stage in stages for test in stage})
     return [timing for test in tests if (timing := results.latest(test)) is not None and timing.problem]
@@ -157,13 +143,16 @@ def _measure(arguments: argparse.Namespace) -> None:
             own = arguments.tree.resolve() == _ROOT
             session = Session(folder, digest=digest, revision=revision() if own else f"tree {digest}", results=results,
                               jobs=arguments.jobs or os.cpu_count() or 1, slack_seconds=arguments.slack)
-            _try(population, mutants, session)
+            session.try_mutants(mutants, population.stages)
         _report(arguments, population, results, equivalents)
 
 
 def _report(arguments: argparse.Namespace, population: _Population, results: Results,
             equivalents: Mapping[str, str]) -> None:
     """Print the score, and write the page."""
+    left_out = _left_out(population, results)
+    for timing in left_out:
+        print_note(f"{timing.test} judges nothing: without a mutant, it {timing.problem}")
     found: dict[str, Result] = {mutant.key: result for mutant in population.sample
                                 if (result := results.of(mutant.key)) is not None}
     print_line(summary(population.sample, found, equivalents))
@@ -172,7 +161,7 @@ def _report(arguments: argparse.Namespace, population: _Population, results: Res
     words = ["--sample", str(len(population.sample)), "--seed", str(arguments.seed), "--page", str(arguments.page)]
     text = page(population.sample, found, equivalents, population=population.size, seed=arguments.seed,
                 command=command_line("benchmarks.mutation", [*arguments.folders, *words]),
-                left_out=_left_out(population, results))
+                left_out=left_out)
     write_atomically(arguments.page, text.encode())
     print_line(f"{arguments.page}: {len(population.sample)} mutants")
 

@@ -1,7 +1,8 @@
-"""Tries mutants in parallel: times the tests on the tree as it is, then runs the nearest tests of each mutant."""
+"""Tries mutants in parallel, with the nearest tests first, each timed before on the tree as it is."""
 
 import concurrent.futures
 import contextlib
+import os
 import pathlib
 import queue
 import shutil
@@ -9,7 +10,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
 
 from benchmarks.mutation.mutants import Mutant
 from benchmarks.mutation.results import Outcome, Result, Results, Timing
@@ -28,9 +28,6 @@ BASELINE_SECONDS = 3600.0
 #: Test files run together, in one process, as long as they take no longer in all: each process imports for seconds.
 _BATCH_SECONDS = 20.0
 
-_Work = TypeVar("_Work")
-
-
 def _batches(tests: Sequence[Timing]) -> Iterator[list[Timing]]:
     """Divide tests into runs, the quickest first."""
     batch: list[Timing] = []
@@ -41,6 +38,18 @@ def _batches(tests: Sequence[Timing]) -> Iterator[list[Timing]]:
         batch.append(timing)
     if batch:
         yield batch
+
+
+@contextlib.contextmanager
+def _applied(mutant: Mutant, workplace: Workplace) -> Iterator[None]:
+    """Let the workplace have the mutant in the place of its module."""
+    file = workplace.tree / mutant.path
+    content = file.read_bytes()
+    file.write_bytes(mutant.applied(content))
+    try:
+        yield
+    finally:
+        file.write_bytes(content)
 
 
 def _remaining(seconds: float) -> str:
@@ -76,37 +85,37 @@ class Session:
         self._free: queue.SimpleQueue[Workplace] = queue.SimpleQueue()
 
     @contextlib.contextmanager
-    def workplaces(self) -> Iterator[None]:
+    def _workplaces(self) -> Iterator[None]:
         """Make the workplaces, and remove them at the end."""
         with tempfile.TemporaryDirectory(prefix="sterna-mutation-", ignore_cleanup_errors=True) as name:
             precompile(self._original)
+            share = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // self._jobs
             for number in range(self._jobs):
-                workplace = Workplace(pathlib.Path(name) / str(number), self._stop)
+                workplace = Workplace(pathlib.Path(name) / str(number), self._stop, memory_bytes=share)
                 shutil.copytree(self._original, workplace.tree, symlinks=True)
                 self._free.put(workplace)
             yield
 
-    def _in_parallel(self, step: str, work: Callable[[Workplace, _Work], str | None], items: Iterable[_Work]) -> None:
-        """Do the work for each item in a free workplace; what it returns is counted and shown."""
-        def one(item: _Work) -> str | None:
+    def _in_parallel(self, work: Callable[[Workplace, Mutant], str], mutants: Sequence[Mutant]) -> None:
+        """Do the work for each mutant in a free workplace; what it returns is counted and shown."""
+        def one(mutant: Mutant) -> str:
             workplace = self._free.get()
             try:
-                return work(workplace, item)
+                return work(workplace, mutant)
             finally:
                 self._free.put(workplace)
 
-        items = list(items)
         counts: dict[str, int] = {}
         begun = time.monotonic()
-        with Progress(step) as progress, concurrent.futures.ThreadPoolExecutor(self._jobs) as pool:
-            futures = [pool.submit(one, item) for item in items]
-            progress.update(f"0 of {len(items)}")
+        with Progress("mutants") as progress, concurrent.futures.ThreadPoolExecutor(self._jobs) as pool:
+            futures = [pool.submit(one, mutant) for mutant in mutants]
+            progress.update(f"0 of {len(mutants)}")
             try:
                 for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
-                    if (said := future.result()) is not None:
-                        counts[said] = counts.get(said, 0) + 1
-                    left = (time.monotonic() - begun) / done * (len(items) - done)
-                    progress.update(", ".join([f"{done} of {len(items)}",
+                    said = future.result()
+                    counts[said] = counts.get(said, 0) + 1
+                    left = (time.monotonic() - begun) / done * (len(mutants) - done)
+                    progress.update(", ".join([f"{done} of {len(mutants)}",
                                                *(f"{counts[said]} {said}" for said in sorted(counts)),
                                                _remaining(left)]))
             except BaseException:
@@ -115,53 +124,65 @@ class Session:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def time_tests(self, tests: Iterable[str]) -> dict[str, Timing]:
-        """Return the timings of test files; those that are not known are measured."""
-        def measure(workplace: Workplace, test: str) -> None:
+    def _timed(self, workplace: Workplace, tests: Sequence[str]) -> list[Timing]:
+        """Return the timings of test files without a mutant; those that nobody knows or measures are measured here."""
+        def measure(test: str) -> Timing:
+            if (known := self._results.timing(self._digest, test)) is not None:
+                return known
             trial = workplace.run([test], BASELINE_SECONDS)
             problem = ("" if trial.ran else f"takes more than {BASELINE_SECONDS:g} s" if trial.status is None
                        else "has no test that runs by default" if trial.passed else f"fails: {trial.failure}")
-            self._results.add(Timing(test=test, tree=self._digest, seconds=round(trial.seconds, 2), problem=problem))
+            timing = Timing(test=test, tree=self._digest, seconds=round(trial.seconds, 2), problem=problem)
+            self._results.add(timing)
+            return timing
 
-        tests = sorted(set(tests))
-        unknown = [test for test in tests if self._results.timing(self._digest, test) is None]
-        if unknown:
-            self._in_parallel("tests without a mutant", measure, unknown)
-        return {test: timing for test in tests if (timing := self._results.timing(self._digest, test)) is not None}
+        # What another thread measures just now comes last.
+        for test in tests:
+            if self._locks[test].acquire(blocking=False):
+                try:
+                    measure(test)
+                finally:
+                    self._locks[test].release()
+        timings = []
+        for test in tests:
+            with self._locks[test]:
+                timings.append(measure(test))
+        return timings
 
-    def _tried(self, workplace: Workplace, mutant: Mutant, stages: Iterable[Sequence[Timing]]) -> Result:
+    def _tried(self, workplace: Workplace, mutant: Mutant, stages: Iterable[Sequence[str]]) -> Result:
         """Run the tests of a mutant until one fails."""
         seconds = 0.0
-        for batch in (batch for stage in stages for batch in _batches(stage)):
-            tests = [timing.test for timing in batch]
-            limit = TIME_FACTOR * sum(timing.seconds for timing in batch) + self._slack
-            trial = workplace.run(tests, limit)
-            seconds += trial.seconds
-            if not trial.passed:
-                outcome = Outcome.TIMEOUT if trial.status is None else Outcome.KILLED
-                return Result(mutant=mutant.name, outcome=outcome, by=trial.failure or " ".join(tests),
-                              seconds=round(seconds, 2), revision=self._revision)
+        for stage in stages:
+            timings = [timing for timing in self._timed(workplace, stage) if not timing.problem]
+            for batch in _batches(timings):
+                tests = [timing.test for timing in batch]
+                limit = TIME_FACTOR * sum(timing.seconds for timing in batch) + self._slack
+                with _applied(mutant, workplace):
+                    trial = workplace.run(tests, limit)
+                seconds += trial.seconds
+                if not trial.passed:
+                    outcome = Outcome.TIMEOUT if trial.status is None else Outcome.KILLED
+                    return Result(mutant=mutant.name, outcome=outcome, by=trial.failure or " ".join(tests),
+                                  seconds=round(seconds, 2), revision=self._revision)
         return Result(mutant=mutant.name, outcome=Outcome.SURVIVED, by="", seconds=round(seconds, 2),
                       revision=self._revision)
 
-    def try_mutants(self, mutants: Iterable[Mutant], stages: Mapping[str, Sequence[Sequence[Timing]]]) -> None:
+    def try_mutants(self, mutants: Sequence[Mutant], stages: Mapping[str, Sequence[Sequence[str]]]) -> None:
         """Try mutants, and keep what becomes of them.
 
         Parameters
         ----------
-        mutants : iterable of :class:`Mutant`
+        mutants : sequence of :class:`Mutant`
         stages : mapping
-            By module, the stages of its tests, each with the timings of its files.
+            By module, the stages of its tests. Each test file is timed on the tree as it is before it judges; one that
+            does not pass there judges nothing.
         """
+        self._locks = {test: threading.Lock() for path in stages for stage in stages[path] for test in stage}
+
         def attempt(workplace: Workplace, mutant: Mutant) -> str:
-            file = workplace.tree / mutant.path
-            content = file.read_bytes()
-            file.write_bytes(mutant.applied(content))
-            try:
-                result = self._tried(workplace, mutant, stages[mutant.path])
-            finally:
-                file.write_bytes(content)
+            result = self._tried(workplace, mutant, stages[mutant.path])
             self._results.add(result)
             return str(result.outcome)
 
-        self._in_parallel("mutants", attempt, mutants)
+        with self._workplaces():
+            self._in_parallel(attempt, mutants)

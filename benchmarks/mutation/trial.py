@@ -29,6 +29,9 @@ _POLL_SECONDS, _END_SECONDS = 0.2, 3.0
 #: Largest file that a trial may write, in bytes: a mutant may print without end.
 _FILE_BYTES = 2 << 30
 
+#: What every process of a trial may have in memory at least, in bytes: a circuit in Yosys takes one of these.
+_LEAST_MEMORY_BYTES = 4 << 30
+
 #: Statuses with which pytest says that no test failed: all passed, or none was there.
 _PASSED, _NO_TESTS = 0, 5
 
@@ -114,13 +117,16 @@ class Workplace:
         A folder that belongs to it; the copy is in ``tree``.
     stop : :class:`threading.Event`
         Ends a trial at once.
+    memory_bytes : :class:`int`
+        What a process of a trial may have in memory, at least 4 GiB: a mutant may ask for all that there is.
     """
 
-    def __init__(self, folder: pathlib.Path, stop: threading.Event):
+    def __init__(self, folder: pathlib.Path, stop: threading.Event, *, memory_bytes: int = _LEAST_MEMORY_BYTES):
         self.tree = folder / "tree"
         self._temporary = folder / "tmp"
         self._cache = folder / "cache"
         self._stop = stop
+        self._memory_bytes = max(memory_bytes, _LEAST_MEMORY_BYTES)
 
     def _environment(self, token: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items()
@@ -165,6 +171,7 @@ class Workplace:
         try:
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+                resource.prlimit(process.pid, resource.RLIMIT_DATA, (self._memory_bytes, self._memory_bytes))
             status = None
             while status is None and time.monotonic() - begun < limit_seconds:
                 if self._stop.is_set():

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -21,7 +22,9 @@ from benchmarks.mutation.page import interval, page, summary
 from benchmarks.mutation.results import Outcome, Result, Results, Timing
 from benchmarks.mutation.sample import FOLDERS, draw, modules_in
 from benchmarks.mutation.tree import tracked_files
+from benchmarks.mutation.trial import Workplace
 from support.errors import InputError
+from support.progress import Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -336,7 +339,9 @@ TOY = {
 }
 
 
-def test_a_run_is_kept_and_makes_the_page(tmp_path, capsys):
+def test_a_run_is_kept_and_makes_the_page(tmp_path, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Progress, "update", lambda progress, text: shown.append(text))
     tree = tmp_path / "tree"
     arguments = [*checkout(tree, **TOY), "--page", str(tmp_path / "page.md")]
     before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
@@ -345,6 +350,9 @@ def test_a_run_is_kept_and_makes_the_page(tmp_path, capsys):
     assert said.out.splitlines() == [
         "5 mutants: 3 killed, 1 killed by time, 1 survived, 0 equivalent; score 80.0% (37.6% to 96.4%)",
         f"{tmp_path}/page.md: 5 mutants"]
+    assert shown[0] == "0 of 5"
+    assert re.fullmatch(r"[1-4] of 5, [\w ,]+, \d+ min left", shown[-2])
+    assert shown[-1] == "5 of 5, 3 killed, 1 survived, 1 timeout, 0 min left"
     problem = "fails: tests/test_broken.py::test_broken - assert False"
     assert f"note: tests/test_broken.py judges nothing: without a mutant, it {problem}\n" in said.err
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -388,6 +396,21 @@ def test_ready():
         time.sleep(600)
 """,
 }
+
+
+def test_a_trial_begins_without_a_cache_and_may_not_take_all_memory_or_all_of_the_disk(tmp_path):
+    workplace = Workplace(tmp_path / "place", threading.Event())
+    write(workplace.tree,
+          test_cache="import os, pathlib\n\n\ndef test_cache():\n"
+                     "    cache = pathlib.Path(os.environ['XDG_CACHE_HOME'])\n"
+                     "    assert list(cache.iterdir()) == []\n    (cache / 'simulation').touch()\n",
+          test_memory="def test_memory():\n    bytearray(5 << 30)\n",
+          test_disk="def test_disk(tmp_path):\n    with open(tmp_path / 'file', 'wb') as file:\n"
+                    "        file.truncate(3 << 30)\n")
+    failures = [workplace.run([f"test_{name}.py"], 60).failure for name in ("cache", "cache", "memory", "disk")]
+    assert failures == ["", "", "test_memory.py::test_memory - MemoryError",
+                        "test_disk.py::test_disk - OSError: [Errno 27] File too large"]
+    assert [path.name for path in (tmp_path / "place").iterdir() if path.name != "tree"] == ["output"]
 
 
 def is_running(number):

@@ -79,10 +79,7 @@ class _Population:
         self.stages = {path: nearest.stages(path) for path in sorted({mutant.path for mutant in self.sample})}
 
     def _of(self, path: str) -> list[Mutant]:
-        try:
-            return mutants_of(path, (self._folder / path).read_bytes())
-        except (SyntaxError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: file must be Python, in UTF-8: {error}") from None
+        return mutants_of(path, (self._folder / path).read_bytes())
 
     def keys_in(self, path: str) -> set[str]:
         """Keys of all mutants of a module; of what is none, there are none."""

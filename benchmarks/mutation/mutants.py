@@ -91,8 +91,13 @@ def mutants_of(path: str, content: bytes) -> list[Mutant]:
         The module's file, from the top of the tree.
     content : :class:`bytes`
         Its text.
+
+    Raises
+    ------
+    :exc:`InputError`
+        If it is no Python, or not in UTF-8.
     """
-    source = Source(content)
+    source = Source(path, content)
     seen: collections.Counter[str] = collections.Counter()
     found: set[tuple[int, int, str]] = set()
     mutants = []

@@ -5,7 +5,7 @@ import pathlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 
-from support.errors import InputError
+from benchmarks.mutation.source import parse
 
 __all__ = ["TABLE", "NearestTests"]
 
@@ -48,10 +48,7 @@ class NearestTests:
         self._trees = {}
         for module, path in self._paths.items():
             if path.startswith("tests/") or module in self._packages:
-                try:
-                    self._trees[module] = ast.parse((folder / path).read_bytes())
-                except SyntaxError as error:
-                    raise InputError(f"{path}: file must be Python: {error.msg}, line {error.lineno}") from None
+                self._trees[module] = parse(path, (folder / path).read_bytes())
         for module in self._packages:
             self._names[module] = self._handed_on(module)
         never = table["never"]

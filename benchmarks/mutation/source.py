@@ -5,13 +5,26 @@ import io
 import tokenize
 from collections.abc import Iterator
 
-__all__ = ["Source", "Token"]
+from support.errors import InputError
+
+__all__ = ["Source", "Token", "parse"]
 
 #: Tokens that say nothing: line breaks, comments and parentheses around an operand.
 _SILENT = {tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT}
 
 #: Begin and end in bytes, and the text.
 Token = tuple[int, int, str]
+
+
+def parse(path: str, content: bytes) -> ast.Module:
+    """Return the syntax tree of the file ``path``; raises :exc:`InputError` if it is no Python, or not in UTF-8."""
+    try:
+        content.decode()
+        return ast.parse(content)
+    except ValueError as error:
+        raise InputError(f"{path}: file must be Python, in UTF-8: {error}") from None
+    except SyntaxError as error:
+        raise InputError(f"{path}: file must be Python, in UTF-8: {error.msg}, line {error.lineno}") from None
 
 
 class Source:
@@ -21,22 +34,26 @@ class Source:
 
     Parameters
     ----------
+    path : :class:`str`
+        What the file is called in errors.
     content : :class:`bytes`
-        The file. It must be UTF-8, and Python.
+        Its text.
 
     Raises
     ------
-    :exc:`SyntaxError`, :exc:`UnicodeDecodeError`
-        If it is not.
+    :exc:`InputError`
+        If it is no Python, or not in UTF-8.
     """
 
-    def __init__(self, content: bytes):
+    def __init__(self, path: str, content: bytes):
         self.content = content
-        self.tree = ast.parse(content)
+        self.tree = parse(path, content)
         text = content.decode()
-        self.lines = text.splitlines(keepends=True)
+        # Of bytes, because characters have line breaks that Python does not count.
+        lines = content.splitlines(keepends=True)
+        self.lines = [line.decode() for line in lines]
         self._begins = [0]
-        for line in content.splitlines(keepends=True):
+        for line in lines:
             self._begins.append(self._begins[-1] + len(line))
         self._tokens: list[Token] = []
         for token in tokenize.generate_tokens(io.StringIO(text).readline):

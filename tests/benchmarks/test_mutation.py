@@ -19,11 +19,12 @@ from benchmarks.mutation.kinds import Kind
 from benchmarks.mutation.mutants import Mutant, is_mutant, key_of, mutants_of
 from benchmarks.mutation.nearest import NearestTests
 from benchmarks.mutation.page import interval, page, summary
-from benchmarks.mutation.results import Outcome, Result, Results, Timing
+from benchmarks.mutation.results import Outcome, Result, Results, Timing, default_file
 from benchmarks.mutation.sample import FOLDERS, draw, modules_in
 from benchmarks.mutation.tree import tracked_files
 from benchmarks.mutation.trial import Workplace
 from support.errors import InputError
+from support.files import locked
 from support.progress import Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -82,6 +83,7 @@ def texts(source):
     ("x = a + b - c", "swap", ["x = c - (a + b)"]),
     ("x = Mux(a, b, c)", "swap", ["x = Mux(a, c, b)"]),
     ("x = Cat(a, b, c)", "swap", ["x = Cat(b, a, c)"]),
+    ("'\x0c\u2028'\nx = a + b", "operator", ["'\x0c\u2028'\nx = a - b"]),
     ("x = 'é' in (a + b)", "operator", ["x = 'é' in (a - b)"]),
 ])
 def test_each_kind_changes_one_piece_of_text(source, kind, mutated):
@@ -446,6 +448,59 @@ def test_an_interrupted_run_leaves_no_process_and_goes_on(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("2 mutants: 1 killed, 1 killed by time, 0 survived")
     assert (tmp_path / "results.jsonl").read_text().splitlines()[:2] == lines
     assert not is_running(int(file.read_text()))
+
+
+def test_the_files_are_those_that_git_knows_and_that_are_there(tmp_path, monkeypatch):
+    checkout(tmp_path / "tree", toy__a="", toy__gone="")
+    write(tmp_path / "tree", toy__new="")
+    (tmp_path / "tree/toy/gone.py").unlink()
+    # As in a hook of another repository.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    assert tracked_files(tmp_path / "tree") == ["equivalents.toml", "toy/a.py"]
+
+
+def test_without_git_the_command_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    arguments = checkout(tmp_path / "tree", **TOY)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(arguments) == 3
+    assert capsys.readouterr().err == "ERROR: git is not installed: apt install git\n"
+
+
+def test_two_runs_do_not_write_one_file(tmp_path, capsys):
+    arguments = checkout(tmp_path / "tree", **TOY)
+    file = tmp_path / "results.jsonl"
+    with locked(f"{file}.lock"):
+        assert main(arguments) == 1
+    assert capsys.readouterr().err == (f"ERROR: {file}: file is being written by another run: wait for it, or name "
+                                       f"another file with -o\n")
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(("variables", "path"), [
+    ({"XDG_STATE_HOME": "/state"}, "/state/sterna/mutation.jsonl"),
+    ({"XDG_STATE_HOME": "", "HOME": "/home/ada"}, "/home/ada/.local/state/sterna/mutation.jsonl")])
+def test_results_are_kept_outside_of_the_tree(variables, path, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert default_file() == pathlib.Path(path)
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), [
+    ("toy/sums.py", b"x = (", "'(' was never closed, line 1"),
+    ("tests/test_low.py", b"x = (", "'(' was never closed, line 1"),
+    ("toy/sums.py", b"x = '\xff'", "'utf-8' codec can't decode byte 0xff in position 5: invalid start byte")])
+def test_a_source_that_is_no_python_is_named(name, content, reason, tmp_path, capsys):
+    arguments = checkout(tmp_path / "tree", **TOY)
+    (tmp_path / "tree" / name).write_bytes(content)
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == f"ERROR: {name}: file must be Python, in UTF-8: {reason}\n"
+
+
+def test_a_null_byte_is_no_python():
+    # The words, and whether there is a line, differ between versions of Python.
+    message = r"^a\.py: file must be Python, in UTF-8: source code (string )?cannot contain null bytes(, line \w+)?$"
+    with pytest.raises(InputError, match=message):
+        mutants_of("a.py", b"x = 1\0")
 
 
 def test_a_dry_run_lists_the_sample(tmp_path, capsys):

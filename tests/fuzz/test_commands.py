@@ -19,13 +19,14 @@ from firmware.host.ports import Port
 from tests.arch.test_network_file import make_network
 from tests.export.into.builds import make_build
 from tests.firmware.host.test_accelerator import Device
-from tests.fuzz import build_files, image_files, network_files, recipe_files
+from tests.fuzz import build_files, image_files, network_files, training_files
 from tests.fuzz.oracle import damaged, limited
 from tests.image_files import idx
 
 FILES = 30
 SEED = 0xC0DE
-KINDS = {kind.name: kind for module in (build_files, image_files, network_files, recipe_files) for kind in module.KINDS}
+KINDS = {kind.name: kind for module in (build_files, image_files, network_files, training_files)
+         for kind in module.KINDS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import tarfile
 import numpy as np
 import numpy.typing as npt
 
+from support.errors import first_line
 from train.datasets import files
 from train.datasets.dataset import Arrays, DataError, PixelDataset
 
@@ -134,8 +135,11 @@ class CifarDataset(PixelDataset):
                     if name in contents:
                         raise DataError(f"{path}: {member.name} must be there once, not twice")
                     contents[name] = path / member.name, file.read()
-        except tarfile.TarError as error:
-            raise DataError(f"{path}: archive is truncated or damaged ({error})") from None
+        except DataError:
+            raise
+        # Beside its own errors, tarfile raises what sizes and offsets that make no sense provoke.
+        except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+            raise DataError(f"{path}: archive is truncated or damaged ({first_line(error)})") from None
         for member_name, name in wanted.items():
             if name not in contents:
                 raise DataError(f"{path}: archive must have {member_name}")

@@ -205,6 +205,16 @@ def test_damaged_archives_are_named(tmp_path):
             load(made(), tmp_path, verify=False)
 
 
+def test_an_archive_whose_file_is_longer_than_any_is_named(tmp_path):
+    """A size of 12 bytes takes 95 bits; what reads that many bytes raises no error of tarfile."""
+    path = tmp_path / "made.tar.gz"
+    member = tarfile.TarInfo("made-bin/one.bin")
+    member.size = 2**64
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: archive is truncated or damaged \(.+\)$"):
+        load(made(), tmp_path, verify=False)
+
+
 def test_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_BYTES", 1000)
     path = tmp_path / "made.tar.gz"

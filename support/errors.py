@@ -8,6 +8,8 @@ __all__ = ["InputError", "ToolchainError", "first_line", "printable"]
 
 #: Longest text that one line shows; a file may hold a name of a megabyte.
 _LONGEST = 2000
+#: Longest text of a library's error that a message quotes.
+_LONGEST_QUOTED = 200
 
 
 class InputError(ValueError):
@@ -25,8 +27,12 @@ class ToolchainError(RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what ``error`` says that is not empty, or the name of its class if there is none."""
-    return next(filter(str.strip, str(error).splitlines()), type(error).__name__)
+    """Return the first line of what ``error`` says that is not empty, or the name of its class if there is none.
+
+    Libraries quote the files that they cannot read: what is longer than 200 characters is cut.
+    """
+    line = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
+    return line if len(line) <= _LONGEST_QUOTED else f"{line[:_LONGEST_QUOTED]}..."
 
 
 def printable(text: str) -> str:

@@ -31,6 +31,8 @@ from reference.generate import random_network
 from tests.arch.altered_files import drop, edited, join, parts, put, set_byte, set_long
 
 MODELS = pathlib.Path(__file__).parents[2] / "models"
+#: A value of a foreign file, and what a message shows of it.
+LONG, CUT = "x" * 1000, f"'{'x' * 36}..."
 
 
 def make_neurons(channels, **options):
@@ -274,6 +276,10 @@ KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
     (edit(layer=put("leak_shift", 99, 2)), "layer 2: leak shift must be an integer from 1 to 31, not 99"),
     (edit(network=put("layers", {})), "layers must be a list, not {}"),
     (edit(network=put("timesteps", None)), "timesteps must be an integer from 1 to 64, not None"),
+    (edit(network=put("timesteps", LONG)), f"timesteps must be an integer from 1 to 64, not {CUT}"),
+    (edit(network=put("zero_point", LONG, "input")), f"input zero point must be 0 or 128 for pixels, not {CUT}"),
+    (edit(layer=put("shortcut", LONG, 2)),
+     f"layer 2: shortcut must be the index of an earlier layer, not {CUT}"),
     (edit(network=drop("input")), "network must have the keys input, timesteps, layers, not 'layers, timesteps'"),
     (edit(network=put("encoding", "sound", "input")), "input encoding must be pixels or events, not 'sound'"),
     (edit(network=put("height", 5, "input")),
@@ -321,6 +327,8 @@ def edit_projected(**changes):
      "layer 1: projection must have 3 channels like the weights, not 2"),
     (edit_projected(layer=put("source", "conv1", 1, "projection")),
      "layer 1: projection source must be the index of an earlier layer, not 'conv1'"),
+    (edit_projected(layer=put("source", LONG, 1, "projection")),
+     f"layer 1: projection source must be the index of an earlier layer, not {CUT}"),
     (edit_projected(layer=put("source", 1, 1, "projection")),
      "layer 1 (convolution): projection must be of an earlier layer, not of layer 1"),
     (edit_projected(layer=put("stride", 1, 1, "projection")),

@@ -20,6 +20,8 @@ def test_a_line_shows_nothing_that_moves_the_cursor(text, shown):
 @pytest.mark.parametrize(("error", "line"), [
     (ValueError("one\ntwo"), "one"), (ValueError(), "ValueError"), (ValueError(" \n"), "ValueError"),
     (KeyError("name"), "'name'"),
+    (ValueError("x" * 200), "x" * 200),
+    (ValueError("x" * 201), "x" * 200 + "..."),
 ])
 def test_the_first_line_of_an_error_says_something(error, line):
     assert first_line(error) == line

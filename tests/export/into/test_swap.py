@@ -221,6 +221,21 @@ def test_a_base_with_a_password_is_refused(run):
     assert re.fullmatch(re.escape(line) + ".*circuit.json.* password required.*: build the folder again\n", err)
 
 
+def test_a_base_that_unpacks_to_too_much_is_refused(run):
+    line = altered(lambda content, entry: content.__setitem__(slice(entry + 24, entry + 28), b"\0\0\0\x20"))
+    assert run(put_in=network(2)) == (
+        1, "", f"{line}its files have more than 268435456 bytes: build the folder again\n")
+
+
+def test_what_zipfile_quotes_of_a_base_is_cut(run):
+    line = altered(lambda content, entry: content.__setitem__(slice(26, 28), b"\0\1"))
+    code, out, err = run(put_in=network(2))
+    assert (code, out) == (1, "")
+    assert re.fullmatch(re.escape(line) + r"File name in directory 'circuit.json' and header b'.*\.\.\.: build the "
+                        r"folder again\n", err)
+    assert len(err) < 400
+
+
 def test_a_base_whose_file_has_another_name_is_refused(run):
     line = altered(lambda content, entry: content.__setitem__(slice(entry + 46, entry + 48), b"so"))
     assert run(put_in=network(2)) == (1, "", f"{line}it has no 'circuit.json': build the folder again\n")

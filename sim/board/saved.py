@@ -10,11 +10,13 @@ the key, which is computed anew at every start: whatever of them changes, the na
 found. A file could change while the board is made of it. Therefore the key is computed a second time when the board is
 made, and the board is not kept unless the key is the same, nor if a source was written just before this program began
 or later: it could then run with an older one. The compiled program stands under a hash of its own, which has the text
-of its Verilog in it; if it is missing, nothing is found.
+of its Verilog in it; if it is missing, nothing is found. Nor is a file that a disk has damaged: its first line is the
+SHA-256 of the rest.
 """
 
 import base64
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -29,6 +31,8 @@ __all__ = ["keep", "kept"]
 
 #: Largest file of a board: an image of 16 MiB, in letters, and its networks.
 _MAX_BYTES = 1 << 26
+#: The line before the board: the SHA-256 of what follows it, in hexadecimal digits.
+_DIGEST_BYTES = 65
 
 
 def _file(key: str, folder: pathlib.Path | None) -> pathlib.Path:
@@ -57,17 +61,26 @@ def _from_json(content: bytes) -> PowerOn:
     })
 
 
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
 def keep(key: str, board: PowerOn, folder: pathlib.Path | None = None) -> None:
     """Keep a board under its key, in ``folder`` (default: that of compiled simulations)."""
     file = _file(key, folder)
     make_cache(file.parent)
-    write_atomically(file, _to_json(board))
+    content = _to_json(board)
+    write_atomically(file, _digest(content) + content)
 
 
 def kept(key: str, folder: pathlib.Path | None = None) -> PowerOn | None:
-    """Return the board that was kept under a key; None if there is none, or if its program is gone."""
+    """Return the board that was kept under a key; None if there is none, if it was damaged, or its program is gone."""
     try:
-        board = _from_json(read_file(_file(key, folder), limit=_MAX_BYTES))
+        found = read_file(_file(key, folder), limit=_MAX_BYTES)
     except FileNotFoundError:
         return None
+    content = found[_DIGEST_BYTES:]
+    if found[:_DIGEST_BYTES] != _digest(content):
+        return None
+    board = _from_json(content)
     return board if os.access(board.design.program, os.X_OK) else None

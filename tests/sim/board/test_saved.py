@@ -43,6 +43,19 @@ def test_a_board_is_kept_as_it_is(program, tmp_path, flash):
     assert kept("other", tmp_path) is None
 
 
+@pytest.mark.parametrize("damage", [
+    lambda content: b"", lambda content: content[:-1], lambda content: content + b" ", lambda content: b"{}",
+    lambda content: content.replace(b'"seed": 7', b'"seed": 8'),
+    lambda content: content[:10] + b"?" + content[11:]])
+def test_a_damaged_board_is_made_anew(program, tmp_path, damage):
+    keep("key", board_of(program), tmp_path)
+    file = tmp_path / "board-key.json"
+    content = file.read_bytes()
+    assert damage(content) != content
+    file.write_bytes(damage(content))
+    assert kept("key", tmp_path) is None
+
+
 def test_without_its_program_a_board_is_not_there(program, tmp_path):
     keep("key", board_of(program), tmp_path)
     program.unlink()

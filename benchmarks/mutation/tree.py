@@ -46,12 +46,15 @@ def copy_files(root: pathlib.Path, files: Sequence[str], folder: pathlib.Path) -
 
 
 def precompile(folder: pathlib.Path) -> None:
-    """Compile all modules below ``folder``, under a hash of their text.
+    """Compile the modules in the folders of ``folder`` but ``tests``, under a hash of their text.
 
     By its habit, Python takes a compiled module for that of a source of the same size and second, which a mutant may
     have.
     """
-    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    for package in folder.iterdir():
+        # pytest compiles tests in its own way.
+        if package.is_dir() and package.name != "tests":
+            compileall.compile_dir(package, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
 
 def digest_of(folder: pathlib.Path, files: Sequence[str]) -> str:

@@ -134,6 +134,8 @@ class Workplace:
         return kept | {
             _MARK: token,
             "OMP_NUM_THREADS": "1",
+            # As wide as pytest cuts its summary.
+            "COLUMNS": "200",
             # What others install for pytest takes longer to import than most tests take, and no test asks for it.
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             # Python would take the compiled module of a mutant for that of the source, and the reverse.

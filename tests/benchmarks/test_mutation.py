@@ -129,13 +129,17 @@ def test_what_cannot_be_compiled_or_is_the_same_program_is_no_mutant(changed, is
     assert is_mutant(b"x = 1 + 2", changed.encode()) is is_one
 
 
-def test_every_mutant_of_the_hardware_has_a_key_of_its_own_and_those_of_a_block_are_programs():
-    files = tracked_files(ROOT)
-    keys = [mutant.key for path in modules_in(FOLDERS, files)
-            for mutant in mutants_of(path, (ROOT / path).read_bytes())]
+@pytest.fixture(scope="module")
+def hardware():
+    """All mutants of the hardware, by module."""
+    return {path: mutants_of(path, (ROOT / path).read_bytes()) for path in modules_in(FOLDERS, tracked_files(ROOT))}
+
+
+def test_every_mutant_of_the_hardware_has_a_key_of_its_own_and_those_of_a_block_are_programs(hardware):
+    keys = [mutant.key for mutants in hardware.values() for mutant in mutants]
     assert len(keys) == len(set(keys)) > 5000
     content = (ROOT / "gateware/link/crc.py").read_bytes()
-    mutants = mutants_of("gateware/link/crc.py", content)
+    mutants = hardware["gateware/link/crc.py"]
     assert mutants
     assert all(is_mutant(content, mutant.applied(content)) for mutant in mutants)
 
@@ -166,6 +170,12 @@ def test_every_module_has_its_share_of_a_sample():
         shares[size] = [sum(mutant.path == path for mutant in drawn) for path in population]
     assert shares == {1: [1, 0, 0, 0], 3: [1, 1, 1, 0], 12: [10, 1, 1, 0], 60: [54, 5, 1, 0], 111: [100, 10, 1, 0],
                       1000: [100, 10, 1, 0]}
+
+
+def test_a_larger_sample_has_the_smaller_one_in_it(hardware):
+    samples = [{mutant.key for mutant in draw(hardware, size, 1, lambda mutant: True)} for size in (50, 100, 200, 400)]
+    assert [len(sample) for sample in samples] == [50, 100, 200, 400]
+    assert samples[0] < samples[1] < samples[2] < samples[3]
 
 
 def test_a_sample_follows_from_its_seed_and_passes_over_what_is_no_mutant():
@@ -360,6 +370,7 @@ def test_a_run_is_kept_and_makes_the_page(tmp_path, capsys, monkeypatch):
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     found = {line["mutant"].rpartition(" #")[0]: (line["outcome"], line["by"].partition(" - ")[0])
              for line in lines if "mutant" in line}
+    assert "tests/toy/test_sums.py::test_sums - assert -1 == 5" in {line.get("by") for line in lines}
     assert found == {
         "toy/sums.py:5:14 operator: + -> -": ("killed", "tests/toy/test_sums.py::test_sums"),
         "toy/sums.py:9:14 comparison: < -> <=": ("killed", "tests/test_low.py::test_low"),

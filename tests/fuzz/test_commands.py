@@ -48,6 +48,14 @@ def _simulate(path: pathlib.Path, folder: pathlib.Path) -> int:
     return sim.command.main([str(path), "--images", str(folder / "images")])
 
 
+def _simulate_flash(path: pathlib.Path, folder: pathlib.Path) -> int:
+    # No image is of this network, so nothing is ever compiled.
+    network_file.save(make_network(), folder / "network.safetensors")
+    (folder / "images").write_bytes(idx(np.zeros((2, 6, 5), dtype=np.uint8)))
+    return sim.command.main([str(folder / "network.safetensors"), "--images", str(folder / "images"), "--engine", "rtl",
+                             "--flash", str(path)])
+
+
 def _simulate_images(path: pathlib.Path, folder: pathlib.Path) -> int:
     small = Network(input=dataclasses.replace(make_network().input, height=4, width=5), timesteps=2,
                     layers=(Readout(weights=np.ones((2, 20), dtype=np.int8)),))
@@ -95,6 +103,7 @@ CASES = [
     *(Case(kind="checkpoint", sample=sample, run=_export) for sample in range(2)),
     Case(kind="checkpoint-of-version-1", run=_export),
     Case(kind="checkpoint-with-spike-times", run=_export_ttfs),
+    Case(kind="flash-image", sample=1, run=_simulate_flash),
     Case(kind="idx", run=_simulate_images), Case(kind="npy", run=_classify), Case(kind="npz", run=_simulate_images),
     Case(kind="gzip", run=_classify), Case(kind="png", run=_classify),
     Case(kind="gzip", sample=2, run=_classify_labels),

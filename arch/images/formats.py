@@ -166,7 +166,7 @@ def _read_npy(file: IO[bytes], size: int | None, progress: Progress | None) -> n
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that a damaged header may be one of Python 2
+            warnings.simplefilter("ignore")  # of headers of Python 2, and of old names of types
             shape, fortran, dtype = read_header(file)
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
         raise ImageError("damaged npy header") from None

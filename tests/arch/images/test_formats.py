@@ -102,6 +102,7 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
      "npy must have a shape of natural numbers, not (-1, -1, -1, -1, -1, -1, -1, -1, -1, ..."),
     (npy(np.zeros(3, dtype=[("a" * 99, "i4")])), "npy must hold integers, not [('" + "a" * 34 + "..."),
     (npy(PIXELS < 99).replace(b"\1", b"\2").replace(b"Y\2", b"Y\1"), "npy of bool must hold the bytes 0 and 1, not 2"),
+    (npy(PIXELS).replace(b"|u1", b"|a1"), "npy must hold integers, not |S1"),
     (npz(), FORMATS),
     (npz(a=PIXELS, b=PIXELS), "npz must hold one array, or one named images, not a, b"),
     (npz(images=PIXELS)[:-30], "damaged or truncated compressed file"),
@@ -122,7 +123,7 @@ IDX = "idx file must begin with two zeros, the type of an integer and 1 to 5 dim
     (npy(PIXELS.astype(np.int16)), "images must be uint8, not int16"),
     (npy(PIXELS.astype(">u2")), "images must be uint8, not uint16"),
     (npy(PIXELS > 99), "images must be uint8, not bool"),
-], ids=map(str, range(47)))
+], ids=map(str, range(48)))
 def test_foreign_files_have_one_line_errors(tmp_path, content, message):
     path = tmp_path / "file"
     path.write_bytes(content)

@@ -39,6 +39,9 @@ def _children(node: ast.AST) -> Iterable[ast.AST | None]:
             return [*node.keywords, *node.body]
         case ast.AnnAssign():
             return [node.annotation if called(node.annotation) in _PORTS else None, node.value]
+        case ast.Call(args=[ast.Constant(value=1), *others]) if called(node) in _PORTS:
+            # One bit is a flag, not a number: with two it would carry the same, and with none nothing would work.
+            return [*others, *node.keywords]
         case ast.keyword(arg=name) if name in _NAMES:
             return []
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
@@ -49,8 +52,9 @@ def _children(node: ast.AST) -> Iterable[ast.AST | None]:
 def behaviour(node: ast.AST, above: tuple[ast.AST, ...] = ()) -> Iterator[tuple[ast.AST, tuple[ast.AST, ...]]]:
     """Walk through the parts of a source that are behaviour, in their order.
 
-    Left out are docstrings, annotations that are no ports, decorators, errors and their texts, assertions, f-strings,
-    ``__all__``, and arguments that are names, places in the source or advice for the tools.
+    Left out are docstrings, annotations that are no ports, the 1 of a port of one bit, decorators, errors and their
+    texts, assertions, f-strings, ``__all__``, and arguments that are names, places in the source or advice for the
+    tools.
 
     Parameters
     ----------

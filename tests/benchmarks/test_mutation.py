@@ -99,6 +99,8 @@ def test_every_kind_is_tested():
     '"""Add 1 + 2."""\n',
     'def f(a: 1 + 2, *, b: "x" = None) -> 3 + 4:\n    """Take 5 + 6."""\n',
     "x: Literal[1 + 2]\n",
+    "class A:\n    a: In(1)\n",
+    'x = {"a": Out(1)}\n',
     'raise ValueError(f"must be {a + 1}" + str(1 + 2))\n',
     "assert a < b + 1, a + b\n",
     '__all__ = ["a"] + [1][0:2]\n',
@@ -121,6 +123,7 @@ def test_what_is_no_behaviour_has_no_mutants(source):
 def test_the_width_of_a_port_is_behaviour():
     assert texts("class A:\n    a: In(8)") == [("constant", "class A:\n    a: In(9)"),
                                                ("constant", "class A:\n    a: In(7)")]
+    assert texts("x = In(1, init=1)") == [("init", "x = In(1, init=0)")]
 
 
 @pytest.mark.parametrize(("changed", "is_one"), [

@@ -28,13 +28,16 @@ _MAX_FILE_BYTES = 2**26
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 #: Colour type by number of channels.
 _WANTED = {1: 0, 3: 2}
+#: Chunks without which a picture cannot be shown (section 11.2). The palette of an RGB picture is a suggestion.
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 #: Rows and columns of the passes of an interlaced picture: first and step of each (section 8.1, Adam7).
 _ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
 
 
 def _chunks(content: bytes) -> dict[bytes, bytes]:
-    """Data of each kind of chunk, joined; an error is raised for every damaged one."""
+    """Data of each kind of chunk, joined; an error is raised for every damaged one, and for another order."""
     chunks: dict[bytes, bytes] = {}
+    kinds: list[bytes] = []
     at = len(SIGNATURE)
     while b"IEND" not in chunks:
         if len(content) < at + 12:
@@ -45,9 +48,17 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
         if len(check) < 4 or zlib.crc32(body) != int.from_bytes(check, "big"):
             raise ImageError("damaged PNG")
         chunks[kind] = chunks.get(kind, b"") + body[4:]
+        kinds.append(kind)
         at += 12 + size
     if len(content) > at:
         raise ImageError(f"PNG must end after its last chunk, not have {len(content) - at} more bytes: save it again")
+    # The header comes first and once, and nothing is between the parts of the rows (section 5.6). A chunk that a
+    # decoder must know begins with a capital letter (section 5.4).
+    first = kinds.index(b"IDAT") if b"IDAT" in kinds else 0
+    rows = kinds[first:first + kinds.count(b"IDAT")]
+    if kinds[0] != b"IHDR" or kinds.count(b"IHDR") != 1 or set(rows) - {b"IDAT"} or any(
+            not kind[0] & 0x20 and kind not in _CRITICAL for kind in kinds):
+        raise ImageError("damaged PNG")
     return chunks
 
 
@@ -89,8 +100,16 @@ def read_png(file: IO[bytes], pixels: Input) -> npt.NDArray[np.uint8]:
         raise ImageError(f"PNG must be 8-bit {_COLOURS[colour]}, not one with a transparent colour")
     if b"acTL" in chunks:
         raise ImageError("PNG must hold one picture, not an animation")
-    _check_pixels(chunks.get(b"IDAT", b""), pixels, interlaced=chunks[b"IHDR"][12] != 0)
-    return _decoded(content)
+    compression, filtering, interlace = chunks[b"IHDR"][10:]
+    if compression or filtering or interlace > 1:
+        raise ImageError("damaged PNG")
+    packed = chunks.get(b"IDAT", b"")
+    _check_pixels(packed, pixels, interlaced=interlace == 1)
+    return _decoded(chunks[b"IHDR"], packed)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _check_pixels(packed: bytes, pixels: Input, *, interlaced: bool) -> None:
@@ -109,7 +128,9 @@ def _check_pixels(packed: bytes, pixels: Input, *, interlaced: bool) -> None:
         raise ImageError("damaged PNG")
 
 
-def _decoded(content: bytes) -> npt.NDArray[Any]:
+def _decoded(header: bytes, packed: bytes) -> npt.NDArray[Any]:
+    """Decode the rows. Pillow gets no other chunk: some that show nothing make it fail in ways of its own."""
+    content = SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
     # Only who reads a picture needs Pillow.
     import PIL.Image
 

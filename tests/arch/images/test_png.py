@@ -1,4 +1,5 @@
 import struct
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -108,6 +109,36 @@ def test_every_damaged_byte_is_found(path):
     b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 8, 0, 0, 0, 0)) + chunk(b"IEND", b""),
 ])
 def test_damaged_files_have_their_line(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=f"^{path}: damaged PNG$"):
+        load_images(path, make_network())
+
+
+def of(*kinds, header=(5, 4, 8, 0, 0, 0, 0)):
+    """A picture of these chunks, whose checksums are right."""
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in GREY))
+    data = {b"IHDR": struct.pack(">IIBBBBB", *header), b"IDAT": rows, b"ID": rows[:9], b"AT": rows[9:]}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(b"IDAT" if kind in (b"ID", b"AT") else kind, data.get(kind, b"")) for kind in (*kinds, b"IEND"))
+
+
+@pytest.mark.parametrize("kinds", [
+    (b"IHDR", b"IDAT"), (b"IHDR", b"ID", b"AT"), (b"IHDR", b"abCd", b"IDAT", b"tEXt"), (b"IHDR", b"PLTE", b"IDAT"),
+    # Pillow ends in an IndexError at this one.
+    (b"IHDR", b"IDAT", b"iCCP"),
+], ids=str)
+def test_chunks_that_show_nothing_change_nothing(path, kinds):
+    path.write_bytes(of(*kinds))
+    assert (load_images(path, make_network()) == GREY).all()
+
+
+@pytest.mark.parametrize("content", [
+    of(b"IDAT", b"IHDR"), of(b"tEXt", b"IHDR", b"IDAT"), of(b"IHDR", b"IHDR", b"IDAT"),
+    of(b"IHDR", b"ID", b"tEXt", b"AT"), of(b"IHDR", b"ABCD", b"IDAT"),
+    of(b"IHDR", b"IDAT", header=(5, 4, 8, 0, 1, 0, 0)), of(b"IHDR", b"IDAT", header=(5, 4, 8, 0, 0, 1, 0)),
+    of(b"IHDR", b"IDAT", header=(5, 4, 8, 0, 0, 0, 2)),
+], ids=["header last", "text first", "two headers", "parts apart", "unknown", "compression", "filter", "interlace"])
+def test_chunks_in_no_order_of_the_format_are_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(ImageError, match=f"^{path}: damaged PNG$"):
         load_images(path, make_network())

@@ -1,5 +1,6 @@
 """Tries mutants in parallel, with the nearest tests first, each timed before on the tree as it is."""
 
+import collections
 import concurrent.futures
 import contextlib
 import os
@@ -17,7 +18,7 @@ from benchmarks.mutation.tree import precompile
 from benchmarks.mutation.trial import Workplace
 from support.progress import Progress
 
-__all__ = ["BASELINE_SECONDS", "TIME_FACTOR", "Session"]
+__all__ = ["BASELINE_SECONDS", "TIME_FACTOR", "Session", "progress_text"]
 
 #: A run of tests may take so many times as long as without a mutant, and so many seconds more as the user says.
 TIME_FACTOR = 4.0
@@ -27,6 +28,9 @@ BASELINE_SECONDS = 3600.0
 
 #: Test files run together, in one process, as long as they take no longer in all: each process imports for seconds.
 _BATCH_SECONDS = 20.0
+
+#: Between two estimates of the time that is left.
+_SHOWN_SECONDS = 5.0
 
 def _batches(tests: Sequence[Timing]) -> Iterator[list[Timing]]:
     """Divide tests into runs, the quickest first."""
@@ -52,8 +56,14 @@ def _applied(mutant: Mutant, workplace: Workplace) -> Iterator[None]:
         file.write_bytes(content)
 
 
-def _remaining(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h left" if seconds >= 5400 else f"{seconds / 60:.0f} min left"
+def progress_text(counts: collections.Counter[str], total: int, seconds: float) -> str:
+    """Say how many mutants were tried, what became of them, and how long the others take if they are like these."""
+    done = counts.total()
+    words = [f"{done} of {total}", *(f"{counts[outcome]} {outcome}" for outcome in sorted(counts))]
+    if done:
+        left = seconds / done * (total - done)
+        words.append(f"{left / 3600:.1f} h left" if left >= 5400 else f"{left / 60:.0f} min left")
+    return ", ".join(words)
 
 
 class Session:
@@ -105,19 +115,16 @@ class Session:
             finally:
                 self._free.put(workplace)
 
-        counts: dict[str, int] = {}
+        counts: collections.Counter[str] = collections.Counter()
         begun = time.monotonic()
         with Progress("mutants") as progress, concurrent.futures.ThreadPoolExecutor(self._jobs) as pool:
-            futures = [pool.submit(one, mutant) for mutant in mutants]
-            progress.update(f"0 of {len(mutants)}")
+            waiting = {pool.submit(one, mutant) for mutant in mutants}
+            progress.update(progress_text(counts, len(mutants), 0))
             try:
-                for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
-                    said = future.result()
-                    counts[said] = counts.get(said, 0) + 1
-                    left = (time.monotonic() - begun) / done * (len(mutants) - done)
-                    progress.update(", ".join([f"{done} of {len(mutants)}",
-                                               *(f"{counts[said]} {said}" for said in sorted(counts)),
-                                               _remaining(left)]))
+                while waiting:
+                    done, waiting = concurrent.futures.wait(waiting, _SHOWN_SECONDS, concurrent.futures.FIRST_COMPLETED)
+                    counts.update(future.result() for future in done)
+                    progress.update(progress_text(counts, len(mutants), time.monotonic() - begun))
             except BaseException:
                 # The threads end their processes; what has not begun must not begin.
                 self._stop.set()

@@ -28,7 +28,7 @@ _REPORT_BYTES = 1 << 24
 
 #: Of a report, what the layout decides and not the network in it.
 _OF_LAYOUT = ("tool_versions", "fmax_mhz", "fmax_median_mhz", "seeds", "seeds_out_of_time", "seeds_unplaced", "lc",
-              "ebr", "spram", "dsp", "seed", "base_sha256")
+              "ebr", "spram", "dsp", "seed", "base_sha256", "also")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

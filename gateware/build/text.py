@@ -3,6 +3,7 @@
 from gateware.reports.build import BuildReport
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
+from support.errors import printable
 
 __all__ = ["format_overlay", "format_report"]
 
@@ -49,6 +50,8 @@ def format_report(report: Report) -> str:
         lines.append(_row("accuracy on samples", f"{report.sample_accuracy:.2%} of {report.sample_images}",
                           f"simulated: RTL of this build, {report.sample_dataset}"))
     lines.append(_row("exact in every channel", report.certificate, "certificate of the export"))
+    lines += [_row("circuit also takes", f"{also.cycles_per_inference} cycles",
+                   f"per image of {printable(also.network)}, {printable(also.file)}") for also in report.also]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from arch.certificate import State
 from arch.strict_json import short
 from gateware.reports.build import BuildReport
 
-__all__ = ["ArrayUtilisation", "LayerReport", "Report", "Swap"]
+__all__ = ["Also", "ArrayUtilisation", "LayerReport", "Report", "Swap"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +38,18 @@ class ArrayUtilisation:
     #: Of the layers after the first, and of all.
     after_first: float
     total: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Also:
+    """A network that the circuit was made to take, too, when it is put in afterwards (``--also``)."""
+
+    #: Its file, as the command names it; its name; and the SHA-256 of the file.
+    file: str
+    network: str
+    network_sha256: str
+    #: Clocks of an inference on this circuit.
+    cycles_per_inference: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +91,8 @@ class Report(BuildReport):
     #: Estimates before synthesis: logic cells and block RAMs.
     lc_estimate: int
     ebr_estimate: int
+    #: What the circuit takes beside the network that was built in.
+    also: list[Also] = dataclasses.field(default_factory=list)
     #: SHA-256 of the placed design before a network was put in.
     base_sha256: str | None = None
     #: The build that the network was put into; None if the bitstream is that of a build.

@@ -1,7 +1,8 @@
 """Whether a network can be put into a placed design, and its layout there."""
 
 from arch.network import Network
-from gateware.mapper.choice import limit_of_circuit, map_network
+from boards import Board
+from gateware.mapper.choice import check_fit, first_limit, limit_of_circuit, map_network, plan_for_board
 from gateware.mapper.line import keeps_up
 from gateware.mapper.plan import Plan
 from gateware.swap.base import Base, BaseError
@@ -27,6 +28,18 @@ def _difference(network: Network, base: Base) -> str | None:
     return difference_of_sizes(network, image_bytes=base.image_bytes, classes=base.classes)
 
 
+def _check_circuit_exists(network: Network, board: Board, *, folder: str, file: str) -> None:
+    """Refuse a network for which ``gateware.build`` builds no circuit either, with what it would say."""
+    neither = f"{file} fits neither the circuit of {folder} nor any other of {board.title}"
+    # What helps is looked for only where something is in the way: it takes long.
+    if first_limit(network, board) is not None:
+        raise BaseError(f"{neither}: {check_fit(network, board).message}")
+    plan, clock_hz = plan_for_board(network, board), board.default_clock_hz
+    if not any(keeps_up(plan, board.divisor(clock_hz, baud)) for baud in board.default_bauds(clock_hz)):
+        raise BaseError(f"{neither}: pixels come faster at every rate of its link than the first layer takes them: use "
+                        "a larger stride in the first layer")
+
+
 def map_into(network: Network, base: Base, *, folder: str, file: str) -> Plan:
     """Lay a network out for the circuit of a placed design.
 
@@ -40,7 +53,8 @@ def map_into(network: Network, base: Base, *, folder: str, file: str) -> Plan:
     Raises
     ------
     :exc:`BaseError`
-        If the network does not fit; the message names what differs, and what builds a circuit that runs it.
+        If the network does not fit; the message names what differs, and what builds a circuit that runs it, or, where
+        the board can have no such circuit, what to change in the network.
     """
     board = base.board
     said = _difference(network, base)
@@ -49,5 +63,6 @@ def map_into(network: Network, base: Base, *, folder: str, file: str) -> Plan:
         return plan
     if said is None:
         said = f"{base.baud} baud bring pixels faster than its first layer takes them"
+    _check_circuit_exists(network, board, folder=folder, file=file)
     raise BaseError(f"{file} does not fit the circuit of {folder}: {said}: build a circuit for it with "
                     f"python -m gateware.build --board {board.name} --network {file}")

@@ -14,7 +14,7 @@ from gateware.mapper.line import keeps_up
 from gateware.mapper.plan import Plan
 from gateware.swap.matching import difference_of_sizes
 
-__all__ = ["Planned", "fewer_lanes", "find_fit", "make_plan", "with_line"]
+__all__ = ["Planned", "fewer_lanes", "find_fit", "make_plan", "plans_of_also", "with_line"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ def find_fit(request: Request) -> Fit:
     :exc:`gateware.engine.configuration.ConfigError`
         If no circuit has the geometry that was asked for.
     :exc:`BuildError`
-        If the network fits and one that its circuit is to run, too, does not.
+        If the network fits and one that its circuit is to run, too, does not; or no circuit runs them all.
     """
     fit = check_fit(request.network, request.board, lanes=request.lanes, width=request.width)
     if fit.plan is None or not request.also:
@@ -55,7 +55,8 @@ def find_fit(request: Request) -> Fit:
         return fit_of_all([request.network, *request.also.values()], request.board, lanes=request.lanes,
                           width=request.width)
     except ConfigError as error:
-        raise BuildError(f"{error}: build them without --also") from None
+        raise BuildError(f"{request.name} and --also {', '.join(request.also)}: {error}: build them without "
+                         "--also") from None
 
 
 def fewer_lanes(request: Request, lanes: int) -> int | None:
@@ -77,9 +78,10 @@ def with_line(request: Request, plan: Plan) -> Request:
         If pixels are lost at the rate that was asked for, or at every rate.
     """
     board, clock_hz = request.board, request.clock_hz
-    plans = [plan, *(map_network(network, plan.config) for network in request.also.values())]
+    plans = {"": plan} | plans_of_also(request, plan)
     # The one that takes most clocks for a pixel.
-    plan = max(plans, key=lambda each: each.stages[0].turns)
+    file = max(plans, key=lambda each: plans[each].stages[0].turns)
+    plan = plans[file]
     bauds = board.default_bauds(clock_hz) if not request.baud_is_given else [request.baud]
     for baud in bauds:
         if keeps_up(plan, board.divisor(clock_hz, baud)):
@@ -87,8 +89,14 @@ def with_line(request: Request, plan: Plan) -> Request:
     slower = [baud for baud in BAUD_RATES if baud < bauds[-1] and clock_hz % baud == 0
               and keeps_up(plan, board.divisor(clock_hz, baud))]
     remedy = f"use --baud {max(slower)}" if slower else "use a faster --clock, or a larger stride in the first layer"
-    raise BuildError(f"baud {bauds[-1]} brings pixels faster than the first layer takes them, with windows of "
+    where = f"--also {file}: " if file else ""
+    raise BuildError(f"{where}baud {bauds[-1]} brings pixels faster than the first layer takes them, with windows of "
                      f"{plan.stages[0].turns} x {plan.stages[0].turns} around each: {remedy}")
+
+
+def plans_of_also(request: Request, plan: Plan) -> dict[str, Plan]:
+    """Lay out the networks that a circuit is to run, too, for that of ``plan``; by their files."""
+    return {file: map_network(network, plan.config) for file, network in request.also.items()}
 
 
 def make_plan(plan: Plan) -> Planned:

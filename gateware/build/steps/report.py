@@ -10,18 +10,21 @@ import statistics
 from collections.abc import Sequence
 from typing import TypeVar
 
+from arch import network_file
 from gateware.build.request import OverlayRequest, Request
 from gateware.build.steps.place import Placements
-from gateware.build.steps.plan import Planned
+from gateware.build.steps.plan import Planned, plans_of_also
 from gateware.build.steps.simulate import Samples, Simulation
 from gateware.build.steps.simulate_overlay import OverlaySimulation
 from gateware.build.steps.step import Record
 from gateware.engine.signature import circuit_of
 from gateware.flash.phy import FlashPins
+from gateware.mapper.cycles import count_cycles
 from gateware.reports.build import BuildReport, StepReport
-from gateware.reports.network import Report
+from gateware.reports.network import Also, Report
 from gateware.reports.overlay import OverlayReport
 from gateware.reports.planned import planned_network
+from support.errors import printable
 from support.provenance import revision, tool_versions
 
 __all__ = ["finished", "planned", "planned_overlay", "with_bitstream", "with_overlay_bitstream",
@@ -33,8 +36,12 @@ SomeReport = TypeVar("SomeReport", bound=BuildReport)
 
 def planned(request: Request, made: Planned) -> Report:
     """Report what is known without a toolchain."""
-    return planned_network(made.plan, name=request.name, board=request.board, clock_hz=request.clock_hz,
-                           baud=request.baud)
+    report = planned_network(made.plan, name=request.name, board=request.board, clock_hz=request.clock_hz,
+                             baud=request.baud)
+    return dataclasses.replace(report, also=[
+        Also(file=file, network=printable(network_file.name_of(plan.network, file)),
+             network_sha256=network_file.digest(plan.network), cycles_per_inference=count_cycles(plan).total)
+        for file, plan in plans_of_also(request, made.plan).items()])
 
 
 def planned_overlay(request: OverlayRequest) -> OverlayReport:

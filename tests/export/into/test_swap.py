@@ -13,7 +13,7 @@ import pytest
 from arch import network_file
 from arch.images import image_bytes
 from arch.link import INFO_REPLY_BYTES, Command, Frame, Info, Reply, Result
-from arch.network import Encoding
+from arch.network import Encoding, Readout
 from boards.families.ice40 import Ice40
 from boards.families.ice40_memory import MemoryMap
 from export.command import main
@@ -23,6 +23,7 @@ from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
 from gateware.reports.network import Report
 from gateware.source import Baked
+from gateware.swap import matching
 from gateware.swap.base import Base
 from gateware.swap.marks import marks_of, words_of
 from gateware.system import System
@@ -157,7 +158,6 @@ def test_json_is_the_report(run):
     (network(2, side=3), "bytes of an image must be 16, not 9"),
     (network(2, classes=2), "classes must be 3, not 2"),
     (network(2, threshold=10**6), "layer 0 (convolution): membrane bits must be at most 20, not 24"),
-    (network(2, timesteps=5), "network: timesteps must be at most 4, not 5"),
     (network(2, layers=3, channels=1), "network: layers with weights must be at most 3, not 4"),
     (network(2, channels=17, layers=1), "network: weight rows of 2 x 4 must be at most 64, not 205"),
     (network(2, encoding=Encoding.EVENTS), "network: its input must be pixels for this circuit, not events"),
@@ -169,6 +169,38 @@ def test_a_network_that_does_not_fit_the_circuit_gets_one_line(run, put_in, said
         f"ERROR: network.safetensors does not fit the circuit of build/icebreaker/first: {said}: build a circuit for "
         f"it with python -m gateware.build --board icebreaker --network network.safetensors\n"))
     assert [path.name for path in pathlib.Path("build/icebreaker").iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize(("put_in", "said"), [
+    (network(2, timesteps=5), "network: timesteps must be at most 4, not 5: train it with 4 timesteps"),
+    (dataclasses.replace(network(2), layers=(Readout(weights=np.ones((3, 16), np.int8)),)),
+     "layer 0 (readout): reads pixels, and the array's readout sums spikes: put a layer with neurons before it"),
+])
+def test_a_network_that_no_circuit_of_the_board_runs_is_not_told_to_build_one(run, put_in, said):
+    make_build(pathlib.Path("build/icebreaker/first"))
+    assert run(put_in=put_in) == (1, "", (
+        f"ERROR: network.safetensors fits neither the circuit of build/icebreaker/first nor any other of iCEBreaker: "
+        f"{said}\n"))
+
+
+def test_a_first_layer_that_is_too_slow_for_every_rate_is_not_told_to_build_a_circuit(run, monkeypatch):
+    make_build(pathlib.Path("build/icebreaker/first"))
+    monkeypatch.setattr(matching, "keeps_up", lambda plan, divisor: False)
+    assert run(put_in=network(2)) == (1, "", (
+        "ERROR: network.safetensors fits neither the circuit of build/icebreaker/first nor any other of iCEBreaker: "
+        "pixels come faster at every rate of its link than the first layer takes them: use a larger stride in the "
+        "first layer\n"))
+
+
+def test_the_report_keeps_what_the_circuit_also_takes(run):
+    folder = pathlib.Path("build/icebreaker/first")
+    make_build(folder)
+    also = {"file": "f", "network": "n", "network_sha256": "0" * 64, "cycles_per_inference": 9}
+    report = json.loads((folder / "report.json").read_text())
+    assert report["also"] == []
+    (folder / "report.json").write_text(json.dumps(report | {"also": [also]}))
+    code, out, _ = run("--json", put_in=network(2))
+    assert (code, json.loads(out)["also"]) == (0, [also])
 
 
 def test_a_folder_without_a_base_is_refused(run):

@@ -16,7 +16,9 @@ from arch import network_file
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Projection, Readout, Reset
 from boards import BOARDS
 from gateware.build import command
-from gateware.mapper.choice import plan_for_board
+from gateware.build.steps import plan
+from gateware.engine.configuration import ConfigError
+from gateware.mapper.choice import fit_of_all, map_network, plan_for_board
 from gateware.mapper.cycles import count_cycles
 from gateware.reports.network import Report
 from gateware.swap.base import BaseError, load_base
@@ -141,6 +143,45 @@ def test_a_circuit_for_several_networks_takes_each_of_them(run, toolchain, tmp_p
     assert both.config == other.config != alone.config
     for put_in in (small, larger):
         assert map_into(put_in, both, folder="b", file="f").network is put_in
+
+
+def test_what_a_circuit_also_takes_is_said_with_its_clocks(run, toolchain, tmp_path):
+    small, larger = small_network(), larger_network()
+    file = tmp_path / "larger.safetensors"
+    network_file.save(larger, file)
+    code, out, _ = run("--dry-run", "--also", file, network=small)
+    circuit = fit_of_all([small, larger], BOARDS["icebreaker"]).plan.config
+    cycles = count_cycles(map_network(larger, circuit)).total
+    assert code == 0
+    assert [" ".join(line.split()) for line in out if "circuit also takes" in line] == [
+        f"circuit also takes {cycles} cycles per image of larger, {file}"]
+    assert run("--no-simulation", "-o", "both", "--also", file, network=small)[0] == 0
+    assert json.loads((HERE / "both/report.json").read_text())["also"] == [
+        {"file": str(file), "network": "larger", "network_sha256": network_file.digest(larger),
+         "cycles_per_inference": cycles}]
+
+
+def test_networks_that_no_circuit_runs_together_are_named(run, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise ConfigError("a circuit of both is too large")
+
+    monkeypatch.setattr(plan, "fit_of_all", refuse)
+    files = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    for file in files:
+        network_file.save(small_network(), file)
+    assert run("--dry-run", "--also", files[0], "--also", files[1], network=small_network()) == (1, [], [
+        (f"ERROR: small and --also {files[0]}, {files[1]}: a circuit of both is too large: build them without "
+         "--also")])
+
+
+def test_the_rate_at_which_pixels_of_another_network_are_lost_names_its_file(run, tmp_path):
+    file = tmp_path / "wide.safetensors"
+    network_file.save(wide_network(), file)
+    narrow = network(conv(1, 1, 1, padding=0), OrPool(size=5), shape=(1, 40, 40))
+    code, out, err = run("--dry-run", "--baud", "12000000", "--also", file, network=narrow)
+    assert (code, out, err) == (1, [], [
+        (f"ERROR: --also {file}: baud 12000000 brings pixels faster than the first layer takes them, with windows of "
+         "7 x 7 around each: use --baud 3000000")])
 
 
 @pytest.mark.parametrize(("changes", "message"), [

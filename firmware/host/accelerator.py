@@ -62,7 +62,10 @@ class Accelerator:
         self.close()
 
     def close(self) -> None:
-        """Close the port."""
+        """Close the port; closing it twice is fine.
+
+        After it :attr:`info`, and everything that needs the board, raises :exc:`firmware.host.errors.ClosedError`.
+        """
         self._link.close()
 
     @property
@@ -103,7 +106,11 @@ class Accelerator:
         return self._link.selectable()
 
     def results(self, images: npt.NDArray[Any]) -> Iterator[Result]:
-        """Classify ``images``, and give each result when it is there; see :meth:`classify`."""
+        """Classify ``images``, and give each result when it is there; see :meth:`classify`.
+
+        Until the last result is taken, or the iterator is closed, every other request is refused with a
+        :exc:`firmware.host.errors.DeviceError`.
+        """
         info = self.info
         check_images(info, images)
         return self._link.classify_all(image_bytes(info, image) for image in images)

@@ -3,7 +3,7 @@
 from arch.link import Command, ErrorCode
 from support.errors import InputError
 
-__all__ = ["BusyError", "DeviceError", "NoAnswerError", "PortError", "RefusedError"]
+__all__ = ["BusyError", "ClosedError", "DeviceError", "NoAnswerError", "PortError", "RefusedError"]
 
 #: What a device refuses, and what to do.
 _REFUSALS = {
@@ -21,6 +21,13 @@ class DeviceError(InputError):
 
 class PortError(DeviceError):
     """The port cannot be opened, or went away."""
+
+
+class ClosedError(PortError):
+    """The port was closed by this program."""
+
+    def __init__(self) -> None:
+        super().__init__("accelerator must be open, and this program has closed it: open it again")
 
 
 class NoAnswerError(DeviceError):

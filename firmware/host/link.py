@@ -34,7 +34,7 @@ from arch.link import (
     Reply,
     Result,
 )
-from firmware.host.errors import BusyError, DeviceError, NoAnswerError, RefusedError
+from firmware.host.errors import BusyError, ClosedError, DeviceError, NoAnswerError, RefusedError
 from firmware.host.latency import WINDOW
 from firmware.host.transports import Transport
 
@@ -42,6 +42,9 @@ __all__ = ["Link"]
 
 #: Bytes without an answer among them after which a line is taken for noise: two of the longest frames.
 _NOISE_BYTES = 2 * (HEADER_BYTES + MAX_PAYLOAD_BYTES + CRC_BYTES)
+
+#: Seconds that an answer may take beyond the timeout, however many bytes come: the longest frame takes less than one.
+_NOISE_SECONDS = 10.0
 
 #: Most bytes of a piece that is read.
 _READ_BYTES = 1 << 16
@@ -125,6 +128,9 @@ class Link:
         self._reader = FrameReader()
         self._tag = secrets.randbelow(256) if tag is None else tag
         self._info: Info | None = None
+        self._closed = False
+        #: A request has no answer yet.
+        self._exchanging = False
         #: Whether the line has been empty once, and whether no result of an earlier session can come any more.
         self._begun = self._alone = alone
         #: Faults of the line that the device had seen when it was last asked what it is.
@@ -142,7 +148,8 @@ class Link:
         return self._reader.bad_frames
 
     def close(self) -> None:
-        """Close the transport."""
+        """Close the transport; every use after it raises :exc:`firmware.host.errors.ClosedError`."""
+        self._closed = True
         self._transport.close()
 
     def info(self) -> Info:
@@ -155,6 +162,7 @@ class Link:
         :exc:`arch.link.LinkError`
             If it speaks another version of the protocol.
         """
+        self._check_open()
         return self.ask_info() if self._info is None else self._info
 
     def ask_info(self) -> Info:
@@ -182,6 +190,7 @@ class Link:
         """
         if not 0 <= model <= MAX_MODEL:
             raise LinkError(f"model must be 0 to {MAX_MODEL}, not {model}")
+        self._check_alone()
         self._begin()
         self._info = None
         request = _Request(command=Command.SELECT, reply=Reply.INFO, payload=bytes((model,)))
@@ -219,18 +228,31 @@ class Link:
         :exc:`DeviceError`
             If there is no answer.
         """
+        self._check_alone()
         self._begin()
+        limit = time.monotonic() + self._timeout + _NOISE_SECONDS
         self._tag = (self._tag + 1) & 0xFF
         self._transport.write(Frame(command=command, tag=self._tag, payload=payload).to_bytes())
-        while data := self._transport.read(_READ_BYTES, self._timeout):
+        while time.monotonic() < limit and (data := self._transport.read(_READ_BYTES, self._timeout)):
             for frame in self._reader.feed(data):
                 if frame.tag == self._tag:
                     return frame
                 self.stray = frame
         raise DeviceError(f"device does not answer the frame {command:#04x} under tag {self._tag}")
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError
+
+    def _check_alone(self) -> None:
+        # Two that read from one line would each take, and forget, what answers the other.
+        if self._exchanging:
+            raise DeviceError("accelerator must have given all results of the images before it is asked again: take "
+                              "every result of results(), or close() its iterator")
+
     def _begin(self) -> None:
         """Forget what an earlier session has left on the line."""
+        self._check_open()
         if not self._begun:
             self._empty(self._silence)
             self._begun = True
@@ -248,6 +270,8 @@ class Link:
 
     def classify_all(self, images: Iterable[bytes]) -> Iterator[Result]:
         """Classify images one after the other; the next one is sent while the device computes.
+
+        Until the last result is taken, or the iterator is closed, the device can be asked nothing else.
 
         Raises
         ------
@@ -286,6 +310,15 @@ class Link:
         return result
 
     def _exchange(self, requests: Iterable[_Request], window: int = WINDOW) -> Iterator[bytes]:
+        """Send requests, and yield their answers in the same order."""
+        self._check_alone()
+        self._exchanging = True
+        try:
+            yield from self._answers(requests, window)
+        finally:
+            self._exchanging = False
+
+    def _answers(self, requests: Iterable[_Request], window: int) -> Iterator[bytes]:
         waiting: collections.deque[_Request] = collections.deque()
         source = _Source(requests, self._encode)
         failure = self._fill(waiting, source, window)
@@ -337,6 +370,7 @@ class Link:
         """Take frames until one answers a request; repeat what was lost."""
         bad_frames = self._reader.bad_frames
         received = 0
+        limit = time.monotonic() + self._timeout + _NOISE_SECONDS
         while True:
             data = self._transport.read(_READ_BYTES, self._timeout)
             received += len(data)
@@ -355,7 +389,8 @@ class Link:
             if answered:
                 return None
             # A frame that is still coming counts as an answer; endless noise does not.
-            if not data or self._reader.bad_frames > bad_frames or received > _NOISE_BYTES:
+            if (not data or self._reader.bad_frames > bad_frames or received > _NOISE_BYTES
+                    or time.monotonic() > limit):
                 return self._repeat(waiting)
 
     def _refused(self, request: _Request | None, payload: bytes, waiting: Sequence[_Request]) -> bool:

@@ -134,6 +134,10 @@ class SimulatedBoard(SerialTransport):
             self._end()
             raise
 
+    def _gone(self) -> PortError:
+        return PortError("simulated board has ended before the command: run the command again, and see that nobody "
+                         "ends its processes, python -m sim.board and the simulation")
+
     def _started(self, report: Report) -> str:
         """Wait until the simulation has started; return its port."""
         assert self._process.stdout is not None

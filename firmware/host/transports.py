@@ -1,21 +1,22 @@
 """Lines of bytes between a host and a device: a serial port, or a program whose standard streams are the line."""
 
+import contextlib
 import errno
 import os
 import select
+import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
 import serial
 
 from firmware.host import latency
-from firmware.host.errors import PortError
+from firmware.host.errors import ClosedError, PortError
 
 __all__ = ["PipeTransport", "SerialTransport", "Transport"]
 
-#: Seconds that a simulated board gets to end.
+#: Seconds that a program behind a pipe gets to end.
 _END_SECONDS = 5
 #: Seconds in which a port must take something of what is sent.
 _WRITE_SECONDS = 10
@@ -24,7 +25,10 @@ _GONE = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBADF)
 
 
 class Transport(Protocol):
-    """A full-duplex line of bytes."""
+    """A full-duplex line of bytes.
+
+    Once it is closed, :meth:`write` and :meth:`read` raise :exc:`firmware.host.errors.ClosedError`.
+    """
 
     def write(self, data: bytes) -> None:
         """Send all of ``data``."""
@@ -33,7 +37,7 @@ class Transport(Protocol):
         """Return at least one and up to ``size`` bytes, or none after ``timeout`` seconds without any."""
 
     def close(self) -> None:
-        """Release the line."""
+        """Release the line; closing it twice is fine."""
 
 
 class SerialTransport:
@@ -54,6 +58,7 @@ class SerialTransport:
 
     def __init__(self, device: str, baud: int) -> None:
         self._device = device
+        self._closed = False
         try:
             self._port = serial.Serial(device, baud, timeout=0, write_timeout=_WRITE_SECONDS)
             # What a program that died has left to be sent is not part of this session.
@@ -76,8 +81,14 @@ class SerialTransport:
     def _gone(self) -> PortError:
         return PortError(f"port {self._device} is gone: plug the board in, and see to the cable")
 
+    def _check_open(self) -> None:
+        # The system gives the number of a closed descriptor to the next file that is opened.
+        if self._closed:
+            raise ClosedError
+
     def write(self, data: bytes) -> None:
         """Send bytes."""
+        self._check_open()
         try:
             if self._descriptor is None:
                 self._port.write(data)
@@ -95,6 +106,7 @@ class SerialTransport:
 
     def read(self, size: int, timeout: float) -> bytes:
         """Return what arrives within ``timeout`` seconds."""
+        self._check_open()
         try:
             if self._descriptor is not None:
                 return self._read(self._descriptor, size, timeout)
@@ -107,25 +119,36 @@ class SerialTransport:
             raise self._gone() if error.errno in _GONE else self._failed(error) from None
 
     def _read(self, descriptor: int, size: int, timeout: float) -> bytes:
-        limit = time.monotonic() + timeout
-        while select.select([descriptor], [], [], max(0.0, limit - time.monotonic()))[0]:
-            try:
-                data = os.read(descriptor, size)
-            except BlockingIOError:
-                # Somebody else who has the port open has read it first.
-                continue
-            if not data:
-                raise self._gone()
-            return data
-        return b""
+        if not select.select([descriptor], [], [], timeout)[0]:
+            return b""
+        # Without a byte, as pyserial sets terminals, a read returns nothing; a device of another kind says that it
+        # would wait.
+        with contextlib.suppress(BlockingIOError):
+            if data := os.read(descriptor, size):
+                return data
+        if self._hung_up(descriptor):
+            raise self._gone()
+        raise PortError(f"port {self._device} must be used by one program, and another one has read from it: end that "
+                        "program")
+
+    @staticmethod
+    def _hung_up(descriptor: int) -> bool:
+        """Whether the device behind ``descriptor`` is gone; one whose bytes somebody else has read is still there."""
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        return any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))
 
     def close(self) -> None:
         """Close the device."""
+        self._closed = True
+        self._descriptor = None
         self._port.close()
 
 
 class PipeTransport:
     """A program whose stdin and stdout are the line: a simulated board.
+
+    The program runs in a session of its own, so that what it has started ends with it; it has no terminal to ask at.
 
     Parameters
     ----------
@@ -139,13 +162,17 @@ class PipeTransport:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+                                         start_new_session=True)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._closed = False
 
     def write(self, data: bytes) -> None:
         """Send bytes; raises :exc:`PortError` if the program has ended."""
+        if self._closed:
+            raise ClosedError
         view = memoryview(data)
         try:
             while view:
@@ -155,6 +182,8 @@ class PipeTransport:
 
     def read(self, size: int, timeout: float) -> bytes:
         """Return what arrives within ``timeout`` seconds; raises :exc:`PortError` if the program has ended."""
+        if self._closed:
+            raise ClosedError
         readable, _, _ = select.select([self._stdout], [], [], timeout)
         if not readable:
             return b""
@@ -164,15 +193,27 @@ class PipeTransport:
         return data
 
     def _ended(self) -> PortError:
-        return PortError(f"simulated board ended with exit status {self._process.wait()}")
+        # A program that ends closes its output a moment earlier.
+        try:
+            return PortError(f"simulated board ended with exit status {self._process.wait(_END_SECONDS)}")
+        except subprocess.TimeoutExpired:
+            return PortError("program of --port pipe: must keep its standard input and output open while it runs, and "
+                             "has closed one of them: run it by itself, and see what it does")
 
     def close(self) -> None:
-        """End the program."""
-        self._process.terminate()
-        try:
+        """End the program, and what it has started."""
+        if self._closed:
+            return
+        self._closed = True
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._signal(signal.SIGKILL)
+        self._process.wait()
         self._stdin.close()
         self._stdout.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the program's session that is left."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)

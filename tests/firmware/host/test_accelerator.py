@@ -6,12 +6,16 @@ import pytest
 from arch.link import Command, ErrorCode, FrameReader, InfoReply, Reply
 from arch.network import NetworkError
 from firmware.host.accelerator import Accelerator
-from firmware.host.errors import DeviceError, RefusedError
+from firmware.host.errors import ClosedError, DeviceError, RefusedError
 from firmware.host.ports import Port
 from tests.firmware.host.test_link import reply
 from tests.link_board import expected_result, make_info
 
 INFO = make_info()
+IMAGES = np.random.default_rng(5).integers(0, 256, (5, 1, 4, 5), dtype=np.uint8)
+CLOSED = r"^accelerator must be open, and this program has closed it: open it again$"
+UNFINISHED = (r"^accelerator must have given all results of the images before it is asked again: take every result of "
+              r"results\(\), or close\(\) its iterator$")
 
 
 class Device:
@@ -26,6 +30,8 @@ class Device:
         if frame.command == Command.SELECT:
             if self.models is None:
                 return reply(frame, Reply.ERROR, bytes([ErrorCode.UNKNOWN_COMMAND]))
+            if len(frame.payload) != 1:
+                return reply(frame, Reply.ERROR, bytes([ErrorCode.WRONG_LENGTH]))
             self.selected = self.models.get(frame.payload[0], ErrorCode.NO_MODEL)
         if isinstance(self.selected, ErrorCode):
             return reply(frame, Reply.ERROR, bytes([self.selected]))
@@ -85,3 +91,44 @@ def test_errors_have_types():
         chip.select(1)
     assert caught.value.code == ErrorCode.UNKNOWN_COMMAND
     assert isinstance(caught.value, DeviceError)
+
+
+@pytest.mark.parametrize("use", [
+    lambda chip: chip.info, lambda chip: chip.counters, lambda chip: chip.ask_counters(), lambda chip: chip.select(0),
+    lambda chip: chip.selectable(), lambda chip: chip.classify(IMAGES), lambda chip: next(chip.results(IMAGES)),
+])
+def test_a_closed_accelerator_is_asked_nothing(use):
+    device = Device()
+    chip = accelerator(device)
+    assert chip.info == INFO
+    chip.close()
+    chip.close()
+    with pytest.raises(ClosedError, match=CLOSED):
+        use(chip)
+
+
+@pytest.mark.parametrize("use", [
+    lambda chip: chip.classify(IMAGES), lambda chip: next(chip.results(IMAGES)), lambda chip: chip.ask_counters(),
+    lambda chip: chip.select(0), lambda chip: chip.selectable(),
+])
+def test_a_request_among_results_is_refused_at_once(use):
+    expected = [expected_result(image.tobytes(), 200) for image in IMAGES]
+    with accelerator(Device({0: INFO})) as chip:
+        results = chip.results(IMAGES)
+        found = [next(results)]
+        with pytest.raises(DeviceError, match=UNFINISHED):
+            use(chip)
+        assert chip.info == INFO
+        # The results go on as if nothing had been.
+        assert [*found, *results] == expected
+        assert chip.repeated == 0
+        use(chip)
+
+
+def test_results_that_were_not_taken_do_not_stand_in_the_way():
+    with accelerator(Device()) as chip:
+        results = chip.results(IMAGES)
+        next(results)
+        results.close()
+        assert chip.classify(IMAGES[:2]).scores.tolist() == [
+            list(expected_result(image.tobytes(), 200).scores) for image in IMAGES[:2]]

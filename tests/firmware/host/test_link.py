@@ -435,6 +435,26 @@ def test_what_a_dead_session_left_is_read_before_anything_is_sent():
     assert Link(device, tag=TAG).info() == INFO
 
 
+@pytest.mark.parametrize(("ask", "message"), [
+    (lambda link: link.info(), NO_ANSWER),
+    (lambda link: link.request(Command.INFO), "device does not answer the frame 0x01 under tag 4"),
+])
+def test_a_line_that_sends_a_byte_now_and_then_is_given_up(ask, message, monkeypatch):
+    """A byte within every timeout is no answer, however long it goes on."""
+    class Slow(Scripted):
+        clock = 0.0
+
+        def read(self, size, timeout):
+            self.clock += min(timeout, 0.9)
+            return b"." if timeout == 1 else b""
+
+    line = Slow(lambda *_: b"")
+    monkeypatch.setattr("firmware.host.link.time.monotonic", lambda: line.clock)
+    with pytest.raises(DeviceError, match=f"^{message}$"):
+        ask(Link(line, timeout=1, silence=0.1, tag=3))
+    assert line.clock < 60
+
+
 def test_a_line_that_is_never_empty_has_its_line():
     device = Scripted(lambda frame, count: b"")
     device.read = lambda size, timeout: bytes(10)

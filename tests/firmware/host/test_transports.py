@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import pathlib
 import re
 import select
 import shlex
@@ -16,7 +17,7 @@ import pytest
 from amaranth.back import verilog
 
 from firmware.host import command, transports
-from firmware.host.errors import DeviceError
+from firmware.host.errors import ClosedError, DeviceError, PortError
 from firmware.host.ports import open_port
 from firmware.host.transports import PipeTransport, SerialTransport
 from sim.verilated import Verilated
@@ -110,25 +111,61 @@ def test_a_silent_serial_device_gives_nothing_after_the_timeout(terminal, opened
     assert line.latency_ms is None
 
 
-def test_what_another_program_has_read_is_not_there(terminal, monkeypatch):
-    """Two programs have the port open, and the other one was faster."""
+@pytest.mark.parametrize("would_wait", [False, True])
+def test_a_second_program_that_reads_from_the_port_is_told(terminal, monkeypatch, would_wait):
+    """It has the port open too, and is faster by a moment; the device is still there."""
     device, name = terminal
-    line = SerialTransport(name, BAUD)
-    os.write(device, b"x")
-    read, stolen = os.read, []
+    line, other = SerialTransport(name, BAUD), SerialTransport(name, BAUD)
+    select_, read, stolen = select.select, os.read, []
 
-    def late(descriptor, size):
+    def late(*arguments):
+        ready = select_(*arguments)
         if not stolen:
-            stolen.append(read(descriptor, size))
-            raise BlockingIOError
-        return read(descriptor, size)
+            stolen.append(b"")
+            stolen.append(other.read(100, 5))
+        return ready
 
-    monkeypatch.setattr(transports.os, "read", late)
-    begun = time.monotonic()
-    assert line.read(100, 0.2) == b""
-    assert 0.15 < time.monotonic() - begun < 5
-    assert stolen == [b"x"]
+    def waiting(descriptor, size):
+        data = read(descriptor, size)
+        if not data:
+            raise BlockingIOError
+        return data
+
+    os.write(device, b"x")
+    if would_wait:
+        monkeypatch.setattr(transports.os, "read", waiting)
+    monkeypatch.setattr(transports.select, "select", late)
+    with pytest.raises(PortError, match=rf"^port {re.escape(name)} must be used by one program, and another one has "
+                                        r"read from it: end that program$"):
+        line.read(100, 5)
+    assert stolen == [b"", b"x"]
+    os.write(device, b"y")
+    assert line.read(100, 5) == b"y"
     line.close()
+    other.close()
+
+
+def closed_lines(name):
+    yield SerialTransport(name, BAUD)
+    line = SerialTransport(name, BAUD)
+    line._descriptor = None
+    yield line
+    yield PipeTransport(program("import sys; sys.stdin.read()"))
+
+
+def test_a_closed_line_touches_no_descriptor(terminal, tmp_path):
+    """The next file that is opened has the number of the descriptor that was closed."""
+    closed = r"^accelerator must be open, and this program has closed it: open it again$"
+    for line in closed_lines(terminal[1]):
+        line.close()
+        line.close()
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context((tmp_path / str(number)).open("wb+", buffering=0)) for number in range(8)]
+            with pytest.raises(ClosedError, match=closed):
+                line.write(b"A5")
+            with pytest.raises(ClosedError, match=closed):
+                line.read(100, 0.01)
+            assert [file.seek(0, os.SEEK_END) for file in files] == [0] * 8
 
 
 def test_the_port_is_set_once_and_not_with_every_read(terminal, opened, monkeypatch):
@@ -209,6 +246,45 @@ def test_a_program_that_ends_is_one_line():
     with pytest.raises(DeviceError, match=r"^simulated board ended with exit status 7$"):
         line.write(b"anybody there?")
     line.close()
+
+
+@pytest.mark.parametrize("closed", ["0", "1"])
+def test_a_program_that_closes_its_streams_and_lives_on_is_one_line(monkeypatch, closed):
+    monkeypatch.setattr(transports, "_END_SECONDS", 0.2)
+    line = PipeTransport(program(f"import os, time; os.close({closed}); time.sleep(600)"))
+    begun = time.monotonic()
+
+    def use():
+        while closed == "0":
+            line.write(b"anybody there?")
+        line.read(100, 10)
+
+    with pytest.raises(PortError, match=r"^program of --port pipe: must keep its standard input and output open "
+                                        r"while it runs, and has closed one of them: run it by itself, and see what "
+                                        r"it does$"):
+        use()
+    assert time.monotonic() - begun < 60
+    line.close()
+
+
+def test_what_a_program_has_started_ends_with_it():
+    """A shell that runs another program, and one that has ended before it."""
+    for ending in ("wait", ":"):
+        line = PipeTransport(["sh", "-c", f"sleep 600 & echo $!; {ending}"])
+        started = int(line.read(100, 10))
+        line.close()
+        limit = time.monotonic() + 30
+        while running(started) and time.monotonic() < limit:
+            time.sleep(0.01)
+        assert not running(started)
+
+
+def running(process):
+    """Whether a process is there, and no zombie that nobody has waited for."""
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_program_that_does_not_want_to_end_is_ended(monkeypatch):

@@ -63,7 +63,7 @@ def test_the_command_reads_files_and_gives_one_line(tmp_path, capsys, monkeypatc
     (tmp_path / "report.json").write_text("{}")
     assert readme.main(arguments) == 1
     assert capsys.readouterr().err == (f"ERROR: {tmp_path}/report.json: must be a report.json of python -m "
-                                       "gateware.build: it has no 'certified'\n")
+                                       "gateware.build: it has no 'board'\n")
 
 
 @pytest.mark.parametrize("place", range(3))

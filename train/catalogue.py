@@ -43,7 +43,8 @@ def shipped_architectures() -> list[str]:
 def load_architecture(name: str) -> Mapping[str, Any]:
     """Return the shipped architecture ``name``; raises :exc:`RecipeError`."""
     if name not in shipped_architectures():
-        raise RecipeError(f"architecture must be {', '.join(shipped_architectures())} or an object, not {name!r}")
+        raise RecipeError(f"architecture must be {', '.join(shipped_architectures())} or an object, "
+                          f"not {strict_json.short(name)}")
     architecture: dict[str, Any] = json.loads((ARCHITECTURES / f"{name}.json").read_text())
     return architecture
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arch.architecture import CheckpointError, layer_shapes
+from arch.strict_json import name as short_name
 from arch.strict_json import short
 from train.augmentation import Augmentation
 from train.catalogue import MAX_EPOCHS, RecipeError, read_recipe, recipe_path
@@ -112,8 +113,8 @@ class Recipe:
         if self.start is not None:
             for method in self.methods:
                 if "start" in method:
-                    raise RecipeError(f"start must be given once, to the recipe ({self.start}) or to {method['kind']} "
-                                      f"({method['start']})")
+                    raise RecipeError(f"start must be given once, to the recipe ({short_name(self.start)}) or to "
+                                      f"{method['kind']} ({short_name(method['start'])})")
         for name in ("bfloat16", "compiled"):
             if not isinstance(getattr(self, name), bool):
                 raise RecipeError(f"{name} must be true or false, not {short(getattr(self, name))}")

@@ -47,6 +47,8 @@ def test_an_architecture_is_a_shipped_name():
     for name in ("resnet", "../recipes/mnist-conv", ""):
         refused(f"architecture must be {', '.join(shipped_architectures())} or an object, not {name!r}",
                 load_architecture, name)
+    refused(f"architecture must be {', '.join(shipped_architectures())} or an object, not '{'x' * 36}...",
+            load_architecture, "x" * 1000)
 
 
 def test_the_name_of_an_architecture_becomes_the_architecture(tmp_path):

@@ -52,7 +52,8 @@ def check_integer(where: str, value: Any, low: int, high: int | None = None) -> 
     """Raise :exc:`MethodError` unless ``value`` is an integer from ``low`` to ``high``, both included."""
     integer = isinstance(value, int) and not isinstance(value, bool)
     if not integer or value < low or (high is not None and value > high):
-        limit = f"from {low}" if high is None else f"from {low} to {high}"
+        # A limit may be another value of the recipe.
+        limit = f"from {short(low)}" if high is None else f"from {short(low)} to {high}"
         raise MethodError(f"{where} must be an integer {limit}, not {short(value)}")
 
 

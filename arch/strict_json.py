@@ -1,6 +1,7 @@
 """JSON that anybody may have written: parsed strictly, written in one form, and quoted in errors without harm."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
@@ -12,6 +13,8 @@ _MOST = 12
 #: Most lists and objects within each other. What we write has fewer than ten; a limit far below the depth of calls at
 #: which Python gives up lets whatever is read be compared, copied, quoted and written again.
 _DEEPEST = 64
+#: Most characters of an integer: no number of ours has a hundred, and Python converts at most 4,300.
+_LONGEST_INTEGER = 1000
 
 
 def canonical(value: Any) -> str:
@@ -28,6 +31,19 @@ def canonical(value: Any) -> str:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_INTEGER:
+        raise ValueError(f"an integer must have at most {_LONGEST_INTEGER} digits, not {len(text.lstrip('-'))}")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"a number must be within +-1.8e308, not {short(text)}")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -53,12 +69,13 @@ def parse(text: bytes | str) -> Any:
     Raises
     ------
     :exc:`ValueError`
-        If it is no JSON, has a key twice, NaN or Infinity, an integer of thousands of digits, or more than 64 lists and
-        objects within each other.
+        If it is no JSON, has a key twice, NaN, Infinity or a number that only they could stand for, an integer of more
+        than a thousand digits, or more than 64 lists and objects within each other.
     """
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        value = json.loads(decoded, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(decoded, object_pairs_hook=_unique, parse_constant=_refuse_constant,
+                           parse_int=_integer, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     # Most texts have so few brackets that they cannot be too deep.

@@ -26,6 +26,10 @@ from support.errors import InputError
 __all__ = ["Answer", "Board", "NetworkMissingError", "State", "Status"]
 
 
+#: What those are told who wait for an answer that does not come.
+_ENDED = "the demonstration has ended: start it again"
+
+
 class NetworkMissingError(InputError):
     """The board, which may be another one than before, has not the network that is asked for."""
 
@@ -156,7 +160,7 @@ class Board:
             except queue.Empty:
                 return
             if job is not None:
-                job.future.set_exception(DeviceError("the demonstration has ended: start it again"))
+                job.future.set_exception(DeviceError(_ENDED))
 
     def _answer(self, job: _Job) -> None:
         if not job.future.set_running_or_notify_cancel():
@@ -172,9 +176,14 @@ class Board:
             reason = str(error) if isinstance(error, DeviceError | LinkError) else f"port: {error.strerror or error}"
             self._now(State.LOST, reason)
             job.future.set_exception(DeviceError(reason))
-        except BaseException as error:
-            # A mistake of ours, or Ctrl-C: who waits must not wait for ever.
-            job.future.set_exception(DeviceError(f"board was not asked to the end: {type(error).__name__}"))
+        except Exception as error:
+            # Who waits must not wait for ever.
+            job.future.set_exception(DeviceError(f"board was not asked to the end: {type(error).__name__}, a "
+                                                 "mistake of the demonstration: see the terminal"))
+            raise
+        except BaseException:
+            # Ctrl-C.
+            job.future.set_exception(DeviceError(_ENDED))
             raise
 
     def _classify(self, job: _Job) -> Answer:

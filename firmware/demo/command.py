@@ -12,7 +12,7 @@ from firmware.demo.server import Server, create_app
 from firmware.host.accelerator import Accelerator
 from firmware.host.errors import DeviceError
 from firmware.host.options import add_port_options, check_port_options
-from firmware.host.ports import SIMULATED, Report, open_port
+from firmware.host.ports import OVERLAY_PORT, SIMULATED, Report, open_port
 from support import command_line
 from support.command_line import path_argument, print_line
 
@@ -49,6 +49,9 @@ def work(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.listen_port <= _MAX_LISTEN_PORT:
         raise DeviceError(f"--listen-port must be 0 to {_MAX_LISTEN_PORT}, not {arguments.listen_port}")
     simulated = arguments.port in SIMULATED
+    if simulated and arguments.port != OVERLAY_PORT and len(arguments.networks) > 1:
+        raise DeviceError(f"NETWORK must be one network, not several, with --port {arguments.port}: use --port "
+                          f"{OVERLAY_PORT}")
     catalogue = Catalogue(arguments.networks)
 
     def open_board(report: Report) -> Accelerator:

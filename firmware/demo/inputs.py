@@ -12,6 +12,7 @@ which is one of these:
 import base64
 import binascii
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,8 @@ __all__ = ["MAX_DRAWING_SIDE", "Chosen", "Request", "RequestError", "choose", "r
 
 #: Largest side of a drawing, in pixels.
 MAX_DRAWING_SIDE = 1024
+#: Most characters of a value in a message.
+_MOST_SHOWN = 40
 #: Rules by which a drawing becomes an image.
 _RULES = {"mnist": as_mnist, "as drawn": as_drawn}
 
@@ -78,9 +81,9 @@ def read_request(body: bytes) -> Request:
         raise RequestError("request must be an object with the keys input and network")
     network, source = content["network"], content["input"]
     if not isinstance(network, str) or not re.fullmatch("[0-9a-f]{16}", network):
-        raise RequestError(f"network must be 16 hexadecimal digits, not {strict_json.short(network)}")
+        raise RequestError(f"network must be 16 hexadecimal digits, not {_shown(network)}")
     if not isinstance(source, dict):
-        raise RequestError(f"input must be an object, not {strict_json.short(source)}")
+        raise RequestError(f"input must be an object, not {_shown(source)}")
     return Request(network=network, input=source)
 
 
@@ -96,12 +99,22 @@ def choose(source: Mapping[str, Any], known: KnownNetwork) -> Chosen:
         takes, or there are no samples.
     """
     kinds = {"drawing": _drawing, "sample": _sample, "file": _file}
-    kind = source.get("kind")
+    if "kind" not in source:
+        raise RequestError("input must have the key kind")
+    kind = source["kind"]
     if not isinstance(kind, str) or kind not in kinds:
-        raise RequestError(f"kind of an input must be drawing, sample or file, not {strict_json.short(kind)}")
+        raise RequestError(f"kind of an input must be drawing, sample or file, not {_shown(kind)}")
     if known.network.input.encoding is not Encoding.PIXELS:
         raise InputError(f"network must take pixels, not {known.network.input.encoding.value}: select another model")
     return kinds[kind](source, known)
+
+
+def _shown(value: Any) -> str:
+    """Text of a value of the request for an error message, as JSON has it."""
+    if isinstance(value, str):
+        return strict_json.short(value)
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN - 3]}..."
 
 
 def _keys(source: Mapping[str, Any], *names: str) -> None:
@@ -113,7 +126,7 @@ def _keys(source: Mapping[str, Any], *names: str) -> None:
 def _integer(source: Mapping[str, Any], name: str, least: int, most: int) -> int:
     value = source[name]
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise RequestError(f"{name} must be an integer, {least} to {most}, not {strict_json.short(value)}")
+        raise RequestError(f"{name} must be an integer, {least} to {most}, not {_shown(value)}")
     return value
 
 
@@ -124,7 +137,7 @@ def _bytes(source: Mapping[str, Any], name: str) -> bytes:
             return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         pass
-    raise RequestError(f"{name} must be bytes in base64, not {strict_json.short(value)}")
+    raise RequestError(f"{name} must be bytes in base64, not {_shown(value)}")
 
 
 def _drawing(source: Mapping[str, Any], known: KnownNetwork) -> Chosen:
@@ -137,7 +150,7 @@ def _drawing(source: Mapping[str, Any], known: KnownNetwork) -> Chosen:
     if len(pixels) != height * width:
         raise RequestError(f"pixels must be {height * width} bytes, not {len(pixels)}")
     if not isinstance(rule, str) or rule not in _RULES:
-        raise RequestError(f"rule must be {' or '.join(_RULES)}, not {strict_json.short(rule)}")
+        raise RequestError(f"rule must be {' or '.join(_RULES)}, not {_shown(rule)}")
     image = _RULES[rule](np.frombuffer(pixels, np.uint8).reshape(height, width), wanted.height, wanted.width)
     return Chosen(image=image[None, None], title="drawing")
 
@@ -156,7 +169,7 @@ def _file(source: Mapping[str, Any], known: KnownNetwork) -> Chosen:
     _keys(source, "name", "content", "index")
     name = source["name"]
     if not isinstance(name, str) or not name:
-        raise RequestError(f"name must be that of a file, not {strict_json.short(name)}")
+        raise RequestError(f"name must be that of a file, not {_shown(name)}")
     title = printable(name)
     images = parse_images(_bytes(source, "content"), title, known.network)
     index = _integer(source, "index", 0, len(images) - 1)

@@ -85,6 +85,9 @@ def create_app(board: Board, catalogue: Catalogue, *, port: str) -> Flask:
 
     @app.post("/api/classify")
     def _classify() -> Response | tuple[Response, int]:
+        # The limit is that of a length that is told before anything is read: what is beyond it in chunks would be lost.
+        if request.content_length is None:
+            return _error("request must tell its length in a header Content-Length", 411)
         wanted = read_request(request.get_data())
         if board.status.state is State.STARTING and not board.status.models:
             return _error(f"board is not ready: {board.status.text}", 503)

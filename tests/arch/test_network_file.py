@@ -295,7 +295,7 @@ KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
     (edit(header=put("metadata", '{"a":NaN}', "__metadata__")),
      "metadata must be a JSON object: not a network file, or altered"),
     (edit(header=put("metadata", '{"a":1e999}', "__metadata__")),
-     "metadata must hold only finite JSON values"),
+     "metadata must be a JSON object: not a network file, or altered"),
     (edit(header=put("metadata", '{ "a":1}', "__metadata__")),
      "header is not in canonical form: the file was altered, or written by another program"),
 ])

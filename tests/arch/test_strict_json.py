@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from arch import strict_json
@@ -8,6 +10,19 @@ from arch import strict_json
 def test_what_is_not_strict_is_refused(text):
     with pytest.raises(ValueError, match=r"^.+$"):
         strict_json.parse(text)
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("[" + "9" * 1001 + "]", "an integer must have at most 1000 digits, not 1001"),
+    ("-" + "9" * 5000, "an integer must have at most 1000 digits, not 5000"),
+    ("1e400", "a number must be within +-1.8e308, not '1e400'"),
+    ('{"a": -1.5E999}', "a number must be within +-1.8e308, not '-1.5E999'"),
+])
+def test_numbers_that_are_too_large_are_named(text, line):
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
+        strict_json.parse(text)
+    assert strict_json.parse("9" * 1000) == 10**1000 - 1
+    assert strict_json.parse("-1.7e308") == -1.7e308
 
 
 @pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")],

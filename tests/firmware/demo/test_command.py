@@ -21,6 +21,10 @@ ROOT = pathlib.Path(__file__).parents[3]
     (["--listen-port", "-1"], "--listen-port must be 0 to 65535, not -1"),
     (["--baud", "9600"], "--baud must be 1000000, 3000000 or 12000000, not 9600"),
     (["--timeout", "0"], "--timeout must be 0.001 to 3600 seconds, not 0"),
+    (["--port", "sim", "--listen-port", "0", "a.safetensors", "b.safetensors"],
+     "NETWORK must be one network, not several, with --port sim: use --port sim:overlay"),
+    (["--port", "sim:rom", "--listen-port", "0", "a.safetensors", "b.safetensors"],
+     "NETWORK must be one network, not several, with --port sim:rom: use --port sim:overlay"),
     (["nothing.safetensors"], "nothing.safetensors: No such file or directory"),
     (["--port", "sim:other", "--listen-port", "0"],
      "--port must be one of sim, sim:rom, sim:overlay for a simulated board, not sim:other"),
@@ -64,7 +68,8 @@ def test_a_browser_is_opened_once_where_there_is_a_display(arguments, display, o
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_ends_everything(number, tmp_path):
     board = f"pipe:{sys.executable} -m tests.firmware.demo.pipe_board {tmp_path / 'pid'}"
-    program = [sys.executable, "-m", "firmware.demo", "--no-browser", "--listen-port", "0", "--port", board]
+    program = [sys.executable, "-m", "firmware.demo", "--no-browser", "--listen-port", "0", "--port", board,
+               "--timeout", "20"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         address = re.match(r"http://([\d.:]+)/", process.stdout.readline())[1]
         connection = http.client.HTTPConnection(address, timeout=20)

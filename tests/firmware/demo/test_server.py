@@ -104,6 +104,9 @@ def test_the_server_listens_on_the_loopback_interface_only(page):
     (b"{", ("request must be JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)")),
     (b'{"network": 1, "network": 2}', "request must be JSON: a key appears twice"),
     (b"[" * 100_000, "request must be JSON: it is nested too deeply"),
+    (b'{"input": {"index": 1e400}}', "request must be JSON: a number must be within +-1.8e308, not '1e400'"),
+    (b'{"input": {"index": ' + b"9" * 5000 + b"}}",
+     "request must be JSON: an integer must have at most 1000 digits, not 5000"),
     ([], "request must be an object with the keys input and network"),
     ({"network": 1}, "request must be an object with the keys input and network"),
     ({"network": "../x", "input": {}}, "network must be 16 hexadecimal digits, not '../x'"),
@@ -114,11 +117,14 @@ def test_a_request_of_another_form_has_its_line(page, content, line):
 
 
 @pytest.mark.parametrize(("source", "line"), [
-    ({}, "kind of an input must be drawing, sample or file, not None"),
-    ({"kind": ["sample"]}, "kind of an input must be drawing, sample or file, not ['sample']"),
+    ({}, "input must have the key kind"),
+    ({"kind": None}, "kind of an input must be drawing, sample or file, not null"),
+    ({"kind": ["sample"]}, 'kind of an input must be drawing, sample or file, not ["sample"]'),
+    ({"kind": {"a": [False] * 20}},
+     'kind of an input must be drawing, sample or file, not {"a": [false, false, false, false, fa...'),
     ({"kind": "sample"}, "input must have the keys kind, index, not kind"),
     ({"kind": "sample", "index": 100}, "index must be an integer, 0 to 99, not 100"),
-    ({"kind": "sample", "index": True}, "index must be an integer, 0 to 99, not True"),
+    ({"kind": "sample", "index": True}, "index must be an integer, 0 to 99, not true"),
     ({"kind": "file", "name": "", "content": "", "index": 0}, "name must be that of a file, not ''"),
     ({"kind": "file", "name": "a", "content": "?", "index": 0}, "content must be bytes in base64, not '?'"),
     ({"kind": "file", "name": "a", "content": 5, "index": 0}, "content must be bytes in base64, not 5"),
@@ -145,6 +151,17 @@ def test_requests_have_a_limit(page):
     status, _, body = page.send("POST", "/api/classify", b"x" * (MAX_BODY_BYTES + 1))
     assert (status, json.loads(body)) == (
         413, {"error": f"request must have at most {MAX_BODY_BYTES} bytes: a file of 16 MiB"})
+
+
+def test_requests_without_a_length_are_refused(page, bench):
+    """In chunks, a request beyond the limit looked like one that ends there."""
+    body = json.dumps({"network": digest_of(MNIST), "input": {"kind": "sample", "index": 0}}).encode()
+    for content in (body, body + b" " * MAX_BODY_BYTES):
+        # HTTPConnection sends what has no length in chunks.
+        status, _, answer = page.send("POST", "/api/classify", iter([content]))
+        assert (status, json.loads(answer)) == (411, {
+            "error": "request must tell its length in a header Content-Length"})
+    assert bench.references == {}
 
 
 def test_other_methods_are_refused_in_one_line(page):
@@ -368,6 +385,22 @@ def test_whoever_waits_at_the_end_is_told(bench):
         assert page.classify(MNIST, kind="sample", index=0) == ended
         assert page.ask()["state"] == "ended"
     assert bench.opened == bench.closed == 1
+
+
+@pytest.mark.parametrize(("error", "line"), [
+    (KeyboardInterrupt, "the demonstration has ended: start it again"),
+    (KeyError, "board was not asked to the end: KeyError, a mistake of the demonstration: see the terminal"),
+])
+def test_whoever_waits_for_a_board_that_is_not_asked_to_the_end_is_told(bench, monkeypatch, error, line):
+    def end(*_):
+        raise error
+
+    board = Board(bench.open, Catalogue())
+    monkeypatch.setattr(board, "_classify", end)
+    waiting = board.classify(digest_of(MNIST), DIGITS[:1])
+    with pytest.raises(error):
+        board.run()
+    assert str(waiting.exception(20)) == line
 
 
 def test_a_mistake_of_ours_is_one_line_in_the_page(page, monkeypatch, capfd):

@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,11 @@ __all__ = ["create_parser", "main"]
 #: When this program had imported what it needs to look for a kept board; and how much earlier a source must have been
 #: written for it to be what was imported: a clock of a file system is coarser than that of the system.
 _BEGUN, _MARGIN_SECONDS = time.time(), 5.0
+
+
+#: What is said at the end of the standard input, which a script's ``&`` brings at once.
+_ENDED = ("ended with its standard input: to run it in the background, keep that open: tail -f /dev/null | python -m "
+          "sim.board &")
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -101,6 +107,8 @@ def work(arguments: argparse.Namespace) -> None:
         print_line(json.dumps({"port": terminal.name, "board": title}) if arguments.json else
                    f"{title}, simulated, at {terminal.name}: end it with Ctrl-C")
         serve(simulation, terminal, sys.stdin.fileno())
+        if not arguments.json:
+            print_line("ended: there was a line on its standard input" if os.read(sys.stdin.fileno(), 1) else _ENDED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,9 +15,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -130,16 +130,55 @@ static int open_port(const char *name, unsigned baud)
     return -1;
 }
 
-/* Reads a file of up to STERNA_MAX_IMAGE_BYTES bytes to `image`; returns its size, one more if it is longer, or -1. */
-static long read_image(const char *name, uint8_t *image)
+/* Reads a number that has digits only and is at most `most`; returns whether it is one. */
+static bool read_number(const char *text, unsigned long most, unsigned long *number)
 {
-    FILE *file = fopen(name, "rb");
-    if (file == NULL)
-        return -1;
-    size_t size = fread(image, 1, STERNA_MAX_IMAGE_BYTES + 1, file);
-    bool failed = ferror(file) != 0;
-    fclose(file);
-    return failed ? -1 : (long)size;
+    *number = 0;
+    for (const char *next = text; *next != 0; next++) {
+        if (*next < '0' || *next > '9')
+            return false;
+        *number = 10 * *number + (unsigned long)(*next - '0');
+        if (*number > most)
+            return false;
+    }
+    return *text != 0;
+}
+
+/* Reads a file of up to STERNA_MAX_IMAGE_BYTES bytes to `image`, and its size, one more if it is longer; returns why it
+ * cannot, or NULL. */
+static const char *read_image(const char *name, uint8_t *image, size_t *size)
+{
+    struct stat about;
+    /* A named pipe would wait for who writes to it. */
+    int file = open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (file < 0)
+        return strerror(errno);
+    const char *reason = fstat(file, &about) != 0 ? strerror(errno) :
+                         S_ISREG(about.st_mode)   ? NULL :
+                                                    "an image must be in a regular file";
+    for (*size = 0; reason == NULL && *size < STERNA_MAX_IMAGE_BYTES + 1;) {
+        ssize_t count = read(file, image + *size, STERNA_MAX_IMAGE_BYTES + 1 - *size);
+        if (count == 0)
+            break;
+        if (count > 0)
+            *size += (size_t)count;
+        else if (errno != EINTR)
+            reason = strerror(errno);
+    }
+    close(file);
+    return reason;
+}
+
+/* Opens what is closed of the standard streams, so that no port takes the place of one: such a stream cannot be written
+ * to. */
+static void keep_standard_streams(void)
+{
+    int file;
+    do
+        file = open("/dev/null", O_RDONLY);
+    while (file >= 0 && file <= STDERR_FILENO);
+    if (file >= 0)
+        close(file);
 }
 
 static void print_network(const struct sterna_network *network)
@@ -172,14 +211,18 @@ static int classify(struct sterna *device, int count, char **names)
     static uint8_t images[STERNA_WINDOW][STERNA_MAX_IMAGE_BYTES + 1];
     for (int index = 0; index < count; index++) {
         uint8_t *image = images[index % STERNA_WINDOW];
-        long size = read_image(names[index], image);
-        if (size < 0)
-            return fail(names[index], strerror(errno));
-        int status = sterna_classify(device, image, (size_t)size);
-        if (status != STERNA_OK)
-            return fail(names[index], reason_of(status));
-        if (index > 0 && print_result(device, names[index - 1]) != 0)
+        size_t size;
+        const char *reason = read_image(names[index], image, &size);
+        if (reason == NULL) {
+            int status = sterna_classify(device, image, size);
+            if (status != STERNA_OK)
+                reason = reason_of(status);
+        }
+        /* The image before has its result whatever is wrong with this one, unless the port failed. */
+        if (index > 0 && device->waiting > 0 && print_result(device, names[index - 1]) != 0)
             return 1;
+        if (reason != NULL)
+            return fail(names[index], reason);
     }
     return count > 0 ? print_result(device, names[count - 1]) : 0;
 }
@@ -188,20 +231,18 @@ int main(int count, char **names)
 {
     struct sterna device;
     struct port port = {.used = 0};
-    char *end;
+    unsigned long baud, model = 0;
 
+    keep_standard_streams();
     if (count < 3) {
         fprintf(stderr, "usage: %s PORT BAUD [@MODEL] [IMAGE...]\n", names[0]);
         return 2;
     }
-    const unsigned long baud = strtoul(names[2], &end, 10);
-    if (*end != 0 || (baud != 1000000 && baud != 3000000 && baud != 12000000))
+    if (!read_number(names[2], 12000000, &baud) || (baud != 1000000 && baud != 3000000 && baud != 12000000))
         return fail(names[2], "baud must be 1000000, 3000000 or 12000000");
     int first = 3;
-    unsigned long model = 0;
     if (count > 3 && names[3][0] == '@') {
-        model = strtoul(names[3] + 1, &end, 10);
-        if (names[3][1] == 0 || *end != 0 || model > 255)
+        if (!read_number(names[3] + 1, 255, &model))
             return fail(names[3], "model must be @ and a number from 0 to 255");
         first = 4;
     }
@@ -218,5 +259,7 @@ int main(int count, char **names)
     print_network(&device.network);
     status = classify(&device, count - first, names + first);
     close(port.file);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return status != 0 ? status : fail("standard output", "results were lost: see that it can be written to");
     return status;
 }

@@ -169,6 +169,15 @@ def test_an_image_of_another_size_is_not_sent(program, tmp_path):
     (("{folder}/none", "115200"), 1, "ERROR: 115200: baud must be 1000000, 3000000 or 12000000"),
     (("{folder}/none", "3000000x"), 1, "ERROR: 3000000x: baud must be 1000000, 3000000 or 12000000"),
     (("{folder}/none", "3000000", "@256"), 1, "ERROR: @256: model must be @ and a number from 0 to 255"),
+    (("{folder}/none", " 3000000"), 1, "ERROR:  3000000: baud must be 1000000, 3000000 or 12000000"),
+    (("{folder}/none", "18446744073712551616"), 1,
+     "ERROR: 18446744073712551616: baud must be 1000000, 3000000 or 12000000"),
+    (("{folder}/none", ""), 1, "ERROR: : baud must be 1000000, 3000000 or 12000000"),
+    (("{folder}/none", "3000000", "@+0"), 1, "ERROR: @+0: model must be @ and a number from 0 to 255"),
+    (("{folder}/none", "3000000", "@-18446744073709551615"), 1,
+     "ERROR: @-18446744073709551615: model must be @ and a number from 0 to 255"),
+    (("{folder}/none", "3000000", "@18446744073709551616"), 1,
+     "ERROR: @18446744073709551616: model must be @ and a number from 0 to 255"),
     (("{folder}/none", "3000000", "@"), 1, "ERROR: @: model must be @ and a number from 0 to 255"),
     (("/dev/null", "3000000"), 1, "ERROR: /dev/null: Inappropriate ioctl for device"),
 ])
@@ -182,3 +191,32 @@ def test_a_file_that_is_not_there_is_one_line(program, tmp_path):
     with port_of(DeviceModel(NAMED)) as (port, _):
         status, _, errors = run(program, port, 3000000, tmp_path / "none")
     assert (status, errors) == (1, f"ERROR: {tmp_path}/none: No such file or directory\n")
+
+
+@pytest.mark.parametrize("kind", ["none", "short", "pipe", "folder"])
+def test_the_result_before_a_bad_file_is_printed(program, tmp_path, kind):
+    images = images_of(NAMED, 2)
+    files = files_of(images, tmp_path)
+    bad = tmp_path / kind
+    if kind == "short":
+        bad.write_bytes(bytes(3))
+    elif kind == "pipe":
+        os.mkfifo(bad)
+    elif kind == "folder":
+        bad.mkdir()
+    reason = {"none": "No such file or directory", "short": "the file has not the size of an image"}.get(
+        kind, "an image must be in a regular file")
+    with port_of(DeviceModel(NAMED)) as (port, _):
+        status, output, errors = run(program, port, 3000000, *files, bad)
+    assert (status, errors) == (1, f"ERROR: {bad}: {reason}\n")
+    assert output.splitlines()[1:] == lines_of(files, images, NAMED)
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", ">&- <&-"])
+def test_results_that_are_lost_are_an_error(program, tmp_path, redirection):
+    (file,) = files_of(images_of(NAMED, 1), tmp_path)
+    with port_of(DeviceModel(NAMED)) as (port, _):
+        done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", program, port, "3000000", file],
+                              capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, "", "ERROR: standard output: results were lost: see that it can be written to\n")

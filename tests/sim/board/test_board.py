@@ -1,10 +1,12 @@
 """The simulated board, from the host program to the RTL and back."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -90,6 +92,25 @@ def test_the_board_ends_with_its_input():
         assert line.endswith(": end it with Ctrl-C\n")
         board.stdin.close()
         assert board.wait(20) == 0
+        assert board.stdout.read() == (
+            "ended with its standard input: to run it in the background, keep that open: tail -f /dev/null | python -m "
+            "sim.board &\n")
+
+
+@pytest.mark.parametrize(("given", "options", "said"), [
+    (b"", [], [("ended with its standard input: to run it in the background, keep that open: tail -f /dev/null | "
+                "python -m sim.board &")]),
+    (b"\n", [], ["ended: there was a line on its standard input"]),
+    (b"", ["--json"], []),
+])
+def test_the_end_says_its_reason(given, options, said, capsys, monkeypatch, tmp_path):
+    (tmp_path / "input").write_bytes(given)
+    monkeypatch.setattr(board_command, "_board", lambda *_, **__: types.SimpleNamespace(start=contextlib.nullcontext))
+    monkeypatch.setattr(board_command, "serve", lambda *_: None)
+    with (tmp_path / "input").open() as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        assert main(options) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == said
 
 
 def test_steps_of_a_compilation_are_printed_for_programs(capsys, monkeypatch):

@@ -253,7 +253,9 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
         images, sample = random_images(network, np.random.default_rng(0), steps.noise_images(network)), "noise"
     else:
         count = arguments.calibration_images or _CALIBRATION_IMAGES
-        images, sample = load_images(arguments.calibration, network, first=count), arguments.calibration
+        asked_by = None if arguments.calibration_images is None else "--calibration-images"
+        images, sample = load_images(arguments.calibration, network, first=count,
+                                     asked_by=asked_by), arguments.calibration
         if trained is not None:
             network = _with_spikes(network, trained, images)
     content = steps.pack(network)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.images import TakesImages
+from arch.images import TakesImages, check_array
 from arch.network import (
     Convolution,
     Encoding,
@@ -76,8 +76,10 @@ def classify(scores: Integers) -> Integers:
 def check_images(network: TakesImages, images: npt.NDArray[Any]) -> None:
     """Check type and shape of a batch of inputs; raises :exc:`NetworkError`.
 
-    Pixels are ``uint8[images, channels, height, width]``; events are ``bool[images, T, channels, height, width]``.
+    Pixels are ``uint8[images, channels, height, width]``; events are ``bool[images, T, channels, height, width]``. What
+    is no plain array raises :exc:`arch.images.ImageError`.
     """
+    check_array(images)
     source = network.input
     events = source.encoding is Encoding.EVENTS
     dtype, shape = np.dtype(bool if events else np.uint8), (network.timesteps, *source.shape)[not events:]

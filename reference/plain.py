@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from arch.images import check_array
 from arch.network import Convolution, Encoding, FullyConnected, Network, Neurons, OrPool, Readout, Reset
 
 __all__ = ["Trace", "infer"]
@@ -34,6 +35,7 @@ class Trace:
 
 def infer(network: Network, image: npt.NDArray[Any]) -> Trace:
     """Compute one image: ``[C, H, W]`` of pixels or ``[T, C, H, W]`` of events."""
+    check_array(image)
     if network.input.encoding is Encoding.PIXELS:
         pixels = [[[int(p) - network.input.zero_point for p in row] for row in plane] for plane in image.tolist()]
         maps = [pixels] * network.timesteps

@@ -111,7 +111,7 @@ def simulate(arguments: argparse.Namespace) -> Report:
     _check(arguments)
     network = network_file.load(arguments.network)
     with Progress("reading images") as shown:
-        images = load_images(arguments.images, network, first=arguments.first,
+        images = load_images(arguments.images, network, first=arguments.first, asked_by="--first",
                              progress=lambda done, total: shown.update(f"{done >> 20} of {total >> 20} MiB"))
     labels = None
     if arguments.labels is not None:

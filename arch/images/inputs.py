@@ -10,7 +10,7 @@ from arch.images.files import ImageError, Progress
 from arch.images.formats import load_array, parse_array
 from arch.network import Encoding, Input
 
-__all__ = ["TakesImages", "load_images", "load_labels", "parse_images", "shape_images"]
+__all__ = ["TakesImages", "check_array", "load_images", "load_labels", "parse_images", "shape_images"]
 
 
 class TakesImages(Protocol):
@@ -26,7 +26,7 @@ class TakesImages(Protocol):
 
 
 def load_images(path: str | os.PathLike[str], network: TakesImages, *, first: int | None = None,
-                progress: Progress | None = None) -> npt.NDArray[Any]:
+                asked_by: str | None = None, progress: Progress | None = None) -> npt.NDArray[Any]:
     """Read the inputs of ``network`` from a file: one, or several.
 
     Parameters
@@ -37,6 +37,8 @@ def load_images(path: str | os.PathLike[str], network: TakesImages, *, first: in
         Its input gives the shape that an image must have.
     first
         Only this many, from 1; None for all.
+    asked_by
+        The option that asked for ``first`` images, which must be there then; None takes what there is of them.
     progress
         Told how many bytes of how many have been read.
 
@@ -54,7 +56,11 @@ def load_images(path: str | os.PathLike[str], network: TakesImages, *, first: in
     """
     array = load_array(path, "images", pixels=network.input, progress=progress)
     try:
-        return shape_images(array, network)[:first]
+        images = shape_images(array, network)[:first]
+        if asked_by is not None and first is not None and len(images) < first:
+            raise ImageError(f"images must be at least {first} for {asked_by} {first}, not {len(images)}: give "
+                             f"{asked_by} {len(images)}, or leave the option out")
+        return images
     except ImageError as error:
         raise ImageError(f"{os.fspath(path)}: {error}") from None
 
@@ -78,6 +84,17 @@ def parse_images(content: bytes, source: str, network: TakesImages) -> npt.NDArr
         raise ImageError(f"{source}: {error}") from None
 
 
+def check_array(images: object) -> None:
+    """Raise :exc:`ImageError` if ``images`` are no plain array: what a subclass means by its bytes, nobody can know.
+
+    The bytes of a masked value, say, are those of whatever stood there before. A memory-mapped file is a plain array.
+    """
+    if type(images) not in (np.ndarray, np.memmap):
+        remedy = ("fill the masked values, with filled(VALUE)" if isinstance(images, np.ma.MaskedArray)
+                  else "convert them, with numpy.asarray()")
+        raise ImageError(f"images must be a numpy.ndarray, not {type(images).__name__}: {remedy}")
+
+
 def shape_images(array: npt.NDArray[Any], network: TakesImages) -> npt.NDArray[Any]:
     """Check inputs of ``network``, and add the axes that may be left out: that of a single channel, and the first one.
 
@@ -97,8 +114,9 @@ def shape_images(array: npt.NDArray[Any], network: TakesImages) -> npt.NDArray[A
     Raises
     ------
     :exc:`ImageError`
-        If type, shape or values are others.
+        If type, shape or values are others, or ``array`` is masked or another subclass of an array.
     """
+    check_array(array)
     source = network.input
     events = source.encoding is Encoding.EVENTS
     if array.dtype != np.uint8 and not (events and array.dtype == np.bool_):

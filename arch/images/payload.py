@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.images.files import ImageError
-from arch.images.inputs import TakesImages
+from arch.images.inputs import TakesImages, check_array
 from arch.link import MAX_EVENT_TIMESTEPS
 from arch.network import Encoding
 
@@ -29,8 +29,9 @@ def image_bytes(network: TakesImages, image: npt.NDArray[Any]) -> bytes:
     Raises
     ------
     :exc:`ImageError`
-        If the events have more timesteps than a byte has bits.
+        If the events have more timesteps than a byte has bits, or ``image`` is masked or another subclass of an array.
     """
+    check_array(image)
     if network.input.encoding is Encoding.EVENTS:
         if len(image) > MAX_EVENT_TIMESTEPS:
             raise ImageError(f"events must have at most {MAX_EVENT_TIMESTEPS} timesteps to be sent, not {len(image)}")

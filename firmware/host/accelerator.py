@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from arch.images import image_bytes
+from arch.images import check_array, image_bytes
 from arch.link import Info, LinkCounters, Result
 from firmware.host.link import Link
 from firmware.host.ports import Port, open_port
@@ -111,6 +111,7 @@ class Accelerator:
         Until the last result is taken, or the iterator is closed, every other request is refused with a
         :exc:`firmware.host.errors.DeviceError`.
         """
+        check_array(images)
         info = self.info
         check_images(info, images)
         return self._link.classify_all(image_bytes(info, image) for image in images)
@@ -132,6 +133,8 @@ class Accelerator:
         ------
         :exc:`arch.network.NetworkError`
             If the images have not the type or the shape that the network takes.
+        :exc:`arch.images.ImageError`
+            If they are no plain array: a list, or a masked array.
         :exc:`firmware.host.errors.DeviceError`
             If the device does not answer, or refuses an image.
         :exc:`arch.link.LinkError`

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arch.images import check_array
 from arch.network import NetworkError
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Layer, Network, Readout
@@ -106,6 +107,7 @@ class Reference:
             If type or shape of the images is not that of the network's input.
         """
         shape = self.network.input.shape
+        check_array(images)
         if images.dtype != np.uint8:
             raise NetworkError(f"images must be uint8, not {images.dtype}")
         if images.shape[1:] != shape:

@@ -426,6 +426,9 @@ def test_a_certified_layer_that_differs_is_an_error(checkpoint, tmp_path, capsys
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--max-fraction", "17"], "--max-fraction must be 0 to 16, not 17"),
     (["--calibration", IMAGES, "--calibration-images", "0"], "--calibration-images must be 1 or more, not 0"),
+    (["--calibration", IMAGES, "--calibration-images", "101"],
+     (f"{IMAGES}: images must be at least 101 for --calibration-images 101, not 100: give --calibration-images 100, or "
+      "leave the option out")),
     (["--calibration-images", "5"], "--calibration-images must be given with --calibration: it has no effect alone"),
     (["--memory-width", "32"], "--memory-width must be given with --memories: it has no effect alone"),
     (["--memories", "m", "--memory-width", "12"], "--memory-width must be a multiple of 8 from 8 to 1024, not 12"),

@@ -192,6 +192,8 @@ NO_CIRCUIT = "must be left out with --engine reference, which has no circuit: gi
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--images", "nowhere"], "nowhere: No such file or directory"),
     (["--images", IMAGES, "--first", "0"], "--first must be 1 or more, not 0"),
+    (["--images", IMAGES, "--first", "200"],
+     f"{IMAGES}: images must be at least 200 for --first 200, not 100: give --first 100, or leave the option out"),
     (["--images", IMAGES, "--lanes", "0", "--engine", "rtl"], "--lanes must be 1 or more, not 0"),
     (["--images", IMAGES, "--width", "0", "--engine", "rtl"], "--width must be 1 or more, not 0"),
     (["--images", IMAGES, "--width", "-3", "--engine", "both"], "--width must be 1 or more, not -3"),

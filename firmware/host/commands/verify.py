@@ -42,7 +42,7 @@ def _images(arguments: argparse.Namespace, network: Network) -> npt.NDArray[Any]
     if arguments.first is not None and not 1 <= arguments.first <= _MAX_IMAGES:
         raise DeviceError(f"--first must be 1 to {_MAX_IMAGES}, not {arguments.first}")
     if arguments.images is not None:
-        return load_images(arguments.images, network, first=arguments.first)
+        return load_images(arguments.images, network, first=arguments.first, asked_by="--first")
     return random_images(network, np.random.default_rng(_SEED), arguments.first or _IMAGES)
 
 

@@ -78,6 +78,16 @@ def test_the_first_images_are_those_of_the_whole(tmp_path):
     path.write_bytes(npy(PIXELS))
     assert (load_images(path, make_network(), first=2) == PIXELS[:2]).all()
     assert len(load_images(path, make_network(), first=9)) == 3
+    assert len(load_images(path, make_network(), first=3, asked_by="--first")) == 3
+    with pytest.raises(ImageError, match=f"^{path}: images must be at least 4 for --first 4, not 3: give --first 3, or "
+                                         "leave the option out$"):
+        load_images(path, make_network(), first=4, asked_by="--first")
+
+
+def test_arrays_in_files_are_plain(tmp_path):
+    np.save(tmp_path / "images.npy", PIXELS)
+    for array in (PIXELS, np.load(tmp_path / "images.npy", mmap_mode="r")):
+        assert (shape_images(array, make_network()).reshape(PIXELS.shape) == PIXELS).all()
 
 
 @pytest.mark.parametrize("content", [

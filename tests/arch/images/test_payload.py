@@ -1,7 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 
-from arch.images import ImageError, image_bytes, shape_images
+from arch.images import ImageError, check_array, image_bytes, shape_images
 from arch.network import Encoding
 from tests.image_files import make_network
 
@@ -28,3 +30,21 @@ def test_more_timesteps_than_bits_are_refused():
     network = make_network(encoding=Encoding.EVENTS, timesteps=9)
     with pytest.raises(ImageError, match=r"^events must have at most 8 timesteps to be sent, not 9$"):
         image_bytes(network, np.zeros((9, 1, 4, 5), bool))
+
+
+NOT_PLAIN = [
+    (np.ma.masked_equal(np.zeros((1, 4, 5), np.uint8), 0),
+     "images must be a numpy.ndarray, not MaskedArray: fill the masked values, with filled(VALUE)"),
+    (np.zeros((1, 4, 5), np.uint8).view(np.recarray),
+     "images must be a numpy.ndarray, not recarray: convert them, with numpy.asarray()"),
+    ([[[0] * 5] * 4], "images must be a numpy.ndarray, not list: convert them, with numpy.asarray()"),
+    (None, "images must be a numpy.ndarray, not NoneType: convert them, with numpy.asarray()"),
+]
+
+
+@pytest.mark.parametrize(("image", "message"), NOT_PLAIN)
+@pytest.mark.parametrize("take", [check_array, lambda image: shape_images(image, make_network()),
+                                  lambda image: image_bytes(make_network(), image)])
+def test_what_is_no_plain_array_is_refused(take, image, message):
+    with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
+        take(image)

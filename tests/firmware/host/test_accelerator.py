@@ -1,14 +1,21 @@
 """The Python API against a scripted device."""
 
+import re
+
 import numpy as np
 import pytest
 
+from arch.images import ImageError
 from arch.link import Command, ErrorCode, FrameReader, InfoReply, Reply
 from arch.network import NetworkError
 from firmware.host.accelerator import Accelerator
 from firmware.host.errors import ClosedError, DeviceError, RefusedError
 from firmware.host.ports import Port
+from reference.engines import ReferenceEngine
+from reference.plain import infer
+from tests.arch.images.test_payload import NOT_PLAIN
 from tests.firmware.host.test_link import reply
+from tests.image_files import make_network
 from tests.link_board import expected_result, make_info
 
 INFO = make_info()
@@ -83,6 +90,17 @@ def test_no_images_are_an_empty_result_and_spikes_are_not_sent():
 def test_images_of_another_type_or_shape_are_refused(images):
     with pytest.raises(NetworkError, match=r"^images must "):
         accelerator(Device()).classify(images)
+
+
+@pytest.mark.parametrize(("image", "message"), NOT_PLAIN)
+def test_images_that_are_no_plain_array_are_refused(image, message):
+    """The bytes of a masked value are those of what stood there before, for every engine."""
+    network = make_network()
+    engines = (accelerator(Device()).classify, accelerator(Device()).results, ReferenceEngine(network).classify,
+               lambda images: infer(network, images))
+    for classify in engines:
+        with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
+            classify(image)
 
 
 def test_errors_have_types():

@@ -4,11 +4,13 @@ import re
 import numpy as np
 import pytest
 
+from arch.images import ImageError
 from arch.network import NetworkError
 from arch.ttfs.code import TimeCode
 from arch.ttfs.network import Convolution, EarliestPool, FullyConnected, Input, Network, Readout
 from arch.ttfs.widths import membrane_range
 from reference.ttfs.network import Reference, first_spike
+from tests.arch.images.test_payload import NOT_PLAIN
 
 #: Window, tau, p, bits, fraction: the paper's region, ternary, p above tau, a window below tau, one timestep.
 CODES = [(24, 4, 2, 5, 16), (12, 2, 1, 2, 12), (9, 2, 3, 4, 10), (5, 8, 2, 5, 14), (1, 1, 1, 3, 8), (13, 6, 4, 5, 18)]
@@ -202,6 +204,13 @@ def test_the_lowest_class_wins_a_tie():
 def test_wrong_images_are_refused(images, message):
     reference = Reference(random_network(np.random.default_rng(8), make_code(CODES[1])))
     with pytest.raises(NetworkError, match=f"^{re.escape(message)}$"):
+        reference.run(images)
+
+
+@pytest.mark.parametrize(("images", "message"), NOT_PLAIN)
+def test_images_that_are_no_plain_array_are_refused(images, message):
+    reference = Reference(random_network(np.random.default_rng(8), make_code(CODES[1])))
+    with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
         reference.run(images)
 
 

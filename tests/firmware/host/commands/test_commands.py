@@ -155,6 +155,15 @@ def test_a_board_is_compared_with_the_reference(run, network):
     assert json.loads(out[0]) == {"images": 7, "equal": True, "cycles": [100], "repeated": 0}
 
 
+def test_a_file_with_fewer_images_than_were_asked_for_is_refused(run, network, tmp_path):
+    path, made = network
+    file = tmp_path / "images.npy"
+    np.save(file, np.zeros((3, 4, 5), np.uint8))
+    assert run(Computes(made), "verify", path, "--images", file, "--first", 4) == (1, [], [
+        (f"ERROR: {file}: images must be at least 4 for --first 4, not 3: give --first 3, or leave the option out")])
+    assert run(Computes(made), "verify", path, "--images", file, "--first", 3)[0] == 0
+
+
 def test_the_first_difference_is_named(run, network):
     path, made = network
     code, out, err = run(Computes(made, wrong=5), "verify", path)

@@ -199,17 +199,27 @@ class Programming:
             As of :meth:`check_room`; then nothing is written.
         :exc:`support.tools.ToolError`
             If the programmer fails, or the flash does not hold what it wrote.
+        :exc:`KeyboardInterrupt`
+            On Ctrl-C, with a text that says what that leaves.
         """
         board, image = self._board, self._image
         if bitstream is not None:
             self.check_room(bitstream)
-            self._write(work, BITSTREAM, bitstream, offset=0)
+            self._write_or_say(work, BITSTREAM, bitstream, offset=0)
             say(f"programmed the {board.title}")
         if image is not None:
-            self._write(work, "image.bin", image.content, offset=board.models_at)
+            self._write_or_say(work, "image.bin", image.content, offset=board.models_at)
             models = ", ".join(f"{number} {printable(info.name)}" for number, info in enumerate(image.models))
             say(f"programmed {image.file} at {board.models_at:#x} of the {board.title}: "
                 f"model{'s'[:len(image.models) > 1]} {models}")
+
+    def _write_or_say(self, work: pathlib.Path, name: str, content: bytes, *, offset: int) -> None:
+        """Write; say on Ctrl-C what that leaves."""
+        try:
+            self._write(work, name, content, offset=offset)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted while {self._programmer.tool.name} was at work: the flash of the "
+                                    f"{self._board.title} may be half written, so run the command again") from None
 
     def _write(self, work: pathlib.Path, name: str, content: bytes, *, offset: int) -> None:
         programmer, log = self._programmer, work / "programmer.log"

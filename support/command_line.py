@@ -136,7 +136,8 @@ def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], in
     argv : sequence of :class:`str`, optional
         Arguments, by default those of this process.
     interrupted : :class:`str`
-        What Ctrl-C is answered with: say how to go on, where the command can.
+        What Ctrl-C is answered with: say how to go on, where the command can. Work that knows better at some time
+        raises its own :exc:`KeyboardInterrupt` with the text.
     """
     try:
         arguments = _parsed(parser, argv)
@@ -154,8 +155,8 @@ def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], in
     except ModuleNotFoundError as error:
         print_error(_missing(error))
         return EXIT_TOOLCHAIN
-    except KeyboardInterrupt:
-        print_error(interrupted)
+    except KeyboardInterrupt as error:
+        print_error(str(error) or interrupted)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         print_error("standard output was closed before everything was written")

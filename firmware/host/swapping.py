@@ -25,6 +25,7 @@ from firmware.host.ports import OVERLAY_PORT, board_at, is_simulated, open_port
 from support.command_line import print_line, print_note
 from support.errors import InputError, printable
 from support.files import read_file
+from support.tools import ToolError
 
 __all__ = ["swap"]
 
@@ -134,6 +135,11 @@ def _show_models(chip: Accelerator, image: LoadedImage, *, as_json: bool) -> Non
 
 def _show_network(chip: Accelerator, bitstream: LoadedBitstream, *, as_json: bool) -> None:
     assert bitstream.network_sha256 is not None
+    # The overlay may run the same network, from its flash: then nothing was written.
+    if chip.selectable():
+        raise DeviceError(f"board must run {printable(bitstream.network or '')!r} from its bitstream, which was "
+                          "written, not the overlay with models in its flash: see that the board at --port is the one "
+                          "that was written")
     digest = bytes.fromhex(bitstream.network_sha256)[:len(chip.info.digest)]
     _check_model(None, chip.info, digest, bitstream.network or "")
     print_model(None, chip.info, selected=True, as_json=as_json)
@@ -176,11 +182,19 @@ def swap(arguments: argparse.Namespace) -> None:
             _check_circuit(chip, loaded, board)
     else:
         programming = Programming(board, programmer=arguments.programmer)
+        # What the board has now does not matter, but nothing is written to one that cannot be asked afterwards.
+        _open(arguments, baud=loaded.baud).close()
     # The port is closed: on some boards the programmer needs the pins of the serial port.
     work = pathlib.Path(tempfile.mkdtemp(prefix="sterna-"))
-    programming.write(work, bitstream=loaded.content if isinstance(loaded, LoadedBitstream) else None,
-                      say=print_note if arguments.json else print_line)
-    # What a programmer that fails has printed stays: its error names the log.
+    try:
+        programming.write(work, bitstream=loaded.content if isinstance(loaded, LoadedBitstream) else None,
+                          say=print_note if arguments.json else print_line)
+    except ToolError:
+        # What a programmer that fails has printed stays: its error names the log.
+        raise
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     shutil.rmtree(work)
     with _start(arguments, baud=None if isinstance(loaded, LoadedImage) else loaded.baud) as chip:
         if isinstance(loaded, LoadedImage):

@@ -3,8 +3,12 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
+import signal
 import sys
+import threading
+import time
 import types
 
 import pytest
@@ -13,6 +17,7 @@ from arch.flash.header import HEADER_BYTES, ModelHeader
 from arch.flash.image import BASE, MODELS, build_image
 from arch.link import ErrorCode, Info
 from boards import BOARDS
+from boards.programming import ProgrammingError
 from firmware.host import command, ports, swapping
 from support.tools import ToolMissingError
 from tests.firmware.host.device import Socket, TwinDevice
@@ -22,7 +27,7 @@ from tests.link_board import make_info
 CIRCUIT = circuit_of()
 #: What a programmer does: the flash of the board is a file. ``plan`` is what goes wrong.
 PROGRAMMER = """#!{python}
-import pathlib, sys
+import pathlib, sys, time
 folder = pathlib.Path({folder!r})
 flash, plan, words = folder / "flash", (folder / "plan").read_text(), sys.argv[1:]
 with open(folder / "calls", "a") as log:
@@ -37,6 +42,9 @@ if plan == "no board":
     print("Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014).", file=sys.stderr)
     sys.exit(1)
 data = bytearray(pathlib.Path(words[-1]).read_bytes())
+if plan == "slow":
+    (folder / "writing").touch()
+    time.sleep(600)
 if plan == "bad flash":
     data[1234] ^= 1
 content[offset:offset + len(data)] = data
@@ -217,6 +225,61 @@ def test_a_programmer_that_fails_has_its_line_and_its_log(desk, monkeypatch):
     desk.plan("")
     assert desk.swap(path)[0] == 0
     assert not work.exists()
+
+
+@pytest.mark.parametrize("what", ["image", "bitstream"])
+def test_a_programmer_that_is_interrupted_leaves_a_line_and_no_folder(desk, monkeypatch, what):
+    work = desk.folder / "work"
+    monkeypatch.setattr(swapping.tempfile, "mkdtemp", lambda prefix: work.mkdir() or str(work))
+    desk.plan("slow")
+
+    def interrupt():
+        limit = time.monotonic() + 60
+        while not (desk.folder / "writing").exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    path = desk.image(model(1)) if what == "image" else desk.bitstream(make_info())
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert desk.swap(path) == (130, [], [
+        ("ERROR: interrupted while iceprog was at work: the flash of the iCEBreaker may be half written, so run the "
+         "command again")])
+    thread.join()
+    assert not work.exists()
+    desk.plan("")
+    assert desk.swap(path)[0] == 0
+
+
+def test_a_bitstream_that_is_too_large_leaves_no_folder(desk, monkeypatch):
+    work = desk.folder / "work"
+    monkeypatch.setattr(swapping.tempfile, "mkdtemp", lambda prefix: work.mkdir() or str(work))
+
+    def too_large(*_, **__):
+        raise ProgrammingError("bitstream must be smaller")
+
+    monkeypatch.setattr(swapping.Programming, "write", too_large)
+    assert desk.swap(desk.bitstream(make_info())) == (1, [], ["ERROR: bitstream must be smaller"])
+    assert not work.exists()
+
+
+def test_nothing_is_written_where_the_port_cannot_be_used(desk):
+    nowhere = f"{desk.folder}/nowhere"
+    for path in (desk.image(model(1)), desk.bitstream(make_info())):
+        assert desk.swap(path, "--board", "icebreaker", port=nowhere) == (1, [], [
+            f"ERROR: port {nowhere} must be a serial device that can be used: No such file or directory"])
+    assert desk.calls() == []
+
+
+def test_an_overlay_with_the_same_network_is_not_what_was_written(desk):
+    """The programmer has written to another board."""
+    same = model(1)
+    desk.put(BASE, build_image([same]))
+    desk.socket.restart()
+    desk.plan("another board")
+    assert desk.swap(desk.bitstream(same.info)) == (1, ["programmed the iCEBreaker"], [
+        ("ERROR: board must run 'model 1' from its bitstream, which was written, not the overlay with models in its "
+         "flash: see that the board at --port is the one that was written")])
 
 
 def test_a_missing_programmer_is_told_before_the_board_is_asked(desk, monkeypatch):

@@ -99,7 +99,8 @@ FIRST, WEIGHTS, TOTAL = 24, 18, 24 + 18 + 48 + 36 + 72 + 9
 
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "file is truncated: 0 bytes, and the first 8 are the header's length"),
-    (b"\xff" * 20, "header must be at most 16777216 bytes, not 18446744073709551615: not a network file"),
+    (b"\xff" * 20, ("not a network with time-to-first-spike coding: its header must be at most 16777216 bytes, not "
+                    "18446744073709551615")),
     ((50).to_bytes(8, "little") + b"{}", "file is truncated: 10 bytes, and the header ends at 58"),
     ((2).to_bytes(8, "little") + b"{]", "header must be a JSON object: not a network file, or altered"),
     ((7).to_bytes(8, "little") + b'{"a":1}',
@@ -150,7 +151,8 @@ FIRST, WEIGHTS, TOTAL = 24, 18, 24 + 18 + 48 + 36 + 72 + 9
     (edit(data=set_long(FIRST + WEIGHTS, 19)),
      "layer 0: threshold of channel 0 must never rise, not go from 19 to 20 at time 1"),
     (edit(header=put("metadata", "[1]", "__metadata__")), "metadata must be a JSON object, not [1]"),
-    (edit(header=put("metadata", '{"a":1e999}', "__metadata__")), "metadata must hold only finite JSON values"),
+    (edit(header=put("metadata", '{"a":1e999}', "__metadata__")),
+     "metadata must be a JSON object: not a network file, or altered"),
     (edit(header=put("metadata", '{ "a":1}', "__metadata__")),
      "header is not in canonical form: the file was altered, or written by another program"),
 ])

@@ -203,7 +203,8 @@ def _loads(form: Format, content: bytes, max_header_bytes: int) -> tuple[dict[st
         raise NetworkError(f"file is truncated: {len(content)} bytes, and the first 8 are the header's length")
     length = int.from_bytes(content[:8], "little")
     if length > max_header_bytes:
-        raise NetworkError(f"header must be at most {max_header_bytes} bytes, not {length}: not a network file")
+        what, _, _ = form.stranger.partition(":")
+        raise NetworkError(f"{what}: its header must be at most {max_header_bytes} bytes, not {length}")
     if len(content) < 8 + length:
         raise NetworkError(f"file is truncated: {len(content)} bytes, and the header ends at {8 + length}")
     header, data = content[8:8 + length], content[8 + length:]

@@ -173,6 +173,10 @@ def into(arguments: argparse.Namespace) -> SwapResult:
     :exc:`OSError`
         If a file cannot be read or written.
     """
+    for option, what in (("into", "folder of a build"), ("output", "folder of the result")):
+        # As a path, it would be the current folder.
+        if getattr(arguments, option) == "":
+            raise ExportError(f"--{option} must be the {what}, not ''")
     for option in _OF_CHECKPOINTS:
         if option != "output" and getattr(arguments, option) is not None:
             raise ExportError(f"--{option.replace('_', '-')} must be given with a checkpoint: --into puts in a network "

@@ -65,7 +65,7 @@ def test_limits_are_those_of_the_caller():
     container.loads(FORMAT, content, max_file_bytes=len(content), max_header_bytes=length)
     with pytest.raises(NetworkError, match=rf"^file must be at most {len(content) - 1} bytes$"):
         container.loads(FORMAT, content, max_file_bytes=len(content) - 1, max_header_bytes=length)
-    message = rf"^header must be at most {length - 1} bytes, not {length}: not a network file$"
+    message = rf"^not a test network: its header must be at most {length - 1} bytes, not {length}$"
     with pytest.raises(NetworkError, match=message):
         container.loads(FORMAT, content, max_file_bytes=len(content), max_header_bytes=length - 1)
     assert dumps(limit=length) == content

@@ -216,7 +216,10 @@ KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
 
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "file is truncated: 0 bytes, and the first 8 are the header's length"),
-    (b"\xff" * 20, "header must be at most 16777216 bytes, not 18446744073709551615: not a network file"),
+    (b"\xff" * 20, ("not a network that python -m export writes: its header must be at most 16777216 bytes, not "
+                    "18446744073709551615")),
+    (b"# Sterna, as text", ("not a network that python -m export writes: its header must be at most 16777216 bytes, "
+                            "not 7020674649186050083")),
     ((50).to_bytes(8, "little") + b"{}", "file is truncated: 10 bytes, and the header ends at 58"),
     ((2).to_bytes(8, "little") + b"[]", "header must be a JSON object, not []"),
     ((2).to_bytes(8, "little") + b"{]", "header must be a JSON object: not a network file, or altered"),

@@ -377,12 +377,21 @@ KEEPS = "has no effect with --into, which keeps board and clock of the build: le
     (["--clock", "24"], f"--clock {KEEPS}"),
     (["--fit", "icesugar"], "--fit must be given with a checkpoint: --into puts in a network as it is"),
     (["--name", "x"], "--name must be given with a checkpoint: --into puts in a network as it is"),
+    (["-o", ""], "--output must be the folder of the result, not ''"),
     (["another.safetensors"], "--into must have one network, not 2: give each a folder of its own with -o"),
 ])
 def test_options_without_effect_are_refused(run, arguments, message):
     make_build(pathlib.Path("build/icebreaker/first"))
     network_file.save(network(2), "n.safetensors")
     assert run("n.safetensors", *arguments, "--into", "build/icebreaker/first") == (1, "", f"ERROR: {message}\n")
+
+
+def test_no_folder_is_not_the_current_one(run):
+    make_build(pathlib.Path("first"))
+    for file in pathlib.Path("first").iterdir():
+        file.rename(file.name)
+    network_file.save(network(2), "n.safetensors")
+    assert run("n.safetensors", "--into", "") == (1, "", "ERROR: --into must be the folder of a build, not ''\n")
 
 
 def test_a_checkpoint_is_to_be_exported_first(run, tmp_path):

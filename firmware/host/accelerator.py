@@ -14,6 +14,7 @@ import numpy.typing as npt
 from arch.images import check_array, image_bytes
 from arch.link import Info, LinkCounters, Result
 from firmware.host.link import Link
+from firmware.host.options import check_timeout
 from firmware.host.ports import Port, open_port
 from reference.engines import EngineResult, result_of
 from reference.network import check_images
@@ -38,6 +39,8 @@ class Accelerator:
     name = "board"
 
     def __init__(self, port: Port, *, timeout: float | None = None) -> None:
+        if timeout is not None:
+            check_timeout(timeout)
         #: The open line.
         self.port = port
         self._link = Link(port.transport, timeout=port.timeout if timeout is None else timeout, silence=port.silence,
@@ -50,8 +53,13 @@ class Accelerator:
         Raises
         ------
         :exc:`firmware.host.errors.PortError`
-            If there is no such port, or no board, or it cannot be opened.
+            If there is no such port, or no board, or it cannot be opened, or has no such rate.
+        :exc:`firmware.host.errors.DeviceError`
+            If ``timeout`` is not 0.001 to 3600 seconds.
         """
+        if timeout is not None:
+            # Before a simulated board is compiled.
+            check_timeout(timeout)
         return cls(open_port(port, baud), timeout=timeout)
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ an image whose result is still to come. Such a result must not be taken for one 
 
 import collections
 import dataclasses
+import numbers
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -188,6 +189,9 @@ class Link:
         :exc:`arch.link.LinkError`
             If there is no such number, or the answer is malformed.
         """
+        # True and 1.0 are equal to the number 1, and are none.
+        if isinstance(model, bool) or not isinstance(model, numbers.Integral):
+            raise LinkError(f"model must be an integer, not {model!r}")
         if not 0 <= model <= MAX_MODEL:
             raise LinkError(f"model must be 0 to {MAX_MODEL}, not {model}")
         self._check_alone()

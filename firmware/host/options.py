@@ -1,13 +1,13 @@
 """Options of every command that talks to a board: which port, at what rate, and for how long it waits."""
 
 import argparse
-from collections.abc import Sequence
+import numbers
 
 from arch.link import BAUD_RATES
 from firmware.host.errors import DeviceError
-from firmware.host.ports import DEFAULT_BAUD
+from firmware.host.ports import DEFAULT_BAUD, check_baud, listed
 
-__all__ = ["MAX_TIMEOUT_SECONDS", "add_port_options", "check_port_options"]
+__all__ = ["MAX_TIMEOUT_SECONDS", "add_port_options", "check_port_options", "check_timeout"]
 
 #: Limits of ``--timeout``.
 _MIN_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS = 0.001, 3600.0
@@ -19,21 +19,23 @@ def add_port_options(parser: argparse.ArgumentParser) -> None:
                         help="talk to serial device PORT; to the board that is plugged in, auto; or to a simulated "
                              "one, sim:rom or sim:overlay (default: auto)")
     parser.add_argument("--baud", metavar="N", type=int,
-                        help=f"set the line to N baud, {_listed(BAUD_RATES)} (default: {DEFAULT_BAUD})")
+                        help=f"set the line to N baud, {listed(BAUD_RATES)} (default: {DEFAULT_BAUD})")
     parser.add_argument("--timeout", metavar="S", type=float,
                         help="give up an answer after S seconds (default: 1, or 600 for a simulated board)")
 
 
+def check_timeout(timeout: object, name: str = "timeout") -> None:
+    """Raise :exc:`firmware.host.errors.DeviceError` if ``timeout`` is no number of seconds within its limits."""
+    number = isinstance(timeout, numbers.Real) and not isinstance(timeout, bool)
+    # Written so that nan is refused too.
+    if not (number and _MIN_TIMEOUT_SECONDS <= timeout <= MAX_TIMEOUT_SECONDS):  # type: ignore[operator]
+        raise DeviceError(f"{name} must be {_MIN_TIMEOUT_SECONDS:g} to {MAX_TIMEOUT_SECONDS:g} seconds, "
+                          f"not {format(timeout, 'g') if number else repr(timeout)}")
+
+
 def check_port_options(arguments: argparse.Namespace) -> None:
     """Refuse options that make no sense; raises :exc:`firmware.host.errors.DeviceError`."""
-    if arguments.baud is not None and arguments.baud not in BAUD_RATES:
-        raise DeviceError(f"--baud must be {_listed(BAUD_RATES)}, not {arguments.baud}")
-    # Written so that nan is refused too.
-    if arguments.timeout is not None and not _MIN_TIMEOUT_SECONDS <= arguments.timeout <= MAX_TIMEOUT_SECONDS:
-        raise DeviceError(f"--timeout must be {_MIN_TIMEOUT_SECONDS:g} to {MAX_TIMEOUT_SECONDS:g} seconds, "
-                          f"not {arguments.timeout:g}")
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    *most, last = numbers
-    return f"{', '.join(map(str, most))} or {last}"
+    if arguments.baud is not None:
+        check_baud(arguments.baud, "--baud")
+    if arguments.timeout is not None:
+        check_timeout(arguments.timeout, "--timeout")

@@ -24,13 +24,13 @@ from collections.abc import Callable, Sequence
 
 from serial.tools import list_ports
 
-from arch.link import TIMEOUT_BITS
+from arch.link import BAUD_RATES, TIMEOUT_BITS
 from firmware.host.errors import PortError
 from firmware.host.known_boards import TITLES, USB_IDENTITIES
 from firmware.host.transports import PipeTransport, SerialTransport, Transport
 
-__all__ = ["DEFAULT_BAUD", "OVERLAY_PORT", "SIMULATED", "Port", "Report", "board_at", "find_board", "is_simulated",
-           "open_port"]
+__all__ = ["DEFAULT_BAUD", "OVERLAY_PORT", "SIMULATED", "Port", "Report", "board_at", "check_baud", "find_board",
+           "is_simulated", "listed", "open_port"]
 
 #: Rate of the line of the shipped bitstreams.
 DEFAULT_BAUD = 3_000_000
@@ -167,6 +167,18 @@ class SimulatedBoard(SerialTransport):
         self._process.stdout.close()
 
 
+def listed(numbers: Sequence[int]) -> str:
+    """Return numbers as a sentence names them: 1, 2 or 3."""
+    *most, last = numbers
+    return f"{', '.join(map(str, most))} or {last}"
+
+
+def check_baud(baud: object, name: str = "baud") -> None:
+    """Raise :exc:`PortError` if ``baud`` is none of :data:`arch.link.BAUD_RATES`."""
+    if not isinstance(baud, int) or baud not in BAUD_RATES:
+        raise PortError(f"{name} must be {listed(BAUD_RATES)}, not {baud!r}")
+
+
 def _say_nothing(step: str, done: int, total: int) -> None:
     """Be the report of who does not ask for one."""
 
@@ -189,9 +201,12 @@ def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.
 
     Raises
     ------
-    :exc:`PortError`, :exc:`OSError`
+    :exc:`PortError`
         If that cannot be done.
     """
+    if not isinstance(port, str) or not port:
+        raise PortError("port must be the name of a serial device, auto, sim:rom, sim:overlay or pipe:COMMAND, not "
+                        f"{port!r}")
     scheme = port.partition(":")[0]
     if scheme in ("sim", "pipe") and baud is not None:
         raise PortError(f"--baud must be left out for a simulated board, not {baud}: it has no line")
@@ -207,6 +222,7 @@ def open_port(port: str, baud: int | None = None, *, networks: Sequence[pathlib.
         return Port(transport=PipeTransport(_command_line(port)), name=port, timeout=_TIMEOUT_SECONDS,
                     silence=_SILENCE_SECONDS)
     rate = DEFAULT_BAUD if baud is None else baud
+    check_baud(rate)
     device = find_board()[0] if port == "auto" else port
     return Port(transport=SerialTransport(device, rate), name=device, timeout=_TIMEOUT_SECONDS, baud=rate,
                 silence=max(_SILENCE_SECONDS, 1.5 * TIMEOUT_BITS / rate))

@@ -13,6 +13,7 @@ import serial
 
 from firmware.host import latency
 from firmware.host.errors import ClosedError, PortError
+from support.errors import first_line
 
 __all__ = ["PipeTransport", "SerialTransport", "Transport"]
 
@@ -157,13 +158,18 @@ class PipeTransport:
 
     Raises
     ------
-    :exc:`OSError`
+    :exc:`PortError`
         If it cannot be started.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-                                         start_new_session=True)
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+                                             start_new_session=True)
+        except (OSError, ValueError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
+            raise PortError("--port pipe: must be followed by a program that can be started, not "
+                            f"{command[0]!r}: {reason}") from None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout

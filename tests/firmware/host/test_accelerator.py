@@ -9,7 +9,7 @@ from arch.images import ImageError
 from arch.link import Command, ErrorCode, FrameReader, InfoReply, Reply
 from arch.network import NetworkError
 from firmware.host.accelerator import Accelerator
-from firmware.host.errors import ClosedError, DeviceError, RefusedError
+from firmware.host.errors import ClosedError, DeviceError, PortError, RefusedError
 from firmware.host.ports import Port
 from reference.engines import ReferenceEngine
 from reference.plain import infer
@@ -150,3 +150,38 @@ def test_results_that_were_not_taken_do_not_stand_in_the_way():
         results.close()
         assert chip.classify(IMAGES[:2]).scores.tolist() == [
             list(expected_result(image.tobytes(), 200).scores) for image in IMAGES[:2]]
+
+
+NAMES = "port must be the name of a serial device, auto, sim:rom, sim:overlay or pipe:COMMAND, not"
+BAUD = "baud must be 1000000, 3000000 or 12000000, not"
+TIMEOUT = "timeout must be 0.001 to 3600 seconds, not"
+
+
+@pytest.mark.parametrize(("port", "options", "error", "message"), [
+    ("/nowhere", {"baud": 9600}, PortError, f"{BAUD} 9600"),
+    ("/nowhere", {"baud": 3e6}, PortError, f"{BAUD} 3000000.0"),
+    ("/nowhere", {"baud": True}, PortError, f"{BAUD} True"),
+    ("/nowhere", {"baud": "3000000"}, PortError, f"{BAUD} '3000000'"),
+    ("/nowhere", {"timeout": 0}, DeviceError, f"{TIMEOUT} 0"),
+    ("/nowhere", {"timeout": float("nan")}, DeviceError, f"{TIMEOUT} nan"),
+    ("sim", {"timeout": float("inf")}, DeviceError, f"{TIMEOUT} inf"),
+    ("sim", {"timeout": True}, DeviceError, f"{TIMEOUT} True"),
+    ("sim", {"timeout": "1"}, DeviceError, f"{TIMEOUT} '1'"),
+    ("", {}, PortError, f"{NAMES} ''"),
+    (None, {}, PortError, f"{NAMES} None"),
+    (5, {}, PortError, f"{NAMES} 5"),
+    ("pipe:/nope", {}, PortError,
+     "--port pipe: must be followed by a program that can be started, not '/nope': No such file or directory"),
+    ("pipe:a\0b", {}, PortError,
+     "--port pipe: must be followed by a program that can be started, not 'a\\x00b': embedded null byte"),
+    ("/nowhere", {}, PortError, "port /nowhere must be a serial device that can be used: No such file or directory"),
+])
+def test_what_cannot_be_opened_is_one_line(port, options, error, message):
+    with pytest.raises(error) as caught:
+        Accelerator.open(port, **options)
+    assert str(caught.value) == message
+
+
+def test_the_timeout_of_an_open_port_is_checked_too():
+    with pytest.raises(DeviceError, match=f"^{TIMEOUT} -1$"):
+        Accelerator(Port(transport=Device(), name="scripted", timeout=0.01, silence=0.01), timeout=-1)

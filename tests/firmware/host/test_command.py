@@ -145,7 +145,10 @@ TIMEOUT = "--timeout must be 0.001 to 3600 seconds, not"
     (("--port", "pipe:"), "--port pipe: must be followed by a program"),
     (("--port", "pipe:'a"),
      "--port pipe: must be followed by a command line, not one with an error: No closing quotation"),
-    (("--port", "pipe:/does/not/exist"), "/does/not/exist: No such file or directory"),
+    (("--port", "pipe:/does/not/exist"),
+     ("--port pipe: must be followed by a program that can be started, not '/does/not/exist': No such file or "
+      "directory")),
+    (("--port", ""), ("port must be the name of a serial device, auto, sim:rom, sim:overlay or pipe:COMMAND, not ''")),
     (("--port", "pipe:true"), "simulated board ended with exit status 0"),
     (("--port", QUIET, "--timeout", "0.1"), NO_ANSWER),
     (("--port", "nowhere", "--baud", "0"), f"{BAUD} 0"),

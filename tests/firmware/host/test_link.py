@@ -3,6 +3,7 @@
 
 import dataclasses
 import random
+import re
 
 import pytest
 from amaranth.back import verilog
@@ -248,6 +249,14 @@ def test_a_model_that_cannot_be_selected_has_its_line(code, message):
 def test_a_device_that_does_not_tell_whether_it_has_models_has_its_line(answer, message):
     with pytest.raises(DeviceError, match=f"^{message}$"):
         Link(Scripted(answer), timeout=0.01, silence=0.01).selectable()
+
+
+@pytest.mark.parametrize("model", [True, 1.0, "0", None, b"0"])
+def test_what_is_no_integer_is_no_model(model):
+    device = Scripted(lambda frame, count: b"")
+    with pytest.raises(LinkError, match=f"^model must be an integer, not {re.escape(repr(model))}$"):
+        Link(device).select(model)
+    assert device.requests == []
 
 
 @pytest.mark.parametrize("model", [-1, 256])

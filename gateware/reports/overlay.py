@@ -54,11 +54,12 @@ class OverlayReport(BuildReport):
     @classmethod
     def check_values(cls, values: dict[str, Any]) -> None:
         """As of :meth:`BuildReport.check_values`: the report must be one of an overlay, and the circuit be one."""
-        if "weights" not in values:
-            raise ValueError("it has no 'weights'")
+        for key in ("weights", "circuit"):
+            if key not in values:
+                raise ValueError(f"it has no {key!r}")
         if values["weights"] != WEIGHTS:
             raise ValueError(f"weights must be {WEIGHTS!r}, not {short(values['weights'])}")
-        circuit = values.get("circuit")
+        circuit = values["circuit"]
         if not isinstance(circuit, str) or not re.fullmatch(r"[0-9a-f]*", circuit) or len(circuit) % 2:
             raise ValueError(f"circuit must be a signature in hexadecimal digits, not {short(circuit)}")
         try:

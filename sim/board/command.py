@@ -19,7 +19,7 @@ from sim.board.server import PseudoTerminal, serve
 from sim.power_on import PowerOn
 from sim.verilator import Report, shown_by
 from sim.weights import Weights
-from support.command_line import path_argument, print_line, run
+from support.command_line import EXIT_INTERRUPTED, EXIT_OK, path_argument, print_line, run
 from support.errors import InputError
 from support.progress import Progress
 
@@ -100,8 +100,19 @@ def _board(request: BoardRequest, *, as_json: bool) -> PowerOn:
     return board
 
 
-def work(arguments: argparse.Namespace) -> None:
+def work(arguments: argparse.Namespace) -> int:
     """Simulate until there is no more input; raises what :func:`support.command_line.run` turns into a line."""
+    try:
+        _simulate(arguments)
+    except KeyboardInterrupt:
+        if not arguments.json:
+            raise
+        # The program that started this one has ended it, and says so itself.
+        return EXIT_INTERRUPTED
+    return EXIT_OK
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
     with _board(_request(arguments), as_json=arguments.json).start() as simulation, PseudoTerminal() as terminal:
         title = TITLES[arguments.board]
         print_line(json.dumps({"port": terminal.name, "board": title}) if arguments.json else

@@ -113,6 +113,17 @@ def test_the_end_says_its_reason(given, options, said, capsys, monkeypatch, tmp_
     assert capsys.readouterr().out.splitlines()[1:] == said
 
 
+@pytest.mark.parametrize(("options", "said"), [([], "ERROR: interrupted\n"), (["--json"], "")])
+def test_an_interruption_is_told_by_the_program_that_was_started_last(options, said, capsys, monkeypatch):
+    """A host that starts a simulated board, and is interrupted, says so itself."""
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(board_command, "_board", interrupt)
+    assert main(options) == 130
+    assert capsys.readouterr() == ("", said)
+
+
 def test_steps_of_a_compilation_are_printed_for_programs(capsys, monkeypatch):
     def compiles(*_, report, **__):
         report("compile the simulation", 3, 30)

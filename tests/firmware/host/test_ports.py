@@ -2,6 +2,7 @@
 
 import stat
 import sys
+import time
 import types
 
 import pytest
@@ -10,6 +11,7 @@ from boards import BOARDS
 from firmware.host import known_boards, ports
 from firmware.host.errors import PortError
 from firmware.host.ports import board_at, find_board, open_port
+from tests.firmware.host.test_transports import running
 
 ICEBREAKER = {"vid": 0x0403, "pid": 0x6010}
 
@@ -116,3 +118,25 @@ def test_a_start_that_is_interrupted_ends_the_simulation(starts, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         open_port("sim", report=interrupt)
     assert processes[0].returncode is not None
+
+
+def test_a_simulated_board_that_does_not_want_to_end_is_ended_with_all_it_has_started(starts, tmp_path, monkeypatch):
+    program = tmp_path / "board"
+    program.write_text(program.read_text().replace("sys.stdin.read()", f"""
+import pathlib, subprocess, time
+started = subprocess.Popen(["sleep", "600"])
+pathlib.Path({str(tmp_path / "part")!r}).write_text(str(started.pid))
+pathlib.Path({str(tmp_path / "part")!r}).rename({str(tmp_path / "started")!r})
+time.sleep(600)
+"""))
+    monkeypatch.setattr(ports, "_END_SECONDS", 0.2)
+    line = open_port("sim").transport
+    limit = time.monotonic() + 60
+    while not (tmp_path / "started").exists() and time.monotonic() < limit:
+        time.sleep(0.01)
+    started = int((tmp_path / "started").read_text())
+    line.close()
+    line.close()
+    while running(started) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert not running(started)

@@ -20,7 +20,7 @@ def block():
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 @cocotb.parametrize(rate=[1.0, 0.5])
 async def windows_are_the_twins(dut, rate):
-    await start(dut, begin=0, buffer=1, i_pixels__payload=0, i_pixels__valid=0, grant=0)
+    await start(dut, begin=0, proceed=0, buffer=1, i_pixels__payload=0, i_pixels__valid=0, grant=0)
     rng = random.Random(10)
     image = np.random.default_rng(10).integers(0, 256, PLAN.network.input.shape, dtype=np.uint8)
     values = list(image_bytes(PLAN.network, image))
@@ -43,7 +43,7 @@ async def windows_are_the_twins(dut, rate):
                     word[lane] = data >> SMALL.timesteps * lane & (1 << SMALL.timesteps) - 1
         if offered and dut.i_pixels__ready.value == 1:
             values.pop(0)
-        quiet = quiet + 1 if begun and not values and not offered and dut.idle.value == 1 else 0
+        quiet = quiet + 1 if begun and not values and not offered and dut.finished.value == 1 else 0
         begun = begun or memory_ready
         await FallingEdge(dut.clk)
     assert len(words) == SMALL.spike_words, "the fill"

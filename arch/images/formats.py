@@ -27,7 +27,7 @@ from arch.images.png import SIGNATURE, read_png
 from arch.network import Input
 from arch.strict_json import short
 
-__all__ = ["load_array", "parse_array", "read_idx"]
+__all__ = ["load_array", "naming", "parse_array", "read_idx"]
 
 #: Types of an idx file by code; only these are read.
 _IDX_TYPES: dict[int, np.dtype[Any]] = {
@@ -66,7 +66,7 @@ def load_array(path: str | os.PathLike[str], name: str, *, pixels: Input | None 
     :exc:`OSError`
         If it cannot be read.
     """
-    with _named(os.fspath(path)), opened(path) as (file, size):
+    with naming(os.fspath(path)), opened(path) as (file, size):
         return _read_array(file, size, name, pixels, progress)
 
 
@@ -82,12 +82,12 @@ def parse_array(content: bytes, source: str, name: str, *, pixels: Input | None 
     name, pixels
         As of :func:`load_array`.
     """
-    with _named(source), unpacked(io.BytesIO(content), len(content)) as (file, size):
+    with naming(source), unpacked(io.BytesIO(content), len(content)) as (file, size):
         return _read_array(file, size, name, pixels, None)
 
 
 @contextlib.contextmanager
-def _named(source: str) -> Iterator[None]:
+def naming(source: str) -> Iterator[None]:
     """Let the error of a malformed file begin with its name."""
     try:
         yield

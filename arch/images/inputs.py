@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.images.files import ImageError, Progress
-from arch.images.formats import load_array, parse_array
+from arch.images.formats import load_array, naming, parse_array
 from arch.network import Encoding, Input
 
 __all__ = ["TakesImages", "check_array", "load_images", "load_labels", "parse_images", "shape_images"]
@@ -55,14 +55,12 @@ def load_images(path: str | os.PathLike[str], network: TakesImages, *, first: in
         If it cannot be read.
     """
     array = load_array(path, "images", pixels=network.input, progress=progress)
-    try:
+    with naming(os.fspath(path)):
         images = shape_images(array, network)[:first]
         if asked_by is not None and first is not None and len(images) < first:
             raise ImageError(f"images must be at least {first} for {asked_by} {first}, not {len(images)}: give "
                              f"{asked_by} {len(images)}, or leave the option out")
-        return images
-    except ImageError as error:
-        raise ImageError(f"{os.fspath(path)}: {error}") from None
+    return images
 
 
 def parse_images(content: bytes, source: str, network: TakesImages) -> npt.NDArray[Any]:
@@ -78,10 +76,9 @@ def parse_images(content: bytes, source: str, network: TakesImages) -> npt.NDArr
         Its input gives the shape that an image must have.
     """
     array = parse_array(content, source, "images", pixels=network.input)
-    try:
-        return shape_images(array, network)
-    except ImageError as error:
-        raise ImageError(f"{source}: {error}") from None
+    with naming(source):
+        images = shape_images(array, network)
+    return images
 
 
 def check_array(images: object) -> None:

@@ -1,7 +1,8 @@
 """The boards that the host knows: how USB tells them apart, and their names for people.
 
 Names and titles are those of :data:`boards.BOARDS`; a test compares them. That list is not imported for them, because
-it imports Amaranth, which a program that speaks to a board does not need.
+it imports numpy, which ``python -m sim.board`` does without when it starts a board that is kept: numpy alone takes a
+tenth of a second, and the first answer is to come within one.
 """
 
 __all__ = ["TITLES", "USB_IDENTITIES"]

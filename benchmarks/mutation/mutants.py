@@ -94,7 +94,7 @@ def mutants_of(path: str, content: bytes) -> list[Mutant]:
 
     Raises
     ------
-    :exc:`InputError`
+    :exc:`support.errors.InputError`
         If it is no Python, or not in UTF-8.
     """
     source = Source(path, content)

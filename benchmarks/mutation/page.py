@@ -1,4 +1,4 @@
-"""Makes ``docs/mutations.md`` of results: scores with their intervals, and every survivor."""
+"""Makes the page of the mutation score of results: scores with their intervals, and every survivor."""
 
 import collections
 import math

@@ -50,7 +50,10 @@ def _all_settings(reference_hz: float) -> Iterator[tuple[float, PllSettings]]:
 
 
 def pll_settings(reference_hz: float, clock_hz: float) -> PllSettings | None:
-    """Find the dividers for exactly ``clock_hz``, one of :meth:`Ice40.clocks`; None if it is the reference itself."""
+    """Find the dividers for exactly ``clock_hz``, one of :meth:`boards.families.ice40.Ice40.clocks`.
+
+    None if it is the reference itself.
+    """
     if clock_hz == reference_hz:
         return None
     return next(settings for made_hz, settings in _all_settings(reference_hz) if made_hz == clock_hz)

@@ -14,6 +14,7 @@ an image whose result is still to come. Such a result must not be taken for one 
 
 import collections
 import dataclasses
+import math
 import numbers
 import secrets
 import time
@@ -234,10 +235,11 @@ class Link:
         """
         self._check_alone()
         self._begin()
-        limit = time.monotonic() + self._timeout + _NOISE_SECONDS
         self._tag = (self._tag + 1) & 0xFF
         self._transport.write(Frame(command=command, tag=self._tag, payload=payload).to_bytes())
+        limit = math.inf
         while time.monotonic() < limit and (data := self._transport.read(_READ_BYTES, self._timeout)):
+            limit = min(limit, time.monotonic() + self._timeout + _NOISE_SECONDS)
             for frame in self._reader.feed(data):
                 if frame.tag == self._tag:
                     return frame
@@ -373,10 +375,12 @@ class Link:
     def _receive(self, waiting: Sequence[_Request]) -> None:
         """Take frames until one answers a request; repeat what was lost."""
         bad_frames = self._reader.bad_frames
-        received = 0
-        limit = time.monotonic() + self._timeout + _NOISE_SECONDS
+        received, limit = 0, math.inf
         while True:
             data = self._transport.read(_READ_BYTES, self._timeout)
+            if not received:
+                # From the first byte on: until then the device computes, and a simulated one takes its time for that.
+                limit = time.monotonic() + self._timeout + _NOISE_SECONDS
             received += len(data)
             answered = False
             for frame in self._reader.feed(data):

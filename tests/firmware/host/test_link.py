@@ -8,7 +8,7 @@ import re
 import pytest
 from amaranth.back import verilog
 
-from arch.link import Command, ErrorCode, Frame, FrameReader, InfoReply, LinkError, Reply, Result
+from arch.link import SYNC, Command, ErrorCode, Frame, FrameReader, InfoReply, LinkError, Reply, Result
 from firmware.host.errors import DeviceError
 from firmware.host.link import Link
 from sim.verilated import SimulationTransport, Verilated
@@ -67,11 +67,11 @@ def test_faults_on_the_wire_give_the_right_result_or_one_clear_error(source, see
     with Verilated(source, cache=CACHE) as simulation:
         simulation.reset()
         line = Faulty(SimulationTransport(simulation, clocks_per_second=20_000), 0.004, seed)
-        link = Link(line, timeout=0.5, silence=0.2, retries=10)
+        link = Link(line, timeout=0.5, silence=0.2, retries=10, tag=TAG)
         assert list(link.classify_all(images)) == [expected_result(image, 200) for image in images]
         assert line.faults > 0
         line.rate = 1
-        link = Link(line, timeout=0.5, silence=0.2, retries=1)
+        link = Link(line, timeout=0.5, silence=0.2, retries=1, tag=TAG)
         with pytest.raises((DeviceError, LinkError)):
             link.classify(images[0])
 
@@ -92,7 +92,7 @@ def test_models_are_selected_on_a_line_with_faults(seed):
     with Verilated(board, cache=CACHE) as simulation:
         simulation.reset()
         line = Faulty(SimulationTransport(simulation, clocks_per_second=20_000), 0.004 * (seed > 0), seed)
-        link = Link(line, timeout=0.5, silence=0.2, retries=10)
+        link = Link(line, timeout=0.5, silence=0.2, retries=10, tag=TAG)
         for number in (*range(5), *(rng.randrange(5) for _ in range(10))):
             model = MODELS[number] if number < len(MODELS) else ErrorCode.NO_MODEL
             if isinstance(model, ErrorCode):
@@ -462,6 +462,24 @@ def test_a_line_that_sends_a_byte_now_and_then_is_given_up(ask, message, monkeyp
     with pytest.raises(DeviceError, match=f"^{message}$"):
         ask(Link(line, timeout=1, silence=0.1, tag=3))
     assert line.clock < 60
+
+
+@pytest.mark.parametrize("ask", [lambda link: link.info(), lambda link: link.request(Command.INFO)])
+def test_a_device_may_compute_for_long_before_the_first_byte_comes(ask, monkeypatch):
+    """As a simulated one does, whose timeout is in clocks; the rest of its frame comes in pieces."""
+    class Computing(Scripted):
+        clock = 0.0
+
+        def read(self, size, timeout):
+            data = super().read(min(size, 3), timeout)
+            self.clock += 1000 if data[:1] == bytes((SYNC,)) else 0.01
+            return data
+
+    line = Computing(lambda frame, count: reply(frame, Reply.INFO, INFO_REPLY))
+    monkeypatch.setattr("firmware.host.link.time.monotonic", lambda: line.clock)
+    link = Link(line, timeout=1, silence=0.1, alone=True)
+    ask(link)
+    assert (link.repeated, len(line.requests)) == (0, 1)
 
 
 def test_a_line_that_is_never_empty_has_its_line():

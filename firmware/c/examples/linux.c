@@ -211,7 +211,7 @@ static int classify(struct sterna *device, int count, char **names)
     static uint8_t images[STERNA_WINDOW][STERNA_MAX_IMAGE_BYTES + 1];
     for (int index = 0; index < count; index++) {
         uint8_t *image = images[index % STERNA_WINDOW];
-        size_t size;
+        size_t size = 0;
         const char *reason = read_image(names[index], image, &size);
         if (reason == NULL) {
             int status = sterna_classify(device, image, size);

@@ -39,6 +39,13 @@ hypothesis.settings.register_profile("gate", deadline=None, derandomize=True,
 hypothesis.settings.load_profile("gate")
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Name a case with long bytes by its argument and its number: the processes of pytest-xdist must collect the same
+    names, and compressed bytes hold the second in which they were made.
+    """
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 def missing_tools():
     """Names of the tools that are not there."""
     return [name for name in PROGRAMS if shutil.which(name) is None] + [

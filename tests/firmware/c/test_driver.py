@@ -60,6 +60,9 @@ def fails(status):
 class Scripted:
     """A device of which every answer is a function of the request."""
 
+    #: What it would give up after a silence, as a :class:`DeviceModel` does: nothing.
+    frame = b""
+
     def __init__(self, answer):
         self.answer, self.reader, self.pending = answer, FrameReader(), bytearray()
         self.requests, self.silence = [], []

@@ -8,11 +8,12 @@ import select
 import struct
 import subprocess
 import threading
+import time
 import tty
 
 import pytest
 
-from arch.link import ErrorCode, Frame, InfoReply, Reply
+from arch.link import Command, ErrorCode, Frame, InfoReply, Reply
 from tests.firmware.c.compilers import SANITIZED, SOURCES, compile_c
 from tests.firmware.c.device_model import DeviceModel, result_of
 from tests.firmware.c.test_driver import COUNTERS, INFO, Scripted, images_of
@@ -43,7 +44,9 @@ def port_of(device):
         while ended not in (ready := select.select([inner, ended], [], [])[0]):
             assert ready == [inner]
             device.write(os.read(inner, 4096))
-            while data := device.read(4096, 10_000)[0]:
+            # The host sends a frame in pieces, and the time in which it is about to send the next is none of the
+            # device's, which would give up the frame.
+            while data := device.read(4096, 0 if device.frame else 10_000)[0]:
                 os.write(inner, data)
 
     thread = threading.Thread(target=serve)
@@ -148,6 +151,17 @@ def test_a_model_is_selected(program, tmp_path):
                        (1, "", "ERROR: @3: the model in its flash was made for another circuit\n"),
                        (1, "", f"ERROR: @4: {nothing}\n")]
     assert unselected == (1, "", f"ERROR: {port}: {nothing}\n")
+
+
+def test_the_model_waits_for_the_rest_of_a_frame():
+    frame = Frame(command=Command.SELECT, tag=1, payload=b"\0").to_bytes()
+    with port_of(DeviceModel(NAMED)) as (_, descriptor):
+        for byte in frame:
+            os.write(descriptor, bytes((byte,)))
+            time.sleep(0.01)
+        answer = Frame(command=Reply.ERROR, tag=1, payload=bytes((ErrorCode.UNKNOWN_COMMAND,))).to_bytes()
+        assert select.select([descriptor], [], [], 10)[0]
+        assert os.read(descriptor, 4096) == answer
 
 
 def test_a_network_in_the_bitstream_is_not_selected(program):

@@ -37,6 +37,7 @@ def test_networks_in_icarus(icarus, tmp_path):
     simulate("system", icarus, tmp_path)
 
 
+@pytest.mark.long
 def test_digit_in_icarus(icarus, tmp_path):
     simulate("digit", icarus, tmp_path)
 

@@ -89,8 +89,12 @@ def refreshed(text: str, report: Report, console: str, seeds: Report) -> str:
             raise InputError(f"{what} must be of a build with its simulation")
         if one.revision.endswith("-dirty"):
             raise InputError(f"{what} must be of a clean checkout, not of revision {one.revision}")
+    # Before it, make says what it installs.
+    begin = re.search(r"^synthesise ", console, re.MULTILINE)
+    if begin is None:
+        raise InputError("CONSOLE must be what make bitstream prints, and has no line of the synthesis")
     table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(report, seeds))
-    block = (f"```console\n$ make bitstream\n{console.strip()}\n```\n\n"
+    block = (f"```console\n$ make bitstream\n{console[begin.start():].strip()}\n```\n\n"
              f"From the reports of builds at revision `{report.revision}`:\n\n"
              "| iCEBreaker, shipped MNIST network | value | how we know | command |\n|---|---|---|---|\n" + table)
     text, count = BLOCK.subn(lambda match: match[1] + block + match[2], text)

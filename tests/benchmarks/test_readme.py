@@ -10,6 +10,9 @@ from benchmarks.readme import command as readme
 from support.errors import InputError
 from tests.gateware.build.test_report import built
 
+#: What `make bitstream` prints, shortened.
+CONSOLE = "virtual environment is ready: .venv\nsynthesise   what it printed\n"
+
 
 def report(**values):
     return dataclasses.replace(built(), **{"revision": "0123456789ab", "sample_images": 100, "sample_accuracy": 1.0,
@@ -18,11 +21,11 @@ def report(**values):
 
 def test_the_block_of_the_readme_is_made_of_the_reports():
     old = readme.README.read_text(encoding="utf-8")
-    text = readme.refreshed(old, report(), "what it printed\n", report(fmax_mhz=[48.5, 50.0, 53.0]))
+    text = readme.refreshed(old, report(), CONSOLE, report(fmax_mhz=[48.5, 50.0, 53.0]))
     before, block = text.split("<!-- report: all", 1)
     block, after = block.split("<!-- report: end -->", 1)
     assert (before, after) == (old.split("<!-- report: all")[0], old.split("<!-- report: end -->")[1])
-    assert "$ make bitstream\nwhat it printed\n```" in block
+    assert "$ make bitstream\nsynthesise   what it printed\n```" in block
     assert "revision `0123456789ab`" in block
     assert "| 4,676 of 5,280, 29 of 30, 4 of 4, 0 of 8 |" in block
     assert "| 48 MHz; median of 3 seeds 50.0 MHz, 48.5 to 53.0 |" in block
@@ -30,7 +33,7 @@ def test_the_block_of_the_readme_is_made_of_the_reports():
     assert "| 99.42% of 10,000 | measured: exported integers on the reference, `t10k-images-idx3-ubyte.gz` |" in block
     assert "| exact in every channel | yes |" in block
     # What it has made, it can make again.
-    again = readme.refreshed(text, report(), "what it printed\n", report(fmax_mhz=[48.5, 50.0, 53.0]))
+    again = readme.refreshed(text, report(), CONSOLE, report(fmax_mhz=[48.5, 50.0, 53.0]))
     assert again == text
 
 
@@ -46,9 +49,14 @@ def test_reports_of_something_else_are_refused(values, message):
         readme.refreshed(readme.README.read_text(encoding="utf-8"), report(), "", report(**values))
 
 
+def test_a_console_without_a_build_is_refused():
+    with pytest.raises(InputError, match=r"^CONSOLE must be what make bitstream prints, and has no line of the synth"):
+        readme.refreshed(readme.README.read_text(encoding="utf-8"), report(), "virtual environment\n", report())
+
+
 def test_a_readme_without_marks_is_refused():
     with pytest.raises(InputError, match=r": must have one pair of report marks, not 0$"):
-        readme.refreshed("nothing", report(), "", report())
+        readme.refreshed("nothing", report(), CONSOLE, report())
 
 
 def test_the_command_reads_files_and_gives_one_line(tmp_path, capsys, monkeypatch):
@@ -56,7 +64,7 @@ def test_the_command_reads_files_and_gives_one_line(tmp_path, capsys, monkeypatc
     page.write_text(readme.README.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(readme, "README", page)
     (tmp_path / "report.json").write_bytes(report().to_json())
-    (tmp_path / "console").write_text("what it printed")
+    (tmp_path / "console").write_text(CONSOLE)
     arguments = [str(tmp_path / name) for name in ("report.json", "console", "report.json")]
     assert readme.main(arguments) == 0
     assert "what it printed" in page.read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from boards.families.family import (
     Refusal,
     Resources,
 )
-from boards.families.ice40_memory import MemoryMap
+from boards.families.ice40_memory import MemoryMap, block_rams, with_block_rams
 from boards.families.ice40_primitives import SPRAM_WORDS, clocks_of, pll_settings
 from support.tools import YOSYS, Tool
 
@@ -166,7 +166,8 @@ class Ice40(Family):
     def fill(self, routed: Mapping[str, bytes], marks: Sequence[MemoryWords],
              contents: Sequence[MemoryWords]) -> Mapping[str, bytes]:
         design = routed["sterna.asc"]
-        return {"sterna.asc": MemoryMap(design, marks).write(design, contents)}
+        rams = block_rams(design)
+        return {"sterna.asc": with_block_rams(design, MemoryMap(rams, marks).write(rams, contents))}
 
     def pack(self) -> Invocation:
         return Invocation(tool=ICEPACK, arguments=("sterna.asc", "sterna.bin"), inputs=("sterna.asc",),

@@ -1,4 +1,7 @@
-"""What the block RAMs of a routed iCE40 design hold: found, read and replaced in the text that nextpnr writes.
+"""What the block RAMs of an iCE40 design hold: found, read and replaced.
+
+:func:`block_rams` reads them in the text of a routed design, as nextpnr writes it, and :func:`with_block_rams` writes
+them there. :class:`MemoryMap` knows which bit of them is which of a memory, whatever text they come from.
 
 A block RAM is 256 rows of 16 bits, which stand as 16 lines of 256 bits in the section ``.ram_data`` of its place. It
 has four shapes (FPGA-TN-02002): 256 words of 16 bits, or 2, 4 or 8 words in a row. Yosys puts consecutive words into a
@@ -9,14 +12,14 @@ found by what the columns hold, if no two are the same.
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from boards.families.family import BoardError, MemoryWords
 
-__all__ = ["BITS", "ROWS", "SHAPES", "MemoryMap", "block_rams"]
+__all__ = ["BITS", "ROWS", "SHAPES", "BlockRams", "MemoryMap", "block_rams", "with_block_rams"]
 
 #: Rows of a block RAM, and bits of a row.
 ROWS, BITS = 256, 16
@@ -30,16 +33,29 @@ _BLOCK_RAM = re.compile(rb"^\.ram_data (\d+) (\d+)\n((?:[0-9a-f]{64}\n){16})", r
 #: Bits of one block RAM: bool[ROWS, BITS].
 _Bits = npt.NDArray[np.bool_]
 
+#: Bits of the block RAMs of a design, by their names or places.
+BlockRams = Mapping[str, _Bits]
 
-def block_rams(routed: bytes) -> dict[bytes, _Bits]:
+
+def block_rams(routed: bytes) -> dict[str, _Bits]:
     """Read the block RAMs of a routed design; returns ``bool[ROWS, BITS]`` by coordinates."""
     found = {}
     for match in _BLOCK_RAM.finditer(routed):
         # The digits of a line begin with its highest bit.
         content = b"".join(bytes.fromhex(line.decode())[::-1] for line in match[3].split())
-        found[b"%s %s" % (match[1], match[2])] = np.unpackbits(
+        found[_place(match)] = np.unpackbits(
             np.frombuffer(content, dtype=np.uint8), bitorder="little").astype(np.bool_).reshape(ROWS, BITS)
     return found
+
+
+def with_block_rams(routed: bytes, rams: BlockRams) -> bytes:
+    """Return a routed design whose block RAMs hold ``rams``, which has all of :func:`block_rams`."""
+    return _BLOCK_RAM.sub(
+        lambda match: b".ram_data %s %s\n%s" % (match[1], match[2], _lines(rams[_place(match)])), routed)
+
+
+def _place(match: re.Match[bytes]) -> str:
+    return f"{match[1].decode()} {match[2].decode()}"
 
 
 def _lines(bits: _Bits) -> bytes:
@@ -71,16 +87,16 @@ class _Place:
     #: Words in a row.
     in_row: int
     #: Block RAM and column there, of each column of the memory. The tools may make two of a memory with two readers.
-    columns: list[list[tuple[bytes, int]]]
+    columns: list[list[tuple[str, int]]]
 
 
 class MemoryMap:
-    """Where the bits of memories are in a routed design.
+    """Where the bits of memories are in the block RAMs of a design.
 
     Parameters
     ----------
-    routed : :class:`bytes`
-        The design, as nextpnr writes it.
+    rams : :data:`BlockRams`
+        The block RAMs of the design.
     marks : sequence of :class:`MemoryWords`
         What its memories hold: no two columns are the same, and none is zero.
 
@@ -91,18 +107,18 @@ class MemoryMap:
         else of a memory than block RAM, and what it holds cannot be replaced.
     """
 
-    def __init__(self, routed: bytes, marks: Sequence[MemoryWords]):
-        at: dict[bytes, list[tuple[bytes, int]]] = {}
-        for place, bits in block_rams(routed).items():
+    def __init__(self, rams: BlockRams, marks: Sequence[MemoryWords]):
+        at: dict[bytes, list[tuple[str, int]]] = {}
+        for place, bits in rams.items():
             for column in np.flatnonzero(bits.any(axis=0)):
                 at.setdefault(bits[:, column].tobytes(), []).append((place, int(column)))
         self._places = [self._find(memory, at) for memory in marks]
         for (place, column), *_ in at.values():
-            raise BoardError(f"column {column} of the block RAM at {place.decode()} must be one of "
+            raise BoardError(f"column {column} of the block RAM at {place} must be one of "
                              f"{', '.join(memory.name for memory in marks)}, and is none: build it again")
 
     @staticmethod
-    def _find(memory: MemoryWords, at: dict[bytes, list[tuple[bytes, int]]]) -> _Place:
+    def _find(memory: MemoryWords, at: dict[bytes, list[tuple[str, int]]]) -> _Place:
         """Find a memory, and take its columns out of ``at``."""
         bits = _bits_of(memory)
         for in_row in SHAPES:
@@ -110,12 +126,12 @@ class MemoryMap:
             if all(key in at for key in keys) and len(set(keys)) == len(keys):
                 return _Place(name=memory.name, width=memory.width, depth=len(memory.words), in_row=in_row,
                               columns=[at.pop(key) for key in keys])
-        raise BoardError(f"{memory.name} must be in block RAMs of the routed design, each bit of it, and is not: build "
+        raise BoardError(f"{memory.name} must be in block RAMs of the design, each bit of it, and is not: build "
                          f"it again")
 
-    def write(self, routed: bytes, contents: Iterable[MemoryWords]) -> bytes:
-        """Return a routed design whose memories hold ``contents`` in place of what they hold in ``routed``."""
-        rams = block_rams(routed)
+    def write(self, rams: BlockRams, contents: Iterable[MemoryWords]) -> dict[str, _Bits]:
+        """Return block RAMs that hold ``contents`` in place of what they hold in ``rams``."""
+        written = {place: bits.copy() for place, bits in rams.items()}
         for memory, there in zip(contents, self._places, strict=True):
             assert memory.width == there.width, memory.name
             bits = _bits_of(memory)
@@ -124,20 +140,17 @@ class MemoryMap:
             columns = _columns(filled, there.in_row).reshape(-1, ROWS)
             for column, places in zip(columns, there.columns, strict=True):
                 for place, number in places:
-                    rams[place][:, number] = column
-        return _BLOCK_RAM.sub(
-            lambda match: b".ram_data %s %s\n%s" % (match[1], match[2], _lines(rams[b"%s %s" % (match[1], match[2])])),
-            routed)
+                    written[place][:, number] = column
+        return written
 
-    def read(self, routed: bytes) -> list[MemoryWords]:
-        """Return what the memories hold in ``routed``, which is the design of this map with any contents.
+    def read(self, rams: BlockRams) -> list[MemoryWords]:
+        """Return what the memories hold in ``rams``, which are those of the design of this map with any contents.
 
         Raises
         ------
         :exc:`BoardError`
             If two block RAMs that are the same memory hold something else.
         """
-        rams = block_rams(routed)
         found = []
         for there in self._places:
             columns = []

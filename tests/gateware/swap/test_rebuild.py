@@ -86,7 +86,7 @@ def test_a_filled_layout_holds_what_a_rebuild_holds(tmp_path):
     with contextlib.suppress(ToolError):
         run_invocation(BOARD.fpga.place(seed=1, clock_hz=CLOCK_HZ), folder)
     routed = {name: (folder / name).read_bytes() for name in BOARD.fpga.pack().inputs}
-    where = MemoryMap(routed["sterna.asc"], marks_of(config))
+    where = MemoryMap(block_rams(routed["sterna.asc"]), marks_of(config))
     for number, network in enumerate(networks):
         plan = map_network(network, config)
         filled = Filling(plan=plan, clock_hz=CLOCK_HZ).apply(BOARD.fpga, routed)
@@ -95,7 +95,8 @@ def test_a_filled_layout_holds_what_a_rebuild_holds(tmp_path):
         run_tool(UNPACK, (pack_files(BOARD.fpga, filled, work), "back.asc"), cwd=work, log=work / "log")
         back = (work / "back.asc").read_bytes()
         info = info_of(plan, clock_hz=CLOCK_HZ)
-        for memory, held in zip(words_of(config, plan.contents, info.to_bytes()), where.read(back), strict=True):
+        found = where.read(block_rams(back))
+        for memory, held in zip(words_of(config, plan.contents, info.to_bytes()), found, strict=True):
             assert held.words == [*memory.words, *[0] * (len(held.words) - len(memory.words))], memory.name
         direct = synthesise(tmp_path / f"direct{number}", config, Baked(contents=plan.contents, info=info))
         assert check_against(direct, netlist, routed["sterna.asc"], back) > 300

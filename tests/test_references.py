@@ -34,8 +34,7 @@ COMMAND = re.compile(r"python3? -m ((?:\w+\.)*\w+)")
 FOREIGN_COMMANDS = {"mypy", "pip", "pytest", "ruff", "venv"}
 
 PATTERNS = ("*.md", "*.toml", "Makefile", ".pre-commit-config.yaml", ".github/**/*.*", ".ci/*", "docs/**/*.md",
-            "models/**/*.md", "environment/*.txt", "*/**/*.py", "*/**/*.cpp", "*/**/*.sh",
-            "*/**/*.toml")
+            "models/**/*.md", "environment/*.txt", "*/**/*.py", "*/**/*.cpp", "*/**/*.sh", "*/**/*.toml")
 TEXTS = sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern)
                if path.is_file() and path.relative_to(ROOT).parts[0] in
                {"docs", "tests", ".github", ".ci", *PACKAGES, path.name})

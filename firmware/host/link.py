@@ -237,6 +237,7 @@ class Link:
         self._begin()
         self._tag = (self._tag + 1) & 0xFF
         self._transport.write(Frame(command=command, tag=self._tag, payload=payload).to_bytes())
+        # Set by the first byte, as in _receive.
         limit = math.inf
         while time.monotonic() < limit and (data := self._transport.read(_READ_BYTES, self._timeout)):
             limit = min(limit, time.monotonic() + self._timeout + _NOISE_SECONDS)

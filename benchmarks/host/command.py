@@ -19,7 +19,7 @@ import numpy as np
 from arch.link import BAUD_RATES, BYTE_BITS, CRC_BYTES, HEADER_BYTES, Info, InputEncoding
 from benchmarks.host.line import answer_to, model_line, take_priority
 from firmware.host.accelerator import Accelerator
-from firmware.host.ports import open_port
+from firmware.host.ports import check_baud, open_port
 from sim.board.server import PseudoTerminal
 from support.command_line import print_line, run
 from support.errors import InputError
@@ -30,6 +30,7 @@ __all__ = ["create_parser", "main"]
 _INFO = Info(lanes=8, width=16, circuit_timesteps=4, timesteps=4, encoding=InputEncoding.UNSIGNED, channels=1,
              image_height=28, image_width=28, classes=10, clock_khz=48_000, digest=bytes(8))
 _CYCLES = 10_961
+_MAX_IMAGES = 10_000_000
 #: Images of a block. What else a busy computer does takes time of some blocks; the median is that of the others.
 _BLOCK = 20
 
@@ -47,9 +48,9 @@ def create_parser() -> argparse.ArgumentParser:
 
 
 def _measure(arguments: argparse.Namespace) -> None:
-    for name, low, high in (("baud", 1000, 100_000_000), ("images", 1, 10**7)):
-        if not low <= getattr(arguments, name) <= high:
-            raise InputError(f"--{name} must be {low} to {high}, not {getattr(arguments, name)}")
+    check_baud(arguments.baud, "--baud")
+    if not 1 <= arguments.images <= _MAX_IMAGES:
+        raise InputError(f"--images must be 1 to {_MAX_IMAGES}, not {arguments.images}")
     if arguments.device:
         first = take_priority()
         with PseudoTerminal() as terminal:
@@ -62,7 +63,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as device:
         assert device.stdin is not None
         assert device.stdout is not None
-        with Accelerator(open_port(device.stdout.readline().strip())) as chip:
+        with Accelerator(open_port(device.stdout.readline().strip(), arguments.baud)) as chip:
             chip.classify(images[:2])
             times = [time.perf_counter()]
             result = chip.classify(images, progress=lambda done, total: times.append(time.perf_counter()))

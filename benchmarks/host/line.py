@@ -2,6 +2,7 @@
 
 The device answers as an accelerator does, with results that follow from the pixels, and its bytes arrive at the time at
 which the line would have brought them: ten bits a byte in both directions, an inference between, one after the other.
+It has room for two images, and an image that begins before the last but one is computed is refused.
 """
 
 import collections
@@ -10,13 +11,25 @@ import os
 import select
 import time
 
-from arch.link import BYTE_BITS, Command, Frame, FrameReader, Info, InfoReply, Reply, Result
+from arch.link import (
+    BYTE_BITS,
+    CRC_BYTES,
+    HEADER_BYTES,
+    Command,
+    ErrorCode,
+    Frame,
+    FrameReader,
+    Info,
+    InfoReply,
+    Reply,
+    Result,
+)
 from sim.board.server import PseudoTerminal
 
-__all__ = ["Lateness", "answer_to", "model_line", "take_priority"]
+__all__ = ["Device", "Lateness", "answer_to", "model_line", "take_priority"]
 
-#: Sleeping is that much less exact than what is modelled, in seconds: the rest is waited for.
-_SLEEP_SECONDS = 0.0005
+#: Bytes of a frame around its payload.
+_FRAME_BYTES = HEADER_BYTES + CRC_BYTES
 
 
 def answer_to(image: bytes, info: Info, cycles: int) -> Result:
@@ -49,6 +62,63 @@ def take_priority() -> bool:
     return True
 
 
+class Device:
+    """The device, in the time of its line.
+
+    Parameters
+    ----------
+    info : :class:`arch.link.Info`
+        What it says that it is.
+    baud : :class:`int`
+        Rate of the line.
+    cycles : :class:`int`
+        Clocks of an inference.
+    """
+
+    def __init__(self, info: Info, *, baud: int, cycles: int) -> None:
+        self._info, self._cycles = info, cycles
+        self._byte_seconds = BYTE_BITS / baud
+        self._reader = FrameReader()
+        #: Bytes of a frame that is not complete.
+        self._begun_bytes = 0
+        #: When the last byte has come, and the last of the reply that was sent last is gone.
+        self._received_at = self._sent_at = 0.0
+        #: When the last two images were computed, or will be.
+        self._computed_at = collections.deque((0.0, 0.0), maxlen=2)
+
+    def receive(self, data: bytes, now: float) -> list[tuple[float, bytes]]:
+        """Take bytes that were sent at ``now``; return what is answered, and when the last byte of each has come.
+
+        Bytes that belong to no frame are none: this line has no faults.
+        """
+        # The line was idle, or it is still busy with what came before.
+        begun_at = max(self._received_at, now) - self._begun_bytes * self._byte_seconds
+        self._received_at = max(self._received_at, now) + len(data) * self._byte_seconds
+        self._begun_bytes += len(data)
+        answers = []
+        for frame in self._reader.feed(data):
+            size = _FRAME_BYTES + len(frame.payload)
+            ready_at, reply = self._answer(frame, begun_at, begun_at + size * self._byte_seconds)
+            self._sent_at = max(self._sent_at, ready_at) + len(reply) * self._byte_seconds
+            answers.append((self._sent_at, reply))
+            begun_at += size * self._byte_seconds
+            self._begun_bytes -= size
+        return answers
+
+    def _answer(self, frame: Frame, begun_at: float, ready_at: float) -> tuple[float, bytes]:
+        """Return the reply to a frame that was on the line between two times, and when it begins on a free line."""
+        tag = frame.tag
+        if frame.command != Command.CLASSIFY:
+            info = InfoReply(info=self._info).to_bytes()
+            return ready_at, Frame(command=Reply.INFO, tag=tag, payload=info).to_bytes()
+        if self._computed_at[0] > begun_at:
+            return ready_at, Frame(command=Reply.ERROR, tag=tag, payload=bytes((ErrorCode.BUSY,))).to_bytes()
+        ready_at = max(ready_at, self._computed_at[1]) + self._cycles / (1000 * self._info.clock_khz)
+        self._computed_at.append(ready_at)
+        result = answer_to(frame.payload, self._info, self._cycles)
+        return ready_at, Frame(command=Reply.RESULT, tag=tag, payload=result.to_bytes()).to_bytes()
+
+
 def model_line(terminal: PseudoTerminal, info: Info, *, baud: int, cycles: int, until: int) -> Lateness:
     """Answer a host until there is an end of file at the descriptor ``until``.
 
@@ -66,11 +136,9 @@ def model_line(terminal: PseudoTerminal, info: Info, *, baud: int, cycles: int, 
         Clocks of an inference.
     until : :class:`int`
     """
-    second_per_byte = BYTE_BITS / baud
-    reader, replies, late = FrameReader(), collections.deque[tuple[float, bytes]](), Lateness()
-    received_at = engine_at = sent_at = 0.0
+    device, replies, late = Device(info, baud=baud, cycles=cycles), collections.deque[tuple[float, bytes]](), Lateness()
     while True:
-        wait = replies[0][0] - time.perf_counter() - _SLEEP_SECONDS if replies else None
+        wait = replies[0][0] - time.perf_counter() if replies else None
         ready, _, _ = select.select([terminal.fileno(), until], [], [], None if wait is None else max(0.0, wait))
         if until in ready:
             return late
@@ -80,17 +148,5 @@ def model_line(terminal: PseudoTerminal, info: Info, *, baud: int, cycles: int, 
             os.write(terminal.fileno(), reply)
             late.replies += 1
             late.seconds += time.perf_counter() - due
-        if terminal.fileno() not in ready:
-            continue
-        data = terminal.read()
-        # The line was idle, or it is still busy with what came before.
-        received_at = max(received_at, now) + len(data) * second_per_byte
-        for frame in reader.feed(data):
-            if frame.command == Command.CLASSIFY:
-                engine_at = max(engine_at, received_at) + cycles / (1000 * info.clock_khz)
-                payload, command, ready_at = answer_to(frame.payload, info, cycles).to_bytes(), Reply.RESULT, engine_at
-            else:
-                payload, command, ready_at = InfoReply(info=info).to_bytes(), Reply.INFO, received_at
-            encoded = Frame(command=command, tag=frame.tag, payload=payload).to_bytes()
-            sent_at = max(sent_at, ready_at) + len(encoded) * second_per_byte
-            replies.append((sent_at, encoded))
+        if terminal.fileno() in ready:
+            replies.extend(device.receive(terminal.read(), now))

@@ -25,8 +25,9 @@ __all__ = ["Accelerator"]
 class Accelerator:
     """An accelerator behind a port: an engine as the reference and simulations are (:class:`reference.engines.Engine`).
 
-    Use it as a context manager, or :meth:`close` it. Two images are on their way at a time: one is computed while the
-    next one is sent.
+    Use it as a context manager, or :meth:`close` it. Two images are on their way at a time, one of which is computed
+    while the next one is sent; or more, where inferences take less time than images on the line
+    (:mod:`firmware.host.latency`).
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class Accelerator:
         #: The open line.
         self.port = port
         self._link = Link(port.transport, timeout=port.timeout if timeout is None else timeout, silence=port.silence,
-                          alone=port.alone)
+                          alone=port.alone, baud=port.baud, latency_ms=port.latency_ms or 0)
 
     @classmethod
     def open(cls, port: str = "auto", *, baud: int | None = None, timeout: float | None = None) -> Self:

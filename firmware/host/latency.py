@@ -1,23 +1,34 @@
-"""What the latency timer of an FTDI bridge costs, and how it is set.
+"""How late results come, how many images on their way hide that, and how the latency timer of an FTDI bridge is set.
 
 Boards speak to USB through a bridge of FTDI. The bridge collects what the board sends, and hands it on when a USB
 packet is full or when its latency timer ends, which is set to 16 ms when the device is plugged in. A result is much
-smaller than a packet, and the host has no more than two images on their way: so it hears of two images at a time, once
-in the time of the timer.
+smaller than a packet: so the host hears of all images on their way at a time, once in the time of the timer.
+
+The device has room for two images: one computes while the next arrives. Where an inference takes less time than an
+image on the line, there is always room for the image that comes next, and the host need not wait for results: it keeps
+as many images on their way as the line brings while a result is late, and the line is never empty.
 
 Source: FTDI, AN232B-04 "Data Throughput, Latency and Handshaking", section 3.3.
 """
 
 import contextlib
+import math
 import pathlib
 from typing import Any
 
 from arch.link import CRC_BYTES, HEADER_BYTES, RESULT_HEADER_WORDS
 
-__all__ = ["BEST_MS", "PACKET_BYTES", "WINDOW", "images_per_second", "lower", "timer_of"]
+__all__ = ["BEST_MS", "PACKET_BYTES", "WINDOW", "images_on_their_way", "images_per_second", "lower", "timer_of"]
 
-#: Images that may be on their way: one computes while the next arrives.
+#: Images for which the device has room: one computes while the next arrives.
 WINDOW = 2
+#: Most images on their way: a quarter of the tags, so that a late answer cannot be taken for another's.
+_MOST = 64
+#: Share of an image's time on the line that an inference may take, for more than two images: the clock of the device
+#: and the rate of the line may differ by some percent.
+_SHARE = 0.9
+#: How late a busy computer may look at a result, in seconds.
+_HOST_SECONDS = 0.005
 #: The smallest latency, in ms.
 BEST_MS = 1
 #: Bytes from the board in a full USB packet of a high-speed bridge (FT2232H, FT232H): 512, less two of status.
@@ -29,12 +40,39 @@ _BITS = 10
 _TTY = pathlib.Path("/sys/class/tty")
 
 
+def _line_seconds(payload_bytes: int, baud: int) -> float:
+    """Return the time of a frame on the line."""
+    return _BITS * (payload_bytes + _FRAME_BYTES) / baud
+
+
+def _result_bytes(classes: int) -> int:
+    return 4 * (RESULT_HEADER_WORDS + classes)
+
+
+def images_on_their_way(image_bytes: int, classes: int, *, baud: int, latency_ms: float,
+                        inference_seconds: float) -> int:
+    """Return how many images may be sent before the first of them has its result.
+
+    That is :data:`WINDOW`, unless a device has always finished an image before the next but one begins: then it is as
+    many more as the line brings while a result is late. Arguments are those of :func:`images_per_second`.
+
+    >>> images_on_their_way(784, 10, baud=3_000_000, latency_ms=16, inference_seconds=10_961 / 48e6)
+    10
+    >>> images_on_their_way(784, 10, baud=3_000_000, latency_ms=16, inference_seconds=0.0026)
+    2
+    """
+    line = _line_seconds(image_bytes, baud)
+    if max(inference_seconds, _line_seconds(_result_bytes(classes), baud)) > _SHARE * line:
+        return WINDOW
+    return min(_MOST, WINDOW + math.ceil((latency_ms / 1000 + _HOST_SECONDS) / line))
+
+
 def images_per_second(image_bytes: int, classes: int, *, baud: int, latency_ms: float,
-                      inference_seconds: float = 0.0) -> float:
+                      inference_seconds: float = 0.0, window: int = WINDOW) -> float:
     """Return how many images per second the line, the engine and the latency timer allow at most.
 
     The line needs ``10 (image_bytes + 7) / baud`` seconds for an image, while which the engine computes the one before;
-    and of :data:`WINDOW` images the results come in one period of the timer, unless they fill a packet.
+    and of ``window`` images the results come in one period of the timer, unless they fill a packet.
 
     Parameters
     ----------
@@ -48,16 +86,17 @@ def images_per_second(image_bytes: int, classes: int, *, baud: int, latency_ms: 
         The timer, in ms, from 1.
     inference_seconds : :class:`float`
         Time of an inference, if it is longer than that of an image on the line.
+    window : :class:`int`
+        Images on their way.
 
     >>> round(images_per_second(784, 10, baud=3_000_000, latency_ms=1)), round(
     ...     images_per_second(784, 10, baud=3_000_000, latency_ms=16))
     (379, 125)
     """
-    line = min(baud / (_BITS * (image_bytes + _FRAME_BYTES)), 1 / max(inference_seconds, 1e-9))
-    result_bytes = 4 * (RESULT_HEADER_WORDS + classes) + _FRAME_BYTES
-    if WINDOW * result_bytes >= PACKET_BYTES:
+    line = 1 / max(_line_seconds(image_bytes, baud), inference_seconds)
+    if window * (_result_bytes(classes) + _FRAME_BYTES) >= PACKET_BYTES:
         return line
-    return min(line, 1000 * WINDOW / latency_ms)
+    return min(line, 1000 * window / latency_ms)
 
 
 def timer_of(device: str, tty: pathlib.Path = _TTY) -> pathlib.Path | None:

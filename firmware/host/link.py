@@ -10,6 +10,10 @@ an image whose result is still to come. Such a result must not be taken for one 
   session may have come later, and under the same tag: then the line must be empty for two such times, in which every
   result that is on its way would have come, and the first image is sent again. After a model was selected there is
   nothing to wait for: the device refuses a SELECT while an image has no result.
+
+How many images are on their way follows from the first result too (:mod:`firmware.host.latency`): two, or more where
+the device is never busy when the next one comes. After a fault of the line there are two again, and one more with every
+result: what is sent behind a frame that was broken is lost with it.
 """
 
 import collections
@@ -37,7 +41,7 @@ from arch.link import (
     Result,
 )
 from firmware.host.errors import BusyError, ClosedError, DeviceError, NoAnswerError, RefusedError
-from firmware.host.latency import WINDOW
+from firmware.host.latency import WINDOW, images_on_their_way
 from firmware.host.transports import Transport
 
 __all__ = ["Link"]
@@ -47,6 +51,9 @@ _NOISE_BYTES = 2 * (HEADER_BYTES + MAX_PAYLOAD_BYTES + CRC_BYTES)
 
 #: Seconds that an answer may take beyond the timeout, however many bytes come: the longest frame takes less than one.
 _NOISE_SECONDS = 10.0
+
+#: How many tags there are.
+_TAGS = 256
 
 #: Most bytes of a piece that is read.
 _READ_BYTES = 1 << 16
@@ -61,6 +68,10 @@ class _Request:
     payload: bytes
     tag: int = 0
     attempts: int = 0
+    #: It was sent, and may have an answer yet.
+    sent: bool = False
+    #: How many had been sent, and had no answer yet, when it was sent.
+    ahead: int = 0
     #: The device had no room for it.
     busy: bool = False
     #: The error that it was answered with last.
@@ -68,6 +79,11 @@ class _Request:
     answer: bytes | None = None
     #: The frame with its first tag, if it was made before it is sent.
     frame: bytes | None = None
+
+
+def _on_their_way(requests: Iterable[_Request]) -> int:
+    """Return how many requests were sent and have no answer."""
+    return sum(request.sent and request.answer is None for request in requests)
 
 
 class _Source:
@@ -119,16 +135,21 @@ class Link:
         Tag before the first one, 0 to 255, by default drawn at random.
     alone : :class:`bool`
         No other session can have left anything, as with a device that was switched on for this one.
+    baud : :class:`int`, optional
+        Rate of the line; without one, two images are on their way at most.
+    latency_ms : :class:`float`
+        How long the line may keep an answer for itself, in ms.
     """
 
     def __init__(self, transport: Transport, *, timeout: float = 1.0, silence: float = 0.1, retries: int = 3,
-                 tag: int | None = None, alone: bool = False) -> None:
+                 tag: int | None = None, alone: bool = False, baud: int | None = None,
+                 latency_ms: float = 0.0) -> None:
         self._transport = transport
         self._timeout = timeout
         self._silence = silence
         self._retries = retries
         self._reader = FrameReader()
-        self._tag = secrets.randbelow(256) if tag is None else tag
+        self._tag = secrets.randbelow(_TAGS) if tag is None else tag
         self._info: Info | None = None
         self._closed = False
         #: A request has no answer yet.
@@ -137,8 +158,9 @@ class Link:
         self._begun = self._alone = alone
         #: Faults of the line that the device had seen when it was last asked what it is.
         self.counters = LinkCounters()
-        #: Images that may be on their way.
-        self._window = WINDOW
+        self._baud, self._latency_ms = baud, latency_ms
+        #: Images that may be on their way now, and the most that the device had no want of room for.
+        self._window, self._most = WINDOW, _TAGS
         #: Requests that had to be repeated so far.
         self.repeated = 0
         #: The last frame that nothing had asked for; None if there was none.
@@ -202,7 +224,7 @@ class Link:
         (answer,) = self._exchange([request], window=1)
         self._info = self._learn(answer)
         self._alone = True
-        self._window = WINDOW
+        self._window, self._most = WINDOW, _TAGS
         return self._info
 
     def selectable(self) -> bool:
@@ -302,7 +324,15 @@ class Link:
         if not self._alone and (first := next(source, None)) is not None:
             yield self._first(first, info)
         for answer in self._exchange(source):
-            yield Result.from_bytes(answer, info.classes)
+            yield self._timed(Result.from_bytes(answer, info.classes), info)
+
+    def _timed(self, result: Result, info: Info) -> Result:
+        """Learn from a result how many images may be on their way; return it."""
+        wanted = WINDOW if self._baud is None else images_on_their_way(
+            info.image_bytes, info.classes, baud=self._baud, latency_ms=self._latency_ms,
+            inference_seconds=result.cycles / (1000 * info.clock_khz))
+        self._window = min(self._window + 1, wanted, self._most)
+        return result
 
     def _first(self, request: _Request, info: Info) -> Result:
         """Return the result of a session's first image, once no other session's can be taken for it."""
@@ -314,9 +344,9 @@ class Link:
             (answer,) = self._exchange([dataclasses.replace(request, answer=None, attempts=0)], window=1)
             result = Result.from_bytes(answer, info.classes)
         self._alone = True
-        return result
+        return self._timed(result, info)
 
-    def _exchange(self, requests: Iterable[_Request], window: int = WINDOW) -> Iterator[bytes]:
+    def _exchange(self, requests: Iterable[_Request], window: int = _TAGS) -> Iterator[bytes]:
         """Send requests, and yield their answers in the same order."""
         self._check_alone()
         self._exchanging = True
@@ -347,10 +377,12 @@ class Link:
     def _fill(self, waiting: collections.deque[_Request], source: _Source, window: int) -> Exception | None:
         """Send what there is room for; return what went wrong, after which answers that have come are still given."""
         try:
-            if waiting and waiting[0].busy:
-                self._send(waiting[0])
+            for left in waiting:
+                if (left.answer is None and not left.sent and (not left.busy or left is waiting[0])
+                        and _on_their_way(waiting) < self._window):
+                    self._send(left, waiting)
             while len(waiting) < min(window, self._window) and (request := source.take()) is not None:
-                self._send(request)
+                self._send(request, waiting)
                 waiting.append(request)
         except Exception as error:
             return error
@@ -362,14 +394,15 @@ class Link:
         request.tag = self._tag
         return Frame(command=request.command, tag=request.tag, payload=request.payload).to_bytes()
 
-    def _send(self, request: _Request) -> None:
+    def _send(self, request: _Request, waiting: Iterable[_Request]) -> None:
         if request.attempts > self._retries and request.busy:
             raise BusyError(request.command, request.attempts)
         if request.attempts > self._retries:
             raise NoAnswerError(request.command, request.attempts, request.code)
         self.repeated += request.attempts > 0
         request.attempts += 1
-        request.busy = False
+        request.ahead = _on_their_way(other for other in waiting if other is not request)
+        request.sent, request.busy = True, False
         frame, request.frame = request.frame, None
         self._transport.write(self._encode(request) if frame is None else frame)
 
@@ -410,27 +443,38 @@ class Link:
             return code == ErrorCode.BAD_CRC
         request.code = code
         if code in (ErrorCode.BAD_CRC, ErrorCode.OVERRUN):
-            self._send(request)
+            self._send(request, waiting)
             return False
         if code == ErrorCode.BUSY:
-            request.busy = True
-            if request is waiting[0]:
-                # The image before it has its result now. If there is no room all the same, somebody else's have none.
+            request.sent, request.busy = False, True
+            if request.ahead == 0:
+                # If there is no room all the same, it is taken by images of somebody else.
                 return request.attempts > 1
-            # It is sent again when the image before it has its result. If no fault of the line explains that there was
-            # no room for two, the model leaves none.
+            # It is sent again when the images before it have their results. If no fault of the line explains that there
+            # was no room, the device computes for longer than it said, or the model leaves no room for two.
             if not self.repeated:
-                self._window = 1
+                self._most = min(self._most, WINDOW if request.ahead >= WINDOW else 1)
+            self._window = min(self._window, self._most, WINDOW)
             request.attempts -= 1
             return False
         raise RefusedError(request.command, request.payload, code)
 
     def _repeat(self, waiting: Iterable[_Request]) -> None:
-        """Wait until both ends have forgotten unfinished frames, then send again what has no answer."""
+        """Wait until both ends have forgotten unfinished frames, then send again what has no answer.
+
+        Two of many are sent at once, the others behind them, and that is not held against these: a fault of the first
+        may have been all that was wrong.
+        """
         self._empty(self._silence)
-        for request in waiting:
-            if request.answer is None:
-                self._send(request)
+        self._window = min(self._window, WINDOW)
+        unanswered = [request for request in waiting if request.answer is None]
+        for request in unanswered[WINDOW:]:
+            request.attempts -= request.sent
+            request.busy = False
+        for request in unanswered:
+            request.sent = False
+        for request in unanswered[:WINDOW]:
+            self._send(request, waiting)
 
     def _empty(self, silence: float) -> None:
         """Read and forget until ``silence`` seconds pass without a byte."""

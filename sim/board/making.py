@@ -40,7 +40,7 @@ def make_board(request: BoardRequest, report: Report) -> PowerOn:
     if request.weights is Weights.BAKED:
         (_, network), = networks
         plan = map_network(network, shared_circuit(plan_for_board(network, board).config))
-        # As at 3 Mbaud: with fewer clocks a bit, a second image comes before the windows of the first are written.
+        # The rate of the shipped bitstream.
         return rtl.power_on(plan, divisor=rtl.SLOW_DIVISOR, report=report)
     board.overlay_wiring()
     return streamed_rtl.power_on(streamed_config(board), _image(request, board, networks), base=board.models_at,

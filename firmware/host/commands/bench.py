@@ -41,7 +41,7 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
     images = load_images(arguments.images, info) if arguments.images else random_images(
         info, np.random.default_rng(0), min(arguments.count, 64))
     batch = images[np.arange(arguments.count) % len(images)]
-    say_latency(chip, info)
+    say_latency(chip)
     with Progress("bench") as shown:
         # The first image of a session may be sent twice.
         chip.classify(batch[:1])
@@ -65,7 +65,7 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
             "latency_seconds": {str(number): value for number, value in percentiles.items()},
             "line_seconds": line, "engine_seconds": engine, "repeated": chip.repeated}))
         return
-    print_line(f"images per second  {len(batch) / seconds:.1f}, {len(batch)} images, two on their way")
+    print_line(f"images per second  {len(batch) / seconds:.1f}, {len(batch)} images, one behind the other")
     for number, value in percentiles.items():
         print_line(f"one image, {number} %    {1000 * value:.3f} ms of {len(alone)}, one by one")
     middle = percentiles[50]

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +60,7 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
     labels = None if arguments.labels is None else load_labels(arguments.labels, classes=info.classes,
                                                                count=len(names))
     if len(names) > latency.WINDOW:
-        say_latency(chip, info)
+        say_latency(chip)
     images: npt.NDArray[Any] = np.concatenate(batches)
     right = 0
     for number, ((path, index), result) in enumerate(zip(names, chip.results(images), strict=True)):
@@ -83,13 +82,9 @@ def _print_result(path: str, index: int | None, result: Result, info: Info, as_j
                f"scores {' '.join(map(str, result.scores))}")
 
 
-def say_latency(chip: Accelerator, info: Info) -> None:
-    """Say what the latency timer costs, where it could not be set and costs something."""
+def say_latency(chip: Accelerator) -> None:
+    """Say what the latency timer costs, where it could not be set."""
     port = chip.port
-    if port.latency_ms is None or port.baud is None:
-        return
-    now, best = (latency.images_per_second(info.image_bytes, info.classes, baud=port.baud, latency_ms=milliseconds)
-                 for milliseconds in (port.latency_ms, latency.BEST_MS))
-    if math.floor(now) < math.floor(best):
-        print_note(f"the port's latency timer of {port.latency_ms} ms allows {now:.0f} images per second, 1 ms "
-                   f"allows {best:.0f}: echo 1 | sudo tee {latency.timer_of(port.name)}")
+    if port.latency_ms is not None and port.latency_ms > latency.BEST_MS:
+        print_note(f"the port's latency timer lets a result wait for up to {port.latency_ms} ms, where "
+                   f"{latency.BEST_MS} ms is possible: echo {latency.BEST_MS} | sudo tee {latency.timer_of(port.name)}")

@@ -131,7 +131,9 @@ class TwinDevice:
     def read(self, size, timeout):
         limit = self.clock + timeout
         while not self.sent or self.sent[0][0] > self.clock:
-            self.advance(limit)
+            # No more than that: what the host sends next comes before what is due later.
+            while not self.sent and self.advance_to_next(limit):
+                pass
             if not self.sent or self.sent[0][0] > limit:
                 self.clock = limit
                 return b""
@@ -159,22 +161,30 @@ class TwinDevice:
         self._handle(self.twin.character(byte, accept=self.twin.in_flight < self.buffers), time)
 
     def advance(self, time):
-        """Send what is due by ``time``: a frame in progress is finished, then replies go before results."""
-        while True:
-            free = self.line_out
-            reply = None if self.reply_at is None else max(self.reply_at, free)
-            result = max(self.computed[0][0], free) if self.computed else None
-            if reply is not None and reply <= time and (result is None or reply <= result):
-                code, self.reply_at = self.twin.reply, None
-                info = self.selected.to_bytes() if isinstance(self.selected, Info) else b""
-                self._send(reply_frame(code, self.tags[CONTROL_SLOT], info, self.twin.counters), reply)
-                self.twin.take_reply()
-            elif result is not None and result <= time:
-                _, slot, words = self.computed.popleft()
-                self._send(result_frame(words, self.tags[slot]), result)
-                self.twin.take_result()
-            else:
-                return
+        """Send what is due by ``time``."""
+        while self.advance_to_next(time):
+            pass
+
+    def advance_to_next(self, time):
+        """Send the next frame, if it is due by ``time``; return whether it is.
+
+        A frame in progress is finished, then replies go before results.
+        """
+        free = self.line_out
+        reply = None if self.reply_at is None else max(self.reply_at, free)
+        result = max(self.computed[0][0], free) if self.computed else None
+        if reply is not None and reply <= time and (result is None or reply <= result):
+            code, self.reply_at = self.twin.reply, None
+            info = self.selected.to_bytes() if isinstance(self.selected, Info) else b""
+            self._send(reply_frame(code, self.tags[CONTROL_SLOT], info, self.twin.counters), reply)
+            self.twin.take_reply()
+            return True
+        if result is not None and result <= time:
+            _, slot, words = self.computed.popleft()
+            self._send(result_frame(words, self.tags[slot]), result)
+            self.twin.take_result()
+            return True
+        return False
 
     def _send(self, frame, time):
         for byte in self.replies.carry(frame.to_bytes()):

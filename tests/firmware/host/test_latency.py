@@ -24,8 +24,8 @@ def test_a_slow_inference_is_the_limit():
 
 
 def simulated(latency_ms, *, image=791, result=63, packet=latency.PACKET_BYTES, inference=10_961 / 48e6, baud=3e6,
-              images=2000):
-    """Images per second of a host with two images on their way, bytes simulated one by one; a timer runs freely."""
+              images=2000, window=2):
+    """Images per second with ``window`` images on their way, bytes simulated one by one; a timer runs freely."""
     character, period = 10 / baud, latency_ms / 1000
     line = engine = answers = 0.0
     arrivals, handed, results, now, timer = [], 0, 0, 0.0, period
@@ -38,8 +38,8 @@ def simulated(latency_ms, *, image=791, result=63, packet=latency.PACKET_BYTES, 
         arrivals.extend(begin + (index + 1) * character for index in range(result))
         answers = begin + result * character
 
-    send()
-    send()
+    for _ in range(window):
+        send()
     while results < images:
         full = arrivals[handed + packet - 1] if len(arrivals) >= handed + packet else float("inf")
         now = min(full, timer)
@@ -58,6 +58,28 @@ def test_the_formula_is_what_a_simulation_byte_by_byte_gives(latency_ms):
     assert 0.87 * formula < simulated(latency_ms) < 1.001 * formula
     if latency_ms in (1, 16):
         assert simulated(latency_ms) == pytest.approx(formula, rel=0.01)
+
+
+@pytest.mark.parametrize("baud", [1_000_000, 3_000_000, 12_000_000])
+@pytest.mark.parametrize("latency_ms", [1, 16])
+def test_with_more_images_on_their_way_the_timer_costs_nothing(baud, latency_ms):
+    mnist = {"image_bytes": 784, "classes": 10, "baud": baud, "latency_ms": latency_ms,
+             "inference_seconds": 10_961 / 48e6}
+    window = latency.images_on_their_way(**mnist)
+    line = baud / 7910
+    assert latency.images_per_second(**mnist, window=window) == pytest.approx(line)
+    assert simulated(latency_ms, baud=baud, window=window) == pytest.approx(line, rel=0.02)
+
+
+def test_the_images_on_their_way_on_the_page_are_those_of_the_model():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "host.md").read_text(encoding="utf-8")
+    small, large = (latency.images_on_their_way(784, 10, baud=3_000_000, latency_ms=milliseconds,
+                                                inference_seconds=10_961 / 48e6) for milliseconds in (1, 16))
+    assert f"at 3 Mbaud these are {small} images, or {large} where the latency timer is 16 ms" in " ".join(page.split())
+
+
+def test_no_more_images_are_on_their_way_than_a_quarter_of_the_tags():
+    assert latency.images_on_their_way(256, 2, baud=12_000_000, latency_ms=255, inference_seconds=0) == 64
 
 
 class Port:

@@ -194,7 +194,7 @@ def test_numbers_are_checked(run, network, arguments, message):
 def test_a_bench_says_where_the_time_goes(run, images, tmp_path):
     code, out, err = run(Device(), "bench", "--count", 9)
     assert (code, err) == (0, [])
-    assert re.match(r"^images per second  [0-9.]+, 9 images, two on their way$", out[0])
+    assert re.match(r"^images per second  [0-9.]+, 9 images, one behind the other$", out[0])
     assert [line[:14] for line in out[1:4]] == ["one image, 50 ", "one image, 90 ", "one image, 99 "]
     assert out[4] == "of them the engine 0.004 ms, by its clocks"
     # Image, result and two frames, ten bits a byte.

@@ -14,6 +14,8 @@
 //   'T' clocks u32 (16.16)          clocks per bit at which tx is received
 //   'X' count u32, limit u64        run until count characters came and rx is quiet, or for limit clocks
 //                                   -> clocks run since the start u64, framing errors u32, count u32, characters
+//   'Q' idle u32, limit u64         run until rx is quiet and tx has been for idle clocks, or for limit clocks
+//                                   -> as 'X', then of each character the clock in which it began u64
 //   'B' address u32, count u32      write bytes to the flash (bytes follow); what is not written is erased
 //   'V' length u16, path            write a VCD from here on (only in a traced build)
 //
@@ -87,11 +89,12 @@ class Receiver {
     void rate(uint32_t clocks_per_bit) { clocks_per_bit_ = clocks_per_bit; }
     uint32_t rate() const { return clocks_per_bit_; }
     bool quiet() const { return bit_ < 0; }
-    void step(bool level) {
+    void step(bool level, uint64_t clock) {
         if (bit_ < 0) {
             if (level) return;
             bit_ = 0;
             value_ = 0;
+            clock_ = clock;
             wait_ = clocks_per_bit_ / 2;
         }
         if (wait_ >= 0x10000) {
@@ -105,20 +108,32 @@ class Receiver {
             return;
         }
         if (bit_ == 9) {
-            if (level) characters.push_back(value_);
-            else ++errors;
+            if (level) {
+                characters.push_back(value_);
+                began.push_back(clock_);
+            } else {
+                ++errors;
+            }
             bit_ = -1;
             return;
         }
         if (bit_ > 0) value_ |= level << (bit_ - 1);
         ++bit_;
     }
+    void forget() {
+        characters.clear();
+        began.clear();
+        errors = 0;
+    }
 
     std::vector<uint8_t> characters;
+    // The first clock of the start bit of each character.
+    std::vector<uint64_t> began;
     uint32_t errors = 0;
 
   private:
     uint32_t clocks_per_bit_ = 4 << 16;
+    uint64_t clock_ = 0;
     int bit_ = -1;
     int64_t wait_ = 0;
     uint8_t value_ = 0;
@@ -163,7 +178,7 @@ class Harness {
 #ifdef STERNA_TRACE
         if (trace_) trace_->dump(static_cast<uint64_t>(2 * clocks));
 #endif
-        receiver.step(top_->tx);
+        receiver.step(top_->tx, clocks);
         top_->clk = 1;
         top_->eval();
 #ifdef STERNA_TRACE
@@ -278,13 +293,21 @@ class Commands {
             uint64_t end = harness_.clocks + get<uint64_t>();
             auto& received = harness_.receiver.characters;
             while (harness_.clocks < end && (received.size() < count || !harness_.line.quiet())) harness_.clock();
-            uint64_t clocks = harness_.clocks;
-            put(&clocks, 8);
-            put32(harness_.receiver.errors);
-            put32(static_cast<uint32_t>(received.size()));
-            put(received.data(), received.size());
-            received.clear();
-            harness_.receiver.errors = 0;
+            report();
+            harness_.receiver.forget();
+            break;
+        }
+        case 'Q': {
+            uint32_t idle = get<uint32_t>();
+            uint64_t end = harness_.clocks + get<uint64_t>();
+            uint64_t since = harness_.clocks;
+            while (harness_.clocks < end && harness_.clocks < since + idle) {
+                harness_.clock();
+                if (!harness_.line.quiet() || !harness_.receiver.quiet()) since = harness_.clocks;
+            }
+            report();
+            for (uint64_t clock : harness_.receiver.began) put(&clock, 8);
+            harness_.receiver.forget();
             break;
         }
         case 'B': {
@@ -316,6 +339,13 @@ class Commands {
     }
     void put(const void* data, size_t bytes) { fwrite(data, 1, bytes, out_); }
     void put32(uint32_t value) { put(&value, 4); }
+    void report() {
+        const auto& received = harness_.receiver.characters;
+        put(&harness_.clocks, 8);
+        put32(harness_.receiver.errors);
+        put32(static_cast<uint32_t>(received.size()));
+        put(received.data(), received.size());
+    }
     std::string text() {
         std::string name(get<uint16_t>(), '\0');
         take(name.data(), name.size());
@@ -371,7 +401,7 @@ int serve(Harness& harness, uint32_t rate) {
             busy_until = harness.clocks + patience;
         if (!received.empty()) {
             if (write(STDOUT_FILENO, received.data(), received.size()) != static_cast<ssize_t>(received.size())) return 1;
-            received.clear();
+            harness.receiver.forget();
         }
     }
 }

@@ -235,8 +235,9 @@ class Verilated:
 
     def wave(self, segments: Iterable[tuple[int, int]]) -> None:
         """Append a waveform to what ``rx`` will receive: pairs of a level and a number of clocks."""
-        packed = [struct.pack("<BI", level, clocks) for level, clocks in segments]
-        self._command(b"W" + struct.pack("<I", len(packed)) + b"".join(packed))
+        flat = [number for segment in segments for number in segment]
+        count = len(flat) // 2
+        self._command(b"W" + struct.pack("<I" + "BI" * count, count, *flat))
 
     def run(self, *, characters: int = 2**32 - 1, limit: int = 1_000_000) -> bytes:
         """Run until everything was sent and ``characters`` came on ``tx``, or for ``limit`` clocks.
@@ -244,6 +245,19 @@ class Verilated:
         Returns what came.
         """
         self._command(b"X" + struct.pack("<IQ", characters, limit))
+        return self._received()
+
+    def settle(self, idle: int, limit: int) -> tuple[bytes, tuple[int, ...]]:
+        """Run until everything was sent and ``tx`` has been silent for ``idle`` clocks, or for ``limit`` clocks.
+
+        Returns the characters that came, and of each the clock in which its start bit began.
+        """
+        self._command(b"Q" + struct.pack("<IQ", idle, limit))
+        characters = self._received()
+        count = len(characters)
+        return characters, struct.unpack(f"<{count}Q", self._reply(8 * count))
+
+    def _received(self) -> bytes:
         self._clocks, errors, count = struct.unpack("<QII", self._reply(16))
         self.framing_errors += errors
         return self._reply(count)

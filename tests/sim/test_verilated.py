@@ -121,6 +121,20 @@ def test_run_stops_at_its_limit(echo, cache):
         assert simulation.clocks == 1010
 
 
+def test_settling_ends_with_silence_and_tells_when_characters_began(echo, cache):
+    with Verilated(echo, cache=cache) as simulation:
+        simulation.reset(clocks=10)
+        simulation.send(b"\x00\x5a")
+        characters, clocks = simulation.settle(100, 10_000)
+        assert characters == b"\x00\x5a"
+        # The first comes back when it has come; the stop bit of the second is looked at in its middle.
+        assert 10 + 40 <= clocks[0] <= 10 + 50
+        assert clocks[1] - clocks[0] == 40
+        assert simulation.clocks - clocks[1] == 38 + 100
+        assert simulation.settle(100, 50) == (b"", ())
+        assert simulation.clocks - clocks[1] == 38 + 100 + 50
+
+
 def test_waveform_is_played_as_given(echo, cache):
     with Verilated(echo, cache=cache) as simulation:
         simulation.reset()

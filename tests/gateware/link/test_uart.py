@@ -7,6 +7,8 @@ import pytest
 
 from gateware.link.uart import UartReceiver, UartTransmitter
 from tests import streams
+from tests.twins.uart import Character
+from tests.twins.uart import receive as receive_in_software
 
 SEED = 0x33
 DATA = bytes((0x00, 0xFF, 0x55, 0xAA, 0x01, 0x80)) + random.Random(SEED).randbytes(10)
@@ -76,6 +78,57 @@ def test_receiver_reports_a_missing_stop_bit_and_recovers():
 
     streams.run(dut, line, monitor)
     assert events == [(1, 0), (0, 0x5A)]
+
+
+def random_line(rng, divisor):
+    """Edges of a line: characters, off their rate or not, pulses, levels of any length, and what is between them."""
+    edges, clock = [], 10.0
+    for _ in range(12):
+        rate = divisor * rng.choice((1, 1, rng.uniform(0.8, 1.2)))
+        if rng.random() < 0.5:
+            byte = rng.randrange(256)
+            levels = (0, *((byte >> bit & 1) for bit in range(8)), rng.random() < 0.7)
+            lengths = [rate] * 10
+        else:
+            levels = [number % 2 for number in range(rng.choice((1, 3, 7)))]
+            lengths = [rng.choice((1, divisor / 2, divisor, 9 * divisor, 25 * divisor)) * rng.uniform(0.7, 1.5)
+                       for _ in levels]
+        for level, length in zip(levels, lengths, strict=True):
+            if level == len(edges) % 2:
+                edges.append(int(clock))
+            clock += max(1, length)
+        if len(edges) % 2:
+            edges.append(int(clock))
+            clock += 1
+        clock += rng.choice((0, 0, 1, divisor / 2, 30)) * rng.random()
+    return edges
+
+
+@pytest.mark.parametrize("divisor", [4, 5, 8, 16])
+def test_receiver_makes_the_same_of_any_line_as_its_twin(divisor):
+    rng = random.Random(f"{SEED} {divisor}")
+    found = []
+    for _ in range(48 // divisor):
+        dut, events, sampled = UartReceiver(divisor), [], []
+        edges = random_line(rng, divisor)
+
+        async def line(ctx, dut=dut, edges=edges, events=events, sampled=sampled):
+            left = list(edges)
+            for clock in range(edges[-1] + 12 * divisor):
+                while left and left[0] == clock:
+                    ctx.set(dut.rx, len(left) % 2)
+                    left.pop(0)
+                if ctx.get(dut.bit_stb):
+                    sampled.append(clock)
+                if ctx.get(dut.received) or ctx.get(dut.error):
+                    events.append(Character(ctx.get(dut.data), not ctx.get(dut.error), sampled[-8], clock))
+                await ctx.tick()
+
+        streams.run(dut, line, deadline_cycles=20_000)
+        assert events == receive_in_software(edges, divisor)
+        found += events
+    assert {character.stop_bit for character in found} == {False, True}
+    assert len(found) > 20
 
 
 @pytest.mark.parametrize("divisor", [4, 5, 16])

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from arch.link import TIMEOUT_BITS
 from gateware.engine.accelerator import START_CYCLES, Accelerator
 from gateware.engine.configuration import EngineConfig
 from gateware.engine.spike_memory import RamFactory
@@ -32,6 +33,8 @@ class System(wiring.Component):
         Where the network comes from.
     divisor : :class:`int`
         Clocks per bit of the line, at least 4.
+    timeout_bits : :class:`int`
+        Bit times of silence that end a frame (:class:`gateware.link.host_link.HostLink`). Tests shorten it.
     large_ram : :class:`gateware.engine.spike_memory.RamFactory`, optional
         Makes the spike memory; None lets the tools infer block RAM, as in every simulation.
 
@@ -44,11 +47,12 @@ class System(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig, source: NetworkSource, *, divisor: int,
-                 large_ram: RamFactory | None = None):
-        self.config    = config
-        self.source    = source
-        self.divisor   = divisor
-        self.large_ram = large_ram
+                 timeout_bits: int = TIMEOUT_BITS, large_ram: RamFactory | None = None):
+        self.config       = config
+        self.source       = source
+        self.divisor      = divisor
+        self.timeout_bits = timeout_bits
+        self.large_ram    = large_ram
 
         super().__init__({
             "rx":   In(1, init=1),
@@ -70,7 +74,8 @@ class System(wiring.Component):
 
         source = self.source
 
-        m.submodules.link        = link        = HostLink(divisor=self.divisor, info=source.info_block)
+        m.submodules.link        = link        = HostLink(
+            divisor=self.divisor, info=source.info_block, timeout_bits=self.timeout_bits)
         m.submodules.accelerator = accelerator = Accelerator(
             self.config, contents=source.contents, large_ram=self.large_ram)
 

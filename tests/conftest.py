@@ -67,9 +67,11 @@ def is_debian():
 
 
 def pytest_addoption(parser):
-    """Let a run draw more damaged files: a million, over a night."""
+    """Let a run draw more damaged files, and more strings for the host link: a million, over a night."""
     parser.addoption("--damaged-files", metavar="COUNT", type=int, default=10_000,
                      help="read COUNT damaged files of each kind in the long test (default: 10000)")
+    parser.addoption("--fuzzed-strings", metavar="COUNT", type=int, default=100_000,
+                     help="send COUNT strings into the host link in the long test (default: 100000)")
 
 
 def pytest_sessionstart():

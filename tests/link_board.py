@@ -18,6 +18,8 @@ from gateware.link.uart import UartReceiver, UartTransmitter
 CACHE = Path(__file__).parents[1] / "build" / "verilated"
 CLASSES = 3
 SCORE_STEP = -1000
+#: Value of the pixels that a :class:`SumCore` may hesitate to take.
+SLOW_PIXEL = 0xFF
 #: Clocks in which the core says that it waited for the flash, in every result.
 FLASH_STALLS = 7
 
@@ -44,7 +46,10 @@ def expected_result(image: bytes, cycles: int) -> Result:
 
 
 class SumCore(wiring.Component):
-    """Sums an image's pixels; two images fit, as in the accelerator. ``delay`` clocks pass per inference."""
+    """Sums an image's pixels; two images fit, as in the accelerator. ``delay`` clocks pass per inference.
+
+    A pixel of value :data:`SLOW_PIXEL` waits for ``brake`` clocks before it is taken, others are taken at once.
+    """
 
     def __init__(self):
         super().__init__(
@@ -55,6 +60,7 @@ class SumCore(wiring.Component):
                 "abort": In(1),
                 "accept": Out(1),
                 "delay": In(16),
+                "brake": In(8),
                 "o_words": Out(stream.Signature(result_layout())),
             }
         )
@@ -68,36 +74,45 @@ class SumCore(wiring.Component):
         word = Signal(range(RESULT_HEADER_WORDS + CLASSES))
         total = sums.r_data[:16]
 
-        m.d.comb += self.i_pixels.ready.eq(1)
+        taken = Signal()
+        waited = Signal(8)
+        m.d.comb += self.i_pixels.ready.eq((self.i_pixels.payload != SLOW_PIXEL) | (waited == self.brake))
+        m.d.comb += taken.eq(self.i_pixels.valid & self.i_pixels.ready)
+        m.d.sync += waited.eq(Mux(self.i_pixels.valid & ~taken, waited + 1, 0))
         m.d.comb += self.accept.eq(sums.level < 2)
         with m.If(self.begin):
             m.d.sync += arriving.eq(0)
-        with m.Elif(self.i_pixels.valid):
+        with m.Elif(taken):
             m.d.sync += arriving[:16].eq(arriving[:16] + self.i_pixels.payload)
             m.d.sync += arriving[16:].eq(arriving[16:] + 1)
         m.d.comb += sums.w_data.eq(arriving)
         m.d.comb += sums.w_en.eq(self.commit)
 
+        content = Signal(32)
+        last = Signal()
+        m.d.comb += last.eq(word == RESULT_HEADER_WORDS + CLASSES - 1)
+        # Whole: a bit of a port that is never assigned becomes Verilog that Verilator does not execute.
+        m.d.comb += self.o_words.payload.eq(Cat(content, last, C(0, 1)))
+        with m.Switch(word):
+            with m.Case(0):
+                m.d.comb += content.eq(total[0])
+            with m.Case(1):
+                m.d.comb += content.eq(self.delay)
+            with m.Case(2):
+                m.d.comb += content.eq(sums.r_data[16:])
+            with m.Case(3):
+                m.d.comb += content.eq(FLASH_STALLS)
+            for index in range(CLASSES):
+                with m.Case(RESULT_HEADER_WORDS + index):
+                    m.d.comb += content.eq(total.as_signed() + SCORE_STEP * index)
+
         with m.If(sums.r_rdy & (timer < self.delay)):
             m.d.sync += timer.eq(timer + 1)
         with m.Elif(sums.r_rdy):
             m.d.comb += self.o_words.valid.eq(1)
-            m.d.comb += self.o_words.p.last.eq(word == RESULT_HEADER_WORDS + CLASSES - 1)
-            with m.Switch(word):
-                with m.Case(0):
-                    m.d.comb += self.o_words.p.word.eq(total[0])
-                with m.Case(1):
-                    m.d.comb += self.o_words.p.word.eq(self.delay)
-                with m.Case(2):
-                    m.d.comb += self.o_words.p.word.eq(sums.r_data[16:])
-                with m.Case(3):
-                    m.d.comb += self.o_words.p.word.eq(FLASH_STALLS)
-                for index in range(CLASSES):
-                    with m.Case(RESULT_HEADER_WORDS + index):
-                        m.d.comb += self.o_words.p.word.eq(total.as_signed() + SCORE_STEP * index)
             with m.If(self.o_words.ready):
                 m.d.sync += word.eq(word + 1)
-                with m.If(self.o_words.p.last):
+                with m.If(last):
                     m.d.sync += word.eq(0)
                     m.d.sync += timer.eq(0)
                     m.d.comb += sums.r_en.eq(1)
@@ -155,10 +170,11 @@ class Selector(wiring.Component):
 class LinkBoard(wiring.Component):
     """A HostLink with a :class:`SumCore`, and with a :class:`Selector` if there are ``models``."""
 
-    def __init__(self, *, divisor=4, info=None, timeout_bits=256, delay=200, models=()):
+    def __init__(self, *, divisor=4, info=None, timeout_bits=256, delay=200, brake=0, models=()):
         self.models = models
         self.info = info or (models[0] if models else make_info())
         self.delay = delay
+        self.brake = brake
         self.divisor = divisor
         self.timeout_bits = timeout_bits
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
@@ -181,6 +197,7 @@ class LinkBoard(wiring.Component):
             core.commit.eq(link.commit),
             core.abort.eq(link.abort),
             core.delay.eq(self.delay),
+            core.brake.eq(self.brake),
             link.accept.eq(core.accept),
             link.result_words.eq(self.info.result_words),
         ]

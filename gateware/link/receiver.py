@@ -105,8 +105,9 @@ class FrameReceiver(wiring.Component):
     images that are forgotten after their last byte, leave a reply in ``o_reply``: INFO, or the first error that
     :class:`arch.link.ErrorCode` lists. An image is forgotten as soon as a pixel was not taken in time, and its error
     follows at the end of the frame. A frame in which the line is silent for ``timeout_bits`` bit times ends without a
-    reply. A character without a stop bit keeps its place in the frame, whose CRC then counts as bad. Frames with a bad
-    CRC, overruns and frames that ended with a silence are counted, whatever the frame was.
+    reply; that takes two clocks, and a character that is complete in one of them is lost. A character without a stop
+    bit keeps its place in the frame, whose CRC then counts as bad. Frames with a bad CRC, overruns and frames that
+    ended with a silence are counted, whatever the frame was.
 
     ``tag_stb`` puts the tag of each frame into the slot of the next image and, a clock later, into that of the other
     replies. While a reply waits in ``o_reply``, its tag and code stay: a frame whose tag comes meanwhile has no

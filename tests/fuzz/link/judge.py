@@ -88,7 +88,7 @@ class Judge:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.twin = FrameReceiverTwin(device.info.image_bytes, selectable=device.selectable)
-        #: Headers whose verdict, an image or busy, depended on clocks that no data sheet tells.
+        #: Headers of the last string whose verdict, an image or busy, depended on clocks that no data sheet tells.
         self.undecided = 0
         #: Codes of the frames that the last string was answered with.
         self.codes: list[int] = []
@@ -128,6 +128,7 @@ class Judge:
         if sent is not None and (bytes(character.byte for character in characters) != sent
                                  or not all(character.stop_bit for character in characters)):
             return f"the model of the line is wrong: it makes {characters} of {sent.hex()}"
+        self.undecided = 0
         frames, fault = self._frames(data, clocks)
         self.codes = [sent.frame.command for sent in frames]
         if fault is not None:

@@ -116,7 +116,6 @@ class Bench:
 
     def reset(self) -> str | None:
         """Reset the device and let it say what it is; return what is wrong with the answer, None if nothing."""
-        self.tally.undecided += self.judge.undecided
         self.judge = Judge(self.device)
         self._simulation.reset(_RESET_CLOCKS)
         self._simulation.settle(1, 1)
@@ -139,6 +138,7 @@ class Bench:
             return f"a character has no stop bit near {data[-20:].hex()}"
         fault = judge.judge(line.edges, start, data, clocks, sent=None if line.sent is None else bytes(line.sent))
         self.tally.answers.update(judge.codes)
+        self.tally.undecided += judge.undecided
         return fault
 
     def probe(self, rng: random.Random) -> str | None:

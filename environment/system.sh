@@ -12,9 +12,9 @@ case "${1-}" in
     # Icarus Verilog is the second simulator, which keeps Verilator honest.
     test) tools="g++ make perl git iverilog" ;;
     # Too large for everybody who runs the tests (1 GB): the cross compilers of the C driver, what runs it on another
-    # processor, and a browser.
+    # processor, what knows the bits of a bitstream, and a browser.
     ci) tools="g++ make perl git iverilog arm-none-eabi-gcc riscv64-unknown-elf-gcc powerpc-linux-gnu-gcc
-            qemu-ppc-static browser" ;;
+            qemu-ppc-static icebram browser" ;;
     *) echo "usage: sh environment/system.sh bitstream|test|ci" >&2; exit 2 ;;
 esac
 python=${PYTHON:-python3}
@@ -35,6 +35,7 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Pyth
             riscv64-unknown-elf-gcc) package=gcc-riscv64-unknown-elf ;;
             powerpc-linux-gnu-gcc) package="gcc-powerpc-linux-gnu libc6-dev-powerpc-cross" ;;
             qemu-ppc-static) package=qemu-user-static ;;
+            icebram) package=fpga-icestorm ;;
             browser)
                 # Ubuntu's package of this name is a snap, which does not run in a container.
                 grep -qs "^ID=debian" /etc/os-release || continue

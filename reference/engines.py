@@ -16,8 +16,8 @@ from arch.link import Result
 from arch.network import Network
 from reference.network import Reference, Spikes
 
-__all__ = ["Difference", "Engine", "EngineResult", "ReferenceEngine", "first_difference", "result_of",
-           "timed"]
+__all__ = ["ClockDifference", "Difference", "Engine", "EngineResult", "ReferenceEngine", "clock_difference",
+           "first_difference", "result_of", "timed"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -110,6 +110,31 @@ class Difference:
             where = "class" if self.score is None else f"score {self.score}"
         return (f"image {self.image}, layer {self.layer} ({self.kind}), {where}: "
                 f"{self.expected} expected, not {self.actual}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ClockDifference:
+    """An image that took other clocks than the cycle model says."""
+
+    #: Index of the image.
+    image: int
+    #: Clocks by the model; and those that it took, but for those in which it waited for pixels.
+    expected: int
+    actual: int
+
+    def __str__(self) -> str:
+        return f"image {self.image}: {self.expected} clocks expected, not {self.actual}"
+
+
+def clock_difference(result: EngineResult, predicted: int) -> ClockDifference | None:
+    """Return the first image that took other clocks than ``predicted``, beside those that waited for pixels."""
+    assert result.cycles is not None
+    assert result.stall_cycles is not None
+    cycles = result.cycles - result.stall_cycles
+    wrong = np.flatnonzero(cycles != predicted)
+    if not len(wrong):
+        return None
+    return ClockDifference(image=int(wrong[0]), expected=predicted, actual=int(cycles[wrong[0]]))
 
 
 def first_difference(network: Network, images: npt.NDArray[Any], expected: EngineResult, actual: EngineResult,

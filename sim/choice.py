@@ -1,5 +1,6 @@
 """Chooses the circuit on which ``python -m sim`` runs a network: baked, or streamed from flash."""
 
+from pathlib import Path
 from typing import Any
 
 from arch import network_file
@@ -11,15 +12,18 @@ from boards.board import Board, BoardError
 from gateware.engine.signature import circuit_of
 from gateware.mapper.choice import first_limit
 from gateware.mapper.streamed.choice import StreamedFitError, lay_out_for_board, streamed_config
+from gateware.reports.folder import default_folder, overlay_folder
 from gateware.reports.prebuilt import overlay_clock_hz
 from gateware.streamed_top import flash_mode
+from sim.chip.builds import engine_of_build
+from sim.chip.engine import ChipEngine, Rung
 from sim.report import Circuit, Weights
 from sim.rtl import RtlEngine
 from sim.streamed_rtl import StreamedRtlEngine
 from support.errors import InputError, printable
 from support.files import read_file
 
-__all__ = ["choose_engine"]
+__all__ = ["choose_build", "choose_engine"]
 
 
 def choose_engine(network: Network, *, board: str, weights: Weights | None = None, lanes: int | None = None,
@@ -66,6 +70,29 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
     config = engine.plan.config
     return engine, Circuit(weights=weights, chosen=chosen, board=board, board_title=place.title,
                            lanes=config.lanes, width=config.width, timesteps=config.timesteps, clock_hz=clock_hz)
+
+
+def choose_build(network: Network, *, rung: str, board: str, file: str, weights: Weights | None = None,
+                 folder: Path | None = None, image: str | None = None) -> tuple[ChipEngine, Circuit]:
+    """Start the simulation of a build; the folder is that of the first circuit that the network fits if none is given.
+
+    Parameters
+    ----------
+    rung : what is simulated of the build, a :class:`sim.chip.engine.Rung`
+    file : where the network is
+    folder : folder of the build
+    network, board, weights, image : as of :func:`choose_engine`, and so are the errors
+    """
+    if board not in BOARDS:
+        raise InputError(f"--board must be one of {', '.join(sorted(BOARDS))}, not {board!r}")
+    place = BOARDS[board]
+    if folder is None:
+        if weights is None:
+            weights = _fitting(network, place) if image is None else Weights.FLASH
+        folder = (default_folder(place, printable(network_file.name_of(network, file))) if weights is Weights.BAKED
+                  else overlay_folder(place))
+    found = {} if image is None else _model_of(network, image, place)
+    return engine_of_build(Rung(rung), network, folder, file=file, **found)
 
 
 def _fitting(network: Network, board: Board) -> Weights:

@@ -17,18 +17,19 @@ class Flash {
 
     // Passes one clock; returns what the flash drives, or holds, in each half.
     std::pair<uint8_t, uint8_t> clock(bool select, unsigned sck, unsigned lines, bool drive, bool quad) {
+        uint8_t first = half(select, sck & 1, lines, drive, quad);
+        return {first, half(select, sck >> 1 & 1, lines, drive, quad)};
+    }
+    // Passes half a clock, in which the levels at its pins stay; returns what the flash drives or holds. Line 1 is driven
+    // by the other side with quad, the other lines with drive.
+    uint8_t half(bool select, bool level, unsigned lines, bool drive, bool quad) {
         if (select && !selected_) begin();
         if (!select && selected_) end();
         selected_ = select;
-        uint8_t seen[2];
-        for (unsigned half = 0; half < 2; ++half) {
-            bool level = sck >> half & 1;
-            if (selected_ && level != level_) level ? rise(lines, drive, quad) : fall(lines, drive, quad);
-            level_ = level;
-            if (driving_ && ((is_quad() && (drive || quad)) || (!is_quad() && quad))) misuse("both sides drive a line");
-            seen[half] = driving_ ? driven_ : 0;
-        }
-        return {seen[0], seen[1]};
+        if (selected_ && level != level_) level ? rise(lines, drive, quad) : fall(lines, drive, quad);
+        level_ = level;
+        if (driving_ && ((is_quad() && (drive || quad)) || (!is_quad() && quad))) misuse("both sides drive a line");
+        return driving_ ? driven_ : 0;
     }
 
   private:

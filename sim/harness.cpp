@@ -1,5 +1,6 @@
 // Runs one Verilated design with the ports clk, rst, rx, tx, driven over stdin and stdout. If the design has the ports of
-// a flash as well (gateware/flash/bus.py), a model of one is beside it (STERNA_FLASH).
+// a flash as well, a model of one is beside it: those of the bus of gateware/flash/bus.py (STERNA_FLASH), or the pins of
+// the flash itself, where a whole chip is simulated (STERNA_FLASH_PINS).
 //
 // Compiled by sim/verilator.py together with what Verilator makes of the design. Commands are one byte and fixed
 // arguments, all integers little-endian; memory rows travel in Verilator's own storage (1, 2, 4, 8 or 4n bytes).
@@ -165,6 +166,7 @@ class Harness {
 #endif
         top_->clk = 0;
         top_->eval();
+        pins();
 #ifdef STERNA_FLASH
         auto seen = flash.clock(top_->FLASH(select), top_->FLASH(sck), top_->FLASH(o), top_->FLASH(drive),
                                 top_->FLASH(quad));
@@ -181,10 +183,26 @@ class Harness {
         receiver.step(top_->tx, clocks);
         top_->clk = 1;
         top_->eval();
+        pins();
 #ifdef STERNA_TRACE
         if (trace_) trace_->dump(static_cast<uint64_t>(2 * clocks + 1));
 #endif
         ++clocks;
+    }
+
+    // What a flash sees of the chip in half a clock, and the chip of the flash at the edge that ends it.
+    void pins() {
+#ifdef STERNA_FLASH_PINS
+        unsigned lines = top_->flash_io0_o | top_->flash_io1_o << 1 | top_->flash_io2_o << 2 | top_->flash_io3_o << 3;
+        unsigned driven = top_->flash_io0_oe | top_->flash_io1_oe << 1 | top_->flash_io2_oe << 2 |
+                          top_->flash_io3_oe << 3;
+        unsigned seen = flash.half(!top_->flash_cs, top_->flash_clk, lines, driven & 1, driven >> 1 & 1);
+        unsigned levels = (lines & driven) | (seen & ~driven);
+        top_->flash_io0_i = levels & 1;
+        top_->flash_io1_i = levels >> 1 & 1;
+        top_->flash_io2_i = levels >> 2 & 1;
+        top_->flash_io3_i = levels >> 3 & 1;
+#endif
     }
 
     void reset(uint32_t count) {

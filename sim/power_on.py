@@ -23,7 +23,8 @@ class PowerOn:
     memories: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     #: Contents of the flash, and the address of their first byte; None without a flash.
     flash: tuple[int, bytes] | None = None
-    #: Clocks after the reset until the board takes a frame.
+    #: Clocks of the reset, and those after it until the board takes a frame.
+    reset_clocks: int = 4
     boot_clocks: int
 
     def start(self) -> Verilated:
@@ -38,7 +39,7 @@ class PowerOn:
                 simulation.load(name, rows)
             if self.flash is not None:
                 simulation.load_flash(*self.flash)
-            simulation.reset()
+            simulation.reset(self.reset_clocks)
             simulation.run(limit=self.boot_clocks)
             loading.pop_all()
         return simulation

@@ -1,13 +1,13 @@
 """What ``python -m sim`` reports: as JSON for programs, as text for people."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reference.engines import Difference, EngineResult
+from reference.engines import ClockDifference, Difference, EngineResult
 from sim.weights import Weights
 
 __all__ = ["Circuit", "Comparison", "Report", "Weights"]
@@ -49,9 +49,11 @@ class Comparison:
     #: Whether every layer's spikes were compared too, not only scores and classes.
     spikes_compared: bool
     #: The first difference, None if there is none.
-    difference: Difference | None
+    difference: Difference | ClockDifference | None
     #: Why spikes that were asked for were not compared, as the end of a sentence; None if all were that exist.
     unseen: str | None = None
+    #: Engines whose clocks were compared with those of the cycle model.
+    clocks_of: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -119,6 +121,7 @@ class Report:
         if self.comparison is not None:
             difference = self.comparison.difference
             fields |= {"agree": self.agree, "spikes_compared": self.comparison.spikes_compared,
+                       "clocks_compared": list(self.comparison.clocks_of),
                        "difference": None if difference is None else
                        dataclasses.asdict(difference) | {"text": str(difference)}}
         return fields
@@ -126,7 +129,7 @@ class Report:
     def to_text(self) -> str:
         """Return the report as lines."""
         lines = [f"{self.network} (sha256 {self.network_sha256[:16]}), {self.images} images, " +
-                 " and ".join(self.images_per_second), *self._table()]
+                 _listed([*self.images_per_second]), *self._table()]
         if self.correct is not None:
             lines.append(f"accuracy: {100 * self.correct / self.images:.2f} % ({self.correct} of {self.images})")
         if self.circuit is not None:
@@ -140,7 +143,12 @@ class Report:
                     "scores and classes")
             unseen = self.comparison.unseen
             note = "" if unseen is None else f"; spikes were not compared, because {unseen}"
-            lines.append((f"agreement: {what} of {self.images} images are equal" if self.agree else
+            engines = [*self.images_per_second]
+            on = f" on {_listed(engines)}" if len(engines) > 2 else ""
+            clocks = self.comparison.clocks_of
+            if clocks:
+                on += f"; the clocks of the {_listed(clocks)} are those of the cycle model"
+            lines.append((f"agreement: {what} of {self.images} images are equal{on}" if self.agree else
                           f"DIFFERENCE: {self.comparison.difference}") + note)
         versions = ", ".join(f"{name} {version}" for name, version in self.tool_versions.items())
         return "\n".join([*lines, f"made by: revision {self.revision}, {versions}"])
@@ -170,6 +178,10 @@ class Report:
             yield "  ".join(f"{values[index]:>6}" for values in shown.values()) + "  " + scores
         if self.images > _LISTED:
             yield f"{'...':>6}  ({self.images - _LISTED} more; --json lists all)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _span(values: list[int]) -> str:

@@ -38,6 +38,9 @@ class MemoryShape:
     #: Path below the top module in the Verilog, where names may carry a number that Amaranth made them unique with.
     path: str
 
+    #: Module that has the memory, if it is not one of its own that is named by the path, as Amaranth names modules.
+    module: str | None = None
+
 
 def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
     """Find the memories of a design that ``amaranth.back.verilog`` wrote.
@@ -72,17 +75,28 @@ class CompiledDesign:
     shapes: Mapping[str, MemoryShape]
 
 
-def compile_design(verilog: str, *, memories: Sequence[str] = (), cache: Path | None = None, trace: bool = False,
-                   jobs: int | None = None, report: Report | None = None) -> CompiledDesign:
-    """Compile a design, or find that it was compiled before; arguments and errors are those of :class:`Verilated`."""
-    shapes = memory_shapes(verilog)
+def compile_design(verilog: str, *, memories: Sequence[str] = (), shapes: Mapping[str, MemoryShape] | None = None,
+                   cache: Path | None = None, trace: bool = False, jobs: int | None = None,
+                   report: Report | None = None) -> CompiledDesign:
+    """Compile a design, or find that it was compiled before; arguments and errors are those of :class:`Verilated`.
+
+    A design that Amaranth has not written comes with the ``shapes`` of its memories.
+    """
+    shapes = memory_shapes(verilog) if shapes is None else shapes
     for name in memories:
         if name not in shapes:
             raise ValueError(f"memory must be one of {', '.join(sorted(shapes)) or 'none'}, not {name!r}")
     chosen = {name: shapes[name] for name in memories}
-    program = compiled(verilog, sorted(shape.path for shape in chosen.values()), folder=cache, trace=trace, jobs=jobs,
-                       report=report)
-    return CompiledDesign(program=program, top=top_module(verilog), shapes=chosen)
+    top = top_module(verilog)
+    public = {_place(top, shape) for shape in chosen.values()}
+    program = compiled(verilog, sorted(public), folder=cache, trace=trace, jobs=jobs, report=report)
+    return CompiledDesign(program=program, top=top, shapes=chosen)
+
+
+def _place(top: str, shape: MemoryShape) -> tuple[str, str]:
+    """Module and variable of a memory."""
+    module, _, variable = f"{top}.{shape.path}".rpartition(".")
+    return module if shape.module is None else shape.module, variable
 
 
 class Verilated:

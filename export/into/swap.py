@@ -11,7 +11,8 @@ import tempfile
 import time
 
 from arch import network_file
-from gateware.reports.folder import BASE, BITSTREAM, REPORT, BuildFolder, check_folder, default_folder
+from gateware.reports.archive import MAX_BYTES
+from gateware.reports.folder import BASE, BITSTREAM, NETLIST, REPORT, BuildFolder, check_folder, default_folder
 from gateware.reports.network import Report, Swap
 from gateware.reports.planned import planned_network
 from gateware.swap.base import BaseError, load_base
@@ -28,7 +29,7 @@ _REPORT_BYTES = 1 << 24
 
 #: Of a report, what the layout decides and not the network in it.
 _OF_LAYOUT = ("tool_versions", "fmax_mhz", "fmax_median_mhz", "seeds", "seeds_out_of_time", "seeds_unplaced", "lc",
-              "ebr", "spram", "dsp", "seed", "base_sha256", "also")
+              "ebr", "spram", "dsp", "seed", "base_sha256", "netlist_sha256", "also")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +58,17 @@ def _built(folder: pathlib.Path, base: bytes) -> Report:
     return report
 
 
+def _netlist(folder: pathlib.Path, report: Report) -> dict[str, bytes]:
+    """Return the file of the netlist, which is that of the layout, by its name; none if the build has left none."""
+    if report.netlist_sha256 is None:
+        return {}
+    try:
+        return {NETLIST: read_file(folder / NETLIST, limit=MAX_BYTES)}
+    except FileNotFoundError:
+        raise BaseError(f"{folder}: must have the {NETLIST} of its {REPORT}, which is missing: build the folder "
+                        f"again") from None
+
+
 def swap(file: str, into: pathlib.Path, output: pathlib.Path | None, *, write: bool = True) -> SwapResult:
     """Put a network into the placed design of a build.
 
@@ -83,6 +95,7 @@ def swap(file: str, into: pathlib.Path, output: pathlib.Path | None, *, write: b
     begun = time.monotonic()
     base, content = load_base(into)
     before = _built(into, content)
+    netlist = _netlist(into, before)
     board, fpga = base.board, base.board.fpga
     find_tool(fpga.pack().tool)
     network = network_file.load(file)
@@ -104,7 +117,7 @@ def swap(file: str, into: pathlib.Path, output: pathlib.Path | None, *, write: b
         build_seconds=round(time.monotonic() - begun, 2))
     if write:
         with BuildFolder.opened(folder) as there:
-            there.publish({BITSTREAM: bitstream, REPORT: report.to_json(), BASE: content})
+            there.publish({BITSTREAM: bitstream, REPORT: report.to_json(), BASE: content, **netlist})
     return SwapResult(report=report, folder=folder, written=write)
 
 
@@ -113,6 +126,8 @@ def format_swap(result: SwapResult) -> str:
     report = result.report
     assert report.swap is not None
     place = printable(str(result.folder))
+    there = f"{BITSTREAM}, {REPORT} and {BASE}" if report.netlist_sha256 is None else (
+        f"{BITSTREAM}, {REPORT}, {BASE} and {NETLIST}")
     return "\n".join([
         f"{report.network} on {report.board}, {report.clock_mhz:g} MHz, host link {report.baud} baud",
         (f"layout: that of {printable(report.swap.into)}, seed {report.seed}, with {report.lc} of {report.lc_total} "
@@ -122,5 +137,5 @@ def format_swap(result: SwapResult) -> str:
         f"latency: {report.latency_ms:g} ms; images per second: {report.images_per_second_link:g} with the host link",
         f"exact in every channel: {report.certificate}",
         f"bitstream: sha256 {report.bitstream_sha256}",
-        (f"written: {f'{place}/{BITSTREAM}, {REPORT} and {BASE}' if result.written else 'nothing (dry run)'}, in "
+        (f"written: {f'{place}/{there}' if result.written else 'nothing (dry run)'}, in "
         f"{report.build_seconds:g} s")])

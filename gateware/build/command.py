@@ -10,6 +10,8 @@ from gateware.build.built import program_built
 from gateware.build.flow import STEPS
 from gateware.build.overlay import build_overlay, program_image
 from gateware.build.request import DEFAULT_SEEDS, BuildError
+from gateware.build.steps.verify import VERIFY_IMAGES
+from sim.chip.engine import Rung
 from sim.report import Weights
 from support.command_line import path_argument, run
 
@@ -24,11 +26,12 @@ SEED_SECONDS = {Weights.BAKED: 300.0, Weights.FLASH: 900.0}
 
 #: Options that mean nothing in some builds, by the name of the argument.
 _NOT_DRY = {"seeds": "--seeds", "seed_seconds": "--seed-seconds", "no_simulation": "--no-simulation",
-            "program": "--program", "output": "--output", "first_step": "--from"}
+            "verify": "--verify", "program": "--program", "output": "--output", "first_step": "--from"}
 _NOT_FLASH = {"network": "--network", "also": "--also", "lanes": "--lanes", "width": "--width"}
 _NOT_BAKED = {"flash_rate": "--flash-rate", "image": "--image"}
 _NOT_IMAGE = {"clock": "--clock", "baud": "--baud", "flash_rate": "--flash-rate", "seeds": "--seeds",
-              "seed_seconds": "--seed-seconds", "no_simulation": "--no-simulation", "first_step": "--from"}
+              "seed_seconds": "--seed-seconds", "no_simulation": "--no-simulation", "verify": "--verify",
+              "first_step": "--from"}
 _NOT_BUILT = {**_NOT_IMAGE, "also": "--also", "lanes": "--lanes", "width": "--width"}
 
 
@@ -71,6 +74,11 @@ def create_parser() -> argparse.ArgumentParser:
                         help="print fit and exact cycles, but do not run the toolchain")
     parser.add_argument("--no-simulation", action="store_true",
                         help="do not run the shipped samples on the RTL of this build")
+    parser.add_argument("--verify", metavar="RUNG", choices=[rung.value for rung in Rung], action="append",
+                        help="simulate shipped samples on the netlist, or on the bitstream turned back into a circuit, "
+                             "too, and compare them with the reference; may be given for both (RUNG: %(choices)s)")
+    parser.add_argument("--verify-images", metavar="N", type=int,
+                        help=f"with --verify, simulate N samples (default: {VERIFY_IMAGES})")
     parser.add_argument("--from", metavar="STEP", dest="first_step", choices=STEPS,
                         help="do STEP and what follows again, whatever is kept of an earlier run (one of: %(choices)s)")
     parser.add_argument("--program", metavar="WHAT", nargs="?", const=True, choices=(BITSTREAM, IMAGE, BOTH, BUILT),
@@ -109,6 +117,10 @@ def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         for option in _given(arguments, _NOT_DRY):
             raise BuildError(f"{option} has no effect with --dry-run: leave one of the two out")
+    if arguments.verify_images is not None and not arguments.verify:
+        raise BuildError("--verify-images must be given with --verify: it has no effect without")
+    if arguments.verify and len(set(arguments.verify)) < len(arguments.verify):
+        raise BuildError(f"--verify must name each rung once, not {' and '.join(arguments.verify)}")
     if arguments.no_simulation and arguments.first_step == "simulate":
         raise BuildError("--from simulate has no effect with --no-simulation: leave one of the two out")
     _check_program(arguments)

@@ -6,6 +6,7 @@ import pathlib
 import time
 from collections.abc import Callable, Mapping
 
+from boards.families.family import Invocation
 from boards.programming import Programming
 from gateware.build.request import Target
 from gateware.build.steps import report as reports
@@ -41,7 +42,8 @@ class Made:
 
     bitstream: bytes
     placements: Placements
-    #: The routed design before it was filled: the inputs of packing, by name.
+    #: The netlist, and the routed design before it was filled: the inputs of placing, and of packing, by name.
+    netlist: Mapping[str, bytes]
     routed: Mapping[str, bytes]
 
 
@@ -123,7 +125,13 @@ def make_bitstream(target: Target, design: Mapping[str, bytes], keeper: Keeper, 
     pack = Pack(target.board, routed, filling=filling)
     packed, _ = keeper.run(pack)
     return Made(bitstream=(keeper.folder(pack) / packed.file).read_bytes(), placements=placements,
-                routed={name: (routed / name).read_bytes() for name in target.board.fpga.pack().inputs})
+                netlist=_files(routed, target.board.fpga.place(seed=1, clock_hz=target.clock_hz)),
+                routed=_files(routed, target.board.fpga.pack()))
+
+
+def _files(folder: pathlib.Path, invocation: Invocation) -> Mapping[str, bytes]:
+    """Return the inputs of a tool that are in a folder."""
+    return {name: (folder / name).read_bytes() for name in invocation.inputs}
 
 
 def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,

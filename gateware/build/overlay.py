@@ -1,8 +1,11 @@
 """The build of the overlay, one bitstream for any network: ``--weights flash``; and images of models for it."""
 
 import argparse
+import functools
 import pathlib
+from collections.abc import Mapping
 
+from arch import network_file
 from arch.flash.circuit import Circuit
 from boards import BOARDS, Board
 from boards.programming import LoadedImage, Programming, load_flash_image
@@ -10,15 +13,28 @@ from gateware.build.flow import build_in_folder, check_build_tools, make_bitstre
 from gateware.build.request import OverlayRequest
 from gateware.build.steps import report as reports
 from gateware.build.steps.place import Remedies
+from gateware.build.steps.simulate import Samples
 from gateware.build.steps.simulate_overlay import SimulateOverlay, overlay_samples
 from gateware.build.steps.step import Keeper
+from gateware.build.steps.verify import VERIFY_IMAGES, Verify, check_rungs, first_samples
 from gateware.build.text import format_overlay
 from gateware.engine.signature import circuit_of
 from gateware.mapper.streamed.choice import streamed_config
-from gateware.reports.folder import BITSTREAM, OVERLAY, REPORT, BuildFolder, check_folder, overlay_folder
+from gateware.reports.archive import pack
+from gateware.reports.folder import (
+    BITSTREAM,
+    NETLIST,
+    OVERLAY,
+    REPORT,
+    BuildFolder,
+    check_folder,
+    overlay_folder,
+)
 from gateware.reports.overlay import OverlayReport
 from gateware.reports.prebuilt import overlay_clock_hz, prebuilt_overlay
 from gateware.streamed_top import StreamedTop, flash_mode
+from sim.chip.builds import overlay_chip
+from sim.chip.engine import Rung
 from sim.rtl import check_tools
 from support.command_line import print_line
 from support.files import read_file
@@ -46,7 +62,7 @@ def _remedies() -> Remedies:
 
 
 def _run_steps(request: OverlayRequest, keeper: Keeper, report: OverlayReport,
-               with_samples: bool) -> tuple[OverlayReport, dict[str, bytes]]:
+               with_samples: bool, rungs: Mapping[Rung, Samples]) -> tuple[OverlayReport, dict[str, bytes]]:
     """Run the steps; returns the report and the other files of the result."""
     board, config = request.board, request.config
     fpga = board.fpga
@@ -56,14 +72,26 @@ def _run_steps(request: OverlayRequest, keeper: Keeper, report: OverlayReport,
         request, design, keeper, remedies=_remedies,
         what=f"overlay for {board.title}: P = {config.lanes}, W = {config.width}, T = {config.timesteps}")
     report = reports.with_placements(report, done.placements)
-    report = reports.with_overlay_bitstream(report, done.bitstream, fpga.design_digest(design))
+    netlist = pack(done.netlist)
+    report = reports.with_overlay_bitstream(report, done.bitstream, netlist, fpga.design_digest(design))
     if with_samples:
         network, samples = overlay_samples()
         simulation, record = keeper.run(SimulateOverlay(request, network, samples))
         say("simulate", f"{simulation.samples.images} samples of {samples.dataset} on the RTL of this build, with a "
                         f"model of {simulation.network} from its flash", record)
         report = reports.with_overlay_simulation(report, samples, simulation)
-    return report, {BITSTREAM: done.bitstream}
+    for rung, samples in rungs.items():
+        network, _ = overlay_samples()
+        step = Verify(rung, samples, engine=functools.partial(
+            overlay_chip, network, board=board, mode=request.mode, clock_hz=request.clock_hz, netlist=done.netlist,
+            bitstream=done.bitstream if rung is Rung.BITSTREAM else None,
+            divisor=board.divisor(request.clock_hz, request.baud)),
+            depends={"netlist": report.netlist_sha256, "bitstream": report.bitstream_sha256,
+                     "network": network_file.digest(network)})
+        verified, record = keeper.run(step)
+        say("verify", f"{verified.images} samples of {samples.dataset} on the {rung} of this build", record)
+        report = reports.with_verification(report, rung.value, verified)
+    return report, {BITSTREAM: done.bitstream, NETLIST: netlist}
 
 
 def build_overlay(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
@@ -88,11 +116,15 @@ def build_overlay(arguments: argparse.Namespace, *, seed_seconds: float) -> None
             arguments.image, board, circuit=circuit_of(request.config), clock_hz=request.clock_hz)
         programming = Programming(board, programmer=arguments.programmer, image=image)
     check_build_tools(request)
-    if not arguments.no_simulation:
+    rungs = {Rung(rung): first_samples(overlay_samples()[1], VERIFY_IMAGES if arguments.verify_images is None
+                                       else arguments.verify_images) for rung in arguments.verify or ()}
+    if not arguments.no_simulation or rungs:
         check_tools()
+    check_rungs(board, rungs)
 
     build_in_folder(
-        path, arguments, run_steps=lambda keeper: _run_steps(request, keeper, report, not arguments.no_simulation),
+        path, arguments,
+        run_steps=lambda keeper: _run_steps(request, keeper, report, not arguments.no_simulation, rungs),
         format_report=format_overlay, programming=programming)
 
 

@@ -22,6 +22,13 @@ def _placed_rows(report: BuildReport, how: str = "place and route") -> list[str]
             _row("Fmax, median of seeds", f"{report.fmax_median_mhz:.2f} MHz of {len(report.fmax_mhz)}", how)]
 
 
+def _verified_rows(report: BuildReport) -> list[str]:
+    """Lines of what was simulated after the tools."""
+    return [_row(verified.rung, f"{verified.images} images",
+                 "simulated, as are pads, PLL and reset; equal to the reference, clocks too")
+            for verified in report.verified]
+
+
 def format_report(report: Report) -> str:
     """Lay out a report as lines of name, value and how it is known."""
     lines = [f"{report.network} on {report.board}, {report.clock_mhz:g} MHz, host link {report.baud} baud"]
@@ -49,6 +56,7 @@ def format_report(report: Report) -> str:
     if report.sample_images:
         lines.append(_row("accuracy on samples", f"{report.sample_accuracy:.2%} of {report.sample_images}",
                           f"simulated: RTL of this build, {report.sample_dataset}"))
+    lines += _verified_rows(report)
     lines.append(_row("exact in every channel", report.certificate, "certificate of the export"))
     lines += [_row("circuit also takes", f"{also.cycles_per_inference} cycles",
                    f"per image of {printable(also.network)}, {printable(also.file)}") for also in report.also]
@@ -84,6 +92,7 @@ def format_overlay(report: OverlayReport, *, shipped: OverlayReport | None = Non
                  f"simulated: RTL of this build, {report.sample_dataset}")]
     else:
         lines.append(_row("simulated", "nothing", "the overlay has no network of its own"))
+    lines += _verified_rows(report)
     if report.bitstream_sha256 is not None:
         lines.append(_row("bitstream", f"{report.bitstream_bytes} bytes", f"sha256 {report.bitstream_sha256}"))
     return "\n".join(lines)

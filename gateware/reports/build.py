@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from arch import json_object, strict_json
 from support.errors import InputError
 
-__all__ = ["BuildReport", "ReportError", "StepReport"]
+__all__ = ["BuildReport", "ReportError", "StepReport", "VerifiedReport"]
 
 
 class ReportError(InputError):
@@ -23,6 +23,17 @@ class StepReport:
     seconds: float
     #: Whether its result is that of an earlier run with the same inputs.
     kept: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class VerifiedReport:
+    """Samples that were run on what the tools have made: scores, classes and clocks were as they must be in each."""
+
+    #: "netlist" or "bitstream".
+    rung: str
+    images: int
+    #: Seconds of simulation, compilation apart.
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +76,16 @@ class BuildReport:
     spram: int | None = None
     dsp: int | None = None
     seed: int | None = None
-    #: SHA-256 of the bitstream.
+    #: SHA-256 of the bitstream, and of the netlist of its circuit (``netlist.zip``).
     bitstream_sha256: str | None = None
+    netlist_sha256: str | None = None
     #: Samples simulated on the RTL of this build: data set, accuracy, number, and seconds without compilation.
     sample_dataset: str | None = None
     sample_accuracy: float | None = None
     sample_images: int = 0
     sample_seconds: float | None = None
+    #: What was simulated after synthesis, and after place and route.
+    verified: list[VerifiedReport] = dataclasses.field(default_factory=list)
     #: The steps of the build, and seconds of the run that wrote the report.
     steps: list[StepReport] = dataclasses.field(default_factory=list)
     build_seconds: float | None = None

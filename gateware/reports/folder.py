@@ -4,6 +4,7 @@
 
     build/BOARD/NETWORK/        build/BOARD/overlay/ for the overlay
         sterna.bin, report.json     result of the last build that succeeded, or of the last network put in
+        netlist.zip                 its netlist, for simulations
         base.zip                    its placed design, into which other networks can be put; not of the overlay
         work/STEP-KEY/              a step with its inputs, its logs and its result; few of older builds stay
         .sterna-build               marks the folder as ours, and is the lock
@@ -22,9 +23,10 @@ from boards.programming import BITSTREAM, REPORT
 from support.errors import InputError
 from support.files import check_output, check_output_folder, locked, read_file, write_all
 
-__all__ = ["BASE", "BITSTREAM", "OVERLAY", "REPORT", "BuildFolder", "check_folder", "default_folder", "overlay_folder"]
+__all__ = ["BASE", "BITSTREAM", "NETLIST", "OVERLAY", "REPORT", "BuildFolder", "check_folder", "default_folder",
+           "overlay_folder"]
 
-BASE = "base.zip"
+BASE, NETLIST = "base.zip", "netlist.zip"
 
 #: The overlay among the networks of a board.
 OVERLAY = "overlay"
@@ -73,7 +75,7 @@ def check_folder(path: pathlib.Path) -> None:
         raise InputError(f"{path}: output must be a new or empty folder or that of an earlier build, "
                          f"not one with {found[0]!r}: give another with -o")
     if found:
-        for name in (BITSTREAM, REPORT, BASE):
+        for name in (BITSTREAM, REPORT, BASE, NETLIST):
             check_output(path / name)
         check_output_folder(path / "work")
 

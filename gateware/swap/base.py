@@ -4,13 +4,8 @@
 """
 
 import dataclasses
-import io
 import json
-import lzma
 import pathlib
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 
 from arch import strict_json
@@ -18,19 +13,14 @@ from arch.json_object import make
 from arch.strict_json import short
 from boards import BOARDS, Board
 from gateware.engine.configuration import EngineConfig
+from gateware.reports.archive import MAX_BYTES, pack, unpack
 from gateware.reports.folder import BASE
-from support.errors import InputError, first_line
+from support.errors import InputError
 from support.files import read_file
 
 __all__ = ["Base", "BaseError", "load_base"]
 
 _CIRCUIT = "circuit.json"
-
-#: Largest file that is read, and largest content of one in it.
-_MAX_BYTES = 1 << 28
-
-#: The same base is the same file.
-_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class BaseError(InputError):
@@ -80,11 +70,7 @@ class Base:
         circuit = {"board": self.board.name, "clock_hz": self.clock_hz, "baud": self.baud,
                    "image_bytes": self.image_bytes, "classes": self.classes,
                    "parameters": dataclasses.asdict(self.config)}
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w") as archive:
-            for name, data in ((_CIRCUIT, json.dumps(circuit, indent=2).encode()), *sorted(self.routed.items())):
-                archive.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED, compresslevel=1)
-        return content.getvalue()
+        return pack({_CIRCUIT: json.dumps(circuit, indent=2).encode(), **dict(sorted(self.routed.items()))})
 
     @classmethod
     def from_bytes(cls, content: bytes, *, name: str) -> "Base":
@@ -96,29 +82,17 @@ class Base:
             If it is no base of this version.
         """
         try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                    raise ValueError(f"its files have more than {_MAX_BYTES} bytes")
-                circuit = make(_Circuit, strict_json.parse(_member(archive, _CIRCUIT)), exact=True)
-                if circuit.board not in BOARDS:
-                    raise ValueError(f"board must be one of {', '.join(sorted(BOARDS))}, not {short(circuit.board)}")
-                board = BOARDS[circuit.board]
-                routed = {file: _member(archive, file) for file in board.fpga.pack().inputs}
+            circuit = make(_Circuit, strict_json.parse(unpack(content, [_CIRCUIT])[_CIRCUIT]), exact=True)
+            if circuit.board not in BOARDS:
+                raise ValueError(f"board must be one of {', '.join(sorted(BOARDS))}, not {short(circuit.board)}")
+            board = BOARDS[circuit.board]
+            routed = unpack(content, board.fpga.pack().inputs)
             circuit.check(board)
-        # Beside what it documents, zipfile raises whatever the fields of its records provoke.
-        except (ValueError, RuntimeError, OSError, EOFError, OverflowError, struct.error, zipfile.BadZipFile,
-                zlib.error, lzma.LZMAError) as error:
+        except ValueError as error:
             raise BaseError(f"{name}: must be a {BASE} of this version of python -m gateware.build: "
-                            f"{first_line(error)}: build the folder again") from None
+                            f"{error}: build the folder again") from None
         return cls(board=board, clock_hz=circuit.clock_hz, baud=circuit.baud, config=circuit.parameters,
                    image_bytes=circuit.image_bytes, classes=circuit.classes, routed=routed)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return the content of a file in the archive; raises :exc:`ValueError` if there is none."""
-    if name not in archive.namelist():
-        raise ValueError(f"it has no {name!r}")
-    return archive.read(name)
 
 
 def load_base(folder: pathlib.Path) -> tuple[Base, bytes]:
@@ -135,5 +109,5 @@ def load_base(folder: pathlib.Path) -> tuple[Base, bytes]:
     if not path.exists():
         raise BaseError(f"{folder}: must be a folder in which python -m gateware.build has built a network, with a "
                         f"{BASE}, which is missing: build it, or build it again")
-    content = read_file(path, limit=_MAX_BYTES)
+    content = read_file(path, limit=MAX_BYTES)
     return Base.from_bytes(content, name=str(path)), content

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from arch.link import Info
-from boards.families.family import Family, MemoryWords
+from boards.families.family import Family, MemoryWords, Pins, SimulatedNetlist
 from boards.families.running import run_invocation
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.info import info_of
@@ -42,6 +42,13 @@ class Filling:
     def apply(self, fpga: Family, routed: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """Return the routed design with the network in its memories; raises :exc:`boards.BoardError`."""
         return fpga.fill(routed, marks_of(self.config), self._words)
+
+    def simulated_netlist(self, fpga: Family, netlist: Mapping[str, bytes], pins: Pins) -> SimulatedNetlist:
+        """Return the netlist of the design for a simulator, with the network in its memories.
+
+        Raises :exc:`boards.BoardError` as :meth:`boards.families.family.Family.simulated_netlist` does.
+        """
+        return fpga.simulated_netlist(netlist, pins, marks=marks_of(self.config), contents=self._words)
 
     def digest(self) -> str:
         """SHA-256 of marks and contents: what the filled design depends on beside the routed one."""

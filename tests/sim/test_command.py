@@ -65,8 +65,16 @@ def rtl(monkeypatch):
         made.append(options)
         return Engine(network, Engine.fault, Engine.marked), CIRCUIT
 
+    def choose_build(network, *, rung, **options):
+        made.append({"rung": rung, **options})
+        engine = Engine(network, Engine.fault, Engine.marked)
+        engine.name, engine.predicted_cycles = rung, Engine.predicted
+        return engine, CIRCUIT
+
+    # Of the 100 clocks that it says, 7 waited for pixels.
+    Engine.predicted = 93
     module = types.ModuleType("sim.choice")
-    module.choose_engine = choose_engine
+    module.choose_engine, module.choose_build = choose_engine, choose_build
     monkeypatch.setitem(sys.modules, "sim.choice", module)
     return types.SimpleNamespace(made=made, closed=closed, engine=Engine)
 
@@ -151,6 +159,72 @@ def test_engines_that_differ_exit_with_1(path, network, rtl, capsys):
     assert main([path, "--images", IMAGES, "--engine", "both", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert (report["agree"], report["difference"]["image"], report["difference"]["score"]) == (False, 17, 4)
+
+
+def test_the_netlist_of_a_build_is_compared_with_its_clocks(path, rtl, capsys):
+    arguments = [path, "--images", IMAGES, "--first", "3", "--engine", "netlist"]
+    assert main([*arguments, "--build", "somewhere"]) == 0
+    out = capsys.readouterr().out
+    assert "3 images, reference and netlist\n" in out
+    assert ("agreement: scores and classes of 3 images are equal; the clocks of the netlist are those of the cycle "
+            "model\n") in out
+    assert main([*arguments, "--json", "--weights", "flash", "--board", "icesugar", "--flash", "image.bin"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["engines"], report["clocks_compared"]) == (["reference", "netlist"], ["netlist"])
+    assert rtl.made == [
+        {"rung": "netlist", "board": "icebreaker", "weights": None, "folder": pathlib.Path("somewhere"), "file": path,
+         "image": None},
+        {"rung": "netlist", "board": "icesugar", "weights": Weights.FLASH, "folder": None, "file": path,
+         "image": "image.bin"}]
+    assert len(rtl.closed) == 2
+
+
+def test_all_engines_are_compared_with_the_reference(path, network, rtl, capsys):
+    arguments = [path, "--images", IMAGES, "--first", "20", "--engine", "all"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "20 images, reference, rtl, netlist and bitstream\n" in out
+    assert ("agreement: scores and classes of 20 images are equal on reference, rtl, netlist and bitstream; the clocks "
+            "of the netlist and bitstream are those of the cycle model\n") in out
+    assert [made.get("rung", "rtl") for made in rtl.made] == ["rtl", "netlist", "bitstream"]
+    from arch.images import load_images
+    run, marked = rtl.engine.classify, load_images(IMAGES, network)[17]
+    spoilt = rtl.engine(network, spoil(4, 3), marked)
+
+    def last_is_wrong(self, images, *, spikes=False):
+        return run(spoilt if self.name == "bitstream" else self, images, spikes=spikes)
+
+    rtl.engine.classify = last_is_wrong
+    assert main(arguments) == 1
+    assert "DIFFERENCE: image 17, layer 0 (readout), score 4: " in capsys.readouterr().out
+
+
+def test_other_clocks_than_those_of_the_model_exit_with_1(path, rtl, capsys):
+    rtl.engine.predicted = 94
+    arguments = [path, "--images", IMAGES, "--first", "3", "--engine", "bitstream"]
+    assert main(arguments) == 1
+    assert "DIFFERENCE: image 0: 94 clocks expected, not 93\n" in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["difference"] == {"image": 0, "expected": 94, "actual": 93,
+                                    "text": "image 0: 94 clocks expected, not 93"}
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--build", "x"], ("--build must be left out with --engine reference, which is of no build: give --engine "
+                       "netlist, bitstream or all")),
+    (["--build", "x", "--engine", "both"], ("--build must be left out with --engine both, which is of no build: give "
+                                           "--engine netlist, bitstream or all")),
+    (["--lanes", "2", "--engine", "netlist"], ("--lanes must be left out with --engine netlist, which has the geometry "
+                                              "of its build")),
+    (["--width", "4", "--engine", "all"], ("--width must be left out with --engine all, which has the geometry of its "
+                                          "build")),
+    (["--spikes", "--engine", "bitstream"], ("--spikes must be left out with --engine bitstream, which has no names "
+                                            "for them: give --engine both"))])
+def test_options_that_mean_nothing_for_a_build_are_refused(options, message, path, rtl, capsys):
+    assert main([path, "--images", IMAGES, *options]) == 1
+    assert capsys.readouterr().err == f"ERROR: {message}\n"
+    assert rtl.made == []
 
 
 def test_a_network_that_runs_only_on_the_reference_is_one_line_of_the_rtl(tmp_path, capsys):

@@ -124,7 +124,8 @@ def test_json_with_labels_clocks_and_a_comparison():
     assert json.loads(json.dumps(found)) == found
     assert {key: found[key] for key in found.keys() - report().to_json().keys()} == {
         "labels": [0, 2, 2], "correct": 2, "accuracy": 2 / 3, "cycles": [1234, 1234, 1250], "stall_cycles": [0, 0, 0],
-        "flash_stall_cycles": [0, 0, 0], "agree": True, "spikes_compared": True, "difference": None}
+        "flash_stall_cycles": [0, 0, 0], "agree": True, "spikes_compared": True, "clocks_compared": [],
+        "difference": None}
     wrong = report(comparison=Comparison(spikes_compared=False, difference=DIFFERENCE)).to_json()
     assert (wrong["agree"], wrong["spikes_compared"]) == (False, False)
     assert wrong["difference"] == {"image": 1, "layer": 2, "kind": "readout", "place": None, "score": 1, "expected": 8,

@@ -20,7 +20,7 @@ from gateware.build.steps.step import Record
 from gateware.engine.signature import circuit_of
 from gateware.flash.phy import FlashPins
 from gateware.mapper.cycles import count_cycles
-from gateware.reports.build import BuildReport, StepReport
+from gateware.reports.build import BuildReport, StepReport, VerifiedReport
 from gateware.reports.network import Also, Report
 from gateware.reports.overlay import OverlayReport
 from gateware.reports.planned import planned_network
@@ -28,7 +28,7 @@ from support.errors import printable
 from support.provenance import revision, tool_versions
 
 __all__ = ["finished", "planned", "planned_overlay", "with_bitstream", "with_overlay_bitstream",
-           "with_overlay_simulation", "with_placements", "with_simulation"]
+           "with_overlay_simulation", "with_placements", "with_simulation", "with_verification"]
 
 #: Either kind of report.
 SomeReport = TypeVar("SomeReport", bound=BuildReport)
@@ -71,14 +71,16 @@ def with_placements(report: SomeReport, found: Placements) -> SomeReport:
         dsp=used.multipliers, seed=found.chosen.seed)
 
 
-def with_bitstream(report: SomeReport, bitstream: bytes) -> SomeReport:
-    """Add which bitstream the report is of."""
-    return dataclasses.replace(report, bitstream_sha256=hashlib.sha256(bitstream).hexdigest())
+def with_bitstream(report: SomeReport, bitstream: bytes, netlist: bytes) -> SomeReport:
+    """Add which bitstream and which netlist the report is of."""
+    return dataclasses.replace(report, bitstream_sha256=hashlib.sha256(bitstream).hexdigest(),
+                               netlist_sha256=hashlib.sha256(netlist).hexdigest())
 
 
-def with_overlay_bitstream(report: OverlayReport, bitstream: bytes, design_sha256: str) -> OverlayReport:
+def with_overlay_bitstream(report: OverlayReport, bitstream: bytes, netlist: bytes,
+                           design_sha256: str) -> OverlayReport:
     """Add which bitstream the report is of, and what it was made of."""
-    return dataclasses.replace(with_bitstream(report, bitstream), bitstream_bytes=len(bitstream),
+    return dataclasses.replace(with_bitstream(report, bitstream, netlist), bitstream_bytes=len(bitstream),
                                design_sha256=design_sha256)
 
 
@@ -87,6 +89,12 @@ def with_simulation(report: SomeReport, samples: Samples, simulation: Simulation
     return dataclasses.replace(
         report, sample_dataset=samples.dataset, sample_images=simulation.images,
         sample_accuracy=round(simulation.correct / simulation.images, 4), sample_seconds=simulation.seconds)
+
+
+def with_verification(report: SomeReport, rung: str, simulation: Simulation) -> SomeReport:
+    """Add what the simulation of a netlist or a bitstream found."""
+    return dataclasses.replace(report, verified=[*report.verified, VerifiedReport(
+        rung=rung, images=simulation.images, seconds=simulation.seconds)])
 
 
 def with_overlay_simulation(report: OverlayReport, samples: Samples, simulation: OverlaySimulation) -> OverlayReport:

@@ -47,16 +47,17 @@ def compare(engine: Engine, network: Network, samples: Samples, *, expected_cycl
         If the engine computes anything else than the reference, or takes other clocks than expected.
     """
     images = samples.images
+    what = "RTL" if engine.name == "rtl" else engine.name
     with Progress("simulate") as progress:
         result, speed = timed(engine, images, progress=lambda done, total: progress.update(f"image {done} of {total}"))
         reference = ReferenceEngine(network)
         difference = first_difference(network, images, reference.classify(images), result, reference, engine)
     if difference is not None:
-        raise BuildError(f"the RTL differs from the reference: {difference}")
+        raise BuildError(f"the {what} differs from the reference: {difference}")
     assert result.cycles is not None
     wrong = set(result.cycles.tolist()) - {expected_cycles}
     if wrong:
-        raise BuildError(f"the RTL takes {wrong.pop()} cycles where the cycle model says {expected_cycles}")
+        raise BuildError(f"the {what} takes {wrong.pop()} cycles where the cycle model says {expected_cycles}")
     return Simulation(images=len(images), correct=int((result.classes == samples.labels).sum()),
                       seconds=round(len(images) / speed, 2))
 

@@ -124,6 +124,20 @@ def test_the_bitstream_holds_the_network_bit_for_bit_and_the_circuit_computes_it
         Reference(put_in).run(image[None]).scores[0].tolist())
 
 
+def test_the_netlist_of_the_layout_goes_along(run):
+    folder, netlist = pathlib.Path("build/icebreaker/first"), b"cells"
+    make_build(folder, netlist_sha256=hashlib.sha256(netlist).hexdigest())
+    assert run(put_in=network(2)) == (1, "", (
+        f"ERROR: {folder}: must have the netlist.zip of its report.json, which is missing: build the folder again\n"))
+    (folder / "netlist.zip").write_bytes(netlist)
+    code, out, _ = run(put_in=network(2))
+    there = pathlib.Path("build/icebreaker/small")
+    assert (code, (there / "netlist.zip").read_bytes()) == (0, netlist)
+    assert Report.from_json((there / "report.json").read_bytes()).netlist_sha256 == hashlib.sha256(netlist).hexdigest()
+    assert "sterna.bin, report.json, base.zip and netlist.zip, in " in out
+
+
+
 def test_a_swap_can_be_swapped_again_and_in_its_own_folder(run):
     make_build(pathlib.Path("build/icebreaker/first"))
     one, other = network(2, name="one"), network(3, name="other")

@@ -135,6 +135,7 @@ def test_a_port_that_has_not_the_rate_is_refused(tmp_path):
         assert run(program, port, 12_000_000) == (1, "", f"ERROR: {port}: the port does not run at this rate\n")
 
 
+@pytest.mark.long
 def test_a_model_is_selected(program, tmp_path):
     device = DeviceModel(NAMED, OTHER, ErrorCode.DAMAGED, ErrorCode.WRONG_MODEL)
     images = images_of(OTHER, 3)

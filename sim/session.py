@@ -1,6 +1,7 @@
 """The engine that is made of a simulated circuit and the client of the host program on the line to it."""
 
 import abc
+import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -162,6 +163,15 @@ class SimulatedEngine(abc.ABC):
     def select(self, model: int) -> Info:
         """Select a model of the flash; return its info block, or raise :exc:`RtlError`."""
         return self._checked(f"model {model}", "info", lambda: self._link.select(model))
+
+    def _select_first(self, model: int) -> None:
+        """Select the model that the engine is for, unless it is the one that is selected after reset."""
+        # What interrupts the selection must not leave the simulation running.
+        with contextlib.ExitStack() as selecting:
+            selecting.callback(self.close)
+            if model:
+                self.select(model)
+            selecting.pop_all()
 
     def request(self, command: int, payload: bytes = b"") -> Frame:
         """Send a frame and return its answer.

@@ -114,12 +114,7 @@ class StreamedRtlEngine(SimulatedEngine):
             before = power_on(config, image, base=place.models_at, mode=mode, clock_hz=clock_hz, seed=seed,
                               source=source, cache=cache, report=report, **options)
         super().__init__(network, before.start())
-        # What interrupts the selection must not leave it running.
-        with contextlib.ExitStack() as selecting:
-            selecting.callback(self.close)
-            if model:
-                self.select(model)
-            selecting.pop_all()
+        self._select_first(model)
 
     def _model(self) -> Model:
         """The model that the network has by itself."""

@@ -119,7 +119,6 @@ class _Decoder:
         for wires in sorted(chip.group_segments(extra_segments=seeds)):
             number = next(self._count)
             self._net |= dict.fromkeys(wires, number)
-        self._driven: set[int] = set()
 
     def module(self) -> dict[str, Any]:
         """Return the module."""
@@ -203,7 +202,7 @@ class _Decoder:
     def _block_rams(self) -> None:
         for x, y in self._chip.ramb_tiles:
             config = self._ram_config(x, y)
-            # The bit of a RAM that is switched on is that of the larger chips of the family.
+            # On the smallest chips of the family the bit is inverted; this device is none of them.
             if not config["PowerUp"]:
                 continue
             if "1" in (self._icebox.get_negclk_bit(self._chip.tile(x, y)),
@@ -296,10 +295,17 @@ class _Decoder:
             raise BoardError(f"PLL must have one output, not be of type {kind}: this one is not modelled")
         self._add("SB_PLL40_PAD", f"pll_{x}_{y}", {}, ports)
 
+    def _name(self, place: tuple[int, int, int]) -> str:
+        """Return the name of a pin of the design."""
+        if place not in self._names:
+            raise BoardError(f"pin {' '.join(map(str, place))} must be one of the design's: the bitstream is not of "
+                             f"these pins")
+        return self._names[place]
+
     def _input(self, place: tuple[int, int, int]) -> int:
         """Return the net of a pin that is joined with the inside of the chip as it is."""
         net = next(self._count)
-        self._ports[self._names[place]] = {"direction": "input", "bits": [net]}
+        self._ports[self._name(place)] = {"direction": "input", "bits": [net]}
         return net
 
     def _pads(self, taken: Iterable[tuple[int, int, int]]) -> None:
@@ -329,10 +335,7 @@ class _Decoder:
                       "OUTPUT_ENABLE": self._of(wire("OUT_ENB"), "1")}
         if not ports:
             return
-        name = self._names.get((x, y, block))
-        if name is None:
-            raise BoardError(f"pin {x} {y} {block} must be one of the design's: the bitstream is not of these pins")
-        port, _, number = name.partition("[")
+        port, _, number = self._name((x, y, block)).partition("[")
         bits = self._ports.setdefault(port, {"direction": "inout", "bits": []})["bits"]
         index = int(number.rstrip("]") or 0)
         bits += ["x"] * (index + 1 - len(bits))

@@ -11,8 +11,8 @@ import tempfile
 import time
 
 from arch import network_file
-from gateware.reports.archive import MAX_BYTES
 from gateware.reports.folder import BASE, BITSTREAM, NETLIST, REPORT, BuildFolder, check_folder, default_folder
+from gateware.reports.netlist import read_netlist
 from gateware.reports.network import Report, Swap
 from gateware.reports.planned import planned_network
 from gateware.swap.base import BaseError, load_base
@@ -58,17 +58,6 @@ def _built(folder: pathlib.Path, base: bytes) -> Report:
     return report
 
 
-def _netlist(folder: pathlib.Path, report: Report) -> dict[str, bytes]:
-    """Return the file of the netlist, which is that of the layout, by its name; none if the build has left none."""
-    if report.netlist_sha256 is None:
-        return {}
-    try:
-        return {NETLIST: read_file(folder / NETLIST, limit=MAX_BYTES)}
-    except FileNotFoundError:
-        raise BaseError(f"{folder}: must have the {NETLIST} of its {REPORT}, which is missing: build the folder "
-                        f"again") from None
-
-
 def swap(file: str, into: pathlib.Path, output: pathlib.Path | None, *, write: bool = True) -> SwapResult:
     """Put a network into the placed design of a build.
 
@@ -95,7 +84,8 @@ def swap(file: str, into: pathlib.Path, output: pathlib.Path | None, *, write: b
     begun = time.monotonic()
     base, content = load_base(into)
     before = _built(into, content)
-    netlist = _netlist(into, before)
+    netlist = {} if before.netlist_sha256 is None else {
+        NETLIST: read_netlist(into, sha256=before.netlist_sha256)}
     board, fpga = base.board, base.board.fpga
     find_tool(fpga.pack().tool)
     network = network_file.load(file)

@@ -2,21 +2,20 @@
 
 import argparse
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Mapping
 
 from arch import network_file
 from boards import BOARDS
 from boards.programming import Programming
-from gateware.build.flow import Made, build_in_folder, check_build_tools, make_bitstream, say
+from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say, verify
 from gateware.build.request import Request
 from gateware.build.steps import report as reports
 from gateware.build.steps.place import Remedies
 from gateware.build.steps.plan import Planned, fewer_lanes, find_fit, make_plan, with_line
 from gateware.build.steps.simulate import Samples, Simulate, samples_of
 from gateware.build.steps.step import Keeper
-from gateware.build.steps.verify import VERIFY_IMAGES, Verify, check_rungs, first_samples
+from gateware.build.steps.verify import check_rungs, rungs_of
 from gateware.build.text import format_report
 from gateware.mapper.fit import DoesNotFitError, format_fit
 from gateware.reports.archive import pack
@@ -55,23 +54,6 @@ def _remedies(request: Request, lanes: int) -> Remedies:
     return Remedies(smaller=() if fewer is None else (f"--lanes {fewer}",), otherwise="a smaller network")
 
 
-def _verified(report: Report, request: Request, filling: Filling, done: Made, keeper: Keeper,
-              rungs: Mapping[Rung, Samples]) -> Report:
-    """Simulate what the tools have made; returns the report with what was found."""
-    board = request.board
-    for rung, samples in rungs.items():
-        bitstream = done.bitstream if rung is Rung.BITSTREAM else None
-        step = Verify(rung, samples, engine=functools.partial(
-            baked_chip, filling, board=board, netlist=done.netlist, bitstream=bitstream,
-            divisor=board.divisor(request.clock_hz, request.baud)),
-            depends={"netlist": report.netlist_sha256, "bitstream": report.bitstream_sha256,
-                     "filling": filling.digest()})
-        simulation, record = keeper.run(step)
-        say("verify", f"{simulation.images} samples of {samples.dataset} on the {rung} of this build", record)
-        report = reports.with_verification(report, rung.value, simulation)
-    return report
-
-
 def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report, samples: Samples | None,
                rungs: Mapping[Rung, Samples]) -> tuple[Report, dict[str, bytes]]:
     """Run the steps; returns the report and the other files of the result."""
@@ -93,7 +75,10 @@ def _run_steps(request: Request, made: Planned, keeper: Keeper, report: Report, 
         simulation, record = keeper.run(Simulate(made.plan, samples, expected_cycles=made.cycles.total))
         say("simulate", f"{simulation.images} samples of {samples.dataset} on the RTL of this build", record)
         report = reports.with_simulation(report, samples, simulation)
-    report = _verified(report, request, filling, done, keeper, rungs)
+    report = verify(report, done, keeper, rungs, depends={"filling": filling.digest()},
+                    engine=lambda bitstream: baked_chip(
+                        filling, board=board, netlist=done.netlist, bitstream=bitstream,
+                        divisor=board.divisor(request.clock_hz, request.baud)))
     return report, {BITSTREAM: done.bitstream, BASE: base, NETLIST: netlist}
 
 
@@ -126,8 +111,7 @@ def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
         return
 
     samples = None if arguments.no_simulation else samples_of(request.network)
-    rungs = {Rung(rung): first_samples(samples_of(request.network), VERIFY_IMAGES if arguments.verify_images is None
-                                       else arguments.verify_images) for rung in arguments.verify or ()}
+    rungs = rungs_of(arguments, samples_of(request.network))
     if samples is not None or rungs:
         check_tools()
     check_rungs(request.board, rungs)

@@ -2,9 +2,11 @@
 
 import argparse
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from boards.families.family import Invocation
 from boards.programming import Programming
@@ -23,14 +25,17 @@ from gateware.build.steps.place import (
     too_large,
 )
 from gateware.build.steps.report import SomeReport
+from gateware.build.steps.simulate import Samples
 from gateware.build.steps.step import Keeper, Record
 from gateware.build.steps.synthesise import Netlist, Synthesise
+from gateware.build.steps.verify import Verify
 from gateware.reports.folder import BITSTREAM, REPORT, BuildFolder
 from gateware.swap.filling import Filling
+from sim.chip.engine import ChipEngine, Rung
 from support.command_line import print_line
 from support.tools import find_tool
 
-__all__ = ["STEPS", "Made", "build_in_folder", "check_build_tools", "make_bitstream", "say"]
+__all__ = ["STEPS", "Made", "build_in_folder", "check_build_tools", "make_bitstream", "say", "verify"]
 
 #: Kinds of steps that --from takes, in their order.
 STEPS = ("synthesise", "place", "pack", "simulate")
@@ -132,6 +137,44 @@ def make_bitstream(target: Target, design: Mapping[str, bytes], keeper: Keeper, 
 def _files(folder: pathlib.Path, invocation: Invocation) -> Mapping[str, bytes]:
     """Return the inputs of a tool that are in a folder."""
     return {name: (folder / name).read_bytes() for name in invocation.inputs}
+
+
+def verify(report: SomeReport, made: Made, keeper: Keeper, rungs: Mapping[Rung, Samples], *,
+           engine: Callable[[bytes | None], ChipEngine], depends: Mapping[str, Any]) -> SomeReport:
+    """Simulate what the tools have made, and compare it with the reference.
+
+    Parameters
+    ----------
+    report
+        Of the bitstream.
+    made : :class:`Made`
+    keeper : :class:`Keeper`
+    rungs : mapping
+        The samples of each rung.
+    engine : callable
+        Starts the simulation of a bitstream, or of the netlist if it is given None.
+    depends : mapping
+        What the simulation depends on beside bitstream and netlist, as JSON.
+
+    Returns
+    -------
+    The report with what was found.
+
+    Raises
+    ------
+    :exc:`gateware.build.request.BuildError`
+        If there is a difference.
+    :exc:`support.errors.ToolchainError`
+        If a tool of the simulation is missing or fails.
+    """
+    for rung, samples in rungs.items():
+        step = Verify(rung, samples, engine=functools.partial(
+            engine, made.bitstream if rung is Rung.BITSTREAM else None),
+            depends={"netlist": report.netlist_sha256, "bitstream": report.bitstream_sha256, **depends})
+        simulation, record = keeper.run(step)
+        say("verify", f"{simulation.images} samples of {samples.dataset} on the {rung} of this build", record)
+        report = reports.with_verification(report, rung.value, simulation)
+    return report
 
 
 def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,

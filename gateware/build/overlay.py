@@ -1,7 +1,6 @@
 """The build of the overlay, one bitstream for any network: ``--weights flash``; and images of models for it."""
 
 import argparse
-import functools
 import pathlib
 from collections.abc import Mapping
 
@@ -9,14 +8,14 @@ from arch import network_file
 from arch.flash.circuit import Circuit
 from boards import BOARDS, Board
 from boards.programming import LoadedImage, Programming, load_flash_image
-from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say
+from gateware.build.flow import build_in_folder, check_build_tools, make_bitstream, say, verify
 from gateware.build.request import OverlayRequest
 from gateware.build.steps import report as reports
 from gateware.build.steps.place import Remedies
 from gateware.build.steps.simulate import Samples
 from gateware.build.steps.simulate_overlay import SimulateOverlay, overlay_samples
 from gateware.build.steps.step import Keeper
-from gateware.build.steps.verify import VERIFY_IMAGES, Verify, check_rungs, first_samples
+from gateware.build.steps.verify import check_rungs, rungs_of
 from gateware.build.text import format_overlay
 from gateware.engine.signature import circuit_of
 from gateware.mapper.streamed.choice import streamed_config
@@ -80,17 +79,11 @@ def _run_steps(request: OverlayRequest, keeper: Keeper, report: OverlayReport,
         say("simulate", f"{simulation.samples.images} samples of {samples.dataset} on the RTL of this build, with a "
                         f"model of {simulation.network} from its flash", record)
         report = reports.with_overlay_simulation(report, samples, simulation)
-    for rung, samples in rungs.items():
-        network, _ = overlay_samples()
-        step = Verify(rung, samples, engine=functools.partial(
-            overlay_chip, network, board=board, mode=request.mode, clock_hz=request.clock_hz, netlist=done.netlist,
-            bitstream=done.bitstream if rung is Rung.BITSTREAM else None,
-            divisor=board.divisor(request.clock_hz, request.baud)),
-            depends={"netlist": report.netlist_sha256, "bitstream": report.bitstream_sha256,
-                     "network": network_file.digest(network)})
-        verified, record = keeper.run(step)
-        say("verify", f"{verified.images} samples of {samples.dataset} on the {rung} of this build", record)
-        report = reports.with_verification(report, rung.value, verified)
+    network, _ = overlay_samples()
+    report = verify(report, done, keeper, rungs, depends={"network": network_file.digest(network)},
+                    engine=lambda bitstream: overlay_chip(
+                        network, board=board, mode=request.mode, clock_hz=request.clock_hz, netlist=done.netlist,
+                        bitstream=bitstream, divisor=board.divisor(request.clock_hz, request.baud)))
     return report, {BITSTREAM: done.bitstream, NETLIST: netlist}
 
 
@@ -116,8 +109,7 @@ def build_overlay(arguments: argparse.Namespace, *, seed_seconds: float) -> None
             arguments.image, board, circuit=circuit_of(request.config), clock_hz=request.clock_hz)
         programming = Programming(board, programmer=arguments.programmer, image=image)
     check_build_tools(request)
-    rungs = {Rung(rung): first_samples(overlay_samples()[1], VERIFY_IMAGES if arguments.verify_images is None
-                                       else arguments.verify_images) for rung in arguments.verify or ()}
+    rungs = rungs_of(arguments, overlay_samples()[1])
     if not arguments.no_simulation or rungs:
         check_tools()
     check_rungs(board, rungs)

@@ -101,12 +101,7 @@ class ChipEngine(SimulatedEngine):
             random=tuple(memory.path for memory in chip.memories if memory.contents is None),
             memories={memory.path: memory.contents for memory in chip.memories if memory.contents is not None})
         super().__init__(network, before.start())
-        # What interrupts the selection must not leave it running.
-        with contextlib.ExitStack() as selecting:
-            selecting.callback(self.close)
-            if model:
-                self.select(model)
-            selecting.pop_all()
+        self._select_first(model)
 
     def result_of(self, image: npt.NDArray[Any]) -> Result:
         """Send one image and wait for its result; see :meth:`sim.session.SimulatedEngine.result_of`."""

@@ -4,6 +4,7 @@ The step before (:mod:`gateware.build.steps.simulate`) looks at the RTL. This on
 synthesis, and after place and route, through the pins of the board.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import pathlib
@@ -19,7 +20,7 @@ from sim.sources import sources_digest
 from support.provenance import tool_versions
 from support.tools import find_tool
 
-__all__ = ["VERIFY_IMAGES", "Verify", "check_rungs", "first_samples"]
+__all__ = ["VERIFY_IMAGES", "Verify", "check_rungs", "first_samples", "rungs_of"]
 
 #: Samples that are run: one takes some seconds.
 VERIFY_IMAGES = 20
@@ -33,6 +34,12 @@ def first_samples(samples: Samples | None, count: int) -> Samples:
     if not 1 <= count <= len(samples.images):
         raise BuildError(f"--verify-images must be 1 to {len(samples.images)}, the samples that ship, not {count}")
     return dataclasses.replace(samples, images=samples.images[:count], labels=samples.labels[:count])
+
+
+def rungs_of(arguments: argparse.Namespace, samples: Samples | None) -> dict[Rung, Samples]:
+    """Return what ``--verify`` asks for, with the samples of each; raises as :func:`first_samples`."""
+    count = VERIFY_IMAGES if arguments.verify_images is None else arguments.verify_images
+    return {Rung(rung): first_samples(samples, count) for rung in arguments.verify or ()}
 
 
 def check_rungs(board: Board, rungs: Collection[Rung]) -> None:

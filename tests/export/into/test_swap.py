@@ -128,7 +128,13 @@ def test_the_netlist_of_the_layout_goes_along(run):
     folder, netlist = pathlib.Path("build/icebreaker/first"), b"cells"
     make_build(folder, netlist_sha256=hashlib.sha256(netlist).hexdigest())
     assert run(put_in=network(2)) == (1, "", (
-        f"ERROR: {folder}: must have the netlist.zip of its report.json, which is missing: build the folder again\n"))
+        f"ERROR: {folder}: must have the netlist.zip of its build, which is missing: build the folder again with "
+        f"python -m gateware.build\n"))
+    (folder / "netlist.zip").write_bytes(b"other cells")
+    code, out, err = run(put_in=network(2))
+    assert (code, out) == (1, "")
+    assert err.startswith(f"ERROR: {folder}/netlist.zip: must be the one of the report.json beside it, whose sha256 ")
+    assert not pathlib.Path("build/icebreaker/small").exists()
     (folder / "netlist.zip").write_bytes(netlist)
     code, out, _ = run(put_in=network(2))
     there = pathlib.Path("build/icebreaker/small")

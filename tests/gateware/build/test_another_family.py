@@ -66,6 +66,18 @@ class Toy(Family):
         assert len(marks) == len(contents) == 4 + 4
         return {"layout.bits": layout + f"contents of {contents[-1].name}\n".encode()}
 
+    def simulated_netlist(self, netlist, pins, *, marks=(), contents=()):
+        raise AssertionError("no chip of this test is simulated")
+
+    def unpack(self):
+        raise AssertionError("no chip of this test is simulated")
+
+    def check_unpacked(self):
+        raise AssertionError("no chip of this test is simulated")
+
+    def simulated_bitstream(self, unpacked, netlist, pins):
+        raise AssertionError("no chip of this test is simulated")
+
     def pack(self):
         return Invocation(tool=Tool("toy-packer", "apt install toys"), arguments=(), inputs=("layout.bits",),
                           outputs=("toy.stream",))

@@ -263,7 +263,7 @@ def test_a_build_leaves_its_bitstream_and_its_report(run, toolchain):
     assert toolchain.calls() == ["yosys", "nextpnr1", "icepack"]
     folder = HERE / "build" / "icebreaker" / "small"
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".sterna-build", "base.zip", "report.json", "sterna.bin", "work"]
+        ".sterna-build", "base.zip", "netlist.zip", "report.json", "sterna.bin", "work"]
     assert (folder / "sterna.bin").read_bytes().startswith(b"bitstream of seed 1 of ")
     report = Report.from_json((folder / "report.json").read_bytes())
     assert (report.network, report.lc, report.ebr, report.spram, report.dsp) == ("small", 4000, 20, 4, 0)

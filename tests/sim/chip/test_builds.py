@@ -14,6 +14,7 @@ from gateware.reports.folder import BASE, BITSTREAM, NETLIST, REPORT
 from gateware.reports.network import Report
 from sim.chip import builds
 from sim.chip.engine import Rung, pins_of
+from sim.sources import source_files
 from support.errors import InputError
 from tests.export.into.builds import make_build, network
 from tests.gateware.reports.overlays import made_report
@@ -128,6 +129,10 @@ def test_an_overlay_is_simulated_beside_its_flash(rung, tmp_path, chips):
     message = f"{tmp_path / REPORT}: must be of the circuit of this release: build the overlay again"
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         builds.engine_of_build(rung, SECOND, tmp_path, file="net")
+
+
+def test_models_of_cells_are_sources_on_which_kept_results_depend():
+    assert "ice40_pads.v" in {path.name for path in source_files("boards")}
 
 
 def test_pins_are_those_of_the_top_levels():

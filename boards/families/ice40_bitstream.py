@@ -94,9 +94,8 @@ def _names(port: str, width: int) -> list[str]:
 
 
 def _depends(table: str, number: int) -> bool:
-    """Whether the output of a table, whose bit 0 stands last, depends on an input."""
-    bits = table[::-1]
-    return any(bits[index] != bits[index ^ 1 << number] for index in range(len(bits)))
+    """Whether the output of a table depends on an input: from either end, neighbours by this input differ."""
+    return any(table[index] != table[index ^ 1 << number] for index in range(len(table)))
 
 
 class _Decoder:

@@ -168,9 +168,10 @@ def verify(report: SomeReport, made: Made, keeper: Keeper, rungs: Mapping[Rung, 
         If a tool of the simulation is missing or fails.
     """
     for rung, samples in rungs.items():
-        step = Verify(rung, samples, engine=functools.partial(
-            engine, made.bitstream if rung is Rung.BITSTREAM else None),
-            depends={"netlist": report.netlist_sha256, "bitstream": report.bitstream_sha256, **depends})
+        after_place = rung is Rung.BITSTREAM
+        step = Verify(rung, samples, engine=functools.partial(engine, made.bitstream if after_place else None),
+                      depends={"netlist": report.netlist_sha256,
+                               "bitstream": report.bitstream_sha256 if after_place else None, **depends})
         simulation, record = keeper.run(step)
         say("verify", f"{simulation.images} samples of {samples.dataset} on the {rung} of this build", record)
         report = reports.with_verification(report, rung.value, simulation)

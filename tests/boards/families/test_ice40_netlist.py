@@ -69,6 +69,8 @@ def test_what_a_block_ram_holds_comes_apart_and_it_reads_zeros_at_first():
     assert memory.contents[16:18] == [0xA0B0, 1]
     assert "INIT_" not in re.search(r"SB_RAM40_4K #\((.*)\) c1", made.verilog)[1]
     assert ".RDATA(read_c1)" in made.verilog
+    # The lowest bit of a port comes last.
+    assert ".RADDR({" + 10 * "1'b0, " + "n2})" in made.verilog
     assert "  assign n20 = read_c1[0] & awake;\n  assign n21 = read_c1[1] & awake;\n" in made.verilog
 
 

@@ -105,10 +105,10 @@ def test_an_inference_as_long_as_an_image_on_the_line_leaves_room_for_two(linked
 def test_a_result_as_long_as_an_image_leaves_room_for_two(linked):
     """An image of 20 bytes, and a result of more: results would pile up in the device."""
     small = make_info(clock_khz=1000)
-    device = Bridge(small)
+    device = Bridge(small, computing=0.00002, cycles=20)
     link = linked(device, baud=BAUD)
     batch = [bytes((number,)) * small.image_bytes for number in range(40)]
-    assert list(link.classify_all(batch)) == [expected_result(image, 200) for image in batch]
+    assert list(link.classify_all(batch)) == [expected_result(image, 20) for image in batch]
     assert (device.most, device.busy) == (2, 0)
 
 

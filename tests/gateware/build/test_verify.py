@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def verified(run, *options):
     return code, [line for line in out if "verify" in line or "simulated, as" in line], err
 
 
-def test_both_rungs_are_simulated_reported_and_kept(run, chips):
+def test_both_rungs_are_simulated_reported_and_kept(run, chips, toolchain):
     said = [f"verify       20 samples of made on the {rung} of this build" for rung in ("netlist", "bitstream")]
     code, out, _ = verified(run, "--verify", "netlist", "--verify", "bitstream")
     assert (code, out[:2]) == (0, said)
@@ -65,6 +66,13 @@ def test_both_rungs_are_simulated_reported_and_kept(run, chips):
     assert verified(run, "--verify", "netlist", "--verify-images", "3")[1][0] == (
         "verify       3 samples of made on the netlist of this build")
     assert len(chips) == 4
+    # Another seed makes another bitstream of the same netlist.
+    (placed,) = (pathlib.Path("build") / "icebreaker" / "small" / "work").glob("place-seed1-*")
+    shutil.rmtree(placed)
+    toolchain.plan(seed1=10.0)
+    code, out, _ = verified(run, "--verify", "netlist", "--verify", "bitstream")
+    assert (code, out[:2]) == (0, [f"{said[0]} (kept from an earlier run)", said[1]])
+    assert chips[-1]["bitstream"].startswith(b"bitstream of seed 2 of ")
 
 
 def test_a_difference_ends_the_build_and_publishes_nothing(run, chips):

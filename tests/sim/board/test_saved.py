@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -87,21 +88,22 @@ def test_the_key_sees_every_source(package, monkeypatch, tmp_path):
     """A changed byte, a new file and a new name, in every package of the simulation."""
     folder, folder_of = ROOT / package, sources._folder
     copy = tmp_path / folder.name
-    for path in folder.rglob("*"):
-        if path.suffix in (".py", ".cpp", ".h"):
-            (copy / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
-            (copy / path.relative_to(folder)).write_bytes(path.read_bytes())
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
     before = request_of().key()
     monkeypatch.setattr(sources, "_folder", lambda name: copy if name == package else folder_of(name))
     assert request_of().key() == before
+    keys = [before]
+    languages = {path.suffix for path in copy.rglob("*")} & {".py", ".cpp", ".h", ".v"}
+    for language in sorted(languages):
+        file = max(copy.rglob(f"*{language}"))
+        file.write_text(file.read_text() + "\n")
+        keys.append(request_of().key())
     file = max(copy.rglob("*.py"))
-    file.write_text(file.read_text() + "\n")
-    keys = [before, request_of().key()]
     file.rename(file.with_name("another.py"))
     keys.append(request_of().key())
     (copy / "new.py").write_text("")
     keys.append(request_of().key())
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == len(languages) + 3
 
 
 def test_every_package_that_a_board_is_made_of_is_in_the_key():

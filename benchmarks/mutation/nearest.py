@@ -36,8 +36,8 @@ class NearestTests:
     files : sequence of :class:`str`
         Files of the tree.
     table : mapping, optional
-        ``wider``: test files by folder or module; ``never``: why by test file (default: that of :data:`TABLE`). What
-        names a file that the tree has not is passed over.
+        ``wider``: test files by folder or module; ``never``: why by test file or folder (default: that of
+        :data:`TABLE`). What names a file that the tree has not is passed over.
     """
 
     def __init__(self, folder: pathlib.Path, files: Sequence[str], table: Mapping[str, Mapping] | None = None):
@@ -51,8 +51,8 @@ class NearestTests:
                 self._trees[module] = parse(path, (folder / path).read_bytes())
         for module in self._packages:
             self._names[module] = self._handed_on(module)
-        never = table["never"]
-        self._tests = [path for path in files if _is_test(path) and path not in never]
+        self._tests = [path for path in files if _is_test(path)
+                       and not any(path == never or path.startswith(f"{never}/") for never in table["never"])]
         self._wider = {prefix: [path for path in paths if path in self._tests]
                        for prefix, paths in table["wider"].items()}
         self._imports = {module: set(self._imported(module)) & self._paths.keys() for module in self._trees}

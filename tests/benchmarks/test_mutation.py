@@ -205,17 +205,19 @@ def test_the_nearest_tests_come_first(tmp_path):
         tmp_path, p__a="", p__b="", tests__p__test_a="import p.b", tests__p__test_a_more="",
         tests__test_direct="from p.a import x", tests__test_module="from p import a", tests__helper="import p.a",
         tests__test_helped="from tests.helper import y", tests__test_wide="", tests__test_never="import p.a",
-        tests__test_none="import os")
+        tests__test_none="import os", tests__proofs__test_never="import p.a",
+        tests__proofs_more__test_near="import p.b")
     (tmp_path / "p" / "__init__.py").write_text("from p.a import x\n")
     (tmp_path / "tests" / "test_package.py").write_text("from p import x\n")
     files += ["p/__init__.py", "tests/test_package.py"]
-    table = {"wider": {"p": ["tests/test_wide.py", "tests/test_gone.py"]}, "never": {"tests/test_never.py": "why"}}
+    table = {"wider": {"p": ["tests/test_wide.py", "tests/test_gone.py"]},
+             "never": {"tests/test_never.py": "why", "tests/proofs": "why"}}
     tests = NearestTests(tmp_path, files, table)
     assert tests.stages("p/a.py") == [
         ["tests/p/test_a.py", "tests/p/test_a_more.py"],
         ["tests/test_direct.py", "tests/test_module.py", "tests/test_package.py"],
         ["tests/test_helped.py"], ["tests/test_wide.py"]]
-    assert tests.stages("p/b.py") == [["tests/p/test_a.py"], ["tests/test_wide.py"]]
+    assert tests.stages("p/b.py") == [["tests/p/test_a.py", "tests/proofs_more/test_near.py"], ["tests/test_wide.py"]]
 
 
 def test_the_table_names_tests_that_exist():

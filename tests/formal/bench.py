@@ -46,12 +46,16 @@ class Inside:
         block.elaborate = types.MethodType(lambda _, platform: self._fragment, block)
 
     def __getitem__(self, path: str) -> Signal:
+        (found,) = self.named(path)
+        return found
+
+    def named(self, path: str) -> list[Signal]:
+        """All registers of a name that several have, ports included."""
         *folders, name = path.split(".")
         fragment = self._fragment
         for folder in folders:
             fragment = fragment.find_subfragment(folder)
-        (found,) = {id(signal): signal for signal in _driven(fragment) if signal.name == name}.values()
-        return found
+        return list({id(signal): signal for signal in _driven(fragment) if signal.name == name}.values())
 
     def state(self, name: str, fsm: str = "fsm") -> Value:
         """Whether a state machine of the block is in the state ``name``."""

@@ -90,6 +90,7 @@ class Bench:
         self._lemmas: list[Value] = []
         self._claims: dict[str, list[Value]] = {}
         self._situations: dict[str, Value] = {}
+        self._traces: dict[str, Value] = {}
         #: This is the clock after reset.
         self.first = Signal()
         self.m.d.comb += self.first.eq(Initial())
@@ -137,10 +138,15 @@ class Bench:
         """State that a condition of a property holds in every clock."""
         self._claims.setdefault(name, []).append(Value.cast(condition).bool())
 
-    def situation(self, name: str, condition: Any) -> None:
-        """Name what has to occur in a trace for the property to say anything."""
+    def situation(self, name: str, condition: Any, *, among: Any = 1) -> None:
+        """Name what has to occur in a trace for the property to say anything.
+
+        It is looked for, and so is what the fault does, ``among`` the traces in which this holds in every clock. The
+        proof itself is about all traces; but one of hundreds of clocks is only found where most inputs are given.
+        """
         assert name not in self._situations
         self._situations[name] = Value.cast(condition).bool()
+        self._traces[name] = Value.cast(among).bool()
 
     @property
     def properties(self) -> list[str]:
@@ -154,15 +160,15 @@ class Bench:
 
     def only(self, name: str) -> str:
         """Convert the bench with one property as the only assertion: without lemmas."""
-        return self._convert(self._claims[name])
+        return self._convert(self._claims[name], self._traces[name])
 
     def never(self, name: str) -> str:
         """Convert the bench with the assertion that the situation of a property never occurs."""
-        return self._convert([~self._situations[name]])
+        return self._convert([~self._situations[name]], self._traces[name])
 
-    def _convert(self, assertions: list[Value]) -> str:
+    def _convert(self, assertions: list[Value], *assumptions: Value) -> str:
         m = self.m
-        m.d.comb += [Assume(condition) for condition in self._assumptions]
+        m.d.comb += [Assume(condition) for condition in [*self._assumptions, *assumptions]]
         # Named, for whoever looks at a trace.
         for number, condition in enumerate(assertions):
             asserted = Signal(name=f"assertion{number}")

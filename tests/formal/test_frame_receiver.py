@@ -39,7 +39,7 @@ def delayed(bench, value, clocks):
     return values
 
 
-def on_line(bench, receiver, characters, *, either=None):
+def on_line(bench, rx, characters, *, either=None):
     """Whether the line has been so far as with characters that follow each other at once, and silence behind them.
 
     One bit, number ``either`` of the line, counted with start bits and stop bits, may be any.
@@ -51,7 +51,7 @@ def on_line(bench, receiver, characters, *, either=None):
     with bench.m.If(timer == DIVISOR - 1):
         bench.m.d.sync += [rest.eq(Cat(rest[1:], 1)), place.eq(Mux(place == len(bits), place, place + 1))]
     free = C(0) if either is None else place == either
-    return free | (receiver.rx == rest[0])
+    return free | (rx == rest[0])
 
 
 class Account:
@@ -61,7 +61,8 @@ class Account:
     begins.
     """
 
-    def __init__(self, bench, inside, tick):
+    def __init__(self, bench, inside, receiver):
+        self.rx, self.tick = receiver.rx, receiver.tick
         self.place   = Signal(range(8))
         self.command = Signal(8)
         self.tag     = Signal(8)
@@ -83,7 +84,7 @@ class Account:
 
         with m.If(self.came | (self.place == OUTSIDE)):
             m.d.sync += self.silence.eq(0)
-        with m.Elif(tick):
+        with m.Elif(self.tick):
             m.d.sync += self.silence.eq(self.silence + 1)
         with m.If(self.came):
             m.d.sync += self.byte.eq(data)
@@ -125,7 +126,7 @@ def bench(block):
     inside = Inside(receiver)
     image_bytes = bench.constant(16, "image_bytes")
     bench.add("receiver", receiver, image_bytes=image_bytes)
-    account = Account(bench, inside, receiver.tick)
+    account = Account(bench, inside, receiver)
     pixels, reply = receiver.o_pixels, receiver.o_reply
     stepped = account.came & ~account.lapsed
     header = delayed(bench, stepped & (account.place == LENGTH1), 3)
@@ -219,11 +220,12 @@ def bench(block):
     bench.lemma(~(checked & opened) | (~full & (overrun == 0)))
 
     # The last bit of the CRC may be any.
-    image, inquiry = (on_line(bench, receiver, frame, either=10 * len(frame) - 2) for frame in (IMAGE, INQUIRY))
+    image, inquiry = (on_line(bench, receiver.rx, frame, either=10 * len(frame) - 2) for frame in (IMAGE, INQUIRY))
     bench.situation("frame-receiver-image", receiver.abort & account.came & (place == CRC1), among=image)
     bench.situation("frame-receiver-pixels", pixels.valid & pixels.ready & inside["uart.bit_stb"], among=image)
     bench.situation("frame-receiver-reply", waiting & (reply.payload == ErrorCode.BAD_CRC), among=inquiry)
-    bench.situation("frame-receiver-tag", tags[1] & waiting, among=on_line(bench, receiver, INQUIRY + INQUIRY))
+    bench.situation("frame-receiver-tag", tags[1] & waiting, among=on_line(bench, receiver.rx, INQUIRY + INQUIRY))
+    add_rest(bench, inside, account, opened)
     return bench
 
 
@@ -236,6 +238,33 @@ def first_error(account, image_bytes, full, overrun, right=None):
                    Mux(account.length != Mux(classify, image_bytes, 0), ErrorCode.WRONG_LENGTH,
                        Mux(classify & full, ErrorCode.BUSY,
                            Mux(overrun, ErrorCode.OVERRUN, 0)))))
+
+
+def add_rest(bench, inside, account, opened):
+    """Say when a line that is high has brought the receiver back."""
+    m = bench.m
+    phase, timer, bit = (inside[f"uart.{name}"] for name in ("phase", "timer", "bit"))
+    character = 9 * DIVISOR
+    high, ticks = Signal(range(character + 1)), Signal(range(TIMEOUT_BITS + 1))
+    m.d.sync += high.eq(Mux(~bit, 0, Mux(high == character, high, high + 1)))
+    quiet = (high == character) & bench.past(high == character)
+    m.d.sync += ticks.eq(Mux(~quiet, 0, Mux(ticks == TIMEOUT_BITS, ticks, ticks + account.tick)))
+    waited = quiet & (ticks == TIMEOUT_BITS) & bench.past(ticks == TIMEOUT_BITS)
+    bench.claim("frame-receiver-rest", ~waited | ((inside["field"] == Field.SYNC.value) & ~opened))
+    bench.situation("frame-receiver-rest", waited & bench.past(bench.past(account.place != OUTSIDE)),
+                    among=on_line(bench, account.rx, [SYNC]))
+
+    bench.lemma((phase != 0) | (high + timer < character))
+    bench.lemma((phase != 7) | (high + timer < character))
+    bench.lemma((phase != 6) | (high <= DIVISOR))
+    for number in range(8):
+        bench.lemma((phase != 8 + number) | (high + timer + (8 - number) * DIVISOR < character))
+    bench.lemma((high < character) | (phase == 1))
+    bench.lemma(~quiet | ~account.came)
+    for number in range(1, 4):
+        bench.lemma((ticks < number) | ~account.recent[number])
+    bench.lemma((ticks == 0) | quiet | (high < character))
+    bench.lemma((account.place == OUTSIDE) | ~quiet | (account.silence >= ticks))
 
 
 def add_lemmas(bench, inside, account, header, end):
@@ -326,6 +355,12 @@ PROOFS = [
                 situation="a frame's tag comes while a reply waits",
                 fault=Fault("| (again & ~waiting)", "| again"),
                 faulty="the tag of a reply that waits is overwritten", within=408, skipped=396),
+            "frame-receiver-rest": Claim(
+                says="On a line that is high for 9 bit times and then for as many ticks as end a frame, the receiver "
+                     "is between frames two clocks later, and no image is open, whatever was before.",
+                situation="a frame ends at that moment",
+                fault=Fault("with m.Elif(self.tick):", "with m.Elif(self.tick & ~uart.bit):"),
+                faulty="only a low line is silent", within=124, skipped=100),
         })]
 
 

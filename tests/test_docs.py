@@ -43,7 +43,7 @@ MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.com
            "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
            "firmware.c": "firmware.c.command", "firmware.demo": "firmware.demo.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
-           "benchmarks.host": "benchmarks.host.command",
+           "benchmarks.host": "benchmarks.host.command", "benchmarks.margins": "benchmarks.margins.command",
            "benchmarks.mutation": "benchmarks.mutation.command",
            "benchmarks.readme": "benchmarks.readme.command", "benchmarks.overlay": "benchmarks.overlay.command",
            "export.ttfs": "export.ttfs.command"}

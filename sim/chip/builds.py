@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from arch import network_file, strict_json
+from arch import network_file
 from arch.flash.image import build_image
 from arch.network import Network
 from boards import Board, board_named
@@ -22,7 +22,8 @@ from gateware.reports.build import BuildReport
 from gateware.reports.folder import BITSTREAM, REPORT
 from gateware.reports.netlist import load_netlist
 from gateware.reports.network import Report
-from gateware.reports.overlay import WEIGHTS, OverlayReport
+from gateware.reports.overlay import OverlayReport
+from gateware.reports.reader import read_report
 from gateware.swap.base import load_base
 from gateware.swap.filling import Filling
 from gateware.swap.matching import map_into
@@ -156,21 +157,13 @@ def engine_of_build(rung: Rung, network: Network, folder: pathlib.Path, *, file:
         raise InputError(f"{printable(str(folder))}: must be a folder in which python -m gateware.build has built a "
                          f"bitstream, with a {REPORT}, which is missing: build it, or give another folder with "
                          f"--build") from None
-    if _is_overlay(content):
-        return _of_overlay(rung, network, folder, OverlayReport.from_json(content, name=str(path)), image, model)
+    report = read_report(content, name=str(path))
+    if isinstance(report, OverlayReport):
+        return _of_overlay(rung, network, folder, report, image, model)
     if image is not None:
         raise InputError(f"{printable(str(folder))}: must be the folder of an overlay with --flash, not that of a "
                          f"network: leave --flash out, or give another folder with --build")
-    return _of_network(rung, network, folder, Report.from_json(content, name=str(path)), file)
-
-
-def _is_overlay(report: bytes) -> bool:
-    """Whether a report is that of an overlay; what is no report at all is said when it is read."""
-    try:
-        values = strict_json.parse(report)
-    except ValueError:
-        return False
-    return isinstance(values, dict) and values.get("weights") == WEIGHTS
+    return _of_network(rung, network, folder, report, file)
 
 
 def _bitstream(folder: pathlib.Path, report: BuildReport) -> bytes:

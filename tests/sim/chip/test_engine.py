@@ -12,6 +12,7 @@ from boards.families.running import run_invocation
 from reference.engines import ReferenceEngine, clock_difference, first_difference
 from reference.generate import random_images
 from sim.chip.builds import baked_chip
+from sim.chip.engine import pins_of
 from sim.session import RtlError
 from tests.export.into.builds import network
 from tests.link_board import CACHE
@@ -64,8 +65,8 @@ def test_the_bitstream_has_the_flip_flops_and_memories_of_the_netlist(made, tmp_
     """Place and route adds tables and carries on the way, and nothing else."""
     (tmp_path / "sterna.bin").write_bytes(made.bitstream)
     run_invocation(BOARD.fpga.unpack(), tmp_path)
-    turned_back = ice40_bitstream.module_of((tmp_path / "sterna.asc").read_bytes(), made.netlist["sterna.pcf"],
-                                            package="sg48")
+    unpacked = (tmp_path / "sterna.asc").read_bytes()
+    turned_back = ice40_bitstream.module_of(unpacked, made.netlist["sterna.pcf"], package="sg48")
 
     def counted(module):
         return collections.Counter(cell["type"] for cell in module["cells"].values() if re.fullmatch(
@@ -77,6 +78,9 @@ def test_the_bitstream_has_the_flip_flops_and_memories_of_the_netlist(made, tmp_
     assert netlist["SB_RAM40_4K"] > 10
     assert {port: len(value["bits"]) for port, value in turned_back["ports"].items()} == {
         "clk12_0__io": 1, "uart_0__rx__io": 1, "uart_0__tx__io": 1, "led_g_0__io": 1}
+    # The family finds the pins of its package in it.
+    simulated = BOARD.fpga.simulated_bitstream({"sterna.asc": unpacked}, made.netlist, pins_of(BOARD, flash=False))
+    assert len(simulated.memories) == netlist["SB_RAM40_4K"] + netlist["SB_SPRAM256KA"]
 
 
 @needs_icebox

@@ -23,8 +23,9 @@ class ImageWriter(wiring.Component):
     beyond the channels are not written: the weights of such a lane must be 0.
 
     One transfer of ``i_pixels`` is one byte. It takes a write per slice, each one clock if it is granted at once, and a
-    clock between two bytes. The byte is taken with its last write, so the source keeps it until then. ``begin`` forgets
-    the image under way; ``i_pixels`` must not be valid then. Reset begins an image, too.
+    clock between two bytes. The byte is taken with its last write, so the source keeps it until then: a byte that is
+    withdrawn may be written all the same. ``begin`` forgets the image under way; ``i_pixels`` must not be valid then.
+    Reset begins an image, too.
     Cost on the iCE40: in the overlay 66 LUTs, 24 flip-flops, 69 logic cells.
 
     Parameters

@@ -93,7 +93,8 @@ class Sequencer(wiring.Component):
         Spike memory address; weight row; whether the word is padding; its role. ``address`` belongs to this clock, the
         others to the clock after.
     ending : :py:`Out(ending_layout(config))`
-        What the end of a segment is for; comes with the ``last`` beat and stays until the next one.
+        What the end of a segment is for; comes with the ``last`` beat and stays until the next one, or until the next
+        layer begins, by which time no spikes are under way.
     target : :py:`Out(layer_layouts(config)[LayerEntry.TARGET])`
     target_valid : :py:`Out(1)`
         Strobe: ``target`` is that of the layer that begins, in this clock only.

@@ -40,7 +40,9 @@ class SpikeCollector(wiring.Component):
     follow each other, and their slots are ``target.block`` apart.
 
     Throughput: one neuron per clock. The write comes :meth:`latency_of` clocks after ``load`` and lasts one clock: the
-    memory must take it, there is no back-pressure. No spikes may be under way at ``start`` and ``target_valid``.
+    memory must take it, there is no back-pressure. No spikes may be under way at ``start`` and ``target_valid``, and
+    ``target_valid`` may come neither in the clock after the write of a group nor within two clocks of the one before:
+    the step to the next group, which is still to come then, would go on from the new target.
     Cost: about ``lanes * timesteps`` LUTs with flip-flops for the window, and three per bit of an address. On the
     iCE40: in the circuit of the shipped network 84 LUTs, 102 flip-flops; in the overlay 92 LUTs, 126 flip-flops, 172
     logic cells.

@@ -62,7 +62,8 @@ class WindowWriter(wiring.Component):
     Members
     -------
     begin : :py:`In(1)`
-        Strobe: the next value that is taken is the first of an image.
+        Strobe: the next value that is taken is the first of an image. Not before the writer is ``ready``, and not in
+        the clock after a ``begin`` or a ``proceed``.
     proceed : :py:`In(1)`
         Strobe while ``finished`` is high: the value that was taken or, without one, the next is the first of an image.
     buffer : :py:`In(1)`

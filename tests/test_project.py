@@ -54,7 +54,8 @@ ALLOWED = {
     "export.flash": {"arch", "boards", "export", "gateware.mapper", "gateware.reports", "support"},
     "export.into": {"arch", "boards", "export", "gateware.mapper", "gateware.reports", "gateware.swap", "support"},
     "export.ttfs": {"arch", "export", "reference", "support"},
-    "benchmarks": {"arch", "boards", "export", "firmware", "gateware", "models", "reference", "sim", "support", "train"},
+    "benchmarks": {"arch", "boards", "export", "firmware", "gateware", "models", "reference", "sim", "support",
+                   "train"},
 }
 #: What no module may import though its folder may be: the flow is the top, and only benchmarks stand above it.
 TOPS = ("gateware.build", "benchmarks")

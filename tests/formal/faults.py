@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import sys
 import types
+from typing import Any
 
 __all__ = ["Fault"]
 
@@ -17,8 +18,8 @@ class Fault:
     #: What replaces it.
     after: str
 
-    def seeded(self, block: type) -> type:
-        """Return the block as it is with the fault; the real one is left alone."""
+    def seeded(self, block: Any) -> Any:
+        """Return the class or function ``block`` as it is with the fault; the real one is left alone."""
         real = sys.modules[block.__module__]
         source = inspect.getsource(real)
         assert source.count(self.before) == 1, f"{self.before!r} must occur once in {block.__module__}"

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.formal.bench import Bench
 from tests.formal.faults import Fault
@@ -33,12 +34,12 @@ class Claim:
 class Proof:
     """Properties of a block that one bench proves together."""
 
-    #: The block.
-    block: type
+    #: The block: a component, or a function whose results the bench takes as numbers.
+    block: Any
     #: Its parameters, in words.
     parameters: str
     #: Makes the bench around the block, or around the block with a fault.
-    bench: Callable[[type], Bench]
+    bench: Callable[[Any], Bench]
     #: The properties, by the names that they have in the bench and in docs/proofs.md.
     claims: dict[str, Claim]
     #: Clocks of the induction, or those that are looked at from reset on.

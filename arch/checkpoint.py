@@ -95,7 +95,7 @@ _HINTS = {
     Kind.TTFS_NETWORK: "it is an exported network with times to first spike: docs/ttfs.md says what runs it",
     Kind.TENSORS: f"its metadata name no version of a checkpoint: {_BRING}",
     Kind.TORCH: f"it is a file of torch.save, which may run code when it is read: {_BRING}",
-    Kind.HDF5: f"it is an HDF5 file, as NIR graphs are: {_BRING}",
+    Kind.HDF5: "it is an HDF5 file: if it is a NIR graph, export it with python -m export GRAPH, as docs/nir.md shows",
     Kind.DATA: "it holds images or arrays: give the NAME.safetensors that a training leaves",
     Kind.FLASH: "it is an image of models for a flash: give the checkpoint or the networks that it was made of",
 }

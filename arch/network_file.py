@@ -62,7 +62,8 @@ _FORMAT = container.Format(
         Kind.TTFS_NETWORK: "not a network of rates but one with times to first spike: docs/ttfs.md says what runs it",
         Kind.TENSORS: f"not a network but a safetensors file of another program: {_EXPORT}",
         Kind.TORCH: f"not a network but a file of torch.save: {_EXPORT}",
-        Kind.HDF5: f"not a network but an HDF5 file, as NIR graphs are: {_EXPORT}",
+        Kind.HDF5: "not a network but an HDF5 file: if it is a NIR graph, export it first, python -m export GRAPH -o "
+                   "NETWORK, as docs/nir.md shows",
         Kind.DATA: "not a network but images or arrays: give the network that python -m export wrote",
         Kind.FLASH: "not a network but an image of models for a flash: give the network of one of them, and the image "
                     "with --flash to python -m sim",

@@ -14,10 +14,11 @@ numbers of :class:`RealNeuron` the bounds are::
     hard reset   A[t] >= ceil((theta - k d - v0) / |g|)                     before the first spike, k = t + 1
                  A    >= ceil((theta - k d) / |g|)                          A is summed since that spike, k steps ago
 
-The integer neuron has the same bounds with (Theta, B, V0) for (theta, d, v0) and 2^F for ``|g|``. A layer has finitely
-many of them, T (T + 1) / 2 per channel for soft reset. A bound outside the range that A can reach says "always" or
-"never", and is clipped to that range. If all bounds of a channel are equal, then its spikes are equal for every input:
-that comparison of integers is the whole proof.
+A strict neuron, which spikes only above its threshold, must exceed the number of which the ceiling is taken. The
+integer neuron compares with ``>=``, and has the same bounds with (Theta, B, V0) for (theta, d, v0) and 2^F for
+``|g|``. A layer has finitely many of them, T (T + 1) / 2 per channel for soft reset. A bound outside the range that A
+can reach says "always" or "never", and is clipped to that range. If all bounds of a channel are equal, then its spikes
+are equal for every input: that comparison of integers is the whole proof.
 
 **Exact arithmetic.** Every stored float is a rational number, so the bounds of the real neuron are computed with
 integers. The only irrational number is ``s = sqrt(variance + epsilon)``, the divisor of BatchNorm. An integer square
@@ -89,6 +90,9 @@ class RealNeuron:
     theta: Fraction
     #: Membrane before the first timestep.
     initial: Fraction
+    #: Whether it spikes only above the threshold, as neurons of some other packages do; else at the threshold too. Such
+    #: a neuron has no BatchNorm.
+    strict: bool = False
 
     @property
     def sign(self) -> int:
@@ -113,12 +117,14 @@ class Bound:
     #: A is a multiple of this: of the number of steps for a constant current, else of 1.
     multiple: int
 
-    def clip(self, numerator: int, denominator: int) -> int:
+    def clip(self, numerator: int, denominator: int, *, strict: bool = False) -> int:
         """Return the smallest A, in units of :attr:`multiple`, that is at least ``numerator / denominator``.
 
-        It is clipped to one more than the largest unit that is reached ("never"), and to the smallest ("always").
+        If ``strict``, that is more than it. It is clipped to one more than the largest unit that is reached ("never"),
+        and to the smallest ("always").
         """
-        units = -(-numerator // (denominator * self.multiple))
+        unit = denominator * self.multiple
+        units = numerator // unit + 1 if strict else -(-numerator // unit)
         return min(max(units, self.low // self.multiple), self.high // self.multiple + 1)
 
 
@@ -162,11 +168,13 @@ class _Exact:
         # Each constant over |g| is a fraction of one denominator, as x / |g| = x s / (scale |gamma|). In d, the part
         # that BatchNorm divided by s loses its s again.
         self.denominator = scale * abs(gamma) * root_unit
+        self.strict = neuron.strict
         self.ends = [(theta * unit * s, beta * unit * s + sign * centre * abs(gamma) * root_unit, initial * unit * s)
                      for s in ends]
 
     def limit(self, bound: Bound) -> int:
-        limits = {bound.clip(bound.thetas * theta - bound.steps * d - bound.initials * initial, self.denominator)
+        limits = {bound.clip(bound.thetas * theta - bound.steps * d - bound.initials * initial, self.denominator,
+                             strict=self.strict)
                   for theta, d, initial in self.ends}
         if len(limits) > 1:
             raise RealValueError(f"bound must be decided by {BITS} bits of the square root, not be {sorted(limits)}")
@@ -188,7 +196,8 @@ def _fixed_limit(neuron: RealNeuron, bound: Bound) -> int:
     for root in ends:
         # It spikes if thetas theta - steps (beta + gamma centre / s) - v0 <= 0, here multiplied by s.
         left = (bound.thetas * neuron.theta - bound.steps * neuron.beta - bound.initials * neuron.initial) * root
-        decided.add(left <= bound.steps * neuron.gamma * neuron.centre * unit)
+        right = bound.steps * neuron.gamma * neuron.centre * unit
+        decided.add(left < right if neuron.strict else left <= right)
     if len(decided) > 1:
         raise RealValueError(f"spike must be decided by {BITS} bits of the square root")
     return 0 if decided.pop() else 1
@@ -392,16 +401,23 @@ def round_leaky(neurons: list[RealNeuron], *, fraction: int, reset: Reset, leak_
 
     A channel with g = 0 has no scale of its own; its threshold becomes :data:`_MAX_FIXED` units. Raises
     :exc:`RealValueError` if a constant is larger than a network can hold; the line names the channel.
+
+    A strict neuron with hard reset gets the first integer above its threshold, which only a comparison sees. With soft
+    reset there is none: the threshold is subtracted, too, and the leak forgets a smaller first membrane.
     """
     constants: list[tuple[int, int, int]] = []
     for channel, neuron in enumerate(neurons):
+        scale = (_MAX_FIXED << fraction) / neuron.theta
         if neuron.sign:
             found = _Exact(neuron).rounded(fraction)
+            scale = (1 << fraction) / abs(neuron.scale * neuron.gamma)
         else:
-            scale = (_MAX_FIXED << fraction) / neuron.theta
             values = (neuron.theta * scale, _drift(neuron) * scale, neuron.initial * scale)
             theta, bias, initial = (math.floor(value + Fraction(1, 2)) for value in values)
             found = theta, bias, initial
+        if neuron.strict:
+            assert reset is Reset.ZERO, "a source refuses strict neurons with leak and soft reset"
+            found = math.floor(neuron.theta * scale) + 1, *found[1:]
         if found != _storable(found):
             other = "larger" if max(map(abs, found)) <= MAX_CONSTANT else "smaller"
             raise RealValueError(f"channel {channel}: threshold, bias and initial membrane must be within +-2^47 units "

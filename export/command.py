@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from arch import network_file
 from arch.certificate import certificate_of, few
-from arch.checkpoint import Checkpoint
+from arch.checkpoint import MAX_BYTES, Checkpoint
 from arch.flash.image import save_image
 from arch.foreign import Kind, kind_of
 from arch.images import load_images, load_labels
@@ -32,6 +32,9 @@ from export.folding import fold
 from export.into.swap import SwapResult, format_swap, swap
 from export.memories import MAX_WORD_BITS, memory_images
 from export.report import format_table
+from export.sources.nir.importing import import_nir
+from export.sources.options import add_options, facts_of, given_options
+from export.sources.rational import Trained
 from export.steps import ExportError, LayerReport, Verification
 from reference.generate import random_images
 from support import provenance
@@ -55,14 +58,15 @@ logger = logging.getLogger("export")
 def create_parser() -> argparse.ArgumentParser:
     """Create the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m export",
-                                     description="Turn a checkpoint into an integer network, certified and verified. "
+                                     description="Turn a checkpoint, or the NIR graph of another package, into an "
+                                                 "integer network, certified and verified. "
                                                  "With --flash, turn it, or networks that were exported before, into "
                                                  "an image of models for the flash of a board. With --into, put an "
                                                  "exported network into the bitstream of a build, in place of the one "
                                                  "that is there.")
     parser.add_argument("inputs", metavar="CHECKPOINT", nargs="+",
-                        help="read the trained network from CHECKPOINT; with --flash also exported networks, up to 16; "
-                             "with --into an exported network")
+                        help="read the trained network from CHECKPOINT, or from a NIR graph; with --flash also "
+                             "exported networks, up to 16; with --into an exported network")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help=f"write the integer network to FILE (default: {_OUTPUT}); with --into, write the "
                              f"bitstream and its report to the folder FILE (default: build/BOARD/NETWORK)")
@@ -94,6 +98,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--into", metavar="BUILD",
                         help="put the network into the placed design in the folder BUILD, which python -m "
                              "gateware.build has made of another network: a bitstream without place and route")
+    add_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="do everything but write no file")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="name no steps on the way")
@@ -149,6 +154,7 @@ def flash(arguments: argparse.Namespace) -> FlashImage:
         if getattr(arguments, option) is not None:
             raise ExportError(f"--{option.replace('_', '-')} must be given with a checkpoint: exported networks stay "
                               f"as they are")
+    _check_source(arguments, None)
     check_count(len(arguments.inputs))
     check_output(arguments.flash, inputs=arguments.inputs)
     sources = []
@@ -189,15 +195,37 @@ def into(arguments: argparse.Namespace) -> SwapResult:
         raise ExportError(f"--into must have one network, not {len(arguments.inputs)}: give each a folder of its own "
                           f"with -o")
     (file,) = arguments.inputs
-    if _is_checkpoint(file):
-        raise ExportError(f"{printable(file)}: must be an exported network for --into, not a checkpoint: export it "
-                          f"first, with python -m export {printable(file)} -o NETWORK")
+    kind = _kind(file)
+    _check_source(arguments, kind)
+    if kind in _TRAINED:
+        raise ExportError(f"{printable(file)}: must be an exported network for --into, not a {_TRAINED[kind]}: export "
+                          f"it first, with python -m export {printable(file)} -o NETWORK")
     return swap(file, pathlib.Path(arguments.into),
                 None if arguments.output is None else pathlib.Path(arguments.output), write=not arguments.dry_run)
 
 
-def _is_checkpoint(path: str) -> bool:
-    return kind_of(read_file(path, limit=network_file.MAX_FILE_BYTES)) is Kind.CHECKPOINT
+#: Kinds of files that are exported, by what they are called.
+_TRAINED = {Kind.CHECKPOINT: "checkpoint", Kind.HDF5: "NIR graph"}
+
+
+def _kind(path: str) -> Kind | None:
+    return kind_of(read_file(path, limit=MAX_BYTES))
+
+
+def _check_source(arguments: argparse.Namespace, kind: Kind | None) -> None:
+    """Refuse options about NIR graphs for another file, which is of ``kind``."""
+    given = given_options(arguments)
+    if given and kind is not Kind.HDF5:
+        raise ExportError(f"{given[0]} must be given with a NIR graph: {printable(arguments.inputs[0])} says itself "
+                          f"what it computes")
+
+
+def _load(arguments: argparse.Namespace) -> Trained:
+    """Read the network that is exported."""
+    (path,) = arguments.inputs
+    kind = _kind(path)
+    _check_source(arguments, kind)
+    return import_nir(path, facts_of(arguments)) if kind is Kind.HDF5 else Checkpoint.load(path)
 
 
 def _output(arguments: argparse.Namespace) -> str:
@@ -240,7 +268,7 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     _check_outputs(arguments)
     name = _network_name(arguments)
     logger.info("load: %s", printable(arguments.inputs[0]))
-    checkpoint = Checkpoint.load(arguments.inputs[0])
+    checkpoint = _load(arguments)
     room = None if arguments.fit is None else room_of(board_named(arguments.fit))
     max_fraction = _MAX_FRACTION if arguments.max_fraction is None else arguments.max_fraction
     if room is not None:
@@ -283,7 +311,7 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     return report, image
 
 
-def _integer_network(checkpoint: Checkpoint, max_fraction: int, room: Room | None,
+def _integer_network(checkpoint: Trained, max_fraction: int, room: Room | None,
                      metadata: dict[str, Any]) -> tuple[Network, list[LayerReport], Network | None]:
     """Ternarise, fold, certify, fit and size; log every step.
 
@@ -405,7 +433,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print_line(result.report.to_json().decode().rstrip() if arguments.json else format_swap(result))
             return
         report: dict[str, Any] = {}
-        if arguments.flash is not None and not (len(arguments.inputs) == 1 and _is_checkpoint(arguments.inputs[0])):
+        if arguments.flash is not None and not (len(arguments.inputs) == 1 and _kind(arguments.inputs[0]) in _TRAINED):
             _check_options(arguments)
             image: FlashImage | None = flash(arguments)
         else:

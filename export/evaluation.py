@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.architecture import mean_size
-from arch.checkpoint import Checkpoint
+from export.sources.rational import RationalNetwork, Trained, exact_spikes
 
 __all__ = ["layer_currents", "layer_spikes"]
 
@@ -63,7 +63,7 @@ def _product(places: npt.NDArray[Any], weights: npt.NDArray[Any]) -> npt.NDArray
     return sums
 
 
-def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any],
+def layer_spikes(checkpoint: Trained, index: int, maps: npt.NDArray[Any],
                  beside: npt.NDArray[Any] | None = None) -> npt.NDArray[np.bool_]:
     """Spikes of layer ``index``, which has neurons, ``bool[images, T, C, H, W]``.
 
@@ -72,6 +72,10 @@ def layer_spikes(checkpoint: Checkpoint, index: int, maps: npt.NDArray[Any],
     """
     architecture = checkpoint.architecture
     layer = architecture["layers"][index]
+    if isinstance(checkpoint, RationalNetwork):
+        return exact_spikes(
+            checkpoint.neurons[layer["name"]], layer_currents(checkpoint.codes[layer["name"]], layer, maps),
+            timesteps=architecture["timesteps"], hard=layer["reset"] == "zero", leak_shift=layer["leak_shift"])
     tensors, name = checkpoint.tensors, layer["name"]
 
     def get(part: str) -> npt.NDArray[np.float64]:

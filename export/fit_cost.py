@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.checkpoint import Checkpoint
 from arch.network import MAX_FRACTION, Network
 from export import steps
 from export.fitting import Room
 from export.folding import FoldedLayer
+from export.sources.rational import Trained
 from export.steps import CertifiedLayer
 from reference.network import Reference
 
@@ -24,7 +24,7 @@ __all__ = ["changed_spikes", "fit_metadata", "format_fit", "unfitted"]
 _BATCH = 100
 
 
-def unfitted(checkpoint: Checkpoint, folded: list[FoldedLayer]) -> Network:
+def unfitted(checkpoint: Trained, folded: list[FoldedLayer]) -> Network:
     """Return the network with as many fractional bits as it needs, up to :data:`arch.network.MAX_FRACTION`."""
     return steps.assemble(checkpoint, steps.certify(checkpoint, folded, max_fraction=MAX_FRACTION), {})
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.architecture import layer_shapes, mean_size
-from arch.checkpoint import Checkpoint
 from arch.network import Encoding, Input, Shape
 from arch.projection import joined_filters
 from export.certificate import RealNeuron
+from export.sources.rational import RationalNetwork, Trained
 
-__all__ = ["FoldedLayer", "fold", "fold_input", "real_neurons", "trained_codes"]
+__all__ = ["FoldedLayer", "fold", "fold_input", "real_neurons", "score_sign", "trained_codes"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class FoldedLayer:
     zeroed: int = 0
 
 
-def fold_input(checkpoint: Checkpoint) -> Input:
+def fold_input(checkpoint: Trained) -> Input:
     """Return the input of the integer network: its scale has gone into the first layer's constants."""
     source = {key: value for key, value in checkpoint.architecture["input"].items() if key != "scale"}
     return Input(**(source | {"encoding": Encoding(source["encoding"])}))
@@ -56,8 +56,10 @@ def _rationals(array: npt.NDArray[Any], channels: int) -> list[Fraction]:
     return [Fraction(float(value)) for value in np.broadcast_to(array, channels)]
 
 
-def real_neurons(checkpoint: Checkpoint, layer: Mapping[str, Any], *, first: bool) -> list[RealNeuron]:
+def real_neurons(checkpoint: Trained, layer: Mapping[str, Any], *, first: bool) -> list[RealNeuron]:
     """Return the neurons of a layer exactly as the checkpoint holds them; ``first``: the input's scale counts."""
+    if isinstance(checkpoint, RationalNetwork):
+        return list(checkpoint.neurons[layer["name"]])
     tensors, name = checkpoint.tensors, layer["name"]
     channels = len(tensors[f"{name}.ternary"])
     columns = {part: _rationals(tensors.get(f"{name}.{part}", np.array(_ABSENT.get(part, 0.0))), channels)
@@ -72,8 +74,10 @@ def real_neurons(checkpoint: Checkpoint, layer: Mapping[str, Any], *, first: boo
             for alpha, gamma, beta, bias, mean, variance, theta, initial in zip(*columns.values(), strict=True)]
 
 
-def trained_codes(checkpoint: Checkpoint, name: str) -> npt.NDArray[np.int8]:
+def trained_codes(checkpoint: Trained, name: str) -> npt.NDArray[np.int8]:
     """Return the codes of all trained weights of the layer ``name``, ``int8[out, weights]``."""
+    if isinstance(checkpoint, RationalNetwork):
+        return joined_filters(checkpoint.codes[name], None)
     return joined_filters(checkpoint.tensors[f"{name}.ternary"], checkpoint.tensors.get(f"{name}.projection_ternary"))
 
 
@@ -88,17 +92,28 @@ def _repeated(codes: npt.NDArray[np.int8], size: int, shape: Shape) -> npt.NDArr
     return maps.repeat(size, axis=2).repeat(size, axis=3).reshape(len(codes), -1)
 
 
-def fold(checkpoint: Checkpoint) -> list[FoldedLayer]:
+def _own_codes(checkpoint: Trained, name: str) -> npt.NDArray[np.int8]:
+    """Return the codes of the layer ``name`` without those of a projection."""
+    codes = checkpoint.codes[name] if isinstance(checkpoint, RationalNetwork) else checkpoint.tensors[f"{name}.ternary"]
+    return codes
+
+
+def score_sign(checkpoint: Trained, name: str) -> int:
+    """Return the sign of the scale of the readout ``name``: 1, or 0 if every score would be 0."""
+    return 1 if isinstance(checkpoint, RationalNetwork) else int(checkpoint.tensors[f"{name}.alpha"] > 0)
+
+
+def fold(checkpoint: Trained) -> list[FoldedLayer]:
     """Fold every layer of ``checkpoint``, in order."""
     folded = []
     for index, (layer, shape, _) in enumerate(layer_shapes(checkpoint.architecture)):
         if layer["kind"] == "or-pool":
             folded.append(FoldedLayer(index=index, layer=layer, weights=None, neurons=None))
             continue
-        codes = checkpoint.tensors[f"{layer['name']}.ternary"]
+        codes = _own_codes(checkpoint, layer["name"])
         if layer["kind"] == "readout":
             neurons = None
-            signs = np.array([checkpoint.tensors[f"{layer['name']}.alpha"] > 0], dtype=np.int8)
+            signs = np.array([score_sign(checkpoint, layer["name"])], dtype=np.int8)
         else:
             neurons = real_neurons(checkpoint, layer, first=index == 0)
             signs = np.array([neuron.sign for neuron in neurons], dtype=np.int8)

@@ -39,6 +39,13 @@ def _written(files: list[str]) -> str:
     return f"{printable(files[0])}{memories}"
 
 
+def _source(training: dict[str, Any]) -> list[str]:
+    """Lay out by what rule a network of another package was read; nothing for a checkpoint."""
+    if training.get("source") != "nir":
+        return []
+    return [f"read by the rule {training['rule']}", f"scores: {training['scores']}"]
+
+
 def format_table(report: dict[str, Any]) -> str:
     """Lay out the report of :func:`export.command.export` as text."""
     lines = [_HEAD, *map(_line, report["layers"])]
@@ -46,7 +53,7 @@ def format_table(report: dict[str, Any]) -> str:
     text = ["  ".join([line[0].ljust(spans[0]), *(entry.rjust(span) for entry, span in
                                                   zip(line[1:], spans[1:], strict=True))]) for line in lines]
     metadata = report["metadata"]
-    text += ["", f"exact: {report['certificate']}", *format_fit(metadata)]
+    text += ["", *_source(metadata.get("training", {})), f"exact: {report['certificate']}", *format_fit(metadata)]
     inexact = any(row["exact"] is False for row in report["layers"])
     if inexact and "fit" not in metadata and report["max_fraction"] < MAX_FRACTION:
         text.append(f"a larger --max-fraction, {report['max_fraction'] + 1} to {MAX_FRACTION}, may certify more "

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from arch import network_file, widths
 from arch.architecture import projection_sources, shortcut_sources, weighted_layers
-from arch.checkpoint import Checkpoint
 from arch.network import (
     Convolution,
     Encoding,
@@ -29,7 +28,8 @@ from export.certificate import RealValueError, round_leaky
 from export.certificate import certify as certify_layer
 from export.evaluation import layer_spikes
 from export.fitting import FitError, Room, fit_channels
-from export.folding import FoldedLayer, fold_input, trained_codes
+from export.folding import FoldedLayer, fold_input, real_neurons, score_sign, trained_codes
+from export.sources.rational import Trained
 from reference.network import Reference
 from support.errors import InputError
 
@@ -101,7 +101,7 @@ class LayerReport:
     compared: int | None = None
 
 
-def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
+def ternarise(checkpoint: Trained) -> dict[str, float]:
     """Take the frozen codes, and return each layer's share of zeros; an identity has no codes of its own.
 
     Raises
@@ -118,19 +118,18 @@ def ternarise(checkpoint: Checkpoint) -> dict[str, float]:
         sees = joined_filters(codes, checkpoint.projection(indices[name])).any(axis=1)
         if not sees.any():
             raise ExportError(f"layer {name} must have a weight that is not zero")
-        alpha = checkpoint.tensors[f"{name}.alpha"]
         if layer["kind"] == "readout":
-            if not alpha:
+            if not score_sign(checkpoint, name):
                 raise ExportError(f"layer {name} must have a scale that is not zero: every score would be 0")
             continue
-        gain = alpha * checkpoint.tensors.get(f"{name}.gamma", np.ones(()))
-        if not (gain * sees).any():
+        gains = [neuron.sign for neuron in real_neurons(checkpoint, layer, first=indices[name] == 0)]
+        if not (np.array(gains) * sees).any():
             raise ExportError(f"layer {name} must have a channel whose scale and gain are not zero: its spikes would "
                               f"not depend on the image")
     return shares
 
 
-def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: int,
+def certify(checkpoint: Trained, folded: list[FoldedLayer], *, max_fraction: int,
             room: Room | None = None) -> list[CertifiedLayer]:
     """Find integer constants for all layers; exact ones wherever they exist with F up to ``max_fraction``.
 
@@ -177,7 +176,7 @@ def certify(checkpoint: Checkpoint, folded: list[FoldedLayer], *, max_fraction: 
     return certified
 
 
-def _built(checkpoint: Checkpoint, entry: FoldedLayer, neurons: Neurons) -> Convolution | FullyConnected:
+def _built(checkpoint: Trained, entry: FoldedLayer, neurons: Neurons) -> Convolution | FullyConnected:
     """Return the integer layer of the folded one, an average pooling of its input in the kernel."""
     layer, architecture = entry.layer, checkpoint.architecture
     assert entry.weights is not None
@@ -193,7 +192,7 @@ def _built(checkpoint: Checkpoint, entry: FoldedLayer, neurons: Neurons) -> Conv
                        projection=projection)
 
 
-def assemble(checkpoint: Checkpoint, certified: list[CertifiedLayer], metadata: Mapping[str, Any]) -> Network:
+def assemble(checkpoint: Trained, certified: list[CertifiedLayer], metadata: Mapping[str, Any]) -> Network:
     """Put the integer network together; ``metadata`` and the certificate go into its metadata."""
     layers = [{"layer": index, "name": entry.name, "exact": entry.exact, "inexact_channels": list(entry.inexact),
                "fraction": entry.layer.neurons.fraction}
@@ -259,7 +258,7 @@ class Verification:
     channels: tuple[tuple[int, ...], ...]
 
 
-def verify(checkpoint: Checkpoint, content: bytes, images: npt.NDArray[Any]) -> Verification:
+def verify(checkpoint: Trained, content: bytes, images: npt.NDArray[Any]) -> Verification:
     """Decode the packed network, and compare each layer with the real-valued one on the spikes of ``images``.
 
     Each layer of the real-valued network sees the reference's spikes of the layers before it, so a mismatch is counted

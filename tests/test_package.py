@@ -115,9 +115,10 @@ def test_command_refuses_installed_in_one_line(run, line, error):
 
 
 @pytest.mark.parametrize(("line", "package", "extra"), [
-    ("benchmarks.epoch", "torch", "train"), ("firmware.demo", "flask", "demo"),
+    ("benchmarks.epoch", "torch", "train"), ("firmware.demo", "flask", "demo"), ("export graph.nir -q", "h5py", "nir"),
 ])
 def test_command_without_a_package_says_how_to_get_it(installed, tmp_path, line, package, extra):
+    (tmp_path / "graph.nir").write_bytes(b"\x89HDF\r\n\x1a\n")
     # Found before the true one, as if there were none.
     (tmp_path / f"{package}.py").write_text(
         f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')\n")

@@ -66,6 +66,7 @@ HEAVY = {
     "matplotlib": {"train"},
     "tqdm": {"train"},
     "tonic": {"train"},
+    "h5py": {"export"},
     "amaranth": {"boards", "gateware", "sim"},
     "amaranth_boards": {"boards"},
     "cocotb": set(),

@@ -248,7 +248,8 @@ def test_other_kinds_of_file_get_the_hint_that_helps(tmp_path):
             (torch_zip.getvalue(), f"it is a file of torch.save, which may run code when it is read: {bring}"),
             (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
              f"it is a file of torch.save, which may run code when it is read: {bring}"),
-            (b"\x89HDF\r\n\x1a\n" + bytes(100), f"it is an HDF5 file, as NIR graphs are: {bring}"),
+            (b"\x89HDF\r\n\x1a\n" + bytes(100),
+             "it is an HDF5 file: if it is a NIR graph, export it with python -m export GRAPH, as docs/nir.md shows"),
             (b"STFM" + bytes(252),
              "it is an image of models for a flash: give the checkpoint or the networks that it was made of"),
             (arrays.getvalue(), "it holds images or arrays: give the NAME.safetensors that a training leaves")):

@@ -437,7 +437,9 @@ def members(**contents):
      f"not a network but a safetensors file of another program: {BRING}"),
     (members(**{"archive/data.pkl": b""}), f"not a network but a file of torch.save: {BRING}"),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", f"not a network but a file of torch.save: {BRING}"),
-    (b"\x89HDF\r\n\x1a\n" + bytes(100), f"not a network but an HDF5 file, as NIR graphs are: {BRING}"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(100), ("not a network but an HDF5 file: if it is a NIR graph, export it first, "
+                                         "python -m "
+                                        "export GRAPH -o NETWORK, as docs/nir.md shows")),
     (members(**{"images.npy": b""}),
      "not a network but images or arrays: give the network that python -m export wrote"),
     (b"\x89PNG\r\n\x1a\n", "not a network but images or arrays: give the network that python -m export wrote"),

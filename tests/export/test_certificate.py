@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import itertools
 import math
@@ -10,6 +11,7 @@ import pytest
 from arch.network import Reset
 from export import certificate
 from export.certificate import RealNeuron, certify, integer_bounds, real_bounds
+from reference.network import pif
 
 
 def single(value):
@@ -367,3 +369,55 @@ def test_the_comparison_of_bounds_is_the_proof(monkeypatch):
     monkeypatch.setattr(certificate, "solve", lambda bounds, start, fraction: (start[0] + (9 << fraction), *start[1:]))
     for reset in Reset:
         assert solve_one(neuron, -3, 3, 4, reset)[1] == [0]
+
+
+def strict_spikes(neuron, currents, reset):
+    """A neuron without BatchNorm that spikes only above its threshold, in exact numbers."""
+    u, spikes = neuron.initial, []
+    for current in currents:
+        u += neuron.scale * current + neuron.beta
+        spikes.append(u > neuron.theta)
+        if spikes[-1]:
+            u = u - neuron.theta if reset is Reset.SUBTRACT else Fraction(0)
+    return spikes
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("reset", list(Reset))
+def test_a_comparison_above_the_threshold_becomes_at_least(reset, constant):
+    """Eighths meet the threshold often; all currents are tried."""
+    rng = np.random.default_rng(5)
+    low, high, timesteps = -2, 3, 3
+    ties = 0
+    for _ in range(40):
+        eighths = rng.integers([1, -4, 4, 0], [9, 5, 17, 4])
+        gain, drift, theta, initial = (Fraction(int(value), 8) for value in eighths)
+        neuron = make_neuron(scale=gain, beta=drift, theta=theta, initial=initial, strict=True)
+        neurons, inexact = certify([neuron], np.array([low]), np.array([high]), timesteps=timesteps, reset=reset,
+                                   constant=constant, max_fraction=8)
+        assert not inexact
+        for currents in ([(a,) * timesteps for a in range(low, high + 1)] if constant else
+                         itertools.product(range(low, high + 1), repeat=timesteps)):
+            spikes, _ = pif(neurons, np.array(currents).reshape(1, timesteps, 1, 1, 1))
+            expected = strict_spikes(neuron, currents, reset)
+            assert spikes.ravel().tolist() == expected
+            ties += real_spikes(dataclasses.replace(neuron, strict=False), currents, reset) != expected
+    assert ties > 10
+
+
+def test_a_strict_channel_without_inputs_has_its_fixed_spikes():
+    """A bias of half the threshold meets it after two timesteps, and is above it after three."""
+    neuron = make_neuron(scale=Fraction(0), beta=Fraction(1, 2), strict=True)
+    for strict, expected in ((True, [0, 0, 1, 0, 1]), (False, [0, 1, 0, 1, 0])):
+        neurons, inexact = certify([dataclasses.replace(neuron, strict=strict)], np.array([0]), np.array([0]),
+                                   timesteps=5, reset=Reset.SUBTRACT, constant=False, max_fraction=4)
+        assert not inexact
+        assert pif(neurons, np.zeros((1, 5, 1, 1, 1), dtype=np.int64))[0].ravel().tolist() == expected
+
+
+def test_a_strict_leaky_neuron_gets_the_first_integer_above_its_threshold():
+    for scale in (Fraction(1, 2), Fraction(0)):
+        neurons = certificate.round_leaky([make_neuron(scale=scale, strict=True)], fraction=2, reset=Reset.ZERO,
+                                          leak_shift=1)
+        # Units are a quarter of the gain, or a quarter of 1/256 of the threshold.
+        assert neurons.threshold.tolist() == [9 if scale else 1025]

@@ -1,0 +1,102 @@
+"""A network of another package as a chain of nodes, with its numbers as they are: what every reader of one makes.
+
+A reader (:mod:`export.sources.nir.graph`) states a network in these terms, whatever it was stored as;
+:mod:`export.sources.translation` makes of it what the export certifies. Weights may be any real numbers here.
+"""
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.network import Shape
+from support.errors import InputError
+
+__all__ = ["Chain", "Flatten", "Linear", "Node", "Pool", "SourceError", "SpikingNeurons", "WindowedFilter",
+           "per_channel", "rationals"]
+
+
+class SourceError(InputError):
+    """A network of another package cannot be taken. The message is one line that names the node and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class WindowedFilter:
+    """A convolution, zero padded on all sides."""
+
+    #: The node's name in its package.
+    name: str
+    #: ``float[out, in, kernel, kernel]``.
+    weight: npt.NDArray[Any]
+    #: ``float[out]``, zeros without one.
+    bias: npt.NDArray[Any]
+    stride: int
+    padding: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Linear:
+    """A fully connected layer; it sees a flat map."""
+
+    name: str
+    #: ``float[out, in]``.
+    weight: npt.NDArray[Any]
+    #: ``float[out]``, zeros without one.
+    bias: npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """Mean or sum of windows that do not overlap."""
+
+    name: str
+    #: Side of a window, in pixels.
+    size: int
+    #: Whether it is the mean; else the sum.
+    mean: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Flatten:
+    """The whole map in a row: channel, row, column."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SpikingNeurons:
+    """Integrate-and-fire neurons: in each timestep ``u = (1 - 2^-leak_shift) u + gain I``, compared with ``theta``."""
+
+    name: str
+    #: Threshold per channel, or one for all; positive.
+    theta: tuple[Fraction, ...]
+    #: Factor of the input current per channel, or one for all.
+    gain: tuple[Fraction, ...]
+    #: Share of the membrane that is lost in a timestep, as a power of two; None without leak.
+    leak_shift: int | None
+
+
+Node = WindowedFilter | Linear | Pool | Flatten | SpikingNeurons
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """A network without branches."""
+
+    #: Channels, height and width of the input; a flat input of N numbers has shape ``(1, 1, N)``.
+    shape: Shape
+    #: Whether the first node sees the input in a row.
+    flat: bool
+    nodes: tuple[Node, ...]
+
+
+def per_channel(values: tuple[Fraction, ...], channels: int) -> tuple[Fraction, ...]:
+    """Repeat a single value for all ``channels``."""
+    return values * channels if len(values) == 1 else values
+
+
+def rationals(values: npt.NDArray[Any]) -> list[Fraction]:
+    """Return the exact values of a flat array of floats."""
+    return [Fraction(float(value)) for value in np.ravel(values)]

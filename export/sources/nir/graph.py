@@ -1,0 +1,267 @@
+"""From a stored NIR graph to a chain of nodes: structure, shapes and types, each refused by name where they do not fit.
+
+Shapes are followed from the input on; those that nodes state of themselves (``input_type`` and the like) are not read,
+as the packages write them with and without a batch axis.
+"""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from arch.limits import MAX_KERNEL, MAX_SIDE, MAX_STRIDE
+from arch.network import Shape
+from export.sources.chain import Chain, Flatten, Linear, Node, Pool, SourceError, SpikingNeurons, WindowedFilter
+from export.sources.nir.constants import integrator_gain, leak_and_gain
+from export.sources.nir.file import Graph, RawNode
+from export.sources.rules import Rule
+from support.errors import printable
+
+__all__ = ["chain_of"]
+
+#: Types that no network here has, and what to do.
+_REFUSED = {
+    "CubaLIF": "a synapse with a time constant of its own has no place: train with LIF or IF neurons",
+    "CubaLI": "a synapse with a time constant of its own has no place: train with LIF or IF neurons",
+    "LI": "a leaky integrator has no place, as scores are sums without leak: end in spiking neurons, or in weights",
+    "I": "an integrator without threshold has no place: end in spiking neurons, or in weights, of which the currents "
+         "are summed",
+    "Delay": "delays have no place: train without them",
+    "NIRGraph": "a graph within the graph has no place, nor have recurrent layers: export the layers one by one",
+    "Scale": "scales have no place of their own: multiply the weights before or behind it",
+    "Threshold": "a threshold without a membrane has no place: use IF neurons",
+    "Conv1d": "convolutions must have two dimensions: use Conv2d with inputs of one row",
+}
+
+
+def _path(graph: Graph) -> list[str]:
+    """Names of the nodes from the input to the output, both included; refuses everything but a chain."""
+    ends = {}
+    for kind, what in (("Input", "input"), ("Output", "output")):
+        names = [name for name, node in graph.nodes.items() if node.kind == kind]
+        if len(names) != 1:
+            raise SourceError(f"a network must have one {what}, not {len(names)}"
+                              + (f" ({', '.join(map(printable, names))})" if names else "")
+                              + ": export a network with one")
+        ends[kind] = names[0]
+    following: dict[str, list[str]] = {}
+    before: dict[str, list[str]] = {}
+    for start, end in graph.edges:
+        for name in (start, end):
+            if name not in graph.nodes:
+                raise SourceError(f"edges must be between nodes, not of {printable(name)}, which is none")
+        following.setdefault(start, []).append(end)
+        before.setdefault(end, []).append(start)
+    path = [ends["Input"]]
+    while path[-1] != ends["Output"]:
+        name = path[-1]
+        nexts = following.get(name, [])
+        if len(nexts) != 1:
+            to = ", ".join(map(printable, nexts)) or "none"
+            raise SourceError(f"node {printable(name)}: one node must follow, not {len(nexts)} ({to}): branches and "
+                              f"cycles have no place, export a plain chain")
+        (after,) = nexts
+        if after in path:
+            raise SourceError(f"node {printable(after)}: it must not follow itself, as it does by way of node "
+                              f"{printable(name)}: cycles have no place, train without recurrence")
+        if len(before[after]) > 1:
+            raise SourceError(f"node {printable(after)}: it must follow one node, not "
+                              f"{', '.join(map(printable, before[after]))}: branches and cycles have no place, export "
+                              f"a plain chain")
+        path.append(after)
+    stray = [name for name in graph.nodes if name not in path]
+    if stray:
+        raise SourceError(f"node {printable(stray[0])}: it must be between the input and the output: take it out of "
+                          f"the graph")
+    return path
+
+
+def _array(name: str, node: RawNode, key: str) -> npt.NDArray[Any]:
+    value = node.values.get(key)
+    if not isinstance(value, np.ndarray):
+        raise SourceError(f"node {name}: {node.kind} must have the numbers {key}")
+    return value
+
+
+def _finite(name: str, node: RawNode, key: str) -> npt.NDArray[Any]:
+    values = _array(name, node, key)
+    if not np.isfinite(values).all():
+        raise SourceError(f"node {name}: {key} must be finite, not {values[~np.isfinite(values)].flat[0]}")
+    return values
+
+
+def _one(name: str, node: RawNode, key: str) -> int:
+    """Return a setting that is the same for rows and columns."""
+    values = np.unique(_finite(name, node, key))
+    if len(values) != 1:
+        raise SourceError(f"node {name}: {key} must be the same for rows and columns, not "
+                          f"{', '.join(map(str, np.ravel(_array(name, node, key)).tolist()))}: use one")
+    return int(values[0])
+
+
+def _shape(values: npt.NDArray[Any], stated: Shape | None, name: str) -> tuple[Shape, bool]:
+    """Shape of the input, and whether it is flat."""
+    sizes = [int(value) for value in np.ravel(values)]
+    if any(size < 1 for size in sizes) or not sizes:
+        raise SourceError(f"node {name}: shape must be of positive numbers, not {sizes}")
+    if stated is not None:
+        if math.prod(stated) != math.prod(sizes):
+            raise SourceError(f"node {name}: --input must have the {math.prod(sizes)} values of the file's input "
+                              f"{_times(sizes)}, not {_times(stated)}")
+        without_batch = sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes
+        return stated, len(sizes) == 1 or len(without_batch) == 1
+    if len(sizes) == 3:
+        return (sizes[0], sizes[1], sizes[2]), False
+    if len(sizes) == 1:
+        if sizes[0] > MAX_SIDE:
+            raise SourceError(f"node {name}: an input of {sizes[0]} numbers must be given a shape: say --input "
+                              f"CHANNELSxHEIGHTxWIDTH")
+        return (1, 1, sizes[0]), True
+    rest = sizes[1:] if len(sizes) in (2, 4) else sizes
+    raise SourceError(f"node {name}: the input must be channels x height x width, or a number of inputs, not "
+                      f"{_times(sizes)}, which has a batch axis: export without it (ignore_dims=[0] in nirtorch), or "
+                      f"say --input {_times(rest) if len(rest) in (1, 3) else 'CHANNELSxHEIGHTxWIDTH'}")
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def chain_of(graph: Graph, rule: Rule, shape: Shape | None = None) -> Chain:
+    """Read ``graph`` by ``rule``; ``shape`` of the input where the file's is not to be taken.
+
+    Raises
+    ------
+    :exc:`SourceError`
+        If the graph is no chain, or a node has no place in a network; the line names the node and a remedy.
+    """
+    names = _path(graph)
+    first = graph.nodes[names[0]]
+    size, flat = _shape(_array(printable(names[0]), first, "shape"), shape, printable(names[0]))
+    nodes: list[Node] = []
+    row = flat
+    for name in names[1:-1]:
+        node = _node(printable(name), graph.nodes[name], rule, row)
+        row = isinstance(node, Linear | Flatten) or (row and not isinstance(node, WindowedFilter))
+        nodes.append(node)
+    return Chain(shape=size, flat=flat, nodes=tuple(nodes))
+
+
+def _node(name: str, node: RawNode, rule: Rule, flat: bool) -> Node:
+    if node.kind in _REFUSED:
+        raise SourceError(f"node {name}: its type must not be {node.kind}: {_REFUSED[node.kind]}")
+    if node.kind in ("Linear", "Affine"):
+        weight = _finite(name, node, "weight")
+        if weight.ndim != 2 or not weight.size:
+            raise SourceError(f"node {name}: weights must be out x in, not {_times(weight.shape)}")
+        return Linear(name=name, weight=weight, bias=_bias(name, node, len(weight)))
+    if node.kind == "Conv2d":
+        return _convolution(name, node)
+    if node.kind in ("SumPool2d", "AvgPool2d"):
+        return _pool(name, node)
+    if node.kind == "Flatten":
+        return _flatten(name, node, flat)
+    if node.kind in ("IF", "LIF"):
+        return _neurons(name, node, rule, flat)
+    raise SourceError(f"node {name}: its type must be Linear, Affine, Conv2d, SumPool2d, AvgPool2d, Flatten, IF or "
+                      f"LIF, not {printable(node.kind)}")
+
+
+def _bias(name: str, node: RawNode, channels: int) -> npt.NDArray[Any]:
+    if "bias" not in node.values:
+        return np.zeros(channels)
+    bias = np.ravel(_finite(name, node, "bias"))
+    if len(bias) != channels:
+        raise SourceError(f"node {name}: bias must have {channels} values like the weights, not {len(bias)}")
+    return bias
+
+
+def _convolution(name: str, node: RawNode) -> WindowedFilter:
+    weight = _finite(name, node, "weight")
+    if weight.ndim != 4 or not weight.size:
+        raise SourceError(f"node {name}: weights must be out x in x rows x columns, not {_times(weight.shape)}")
+    rows, columns = weight.shape[2:]
+    if rows != columns or rows > MAX_KERNEL:
+        raise SourceError(f"node {name}: kernel must be square, at most {MAX_KERNEL} x {MAX_KERNEL}, not {rows} x "
+                          f"{columns}: train with a smaller one")
+    for key, text in (("groups", "groups"), ("dilation", "dilation")):
+        value = _one(name, node, key)
+        if value != 1:
+            raise SourceError(f"node {name}: {text} must be 1, not {value}: train with a plain convolution")
+    stride = _one(name, node, "stride")
+    if not 1 <= stride <= MAX_STRIDE:
+        raise SourceError(f"node {name}: stride must be 1 to {MAX_STRIDE}, not {stride}")
+    padding = node.values.get("padding")
+    if isinstance(padding, str):
+        if padding not in ("valid", "same") or (padding == "same" and (rows % 2 == 0 or stride != 1)):
+            raise SourceError(f"node {name}: padding must be the same on all sides, not {printable(padding)!r}: give "
+                              f"a number")
+        border = 0 if padding == "valid" else rows // 2
+    else:
+        border = _one(name, node, "padding")
+    if not 0 <= border < rows:
+        raise SourceError(f"node {name}: padding must be 0 to {rows - 1} with a kernel of {rows}, not {border}")
+    return WindowedFilter(name=name, weight=weight, bias=_bias(name, node, len(weight)), stride=stride,
+                          padding=border)
+
+
+def _pool(name: str, node: RawNode) -> Pool:
+    size, stride, padding = (_one(name, node, key) for key in ("kernel_size", "stride", "padding"))
+    if stride != size or padding or size < 1:
+        raise SourceError(f"node {name}: windows must lie side by side, without padding, not be of {size} with stride "
+                          f"{stride} and padding {padding}: pool with a stride like the window")
+    return Pool(name=name, size=size, mean=node.kind == "AvgPool2d")
+
+
+def _flatten(name: str, node: RawNode, flat: bool) -> Flatten:
+    start, end = _one(name, node, "start_dim"), _one(name, node, "end_dim")
+    if not flat and (start != 0 or end not in (-1, 2)):
+        raise SourceError(f"node {name}: Flatten must be over channels, rows and columns (start_dim 0, end_dim -1), "
+                          f"not from {start} to {end}: flatten the whole map")
+    return Flatten(name=name)
+
+
+def _per_channel(name: str, node: RawNode, key: str, flat: bool) -> npt.NDArray[Any]:
+    """Values of ``key`` per channel, or one for all: what is stored per position must not vary over positions."""
+    values = _array(name, node, key)
+    if values.size == 1:
+        return values.reshape(1)
+    if values.ndim != (1 if flat else 3):
+        raise SourceError(f"node {name}: {key} must have one value, or the shape of the map, not "
+                          f"{_times(values.shape)}")
+    rows = values.reshape(len(values), -1)
+    # Infinities equal themselves; a value that is not a number is refused by whoever needs it.
+    varied = (rows != rows[:, :1]).any(axis=1) & ~np.isnan(rows).any(axis=1)
+    if varied.any():
+        raise SourceError(f"node {name}: {key} must be the same at all positions of a channel, but differs in channel "
+                          f"{int(np.flatnonzero(varied)[0])}: train with one value a channel")
+    return rows[:, 0]
+
+
+def _neurons(name: str, node: RawNode, rule: Rule, flat: bool) -> SpikingNeurons:
+    keys = ("r", "v_threshold", "v_reset") + (("tau", "v_leak") if node.kind == "LIF" else ())
+    found = {key: _per_channel(name, node, key, flat) for key in keys if key != "v_reset" or key in node.values}
+    for key in ("v_reset", "v_leak", "v_threshold"):
+        values = found.get(key, np.zeros(1))
+        if not np.isfinite(values).all():
+            raise SourceError(f"node {name}: {key} must be finite, not {values[~np.isfinite(values)][0]}")
+        if key != "v_threshold" and values.any():
+            raise SourceError(f"node {name}: {key} must be 0, not {values[values != 0][0]:g}: shift membrane and "
+                              f"threshold so that it is")
+    threshold = found["v_threshold"]
+    if (threshold <= 0).any():
+        raise SourceError(f"node {name}: v_threshold must be positive, not {threshold.min():g}")
+    shift: int | None = None
+    if node.kind == "LIF":
+        shift, gain = leak_and_gain(name, found["tau"], found["r"], rule)
+    else:
+        if not np.isfinite(found["r"]).all():
+            raise SourceError(f"node {name}: r must be finite, not {found['r'][~np.isfinite(found['r'])][0]}")
+        gain = integrator_gain(name, found["r"], rule)
+    if min(gain) <= 0:
+        raise SourceError(f"node {name}: r must be positive, not {float(found['r'].min()):g}")
+    return SpikingNeurons(name=name, theta=tuple(Fraction(float(value)) for value in threshold), gain=gain,
+                          leak_shift=shift)

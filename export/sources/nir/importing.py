@@ -1,0 +1,64 @@
+"""Reads a NIR file into a network that the export certifies, by what options, a package's preset and the file say."""
+
+import pathlib
+from typing import Any
+
+from arch.network import Encoding
+from export.sources.chain import SourceError
+from export.sources.nir import sidecar
+from export.sources.nir.file import load
+from export.sources.nir.graph import chain_of
+from export.sources.nir.sidecar import Facts
+from export.sources.rational import RationalNetwork
+from export.sources.rules import PRESETS, Rule, resolve
+from export.sources.translation import Frame, translate
+
+__all__ = ["import_nir"]
+
+
+def _frame(facts: Facts) -> Frame:
+    missing = [text for value, text in ((facts.timesteps, "--timesteps T"),
+                                        (facts.encoding, "--encoding pixels or events")) if value is None]
+    if facts.encoding is not Encoding.EVENTS and facts.scale is None:
+        missing.append("--scale K (what a pixel p of 0 to 255 is multiplied with: 1/255 if images were 0 to 1)")
+    if missing:
+        raise SourceError(f"input must be described, as NIR does not: give {', '.join(missing)}")
+    assert facts.timesteps is not None
+    assert facts.encoding is not None
+    if facts.encoding is Encoding.EVENTS:
+        for value, option in ((facts.scale, "--scale"), (facts.zero_point, "--zero-point")):
+            if value not in (None, 1 if option == "--scale" else 0):
+                raise SourceError(f"{option} must be left out for events, which are 0 and 1")
+        return Frame(timesteps=facts.timesteps, encoding=facts.encoding, currents=facts.currents)
+    assert facts.scale is not None
+    return Frame(timesteps=facts.timesteps, encoding=facts.encoding, scale=facts.scale,
+                 zero_point=facts.zero_point or 0, currents=facts.currents)
+
+
+def _provenance(path: str, rule: Rule, facts: Facts) -> dict[str, Any]:
+    origin = "as stated" if rule.package is None else f"of {PRESETS[rule.package].title}"
+    return {"source": "nir", "file": pathlib.Path(path).name, "rule": f"{origin}: {rule}",
+            "stated": facts.as_json()}
+
+
+def import_nir(path: str, stated: Facts) -> RationalNetwork:
+    """Read the NIR file ``path`` by what is ``stated``; what is not is taken from its side-car.
+
+    Raises
+    ------
+    :exc:`SourceError`
+        If the file cannot be read, something must be stated, or the network has no exact place here; one line that
+        begins with the path.
+    :exc:`OSError`
+        If the file cannot be read.
+    """
+    graph = load(path)
+    try:
+        facts = stated.over(sidecar.parse(graph.metadata))
+        rule = resolve(package=facts.package, stated={"comparison": facts.comparison, "reset": facts.reset,
+                                                      "several": facts.several, "dt": facts.dt})
+        frame = _frame(facts)
+        chain = chain_of(graph, rule, facts.shape)
+        return translate(chain, rule, frame, _provenance(path, rule, facts))
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from None

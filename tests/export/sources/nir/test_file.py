@@ -1,0 +1,127 @@
+"""Files of NIR graphs: what is written is read, and every other file is refused in one line."""
+
+import io
+
+import h5py
+import numpy as np
+import pytest
+
+from export.sources.chain import SourceError
+from export.sources.nir import file
+from tests.export.sources.nir.graphs import chained, layers
+from tests.export.sources.nir.test_importing import DATA
+
+
+def write(path, change=lambda opened: None, content=None):
+    """Write a small graph, changed in place, to ``path``; return its name."""
+    buffer = io.BytesIO(file.dumps(chained(layers()), "1.0.8") if content is None else content)
+    with h5py.File(buffer, "r+") as opened:
+        change(opened)
+    path.write_bytes(buffer.getvalue())
+    return str(path)
+
+
+def test_what_is_written_is_read(tmp_path):
+    graph = chained(layers(), metadata={"sterna": "{}", "other": "text with ä"})
+    (tmp_path / "net.nir").write_bytes(file.dumps(graph, "1.0.8"))
+    back = file.load(str(tmp_path / "net.nir"))
+    assert (back.edges, back.metadata) == (graph.edges, graph.metadata)
+    assert set(back.nodes) == set(graph.nodes)
+    for name, node in graph.nodes.items():
+        assert back.nodes[name].kind == node.kind
+        assert set(back.nodes[name].values) == set(node.values)
+        for key, value in node.values.items():
+            assert np.array_equal(back.nodes[name].values[key], value)
+
+
+@pytest.mark.parametrize("name", ["norse-fc-if", "snntorch-conv-if", "rockpool-fc-lif-float"])
+def test_files_of_every_version_are_read(name):
+    """Version 1.0.4 of the package nir wrote the first and the last of them, 1.0.8 the other."""
+    graph = file.load(str(DATA / f"{name}.nir"))
+    assert "output" in graph.nodes
+    assert len(graph.edges) == len(graph.nodes) - 1
+
+
+def replace(name, value):
+    def change(opened):
+        del opened[name]
+        opened[name] = value
+    return change
+
+
+def outside(opened):
+    del opened["node/nodes/fc/weight"]
+    opened["node/nodes/fc/weight"] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+def soft(opened):
+    del opened["node/nodes/fc"]
+    opened["node/nodes/fc"] = h5py.SoftLink("/node/nodes/conv")
+
+
+def external_storage(opened):
+    del opened["node/nodes/fc/weight"]
+    opened.create_dataset("node/nodes/fc/weight", (3, 16), "f4", external=[("/etc/hostname", 0, 192)])
+
+
+def virtual(opened):
+    del opened["node/nodes/fc/weight"]
+    layout = h5py.VirtualLayout(shape=(3, 16), dtype="f4")
+    layout[:] = h5py.VirtualSource("/etc/hostname", "x", shape=(3, 16))
+    opened.create_virtual_dataset("node/nodes/fc/weight", layout)
+
+
+def huge(opened):
+    del opened["node/nodes/fc/weight"]
+    opened.create_dataset("node/nodes/fc/weight", (2**30, 4), "f4", chunks=(2**20, 1), compression="gzip")
+
+
+@pytest.mark.parametrize(("change", "line"), [
+    (lambda opened: opened.move("node", "nodes"), ("not a NIR graph that can be read: /node must be in the file, it is "
+                                                  "missing")),
+    (replace("node/type", "LIF"), ("not a NIR graph that can be read: node must be a NIRGraph: this file has a single "
+                                  "node")),
+    (replace("node/nodes", 3), "not a NIR graph that can be read: /node/nodes must be a group of HDF5"),
+    (replace("node/edges", [b"input", b"conv"]), "not a NIR graph that can be read: edges must be pairs of names"),
+    (lambda opened: opened.move("node/nodes/fc/type", "node/nodes/fc/kind"), ("not a NIR graph that can be read: "
+     "/node/nodes/fc/type must be in the file, it is missing")),
+    (replace("node/nodes/fc/type", 3), ("not a NIR graph that can be read: /node/nodes/fc/type must be a text, not "
+                                       "numbers")),
+    (replace("node/nodes/fc/weight", [b"a", b"b"]), ("not a NIR graph that can be read: /node/nodes/fc/weight must "
+                                                     "hold "
+                                                    "numbers or a text, not object")),
+    (outside, "not a NIR graph that can be read: /node/nodes/fc/weight must be in the file, not a link"),
+    (soft, "not a NIR graph that can be read: /node/nodes/fc must be in the file, not a link"),
+    (external_storage, ("not a NIR graph that can be read: /node/nodes/fc/weight must hold its numbers in this file, "
+                        "not in "
+                       "another")),
+    (virtual, ("not a NIR graph that can be read: /node/nodes/fc/weight must hold its numbers in this file, not in "
+              "another")),
+    (huge, "not a NIR graph that can be read: numbers must be at most 2147483648 bytes in all"),
+])
+def test_refused_files(tmp_path, change, line):
+    path = write(tmp_path / "net.nir", change)
+    with pytest.raises(SourceError) as error:
+        file.load(path)
+    assert str(error.value) == f"{path}: {line}"
+
+
+def test_damaged_files_are_refused_or_read(tmp_path):
+    """Whatever byte is altered, there is a graph or one line; HDF5 has no hash of its own."""
+    content = bytearray(file.dumps(chained(layers()), "1.0.8"))
+    path = tmp_path / "net.nir"
+    rng = np.random.default_rng(0)
+    lines = []
+    for place in [*range(0, 96, 3), *rng.integers(0, len(content), 150)]:
+        damaged = bytearray(content)
+        damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            file.load(str(path))
+        except SourceError as error:
+            lines.append(str(error))
+    assert len(lines) > 30
+    assert not [line for line in lines if "\n" in line or not line.startswith(f"{path}: not a NIR graph")]
+    path.write_bytes(content[:len(content) // 2])
+    with pytest.raises(SourceError, match=r"net\.nir: not a NIR graph, or damaged: "):
+        file.load(str(path))

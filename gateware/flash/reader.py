@@ -119,6 +119,11 @@ class FlashReader(wiring.Component):
     def __init__(self, *, mode: FlashMode, clock_hz: float, latency: int):
         if latency < 1:
             raise ValueError(f"latency must be at least 1 clock, not {latency!r}")
+        # The timer has counted the clocks behind a command when the pause begins.
+        pause = 1 << self._pause_bits_of(clock_hz)
+        if pause <= latency + 1:
+            raise ValueError(f"pause of {PAUSE_SECONDS:g} s must be more than latency + 1 = {latency + 1} clocks, and "
+                             f"is {pause} at clock_hz = {clock_hz:g}: use a faster clock")
         self.mode     = mode
         self.clock_hz = clock_hz
         self.latency  = latency

@@ -214,3 +214,11 @@ def test_the_model_finds_continuous_read_mode():
 def test_latency_must_be_positive():
     with pytest.raises(ValueError, match=r"^latency must be at least 1 clock, not 0$"):
         FlashReader(mode=FlashMode.QUAD, clock_hz=BOARD_HZ, latency=0)
+
+
+def test_a_clock_so_slow_that_a_pause_is_over_before_it_begins_is_refused():
+    message = (r"^pause of 4e-06 s must be more than latency \+ 1 = 4 clocks, and is 4 at clock_hz = 1e\+06: use a "
+               r"faster clock$")
+    with pytest.raises(ValueError, match=message):
+        FlashReader(mode=FlashMode.QUAD, clock_hz=1e6, latency=3)
+    FlashReader(mode=FlashMode.QUAD, clock_hz=1e6, latency=2)

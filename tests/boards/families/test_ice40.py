@@ -28,6 +28,9 @@ FPGA = ICE40UP5K_SG48
     (12e6, None),
     (48e6, PllSettings(divr=0, divf=63, divq=4, filter_range=1)),
     (36e6, PllSettings(divr=0, divf=47, divq=4, filter_range=1)),
+    # The fastest and the slowest: the ends of the last divider.
+    (270e6, PllSettings(divr=0, divf=44, divq=1, filter_range=1)),
+    (16.125e6, PllSettings(divr=0, divf=85, divq=6, filter_range=1)),
 ])
 def test_pll_makes_the_clock_within_its_limits(clock, settings):
     found = pll_settings(12e6, clock)

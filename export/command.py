@@ -31,7 +31,10 @@ from export.flash.room import room_of
 from export.folding import fold
 from export.into.swap import SwapResult, format_swap, swap
 from export.memories import MAX_WORD_BITS, memory_images
-from export.report import format_table
+from export.report import format_graph, format_table
+from export.sources.chain import SourceError
+from export.sources.nir import file as nir_file
+from export.sources.nir.exporting import FORMAT, graph_of
 from export.sources.nir.importing import import_nir
 from export.sources.options import add_options, facts_of, given_options
 from export.sources.rational import Trained
@@ -40,9 +43,9 @@ from reference.generate import random_images
 from support import provenance
 from support.command_line import print_line, run
 from support.errors import printable
-from support.files import check_output, check_output_folder, read_file, write_all
+from support.files import check_output, check_output_folder, read_file, write_all, write_atomically
 
-__all__ = ["create_parser", "export", "flash", "into", "main"]
+__all__ = ["create_parser", "export", "flash", "into", "main", "nir"]
 
 #: What options mean that are not given: they are None until then, so that one without effect can be refused.
 _CALIBRATION_IMAGES, _MEMORY_WIDTH, _MAX_FRACTION, _OUTPUT = 200, 32, 8, "network.safetensors"
@@ -63,10 +66,10 @@ def create_parser() -> argparse.ArgumentParser:
                                                  "With --flash, turn it, or networks that were exported before, into "
                                                  "an image of models for the flash of a board. With --into, put an "
                                                  "exported network into the bitstream of a build, in place of the one "
-                                                 "that is there.")
+                                                 "that is there. With --nir, write an exported network as a NIR graph.")
     parser.add_argument("inputs", metavar="CHECKPOINT", nargs="+",
                         help="read the trained network from CHECKPOINT, or from a NIR graph; with --flash also "
-                             "exported networks, up to 16; with --into an exported network")
+                             "exported networks, up to 16; with --into or --nir an exported network")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help=f"write the integer network to FILE (default: {_OUTPUT}); with --into, write the "
                              f"bitstream and its report to the folder FILE (default: build/BOARD/NETWORK)")
@@ -98,6 +101,8 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--into", metavar="BUILD",
                         help="put the network into the placed design in the folder BUILD, which python -m "
                              "gateware.build has made of another network: a bitstream without place and route")
+    parser.add_argument("--nir", metavar="GRAPH",
+                        help="write the network, which was exported before, to GRAPH for other simulators")
     add_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="do everything but write no file")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -202,6 +207,46 @@ def into(arguments: argparse.Namespace) -> SwapResult:
                           f"it first, with python -m export {printable(file)} -o NETWORK")
     return swap(file, pathlib.Path(arguments.into),
                 None if arguments.output is None else pathlib.Path(arguments.output), write=not arguments.dry_run)
+
+
+def nir(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write a network that was exported before as a NIR graph, unless it is a dry run; return the report.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`
+        If an option, the network or the output cannot be used, or the network has no exact place in a graph.
+    :exc:`support.errors.ToolchainError`
+        If h5py is missing.
+    :exc:`OSError`
+        If a file cannot be read or written.
+    """
+    for option in _OF_CHECKPOINTS:
+        if getattr(arguments, option) is not None:
+            raise ExportError(f"--{option.replace('_', '-')} must be given with a checkpoint: --nir writes a network "
+                              f"as it is")
+    for option in ("flash", "into", "board", "clock"):
+        if getattr(arguments, option) is not None:
+            raise ExportError(f"--{option} has no effect with --nir: leave one of the two out")
+    if len(arguments.inputs) > 1:
+        raise ExportError(f"--nir must have one network, not {len(arguments.inputs)}: write one graph at a time")
+    (path,) = arguments.inputs
+    check_output(arguments.nir, inputs=arguments.inputs)
+    kind = _kind(path)
+    _check_source(arguments, None)
+    if kind in _TRAINED:
+        raise ExportError(f"{printable(path)}: must be an exported network for --nir, not a {_TRAINED[kind]}: export "
+                          f"it first, with python -m export {printable(path)} -o NETWORK")
+    network = network_file.load(path)
+    try:
+        graph = graph_of(network)
+    except SourceError as error:
+        raise ExportError(f"{printable(path)}: {error}") from None
+    content = nir_file.dumps(graph, FORMAT)
+    if not arguments.dry_run:
+        write_atomically(arguments.nir, content)
+    return {"network_sha256": network_file.digest(network), "nodes": len(graph.nodes), "bytes": len(content),
+            "written": None if arguments.dry_run else arguments.nir}
 
 
 #: Kinds of files that are exported, by what they are called.
@@ -428,9 +473,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(arguments: argparse.Namespace) -> None:
         level = logging.WARNING if arguments.quiet else logging.INFO
         logging.basicConfig(level=level, format="%(message)s", force=True)
-        if arguments.into is not None:
+        if arguments.into is not None and arguments.nir is None:
             result = into(arguments)
             print_line(result.report.to_json().decode().rstrip() if arguments.json else format_swap(result))
+            return
+        if arguments.nir is not None:
+            written_graph = nir(arguments)
+            print_line(json.dumps(written_graph) if arguments.json else format_graph(written_graph))
             return
         report: dict[str, Any] = {}
         if arguments.flash is not None and not (len(arguments.inputs) == 1 and _kind(arguments.inputs[0]) in _TRAINED):

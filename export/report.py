@@ -6,7 +6,7 @@ from arch.limits import MAX_FRACTION
 from export.fit_cost import format_fit
 from support.errors import printable
 
-__all__ = ["format_table"]
+__all__ = ["format_graph", "format_table"]
 
 #: Membranes of shipped networks are at most this wide, in bits.
 _WIDE = 24
@@ -44,6 +44,13 @@ def _source(training: dict[str, Any]) -> list[str]:
     if training.get("source") != "nir":
         return []
     return [f"read by the rule {training['rule']}", f"scores: {training['scores']}"]
+
+
+def format_graph(report: dict[str, Any]) -> str:
+    """Lay out the report of :func:`export.command.nir` as text."""
+    written = "nothing (dry run)" if report["written"] is None else printable(report["written"])
+    return (f"graph: {report['nodes']} nodes, {report['bytes']:,} bytes, exact with its side-car\n"
+            f"sha256 of the network: {report['network_sha256']}\nwritten: {written}")
 
 
 def format_table(report: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from arch.network import Shape
 from support.errors import InputError
 
-__all__ = ["Chain", "Flatten", "Linear", "Node", "Pool", "SourceError", "SpikingNeurons", "WindowedFilter",
+__all__ = ["Chain", "Flatten", "Linear", "MapOr", "Node", "Pool", "SourceError", "SpikingNeurons", "WindowedFilter",
            "per_channel", "rationals"]
 
 
@@ -76,9 +76,20 @@ class SpikingNeurons:
     gain: tuple[Fraction, ...]
     #: Share of the membrane that is lost in a timestep, as a power of two; None without leak.
     leak_shift: int | None
+    #: Membrane before the first timestep per channel, or one for all.
+    initial: tuple[Fraction, ...] = (Fraction(0),)
 
 
-Node = WindowedFilter | Linear | Pool | Flatten | SpikingNeurons
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MapOr:
+    """The OR of windows of spikes that do not overlap; places that fill no window are dropped."""
+
+    name: str
+    #: Side of a window, in pixels.
+    size: int
+
+
+Node = WindowedFilter | Linear | Pool | Flatten | SpikingNeurons | MapOr
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ Nothing is rounded here, and nothing is guessed: what has no exact place in a St
 the node and a remedy. Three translations are not one node for one layer:
 
 * Mean and sum of windows become the ``input_pool`` of the next layer, or the ``pool`` of the one before, and the size
-  of the window goes into the gain: the layer sees the integer sum either way.
+  of the window goes into the gain: the layer sees the integer sum either way. The OR of windows is a layer of its own.
 * A comparison ``>`` makes the neurons strict (:class:`export.certificate.RealNeuron`). The certificate then finds
   integers that do the same with ``>=``.
 * Behind neurons at the end comes a readout of the unit matrix: its scores are their spikes, counted over time.
@@ -29,6 +29,7 @@ from export.sources.chain import (
     Chain,
     Flatten,
     Linear,
+    MapOr,
     Pool,
     SourceError,
     SpikingNeurons,
@@ -67,6 +68,7 @@ class _Stage:
     before: Pool | None
     between: Pool | None = None
     neurons: SpikingNeurons | None = None
+    ors: list[MapOr] = dataclasses.field(default_factory=list)
 
 
 def ternary_codes(name: str, weight: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], list[Fraction]]:
@@ -117,6 +119,12 @@ def _stages(chain: Chain) -> tuple[list[_Stage], Pool | None]:
                                   f"and node {waiting.name}")
             else:
                 waiting = node
+        elif isinstance(node, MapOr):
+            if last is None or last.neurons is None or waiting is not None or flat:
+                raise SourceError(f"node {node.name}: an OR must be of a map of spikes: put it behind neurons, before "
+                                  f"the map is flattened")
+            last.ors.append(node)
+            shape = shape[0], shape[1] // node.size, shape[2] // node.size
         elif isinstance(node, Flatten):
             flat = True
         else:
@@ -206,6 +214,7 @@ def translate(chain: Chain, rule: Rule, frame: Frame, provenance: Mapping[str, A
         scales = [scale * frame.scale for scale in scales] if index == 0 else scales
         neurons[name] = _real_neurons(stage, stage.neurons, scales, rule)
         layers.append(_described(stage, stage.neurons, name, rule))
+        layers += [{"kind": "or-pool", "size": pool.size} for pool in stage.ors]
     if last.neurons is not None:
         classes = len(last.node.weight)
         if isinstance(last.node, WindowedFilter) or not 2 <= classes <= MAX_CLASSES:
@@ -281,7 +290,7 @@ def _described(stage: _Stage, neurons: SpikingNeurons, name: str, rule: Rule) ->
 def _real_neurons(stage: _Stage, neurons: SpikingNeurons, scales: list[Fraction], rule: Rule) -> tuple[RealNeuron, ...]:
     """Neurons of a layer; their gain is that of the integer sum over all windows."""
     channels = len(scales)
-    for what, values in (("thresholds", neurons.theta), ("gains", neurons.gain)):
+    for what, values in (("thresholds", neurons.theta), ("gains", neurons.gain), ("membranes", neurons.initial)):
         if len(values) not in (1, channels):
             raise SourceError(f"node {neurons.name}: {what} must be one or {channels}, like the channels before, not "
                               f"{len(values)}")
@@ -293,10 +302,11 @@ def _real_neurons(stage: _Stage, neurons: SpikingNeurons, scales: list[Fraction]
         between *= stage.between.size**2
     return tuple(
         RealNeuron(scale=scale * gain * area, gamma=Fraction(1), beta=gain * bias * between, centre=Fraction(0),
-                   variance_epsilon=Fraction(1), theta=theta, initial=Fraction(0),
+                   variance_epsilon=Fraction(1), theta=theta, initial=initial,
                    strict=rule.comparison is Comparison.ABOVE)
-        for scale, gain, bias, theta in zip(scales, per_channel(neurons.gain, channels), rationals(stage.node.bias),
-                                            per_channel(neurons.theta, channels), strict=True))
+        for scale, gain, bias, theta, initial in zip(
+            scales, per_channel(neurons.gain, channels), rationals(stage.node.bias),
+            per_channel(neurons.theta, channels), per_channel(neurons.initial, channels), strict=True))
 
 
 def _check_single(network: RationalNetwork, stages: list[_Stage], names: list[str]) -> None:
@@ -316,7 +326,7 @@ def _check_single(network: RationalNetwork, stages: list[_Stage], names: list[st
         currents = widths.channel_currents(joined_filters(network.codes[name], None), inputs, pool=windows)
         for channel, (neuron, high) in enumerate(zip(network.neurons[name], currents.high, strict=True)):
             largest = neuron.scale * int(high) + neuron.beta
-            if largest > neuron.theta:
+            if largest + max(neuron.initial, neuron.theta) > 2 * neuron.theta:
                 raise SourceError(
                     f"node {stage.neurons.name}: a neuron must spike at most once in a timestep, but currents of "
                     f"channel {channel} reach {float(largest):g}, more than the threshold of {float(neuron.theta):g}, "

@@ -12,9 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.limits import MAX_KERNEL, MAX_SIDE, MAX_STRIDE
+from arch.limits import MAX_KERNEL, MAX_POOL, MAX_SIDE, MAX_STRIDE
 from arch.network import Shape
-from export.sources.chain import Chain, Flatten, Linear, Node, Pool, SourceError, SpikingNeurons, WindowedFilter
+from export.sources.chain import (
+    Chain,
+    Flatten,
+    Linear,
+    MapOr,
+    Node,
+    Pool,
+    SourceError,
+    SpikingNeurons,
+    WindowedFilter,
+)
 from export.sources.nir.constants import integrator_gain, leak_and_gain
 from export.sources.nir.file import Graph, RawNode
 from export.sources.rules import Rule
@@ -32,7 +42,7 @@ _REFUSED = {
     "Delay": "delays have no place: train without them",
     "NIRGraph": "a graph within the graph has no place, nor have recurrent layers: export the layers one by one",
     "Scale": "scales have no place of their own: multiply the weights before or behind it",
-    "Threshold": "a threshold without a membrane has no place: use IF neurons",
+    "Threshold": "a threshold without a membrane has a place only behind SumPool2d, as an OR: use IF neurons",
     "Conv1d": "convolutions must have two dimensions: use Conv2d with inputs of one row",
 }
 
@@ -144,6 +154,9 @@ def chain_of(graph: Graph, rule: Rule, shape: Shape | None = None) -> Chain:
     nodes: list[Node] = []
     row = flat
     for name in names[1:-1]:
+        if graph.nodes[name].kind == "Threshold" and nodes and isinstance(nodes[-1], Pool) and not nodes[-1].mean:
+            nodes[-1] = _or(printable(name), graph.nodes[name], nodes[-1])
+            continue
         node = _node(printable(name), graph.nodes[name], rule, row)
         row = isinstance(node, Linear | Flatten) or (row and not isinstance(node, WindowedFilter))
         nodes.append(node)
@@ -214,6 +227,17 @@ def _pool(name: str, node: RawNode) -> Pool:
         raise SourceError(f"node {name}: windows must lie side by side, without padding, not be of {size} with stride "
                           f"{stride} and padding {padding}: pool with a stride like the window")
     return Pool(name=name, size=size, mean=node.kind == "AvgPool2d")
+
+
+def _or(name: str, node: RawNode, pool: Pool) -> MapOr:
+    """Return the OR of which ``pool`` has counted the spikes."""
+    threshold = _finite(name, node, "threshold")
+    if not ((threshold > 0) & (threshold < 1)).all():
+        raise SourceError(f"node {name}: a threshold behind SumPool2d must be between 0 and 1, the OR of a window, not "
+                          f"{np.ravel(threshold)[0]:g}: use IF neurons behind weights for another")
+    if not 2 <= pool.size <= MAX_POOL:
+        raise SourceError(f"node {pool.name}: windows of an OR must be 2 to {MAX_POOL} pixels a side, not {pool.size}")
+    return MapOr(name=pool.name, size=pool.size)
 
 
 def _flatten(name: str, node: RawNode, flat: bool) -> Flatten:

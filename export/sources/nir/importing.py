@@ -1,10 +1,13 @@
 """Reads a NIR file into a network that the export certifies, by what options, a package's preset and the file say."""
 
+import dataclasses
 import pathlib
+from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from arch.network import Encoding
-from export.sources.chain import SourceError
+from export.sources.chain import Chain, SourceError, SpikingNeurons
 from export.sources.nir import sidecar
 from export.sources.nir.file import load
 from export.sources.nir.graph import chain_of
@@ -12,6 +15,7 @@ from export.sources.nir.sidecar import Facts
 from export.sources.rational import RationalNetwork
 from export.sources.rules import PRESETS, Rule, resolve
 from export.sources.translation import Frame, translate
+from support.errors import printable
 
 __all__ = ["import_nir"]
 
@@ -35,10 +39,22 @@ def _frame(facts: Facts) -> Frame:
                  zero_point=facts.zero_point or 0, currents=facts.currents)
 
 
+def _with_membranes(chain: Chain, initial: Mapping[str, tuple[Fraction, ...]]) -> Chain:
+    """Give neurons the first membranes that a side-car states by their names."""
+    known = [node.name for node in chain.nodes if isinstance(node, SpikingNeurons)]
+    stray = sorted(set(initial) - set(known))
+    if stray:
+        raise SourceError(f"metadata {sidecar.KEY}: initial must name nodes of neurons ({', '.join(known)}), not "
+                          f"{printable(stray[0])}")
+    return dataclasses.replace(chain, nodes=tuple(
+        dataclasses.replace(node, initial=initial[node.name])
+        if isinstance(node, SpikingNeurons) and node.name in initial else node for node in chain.nodes))
+
+
 def _provenance(path: str, rule: Rule, facts: Facts) -> dict[str, Any]:
     origin = "as stated" if rule.package is None else f"of {PRESETS[rule.package].title}"
     return {"source": "nir", "file": pathlib.Path(path).name, "rule": f"{origin}: {rule}",
-            "stated": facts.as_json()}
+            "stated": dataclasses.replace(facts, initial=None).as_json()}
 
 
 def import_nir(path: str, stated: Facts) -> RationalNetwork:
@@ -58,7 +74,7 @@ def import_nir(path: str, stated: Facts) -> RationalNetwork:
         rule = resolve(package=facts.package, stated={"comparison": facts.comparison, "reset": facts.reset,
                                                       "several": facts.several, "dt": facts.dt})
         frame = _frame(facts)
-        chain = chain_of(graph, rule, facts.shape)
+        chain = _with_membranes(chain_of(graph, rule, facts.shape), facts.initial or {})
         return translate(chain, rule, frame, _provenance(path, rule, facts))
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from None

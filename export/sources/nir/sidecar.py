@@ -43,6 +43,9 @@ class Facts:
     zero_point: int | None = None
     shape: tuple[int, int, int] | None = None
     currents: bool | None = None
+    #: Membranes before the first timestep, of the channels of a node of neurons by its name; zero for others. Only a
+    #: side-car states them.
+    initial: Mapping[str, tuple[Fraction, ...]] | None = None
 
     def over(self, other: "Facts") -> "Facts":
         """Return what is stated here, and what only ``other`` states."""
@@ -51,14 +54,15 @@ class Facts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the side-car, without what is not stated."""
-        values = {
+        values: dict[str, Any] = {
             "from": self.package, "compare": self.comparison and self.comparison.value,
             "reset": self.reset and self.reset.value,
             "spikes": None if self.several is None else "several" if self.several else "one",
             "dt": None if self.dt is None else str(self.dt), "timesteps": self.timesteps,
             "encoding": self.encoding and self.encoding.value, "scale": None if self.scale is None else str(self.scale),
             "zero_point": self.zero_point, "input": None if self.shape is None else list(self.shape),
-            "readout": None if self.currents is None else "currents" if self.currents else "spikes"}
+            "readout": None if self.currents is None else "currents" if self.currents else "spikes",
+            "initial": self.initial and {name: list(map(str, values)) for name, values in self.initial.items()}}
         return {"version": VERSION} | {key: value for key, value in values.items() if value is not None}
 
 
@@ -106,6 +110,19 @@ def _text(key: str, value: Any) -> str:
     return value
 
 
+def _membranes(value: Any) -> Mapping[str, tuple[Fraction, ...]]:
+    """Numbers by the name of a node, each exact; they may be 0 and below."""
+    try:
+        found = {}
+        for name, texts in value.items():
+            if not texts or any(len(text) > 40 or "e" in text.lower() for text in texts):
+                raise ValueError
+            found[name] = tuple(map(Fraction, texts))
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):
+        raise SourceError("initial must be lists of numbers as text, such as \"-3/8\", by the names of nodes") from None
+    return found
+
+
 _KEYS: Mapping[str, Any] = {
     "from": lambda value: {"package": _choice("from", value, {name: name for name in PRESETS})},
     "compare": lambda value: {"comparison": _choice("compare", value, {kind.value: kind for kind in Comparison})},
@@ -118,6 +135,7 @@ _KEYS: Mapping[str, Any] = {
     "zero_point": lambda value: {"zero_point": _number("zero_point", value, 0, 128)},
     "input": lambda value: {"shape": shape("input", "x".join(map(str, value)) if isinstance(value, list) else "")},
     "readout": lambda value: {"currents": _choice("readout", value, _READOUTS)},
+    "initial": lambda value: {"initial": _membranes(value)},
 }
 
 

@@ -248,6 +248,37 @@ def test_kernels_and_windows_make_one_convolution():
         read(chained(nodes))
 
 
+@pytest.mark.parametrize(("size", "threshold", "line"), [
+    (2, 1.0, ("node or: a threshold behind SumPool2d must be between 0 and 1, the OR of a window, not 1: use IF "
+              "neurons "
+             "behind weights for another")),
+    (2, 0.0, "node or: a threshold behind SumPool2d must be between 0 and 1, the OR of a window, not 0: "),
+    (2, np.nan, "node or: threshold must be finite, not nan"),
+    (1, 0.5, "node pool: windows of an OR must be 2 to 7 pixels a side, not 1"),
+])
+def test_thresholds_behind_sums(size, threshold, line):
+    found = layers(pool=pool("SumPool2d", size=size, stride=size))
+    names = list(found)
+    nodes = {name: found[name] for name in names[:3]} | {"or": node("Threshold", threshold=[threshold])} | {
+        name: found[name] for name in names[3:]}
+    with pytest.raises(SourceError) as error:
+        read(chained(nodes))
+    assert str(error.value).startswith(line)
+
+
+def test_an_or_is_a_layer_of_spikes():
+    nodes = {"conv": convolution(TERNARY), "if1": spiking((4, 4, 4)), "sum": pool("SumPool2d", size=3, stride=3),
+             "or": node("Threshold", threshold=0.5), "flat": node("Flatten", start_dim=0, end_dim=-1),
+             "fc": node("Linear", weight=np.ones((3, 4)))}
+    described = read(chained(nodes)).architecture["layers"]
+    # Rows and columns that fill no window are dropped.
+    assert described[1:] == [{"kind": "or-pool", "size": 3}, {"kind": "readout", "name": "fc", "classes": 3}]
+    del nodes["if1"]
+    with pytest.raises(SourceError, match=r"^node sum: an OR must be of a map of spikes: put it behind neurons, before "
+                                          "the map is flattened$"):
+        read(chained(nodes))
+
+
 @pytest.mark.parametrize(("changed", "line"), [
     ({"shape": (1, 1, 4, 4)}, ("node input: the input must be channels x height x width, or a number of inputs, not "
                               "1x1x4x4, which has a batch axis: export without it (ignore_dims=[0] in nirtorch), or "

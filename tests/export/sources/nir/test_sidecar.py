@@ -13,7 +13,7 @@ from export.sources.rules import Comparison
 
 FULL = Facts(package="sinabs", comparison=Comparison.ABOVE, reset=Reset.ZERO, several=True, dt=Fraction(1, 3),
              timesteps=8, encoding=Encoding.PIXELS, scale=Fraction(1, 255), zero_point=128, shape=(3, 32, 32),
-             currents=True)
+             currents=True, initial={"if0": (Fraction(-3, 8), Fraction(0))})
 
 
 def test_every_key_comes_back():
@@ -21,7 +21,7 @@ def test_every_key_comes_back():
     assert json.loads(sidecar.dumps(FULL)) == {
         "version": 1, "from": "sinabs", "compare": "gt", "reset": "zero", "spikes": "several", "dt": "1/3",
         "timesteps": 8, "encoding": "pixels", "scale": "1/255", "zero_point": 128, "input": [3, 32, 32],
-        "readout": "currents"}
+        "readout": "currents", "initial": {"if0": ["-3/8", "0"]}}
     few = Facts(several=False, currents=False)
     assert sidecar.parse({"sterna": sidecar.dumps(few)}) == few
     assert sidecar.parse({}) == Facts()
@@ -39,7 +39,7 @@ def test_options_come_before_the_file():
     ("[]", "must be an object of version 1, not None: take the Sterna that wrote it"),
     ('{"version": 2}', "must be an object of version 1, not 2: take the Sterna that wrote it"),
     ('{"version": 1, "colour": 3}', ("must have the keys from, compare, reset, spikes, dt, timesteps, encoding, scale, "
-                                    "zero_point, input, readout, not colour")),
+                                    "zero_point, input, readout, initial, not colour")),
     ('{"version": 1, "from": "lava"}', (": from must be snntorch or spikingjelly or norse or sinabs or rockpool, not "
                                        "'lava'")),
     ('{"version": 1, "compare": "lt"}', ": compare must be ge or gt, not 'lt'"),

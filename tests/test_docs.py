@@ -40,7 +40,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "sim.board": "sim.board.command",
-           "gateware.build": "gateware.build.command", "firmware.host": "firmware.host.command",
+           "gateware.build": "gateware.build.command", "gateware.verilog": "gateware.verilog.command",
+           "firmware.host": "firmware.host.command",
            "firmware.c": "firmware.c.command", "firmware.demo": "firmware.demo.command",
            "benchmarks.methods": "benchmarks.methods.command", "benchmarks.epoch": "benchmarks.epoch.command",
            "benchmarks.host": "benchmarks.host.command", "benchmarks.margins": "benchmarks.margins.command",

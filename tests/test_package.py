@@ -89,6 +89,8 @@ def test_wheel_has_the_licences(wheel):
     ("gateware.build --board icebreaker --dry-run", r"cycles per image +10961 "),
     ("gateware.build --board icebreaker --dry-run --network {models}/fashion-conv.safetensors",
      r"cycles per image +10961 "),
+    ("gateware.verilog --network {models}/mnist-conv.safetensors --dry-run", r"clocks per inference +10,961, exact"),
+    ("gateware.verilog --network {models}/mnist-conv.safetensors -o made", r"made/sterna\.v"),
     (("sim {models}/mnist-conv.safetensors --images {models}/samples/mnist-images.idx.gz "
       "--labels {models}/samples/mnist-labels.idx.gz"), r"100\.00 ?%"),
     ("export {models}/mnist-conv.checkpoint.safetensors -o network.safetensors", r"exact\W+yes"),

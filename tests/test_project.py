@@ -38,6 +38,7 @@ ALLOWED = {
     "firmware.demo": {"arch", "firmware", "models", "reference", "support"},
     "train": {"arch", "support"},
     "gateware": {"arch", "boards", "support"},
+    "gateware.embedded": {"arch", "gateware.engine", "gateware.source", "support"},
     "gateware.engine": {"arch", "support"},
     "gateware.flash": {"arch", "gateware.engine", "support"},
     "gateware.link": {"arch", "gateware.engine", "support"},
@@ -47,6 +48,8 @@ ALLOWED = {
     "gateware.swap": {"arch", "boards", "gateware.engine", "gateware.mapper", "gateware.reports",
                       "gateware.source", "support"},
     "gateware.system": {"arch", "gateware.engine", "gateware.link", "gateware.source", "support"},
+    "gateware.verilog": {"arch", "gateware.embedded", "gateware.engine", "gateware.mapper", "gateware.source",
+                         "support"},
     "gateware.build": {"arch", "boards", "gateware", "models", "reference", "sim", "support"},
     "sim": {"arch", "boards", "firmware", "gateware", "reference", "support"},
     "sim.board": {"arch", "boards", "firmware", "gateware", "models", "reference", "sim", "support"},
@@ -58,7 +61,7 @@ ALLOWED = {
                    "train"},
 }
 #: What no module may import though its folder may be: the flow is the top, and only benchmarks stand above it.
-TOPS = ("gateware.build", "benchmarks")
+TOPS = ("gateware.build", "gateware.verilog", "benchmarks")
 
 #: Who may import what is heavy; the rest must run without it.
 HEAVY = {

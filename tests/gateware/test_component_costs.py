@@ -19,6 +19,10 @@ import gateware
 from arch import network_file
 from arch.link import INFO_BYTES
 from boards import BOARDS
+from gateware.embedded.axi_lite import AxiLite
+from gateware.embedded.image_gate import ImageGate
+from gateware.embedded.result_gate import ResultGate
+from gateware.embedded.wishbone import Wishbone
 from gateware.engine.dot_product import DotProduct
 from gateware.engine.feed import drain_cycles
 from gateware.engine.image_writer import ImageWriter
@@ -93,6 +97,7 @@ class Case:
 NETWORK = "in the circuit of the shipped network {luts} LUTs, {flipflops} flip-flops"
 STREAMED = "in the overlay {luts} LUTs, {flipflops} flip-flops"
 PLAIN = "Cost on the iCE40: {luts} LUTs, {flipflops} flip-flops"
+TEN_CLASSES = "Cost on the iCE40 for ten classes: {luts} LUTs, {flipflops} flip-flops"
 LINE = "Cost on the iCE40 at 16 clocks per bit: {luts} LUTs, {flipflops} flip-flops"
 
 #: What the default run checks.
@@ -132,6 +137,11 @@ SHORT = {
         HostLink, lambda: HostLink(divisor=DIVISOR, info=bytes(INFO_BYTES), selectable=True),
         "with ``selectable`` {luts} LUTs, {flipflops} flip-flops, {block_rams} block RAM;"),
     "uart-receiver": Case(UartReceiver, lambda: UartReceiver(DIVISOR), f"{LINE}."),
+    "image-gate": Case(ImageGate, lambda: ImageGate(image_bytes=784),
+                       "Cost on the iCE40 for images of 784 bytes: {luts} LUTs, {flipflops} flip-flops."),
+    "result-gate": Case(ResultGate, ResultGate, f"{PLAIN}."),
+    "axi-lite": Case(AxiLite, lambda: AxiLite(10), f"{TEN_CLASSES}."),
+    "wishbone": Case(Wishbone, lambda: Wishbone(10), f"{TEN_CLASSES}."),
     "uart-transmitter": Case(UartTransmitter, lambda: UartTransmitter(DIVISOR), f"{LINE}."),
 }
 

@@ -1,0 +1,40 @@
+import pytest
+
+from arch import network_file
+from gateware.embedded.interfaces import Interface
+from gateware.verilog.command import main
+from tests.embedded_networks import LANES, WIDTH, plan
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory):
+    """File of the small network."""
+    path = tmp_path_factory.mktemp("network") / "small.safetensors"
+    network_file.save(plan().network, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def made(network, tmp_path_factory):
+    """Folders of the small network as Verilog, by interface; and one with memory files."""
+    folder = tmp_path_factory.mktemp("made")
+    size = ["--lanes", str(LANES), "--width", str(WIDTH)]
+    folders = {}
+    for key, options in [*((each.value, ["--interface", each.value]) for each in Interface),
+                         ("files", ["--memory-files", "--name", "core1"])]:
+        folders[key] = folder / key
+        assert main(["--network", str(network), "-o", str(folders[key]), *size, *options]) == 0
+    return folders
+
+
+@pytest.fixture
+def run(network, capfd, tmp_path, monkeypatch):
+    """Run the command on the small network in an empty folder; returns code, output and error lines."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments, size=("--lanes", str(LANES), "--width", str(WIDTH))):
+        code = main(["--network", str(network), *size, *arguments])
+        out, err = capfd.readouterr()
+        return code, out.splitlines(), [line for line in err.splitlines() if not line.startswith("verilog: ")]
+
+    return command

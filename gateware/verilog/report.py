@@ -11,7 +11,7 @@ __all__ = ["FamilyReport", "VerilogReport"]
 class FamilyReport:
     """What the module takes on a family of FPGAs, by Yosys, without pins and before place and route."""
 
-    #: The command of Yosys.
+    #: The commands of Yosys.
     command: str
     #: LUTs, those of adders included; flip-flops.
     luts: int

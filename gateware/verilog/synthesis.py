@@ -27,6 +27,8 @@ class Family:
     flip_flops: str
     rams: str
     multipliers: str
+    #: Command of Yosys before that of synthesis; empty without.
+    before: str = ""
 
     def report(self, cells: Mapping[str, int], *, command: str, warnings: list[str], seconds: float) -> FamilyReport:
         """Count cells."""
@@ -46,7 +48,8 @@ class Family:
 FAMILIES = {
     "ice40": Family(
         title="Lattice iCE40 UltraPlus", command="synth_ice40 -device u -spram", luts={"SB_LUT4": 1},
-        flip_flops="SB_DFF.*", rams="SB_RAM40_4K.*|SB_SPRAM256KA", multipliers="SB_MAC16"),
+        # Yosys would make the spike memory of so many block RAMs that they are missing elsewhere.
+        before='setattr -set ram_style "huge" */m:words',        flip_flops="SB_DFF.*", rams="SB_RAM40_4K.*|SB_SPRAM256KA", multipliers="SB_MAC16"),
     "ecp5": Family(
         # A carry cell has two LUTs, and so has one of 16 x 4 bits of distributed RAM for each two bits.
         title="Lattice ECP5", command="synth_ecp5", luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
@@ -81,7 +84,7 @@ def synthesise(text: str, memory_files: Mapping[str, str], *, module: str, famil
     :exc:`support.tools.ToolMissingError`, :exc:`support.tools.ToolError`
         If Yosys is not installed or fails.
     """
-    command = f"{family.command} -top {module}"
+    command = "; ".join(filter(None, [family.before, f"{family.command} -top {module}"]))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as path:
         folder = pathlib.Path(path)

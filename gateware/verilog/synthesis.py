@@ -49,7 +49,8 @@ FAMILIES = {
     "ice40": Family(
         title="Lattice iCE40 UltraPlus", command="synth_ice40 -device u -spram", luts={"SB_LUT4": 1},
         # Yosys would make the spike memory of so many block RAMs that they are missing elsewhere.
-        before='setattr -set ram_style "huge" */m:words',        flip_flops="SB_DFF.*", rams="SB_RAM40_4K.*|SB_SPRAM256KA", multipliers="SB_MAC16"),
+        before='setattr -set ram_style "huge" */m:words',
+        flip_flops="SB_DFF.*", rams="SB_RAM40_4K.*|SB_SPRAM256KA", multipliers="SB_MAC16"),
     "ecp5": Family(
         # A carry cell has two LUTs, and so has one of 16 x 4 bits of distributed RAM for each two bits.
         title="Lattice ECP5", command="synth_ecp5", luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},

@@ -34,8 +34,8 @@ class FrameTransmitter(wiring.Component):
     start bit of a frame begins at most ``divisor`` + 1 clocks after ``i_words`` or ``i_reply`` has become valid.
     A transfer of ``i_words`` or ``i_reply`` happens in the clock after its last bit, or the last bit of its frame, is
     sent; until then the payload must stay. ``i_words`` may pause between words for any time: the line is idle
-    meanwhile. Reset: the line is idle, the next result is the first. Cost on the iCE40 at 16 clocks per
-    bit: 161 LUTs, 72 flip-flops.
+    meanwhile, and ``error`` must be low. Reset: the line is idle, the next result is the first. Cost on the iCE40 at 16
+    clocks per bit: 161 LUTs, 72 flip-flops.
 
     Parameters
     ----------

@@ -25,4 +25,4 @@ def test_the_page_has_every_property_as_the_tests_have_it():
 def test_names_of_properties_are_distinct():
     names = [name for proof in proofs() for name in proof.claims]
     assert len(set(names)) == len(names)
-    assert len(names) >= 80
+    assert len(names) >= 85

@@ -14,8 +14,19 @@ import numpy.typing as npt
 from arch.network import Shape
 from support.errors import InputError
 
-__all__ = ["Chain", "Flatten", "Linear", "MapOr", "Node", "Pool", "SourceError", "SpikingNeurons", "WindowedFilter",
-           "per_channel", "rationals"]
+__all__ = [
+    "Chain",
+    "Convolution",
+    "Flatten",
+    "Linear",
+    "Node",
+    "OrPool",
+    "Pool",
+    "SourceError",
+    "SpikingNeurons",
+    "per_channel",
+    "rationals",
+]
 
 
 class SourceError(InputError):
@@ -23,7 +34,7 @@ class SourceError(InputError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class WindowedFilter:
+class Convolution:
     """A convolution, zero padded on all sides."""
 
     #: The node's name in its package.
@@ -81,7 +92,7 @@ class SpikingNeurons:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class MapOr:
+class OrPool:
     """The OR of windows of spikes that do not overlap; places that fill no window are dropped."""
 
     name: str
@@ -89,7 +100,7 @@ class MapOr:
     size: int
 
 
-Node = WindowedFilter | Linear | Pool | Flatten | SpikingNeurons | MapOr
+Node = Convolution | Linear | Pool | Flatten | SpikingNeurons | OrPool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,13 +27,14 @@ from arch.projection import joined_filters
 from export.certificate import RealNeuron
 from export.sources.chain import (
     Chain,
+    Convolution,
     Flatten,
     Linear,
-    MapOr,
+    Node,
+    OrPool,
     Pool,
     SourceError,
     SpikingNeurons,
-    WindowedFilter,
     per_channel,
     rationals,
 )
@@ -63,12 +64,11 @@ class Frame:
 class _Stage:
     """A layer with weights in the making: what was pooled before it, itself, and what comes behind it."""
 
-    node: WindowedFilter | Linear
-    shape: Shape
+    node: Convolution | Linear
     before: Pool | None
     between: Pool | None = None
     neurons: SpikingNeurons | None = None
-    ors: list[MapOr] = dataclasses.field(default_factory=list)
+    ors: list[OrPool] = dataclasses.field(default_factory=list)
 
 
 def ternary_codes(name: str, weight: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], list[Fraction]]:
@@ -92,49 +92,71 @@ def ternary_codes(name: str, weight: npt.NDArray[Any]) -> tuple[npt.NDArray[np.i
     return np.sign(weight).astype(np.int8), scales
 
 
-def _stages(chain: Chain) -> tuple[list[_Stage], Pool | None]:
-    """Group the nodes into layers; the second result is a pool that no layer follows."""
-    stages: list[_Stage] = []
-    shape, flat = chain.shape, chain.flat
-    waiting: Pool | None = None
-    for node in chain.nodes:
-        last = stages[-1] if stages else None
-        open_stage = last is not None and last.neurons is None
+class _Grouping:
+    """Groups the nodes of a chain into layers, one node after the other."""
+
+    def __init__(self, chain: Chain):
+        self.stages: list[_Stage] = []
+        #: A pool that the next weights see.
+        self.waiting: Pool | None = None
+        self._shape, self._flat = chain.shape, chain.flat
+        for node in chain.nodes:
+            self._add(node)
+
+    @property
+    def _open(self) -> _Stage | None:
+        """The last layer, if it has no neurons yet."""
+        return self.stages[-1] if self.stages and self.stages[-1].neurons is None else None
+
+    def _add(self, node: Node) -> None:
         if isinstance(node, SpikingNeurons):
-            if last is None or last.neurons is not None or waiting is not None:
-                raise SourceError(f"node {node.name}: neurons must come behind weights: give them a convolution or a "
-                                  f"fully connected layer of their own")
-            last.neurons = node
+            self._add_neurons(node)
         elif isinstance(node, Pool):
-            if flat:
-                raise SourceError(f"node {node.name}: pooling must come before the map is flattened: move it")
-            shape = _pooled(node, shape)
-            if open_stage and last is not None:
-                if last.between is not None:
-                    raise SourceError(f"node {node.name}: there must be one pooling between two layers: make one of "
-                                      f"it and node {last.between.name}")
-                last.between = node
-            elif waiting is not None:
-                raise SourceError(f"node {node.name}: there must be one pooling between two layers: make one of it "
-                                  f"and node {waiting.name}")
-            else:
-                waiting = node
-        elif isinstance(node, MapOr):
-            if last is None or last.neurons is None or waiting is not None or flat:
-                raise SourceError(f"node {node.name}: an OR must be of a map of spikes: put it behind neurons, before "
-                                  f"the map is flattened")
-            last.ors.append(node)
-            shape = shape[0], shape[1] // node.size, shape[2] // node.size
+            self._add_pool(node)
+        elif isinstance(node, OrPool):
+            self._add_or(node)
         elif isinstance(node, Flatten):
-            flat = True
+            self._flat = True
         else:
-            if open_stage and last is not None:
-                raise SourceError(f"node {node.name}: weights must come behind neurons, not behind the weights of node "
-                                  f"{last.node.name}: put neurons between them, or multiply the two")
-            stages.append(_Stage(node=node, shape=shape, before=waiting))
-            shape, waiting = _weighted(node, shape, flat), None
-            flat = isinstance(node, Linear)
-    return stages, waiting
+            self._add_weights(node)
+
+    def _add_neurons(self, node: SpikingNeurons) -> None:
+        stage = self._open
+        if stage is None or self.waiting is not None:
+            raise SourceError(f"node {node.name}: neurons must come behind weights: give them a convolution or a fully "
+                              f"connected layer of their own")
+        stage.neurons = node
+
+    def _add_pool(self, node: Pool) -> None:
+        if self._flat:
+            raise SourceError(f"node {node.name}: pooling must come before the map is flattened: move it")
+        self._shape = _pooled(node, self._shape)
+        stage = self._open
+        other = self.waiting if stage is None else stage.between
+        if other is not None:
+            raise SourceError(f"node {node.name}: there must be one pooling between two layers: make one of it and "
+                              f"node {other.name}")
+        if stage is None:
+            self.waiting = node
+        else:
+            stage.between = node
+
+    def _add_or(self, node: OrPool) -> None:
+        if not self.stages or self._open is not None or self.waiting is not None or self._flat:
+            raise SourceError(f"node {node.name}: an OR must be of a map of spikes: put it behind neurons, before the "
+                              f"map is flattened")
+        self.stages[-1].ors.append(node)
+        channels, height, width = self._shape
+        self._shape = channels, height // node.size, width // node.size
+
+    def _add_weights(self, node: Convolution | Linear) -> None:
+        stage = self._open
+        if stage is not None:
+            raise SourceError(f"node {node.name}: weights must come behind neurons, not behind the weights of node "
+                              f"{stage.node.name}: put neurons between them, or multiply the two")
+        self.stages.append(_Stage(node=node, before=self.waiting))
+        self._shape, self.waiting = _weighted(node, self._shape, self._flat), None
+        self._flat = isinstance(node, Linear)
 
 
 def _pooled(node: Pool, shape: Shape) -> Shape:
@@ -145,7 +167,7 @@ def _pooled(node: Pool, shape: Shape) -> Shape:
     return channels, height // node.size, width // node.size
 
 
-def _weighted(node: WindowedFilter | Linear, shape: Shape, flat: bool) -> Shape:
+def _weighted(node: Convolution | Linear, shape: Shape, flat: bool) -> Shape:
     """Shape of the currents of ``node``, which sees a map of ``shape``."""
     channels, height, width = shape
     if isinstance(node, Linear):
@@ -190,18 +212,8 @@ def translate(chain: Chain, rule: Rule, frame: Frame, provenance: Mapping[str, A
     :exc:`SourceError`
         If a node, or a value of one, has no exact place in a network.
     """
-    stages, waiting = _stages(chain)
-    if not stages:
-        raise SourceError("a network must have a node with weights: this one has none")
-    if waiting is not None:
-        raise SourceError(f"node {waiting.name}: pooling must come before weights or neurons, not at the end: leave it "
-                          f"out, and count spikes of all outputs")
+    stages = _stages(chain, frame)
     last = stages[-1]
-    if frame.currents is False and last.neurons is None:
-        raise SourceError(f"node {last.node.name}: neurons must follow whose spikes are counted: leave --readout "
-                          f"spikes out, and its currents are the scores")
-    if frame.currents and last.neurons is not None:
-        last = stages[-1] = dataclasses.replace(last, neurons=None)
     names = _layer_names([stage.node.name for stage in stages])
     layers: list[dict[str, Any]] = []
     codes: dict[str, npt.NDArray[np.int8]] = {}
@@ -216,13 +228,8 @@ def translate(chain: Chain, rule: Rule, frame: Frame, provenance: Mapping[str, A
         layers.append(_described(stage, stage.neurons, name, rule))
         layers += [{"kind": "or-pool", "size": pool.size} for pool in stage.ors]
     if last.neurons is not None:
-        classes = len(last.node.weight)
-        if isinstance(last.node, WindowedFilter) or not 2 <= classes <= MAX_CLASSES:
-            raise SourceError(f"node {last.neurons.name}: the last neurons must be 2 to {MAX_CLASSES} behind a fully "
-                              f"connected layer: their spikes are the scores of the classes")
-        counted = next(f"count{ending}" for ending in ("", *range(len(names))) if f"count{ending}" not in names)
-        layers.append({"kind": "readout", "name": counted, "classes": classes})
-        codes[counted] = np.eye(classes, dtype=np.int8)
+        layers.append(_counting(last.node, last.neurons, names))
+        codes[layers[-1]["name"]] = np.eye(layers[-1]["classes"], dtype=np.int8)
     source = {"encoding": frame.encoding.value, "channels": chain.shape[0], "height": chain.shape[1],
               "width": chain.shape[2], "zero_point": frame.zero_point, "scale": float(frame.scale)}
     architecture = {"input": source, "timesteps": frame.timesteps, "layers": layers}
@@ -239,9 +246,35 @@ def translate(chain: Chain, rule: Rule, frame: Frame, provenance: Mapping[str, A
     return network
 
 
+def _stages(chain: Chain, frame: Frame) -> list[_Stage]:
+    """Group ``chain`` into layers, the last of them without neurons where its currents are the scores."""
+    grouping = _Grouping(chain)
+    stages = grouping.stages
+    if not stages:
+        raise SourceError("a network must have a node with weights: this one has none")
+    if grouping.waiting is not None:
+        raise SourceError(f"node {grouping.waiting.name}: pooling must come before weights or neurons, not at the end: "
+                          f"leave it out, and count spikes of all outputs")
+    last = stages[-1]
+    if frame.currents is False and last.neurons is None:
+        raise SourceError(f"node {last.node.name}: neurons must follow whose spikes are counted: leave --readout "
+                          f"spikes out, and its currents are the scores")
+    return [*stages[:-1], dataclasses.replace(last, neurons=None) if frame.currents else last]
+
+
+def _counting(node: Convolution | Linear, neurons: SpikingNeurons, names: list[str]) -> dict[str, Any]:
+    """Entry of a readout that counts the spikes of ``neurons``, under a name that is none of ``names``."""
+    classes = len(node.weight)
+    if isinstance(node, Convolution) or not 2 <= classes <= MAX_CLASSES:
+        raise SourceError(f"node {neurons.name}: the last neurons must be 2 to {MAX_CLASSES} behind a fully connected "
+                          f"layer: their spikes are the scores of the classes")
+    name = next(f"count{ending}" for ending in ("", *range(len(names))) if f"count{ending}" not in names)
+    return {"kind": "readout", "name": name, "classes": classes}
+
+
 def _readout(stage: _Stage, name: str, scales: list[Fraction]) -> dict[str, Any]:
     node = stage.node
-    if isinstance(node, WindowedFilter):
+    if isinstance(node, Convolution):
         raise SourceError(f"node {node.name}: the last weights must be of a fully connected layer: end the network in "
                           f"one")
     if stage.between is not None:

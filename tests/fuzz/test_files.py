@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from tests.fuzz import build_files, image_files, network_files, training_files
+from tests.fuzz import build_files, graph_files, image_files, network_files, training_files
 from tests.fuzz.oracle import faults
 
-KINDS = [*network_files.KINDS, *build_files.KINDS, *image_files.KINDS, *training_files.KINDS]
+KINDS = [*network_files.KINDS, *build_files.KINDS, *image_files.KINDS, *training_files.KINDS, *graph_files.KINDS]
 SEED = 0x57E4
 #: Damaged files of each kind in the default run.
 FILES = 300

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.sources.chain import SourceError
-from support.errors import ToolchainError, first_line
+from support.errors import ToolchainError, first_line, printable
 from support.files import read_file
 
 __all__ = ["MAX_BYTES", "Graph", "RawNode", "dumps", "load"]
@@ -142,10 +142,11 @@ def load(path: str) -> Graph:
         with h5py.File(io.BytesIO(content), "r") as file:
             return _Reader(h5py).graph(file)
     except SourceError as error:
-        raise SourceError(f"{path}: not a NIR graph that can be read: {error}") from None
+        # Names in the file may hold anything.
+        raise SourceError(f"{path}: not a NIR graph that can be read: {printable(str(error))}") from None
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
             MemoryError) as error:
-        raise SourceError(f"{path}: not a NIR graph, or damaged: {first_line(error)}") from None
+        raise SourceError(f"{path}: not a NIR graph, or damaged: {printable(first_line(error))}") from None
 
 
 def dumps(graph: Graph, version: str) -> bytes:

@@ -16,14 +16,14 @@ from arch.limits import MAX_KERNEL, MAX_POOL, MAX_SIDE, MAX_STRIDE
 from arch.network import Shape
 from export.sources.chain import (
     Chain,
+    Convolution,
     Flatten,
     Linear,
-    MapOr,
     Node,
+    OrPool,
     Pool,
     SourceError,
     SpikingNeurons,
-    WindowedFilter,
 )
 from export.sources.nir.constants import integrator_gain, leak_and_gain
 from export.sources.nir.file import Graph, RawNode
@@ -158,7 +158,7 @@ def chain_of(graph: Graph, rule: Rule, shape: Shape | None = None) -> Chain:
             nodes[-1] = _or(printable(name), graph.nodes[name], nodes[-1])
             continue
         node = _node(printable(name), graph.nodes[name], rule, row)
-        row = isinstance(node, Linear | Flatten) or (row and not isinstance(node, WindowedFilter))
+        row = isinstance(node, Linear | Flatten) or (row and not isinstance(node, Convolution))
         nodes.append(node)
     return Chain(shape=size, flat=flat, nodes=tuple(nodes))
 
@@ -192,7 +192,7 @@ def _bias(name: str, node: RawNode, channels: int) -> npt.NDArray[Any]:
     return bias
 
 
-def _convolution(name: str, node: RawNode) -> WindowedFilter:
+def _convolution(name: str, node: RawNode) -> Convolution:
     weight = _finite(name, node, "weight")
     if weight.ndim != 4 or not weight.size:
         raise SourceError(f"node {name}: weights must be out x in x rows x columns, not {_times(weight.shape)}")
@@ -217,7 +217,7 @@ def _convolution(name: str, node: RawNode) -> WindowedFilter:
         border = _one(name, node, "padding")
     if not 0 <= border < rows:
         raise SourceError(f"node {name}: padding must be 0 to {rows - 1} with a kernel of {rows}, not {border}")
-    return WindowedFilter(name=name, weight=weight, bias=_bias(name, node, len(weight)), stride=stride,
+    return Convolution(name=name, weight=weight, bias=_bias(name, node, len(weight)), stride=stride,
                           padding=border)
 
 
@@ -229,7 +229,7 @@ def _pool(name: str, node: RawNode) -> Pool:
     return Pool(name=name, size=size, mean=node.kind == "AvgPool2d")
 
 
-def _or(name: str, node: RawNode, pool: Pool) -> MapOr:
+def _or(name: str, node: RawNode, pool: Pool) -> OrPool:
     """Return the OR of which ``pool`` has counted the spikes."""
     threshold = _finite(name, node, "threshold")
     if not ((threshold > 0) & (threshold < 1)).all():
@@ -237,7 +237,7 @@ def _or(name: str, node: RawNode, pool: Pool) -> MapOr:
                           f"{np.ravel(threshold)[0]:g}: use IF neurons behind weights for another")
     if not 2 <= pool.size <= MAX_POOL:
         raise SourceError(f"node {pool.name}: windows of an OR must be 2 to {MAX_POOL} pixels a side, not {pool.size}")
-    return MapOr(name=pool.name, size=pool.size)
+    return OrPool(name=pool.name, size=pool.size)
 
 
 def _flatten(name: str, node: RawNode, flat: bool) -> Flatten:
@@ -253,7 +253,7 @@ def _per_channel(name: str, node: RawNode, key: str, flat: bool) -> npt.NDArray[
     values = _array(name, node, key)
     if values.size == 1:
         return values.reshape(1)
-    if values.ndim != (1 if flat else 3):
+    if values.ndim != (1 if flat else 3) or not values.size:
         raise SourceError(f"node {name}: {key} must have one value, or the shape of the map, not "
                           f"{_times(values.shape)}")
     rows = values.reshape(len(values), -1)

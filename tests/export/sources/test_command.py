@@ -83,3 +83,27 @@ def test_the_graph_is_no_output(tmp_path, capsys):
     assert main([str(path), *STATED, "-o", str(path), "-q"]) == 1
     assert str(path) in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_every_option_reaches_the_network(tmp_path):
+    """All facts stated one by one, where the file is of a package that is not named."""
+    graph = str(DATA / "spikingjelly-fc-if.nir")
+    output = tmp_path / "net"
+    assert main([graph, "--compare", "ge", "--reset", "subtract", "--spikes", "one", "--dt", "1e-4", "--timesteps", "3",
+                 "--encoding", "pixels", "--scale", "1/8", "--zero-point", "128", "--input", "1x6x6", "--readout",
+                 "spikes", "-o", str(output), "-q"]) == 0
+    network = network_file.load(output)
+    assert (network.timesteps, network.input.shape, network.input.zero_point) == (3, (1, 6, 6), 128)
+    assert network.metadata["training"]["stated"] == {
+        "version": 1, "compare": "ge", "reset": "subtract", "spikes": "one", "dt": "1/10000", "timesteps": 3,
+        "encoding": "pixels", "scale": "1/8", "zero_point": 128, "input": [1, 6, 6], "readout": "spikes"}
+
+
+@pytest.mark.parametrize(("option", "value", "line"), [
+    ("--spikes", "several", "node 5: a neuron must spike at most once in a timestep"),
+    ("--readout", "currents", "node 4: the last weights must have one scale for all classes"),
+])
+def test_options_that_a_network_does_not_bear(capsys, option, value, line):
+    assert main([str(DATA / "sinabs-conv-iaf.nir"), "--from", "sinabs", *STATED[2:], "--spikes", "one", option, value,
+                 "--dry-run", "-q"]) == 1
+    assert f"sinabs-conv-iaf.nir: {line}" in capsys.readouterr().err

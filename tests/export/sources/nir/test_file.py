@@ -106,6 +106,16 @@ def test_refused_files(tmp_path, change, line):
     assert str(error.value) == f"{path}: {line}"
 
 
+def test_names_cannot_command_the_terminal(tmp_path):
+    def change(opened):
+        opened.move("node/nodes/fc", "node/nodes/f\n\x1b[2Jc")
+        del opened["node/nodes/f\n\x1b[2Jc/type"]
+
+    with pytest.raises(SourceError) as error:
+        file.load(write(tmp_path / "net.nir", change))
+    assert str(error.value).isprintable()
+
+
 def test_damaged_files_are_refused_or_read(tmp_path):
     """Whatever byte is altered, there is a graph or one line; HDF5 has no hash of its own."""
     content = bytearray(file.dumps(chained(layers()), "1.0.8"))

@@ -1,5 +1,6 @@
 """What of a NIR graph is taken, and what is refused, with the name of the node and a remedy."""
 
+import dataclasses
 import itertools
 from fractions import Fraction
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from arch.network import Encoding, Reset
-from export.sources.chain import Flatten, Linear, Pool, SourceError, SpikingNeurons, WindowedFilter
+from export.sources.chain import Convolution, Flatten, Linear, Pool, SourceError, SpikingNeurons
 from export.sources.nir.graph import chain_of
 from export.sources.rules import Comparison, Constants, Rule
 from export.sources.translation import Frame, translate
@@ -24,7 +25,7 @@ def read(graph, rule=RULE, frame=FRAME, shape=None):
 def test_a_chain_is_read_with_its_numbers():
     chain = chain_of(chained(layers()), RULE)
     assert (chain.shape, chain.flat) == ((1, 4, 4), False)
-    assert [type(each) for each in chain.nodes] == [WindowedFilter, SpikingNeurons, Pool, Flatten, Linear,
+    assert [type(each) for each in chain.nodes] == [Convolution, SpikingNeurons, Pool, Flatten, Linear,
                                                     SpikingNeurons]
     conv, first, mean, _, dense, last = chain.nodes
     assert (conv.name, conv.stride, conv.padding, conv.bias.tolist()) == ("conv", 1, 1, [0, 0, 0, 0])
@@ -65,6 +66,24 @@ def test_pooled_currents(kind, gain, bias):
     network = read(chained(nodes), frame=Frame(timesteps=4, encoding=Encoding.EVENTS))
     assert network.architecture["layers"][0]["pool"] == 2
     assert (network.neurons["conv"][0].scale, network.neurons["conv"][0].beta) == (gain, bias)
+
+
+@pytest.mark.parametrize(("threshold", "initial", "possible"), [(6, 0, False), (5.875, 0, True), (6, 6, False),
+                                                                (6, 6.125, True), (7, 8, False)])
+def test_several_spikes_are_taken_only_where_they_cannot_happen(threshold, initial, possible):
+    """Three weights of 2: a current of 6 on a membrane below the threshold of 6 stays below 12."""
+    rule = Rule(comparison=Comparison.AT_LEAST, reset=Reset.SUBTRACT, several=True, dt=Fraction(1, 10000))
+    nodes = {"fc": node("Linear", weight=np.full((2, 3), 2.0)), "if1": spiking((2,), threshold=threshold)}
+    chain = chain_of(chained(nodes, shape=(3,)), rule)
+    chain = dataclasses.replace(chain, nodes=(chain.nodes[0], dataclasses.replace(
+        chain.nodes[1], initial=(Fraction(initial),))))
+    frame = Frame(timesteps=4, encoding=Encoding.EVENTS)
+    if not possible:
+        assert translate(chain, rule, frame, {}).neurons["fc"][0].initial == initial
+        return
+    with pytest.raises(SourceError, match=r"^node if1: a neuron must spike at most once in a timestep, but currents of "
+                                          "channel 0 reach 6, "):
+        translate(chain, rule, frame, {})
 
 
 @pytest.mark.parametrize("names", [["0", "1 2", "fc"], ["_0", "count", "fc/2"]])
@@ -165,6 +184,7 @@ REFUSED = [
      "train with one tau a layer")),
     (layers(if1=varied((4, 4, 4), "v_threshold")), ("node if1: v_threshold must be the same at all positions of a "
      "channel, but differs in channel 3: train with one value a channel")),
+    (layers(if1=spiking((0, 4, 4))), "node if1: r must have one value, or the shape of the map, not 0x4x4"),
     (layers(if1=spiking((4,))), "node if1: r must have one value, or the shape of the map, not 4"),
     (layers(if1=spiking((3, 4, 4))), "node if1: thresholds must be one or 4, like the channels before, not 3"),
     (layers(conv=convolution(TERNARY, groups=2)), "node conv: groups must be 1, not 2: train with a plain convolution"),

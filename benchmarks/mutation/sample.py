@@ -9,8 +9,9 @@ from support.errors import InputError
 __all__ = ["FOLDERS", "draw", "modules_in"]
 
 #: What is hardware: its mutants are drawn unless others are asked for.
-FOLDERS = ("gateware/engine", "gateware/flash", "gateware/link", "gateware/source.py", "gateware/streamed_system.py",
-           "gateware/streamed_top.py", "gateware/swap", "gateware/system.py", "gateware/top.py", "boards/families")
+FOLDERS = ("gateware/embedded", "gateware/engine", "gateware/flash", "gateware/link", "gateware/source.py",
+           "gateware/streamed_system.py", "gateware/streamed_top.py", "gateware/swap", "gateware/system.py",
+           "gateware/top.py", "boards/families")
 
 
 def modules_in(folders: Sequence[str], files: Sequence[str]) -> list[str]:

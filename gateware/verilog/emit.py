@@ -26,6 +26,8 @@ WAIVERS = {
     "UNUSEDSIGNAL": "of a sum or a bus, a module may use some bits only; synthesis removes the others",
 }
 
+# The words for the spike memory repeat some of their bits, and Verilator takes a signal whose parts are joined to one
+# another for a loop: splitnets makes signals of the parts.
 _SCRIPT = """\
 read_rtlil design.il
 hierarchy -check -top {name}
@@ -35,6 +37,7 @@ opt_expr -full
 techmap -map widths.v
 opt_clean -purge
 splitnets -driver
+splitnets */w:write_data*
 opt_clean -purge
 check -assert
 memory_collect

@@ -16,14 +16,15 @@ def network(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def made(network, tmp_path_factory):
-    """Folders of the small network as Verilog, by interface; and one with memory files."""
+    """Folders of the small network as Verilog, by interface; one with memory files, and one of a wider array."""
     folder = tmp_path_factory.mktemp("made")
     size = ["--lanes", str(LANES), "--width", str(WIDTH)]
     folders = {}
-    for key, options in [*((each.value, ["--interface", each.value]) for each in Interface),
-                         ("files", ["--memory-files", "--name", "core1"])]:
+    for key, options in [*((each.value, [*size, "--interface", each.value]) for each in Interface),
+                         ("files", [*size, "--memory-files", "--name", "core1"]),
+                         ("wide", ["--lanes", "4", "--width", "8"])]:
         folders[key] = folder / key
-        assert main(["--network", str(network), "-o", str(folders[key]), *size, *options]) == 0
+        assert main(["--network", str(network), "-o", str(folders[key]), *options]) == 0
     return folders
 
 

@@ -120,8 +120,7 @@ def bench(block):
                 reply.ready == (account.moves & (account.field == CRC1) & account.control))
     valid, idle = inside["i__valid"], account.field == SYNCHRONISATION
     there = Mux(idle, words.valid | reply.valid, ((account.field != PAYLOAD) | account.control) | words.valid)
-    bench.claim("frame-transmitter-pace", bench.first | (valid == bench.past(there))
-                | bench.past(account.error & ~account.control & (account.field == PAYLOAD)))
+    bench.claim("frame-transmitter-pace", bench.first | (valid == bench.past(there)))
     add_situations(bench, account)
     add_lemmas(bench, transmitter, inside, account, within)
     return bench

@@ -2,7 +2,7 @@
 
 import pathlib
 
-__all__ = ["DEFAULT_NETWORK", "FOLDER", "SAMPLES"]
+__all__ = ["DEFAULT_NETWORK", "FOLDER", "SAMPLES", "networks"]
 
 #: Folder of the shipped networks, ``NAME.safetensors``, and of what they were exported from,
 #: ``NAME.checkpoint.safetensors``.
@@ -12,3 +12,8 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 SAMPLES = FOLDER / "samples"
 #: What is built if no network is named.
 DEFAULT_NETWORK = FOLDER / "mnist-conv.safetensors"
+
+
+def networks() -> list[pathlib.Path]:
+    """Return the files of the shipped networks, in the order of their names; checkpoints are none."""
+    return [path for path in sorted(FOLDER.glob("*.safetensors")) if not path.name.endswith(".checkpoint.safetensors")]

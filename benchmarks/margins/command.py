@@ -60,9 +60,8 @@ def build_command(report: Report | OverlayReport) -> str:
 
 
 def _shipped(report: Report) -> str:
-    for path in sorted(models.FOLDER.glob("*.safetensors")):
-        if not path.name.endswith(".checkpoint.safetensors") and (
-                network_file.digest(network_file.load(path)) == report.network_sha256):
+    for path in models.networks():
+        if network_file.digest(network_file.load(path)) == report.network_sha256:
             return f"models/{path.name}"
     raise InputError(f"report must be of a network that ships in models/, not of {printable(report.network)} "
                      f"(sha256 {report.network_sha256[:16]}): build one of those")

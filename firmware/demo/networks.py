@@ -65,8 +65,7 @@ class Catalogue:
 
     def __init__(self, named: Sequence[pathlib.Path] = ()) -> None:
         self._named = [_load(path) for path in named]
-        shipped = [_load(path) for path in sorted(models.FOLDER.glob("*.safetensors"))
-                   if not path.name.endswith(".checkpoint.safetensors")]
+        shipped = [_load(path) for path in models.networks()]
         self._known = {known.digest[:_TOLD_DIGITS]: known for known in (*shipped, *self._named)}
 
     def find(self, digest: str) -> KnownNetwork | None:

@@ -7,7 +7,7 @@ must occur in some trace, so that a claim is not true for want of anything that 
 
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from amaranth import *
@@ -16,7 +16,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Fragment
 from amaranth.lib import wiring
 
-__all__ = ["Bench", "Inside"]
+__all__ = ["Bench", "Inside", "lookup"]
 
 #: Attribute of a register that keeps what it has at reset: the solver starts it with any value.
 KEPT = "kept_at_reset"
@@ -180,6 +180,17 @@ class Bench:
         design = rtlil.convert(fragment, name="bench", ports=(), emit_src=False,
                                missing_domain=lambda name: ClockDomain(name, reset_less=True))
         return _ZEROS.sub("", design)
+
+
+def lookup(m: Module, index: Any, values: Mapping[int, int] | Sequence[int], name: str) -> Signal:
+    """Make a signal with the value at an index; 0 where there is none."""
+    places = dict(values) if isinstance(values, Mapping) else dict(enumerate(values))
+    signal = Signal(range(min(0, *places.values()), max(0, *places.values()) + 1), name=name)
+    with m.Switch(index):
+        for place, value in places.items():
+            with m.Case(place):
+                m.d.comb += signal.eq(int(value))
+    return signal
 
 
 #: Makes a bench around a block, which may be one with a fault in it.

@@ -16,7 +16,7 @@ from gateware.engine.program import SECOND, LayerEntry
 from gateware.engine.sequencer import Sequencer
 from gateware.mapper.choice import map_network
 from reference.generate import random_neurons, random_weights
-from tests.formal.bench import Bench, Inside
+from tests.formal.bench import Bench, Inside, lookup
 from tests.formal.faults import Fault
 from tests.formal.properties import Claim, Proof, check
 
@@ -68,16 +68,6 @@ WORDS = words_of(PLAN.stages)
 #: Number of the first word of each layer, and of all words.
 BEGINS = [next(number for number, word in enumerate(WORDS) if word["layer"] == layer)
           for layer in range(len(PLAN.stages))] + [len(WORDS)]
-
-
-def lookup(m, index, values, name):
-    """Make a signal with the value at an index."""
-    signal = Signal(range(min(0, *values), max(0, *values) + 1), name=name)
-    with m.Switch(index):
-        for place, value in enumerate(values):
-            with m.Case(place):
-                m.d.comb += signal.eq(int(value))
-    return signal
 
 
 def of_layer(m, layer, entry, name):

@@ -18,7 +18,7 @@ from gateware.engine.program import PixelEntry, pixel_layouts
 from gateware.engine.window_writer import WindowWriter
 from gateware.mapper.choice import map_network
 from reference.generate import random_neurons, random_weights
-from tests.formal.bench import Bench, Inside
+from tests.formal.bench import Bench, Inside, lookup
 from tests.formal.faults import Fault
 from tests.formal.properties import Claim, Proof, check
 
@@ -80,17 +80,6 @@ class FirstLayer:
                 window, place = y * self.window_columns + x, inner_y * self.kernel + inner_x
                 yield (window * self.length + place * self.channels + channel,
                        inner_y // self.stride * self.turns + inner_x // self.stride)
-
-
-def lookup(m, index, values, name):
-    """Make a signal with the value at an index; 0 where there is none."""
-    least, most = min(values.values()), max(values.values())
-    signal = Signal(range(min(least, 0), most + 1), name=name)
-    with m.Switch(index):
-        for place, value in values.items():
-            with m.Case(place):
-                m.d.comb += signal.eq(value)
-    return signal
 
 
 def bench(layer, names, block):

@@ -24,7 +24,7 @@ from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
 from gateware.source import Baked
 from gateware.system import System
-from models import DEFAULT_NETWORK
+from models import DEFAULT_NETWORK, networks
 from reference.generate import random_images, random_network
 from reference.network import Reference
 from sim.rtl import DIVISOR, RtlEngine
@@ -37,7 +37,7 @@ from tests.link_board import CACHE
 from tests.random_networks import SMALL
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-SHIPPED = sorted(path for path in MODELS.glob("*.safetensors") if not path.name.endswith(".checkpoint.safetensors"))
+SHIPPED = networks()
 
 
 @pytest.mark.rtl

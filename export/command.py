@@ -200,11 +200,7 @@ def into(arguments: argparse.Namespace) -> SwapResult:
         raise ExportError(f"--into must have one network, not {len(arguments.inputs)}: give each a folder of its own "
                           f"with -o")
     (file,) = arguments.inputs
-    kind = _kind(file)
-    _check_source(arguments, kind)
-    if kind in _TRAINED:
-        raise ExportError(f"{printable(file)}: must be an exported network for --into, not a {_TRAINED[kind]}: export "
-                          f"it first, with python -m export {printable(file)} -o NETWORK")
+    _check_exported(arguments, file, option="--into")
     return swap(file, pathlib.Path(arguments.into),
                 None if arguments.output is None else pathlib.Path(arguments.output), write=not arguments.dry_run)
 
@@ -232,11 +228,7 @@ def nir(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ExportError(f"--nir must have one network, not {len(arguments.inputs)}: write one graph at a time")
     (path,) = arguments.inputs
     check_output(arguments.nir, inputs=arguments.inputs)
-    kind = _kind(path)
-    _check_source(arguments, None)
-    if kind in _TRAINED:
-        raise ExportError(f"{printable(path)}: must be an exported network for --nir, not a {_TRAINED[kind]}: export "
-                          f"it first, with python -m export {printable(path)} -o NETWORK")
+    _check_exported(arguments, path, option="--nir")
     network = network_file.load(path)
     try:
         graph = graph_of(network)
@@ -263,6 +255,15 @@ def _check_source(arguments: argparse.Namespace, kind: Kind | None) -> None:
     if given and kind is not Kind.HDF5:
         raise ExportError(f"{given[0]} must be given with a NIR graph: {printable(arguments.inputs[0])} says itself "
                           f"what it computes")
+
+
+def _check_exported(arguments: argparse.Namespace, path: str, *, option: str) -> None:
+    """Refuse a network that was not exported, which ``option`` cannot use, and options about NIR graphs."""
+    kind = _kind(path)
+    _check_source(arguments, kind)
+    if kind in _TRAINED:
+        raise ExportError(f"{printable(path)}: must be an exported network for {option}, not a {_TRAINED[kind]}: "
+                          f"export it first, with python -m export {printable(path)} -o NETWORK")
 
 
 def _load(arguments: argparse.Namespace) -> Trained:
@@ -473,13 +474,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(arguments: argparse.Namespace) -> None:
         level = logging.WARNING if arguments.quiet else logging.INFO
         logging.basicConfig(level=level, format="%(message)s", force=True)
-        if arguments.into is not None and arguments.nir is None:
-            result = into(arguments)
-            print_line(result.report.to_json().decode().rstrip() if arguments.json else format_swap(result))
-            return
         if arguments.nir is not None:
             written_graph = nir(arguments)
             print_line(json.dumps(written_graph) if arguments.json else format_graph(written_graph))
+            return
+        if arguments.into is not None:
+            result = into(arguments)
+            print_line(result.report.to_json().decode().rstrip() if arguments.json else format_swap(result))
             return
         report: dict[str, Any] = {}
         if arguments.flash is not None and not (len(arguments.inputs) == 1 and _kind(arguments.inputs[0]) in _TRAINED):

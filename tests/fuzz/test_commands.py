@@ -19,14 +19,14 @@ from firmware.host.ports import Port
 from tests.arch.test_network_file import make_network
 from tests.export.into.builds import make_build
 from tests.firmware.host.test_accelerator import Device
-from tests.fuzz import build_files, image_files, network_files, training_files
+from tests.fuzz import build_files, graph_files, image_files, network_files, training_files
 from tests.fuzz.oracle import damaged, limited
 from tests.image_files import idx
 
 FILES = 30
 SEED = 0xC0DE
-KINDS = {kind.name: kind for module in (build_files, image_files, network_files, training_files)
-         for kind in module.KINDS}
+KINDS = {kind.name: kind
+         for module in (build_files, graph_files, image_files, network_files, training_files) for kind in module.KINDS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def _train(path: pathlib.Path, folder: pathlib.Path) -> int:
 CASES = [
     *(Case(kind="network", sample=sample, run=_simulate) for sample in range(3)),
     *(Case(kind="checkpoint", sample=sample, run=_export) for sample in range(2)),
-    Case(kind="checkpoint-of-version-1", run=_export),
+    Case(kind="checkpoint-of-version-1", run=_export), Case(kind="nir-graph", run=_export),
     Case(kind="checkpoint-with-spike-times", run=_export_ttfs),
     Case(kind="flash-image", sample=1, run=_simulate_flash),
     Case(kind="idx", run=_simulate_images), Case(kind="npy", run=_classify), Case(kind="npz", run=_simulate_images),

@@ -143,19 +143,21 @@ def test_the_command_writes_a_graph_that_gives_the_same_file(tmp_path, capsys):
     assert not (tmp_path / "none.nir").exists()
 
 
+UNEXPORTED = ("{graph}: must be an exported network for --nir, not a NIR graph: export it first, with python -m export "
+              "{graph} -o NETWORK")
+
+
 @pytest.mark.parametrize(("arguments", "line"), [
-    (["{network}", "--nir", "{out}", "--name", "x"], ("--name must be given with a checkpoint: --nir writes a network "
-                                                      "as "
-                                                     "it is")),
+    (["{network}", "--nir", "{out}", "--name", "x"],
+     "--name must be given with a checkpoint: --nir writes a network as it is"),
     (["{network}", "--nir", "{out}", "--flash", "x"], "--flash has no effect with --nir: leave one of the two out"),
     (["{network}", "--nir", "{out}", "--into", "x"], "--into has no effect with --nir: leave one of the two out"),
     (["{network}", "{network}", "--nir", "{out}"], "--nir must have one network, not 2: write one graph at a time"),
-    (["{network}", "--nir", "{out}", "--from", "norse"], ("--from must be given with a NIR graph: {network} says "
-                                                          "itself "
-                                                         "what it computes")),
-    (["{graph}", "--nir", "{out}"], ("{graph}: must be an exported network for --nir, not a NIR graph: export it "
-                                     "first, "
-                                    "with python -m export {graph} -o NETWORK")),
+    (["{network}", "--nir", "{out}", "--from", "norse"],
+     "--from must be given with a NIR graph: {network} says itself what it computes"),
+    (["{graph}", "--nir", "{out}"], UNEXPORTED),
+    # A graph with options of a graph is no reason to say that it is none.
+    (["{graph}", "--nir", "{out}", "--from", "norse"], UNEXPORTED),
 ])
 def test_errors_of_the_command(tmp_path, capsys, arguments, line):
     names = {"network": DEFAULT_NETWORK, "out": tmp_path / "out.nir", "graph": DATA / "norse-fc-if.nir"}

@@ -78,15 +78,15 @@ class Flatten:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SpikingNeurons:
-    """Integrate-and-fire neurons: in each timestep ``u = (1 - 2^-leak_shift) u + gain I``, compared with ``theta``."""
+    """Integrate-and-fire neurons: in each timestep ``u = (1 - leak) u + gain I``, compared with ``theta``."""
 
     name: str
     #: Threshold per channel, or one for all; positive.
     theta: tuple[Fraction, ...]
     #: Factor of the input current per channel, or one for all.
     gain: tuple[Fraction, ...]
-    #: Share of the membrane that is lost in a timestep, as a power of two; None without leak.
-    leak_shift: int | None
+    #: Share of the membrane that is lost in a timestep, 0 (without leak) to 1.
+    leak: Fraction = Fraction(0)
     #: Membrane before the first timestep per channel, or one for all.
     initial: tuple[Fraction, ...] = (Fraction(0),)
 

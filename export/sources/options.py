@@ -12,7 +12,7 @@ from export.sources.rules import PRESETS, Comparison
 __all__ = ["add_options", "facts_of", "given_options"]
 
 #: Options by their names in the arguments.
-_OPTIONS = {"package": "--from", "compare": "--compare", "reset": "--reset", "spikes": "--spikes", "dt": "--dt",
+_OPTIONS = {"package": "--package", "compare": "--compare", "reset": "--reset", "spikes": "--spikes", "dt": "--dt",
             "timesteps": "--timesteps", "encoding": "--encoding", "scale": "--scale", "zero_point": "--zero-point",
             "input_shape": "--input", "readout": "--readout"}
 
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``, as a group of their own."""
     group = parser.add_argument_group("NIR graphs", "What a NIR graph does not say (docs/nir.md). A graph that Sterna "
                                                     "wrote has it in its metadata.")
-    group.add_argument("--from", dest="package", choices=tuple(PRESETS),
+    group.add_argument("--package", "--from", dest="package", choices=tuple(PRESETS),
                        help="take the rules of the package that wrote the graph")
     group.add_argument("--compare", choices=[kind.value for kind in Comparison],
                        help="neurons spike at their threshold and above (ge), or only above it (gt)")

@@ -119,7 +119,7 @@ def resolve(*, package: str | None, stated: Mapping[str, Any]) -> Rule:
     missing = [text for value, text in ((comparison, "--compare ge or gt"), (reset, "--reset subtract or zero"),
                                         (several, "--spikes one or several")) if value is None]
     if missing:
-        by = ("or the package that wrote it with --from" if preset is None else
+        by = ("or the package that wrote it with --package" if preset is None else
               f"as networks of {preset.title} have either and the file does not say which")
         raise SourceError(f"spikes must be decided by more than NIR says: give {', '.join(missing)}, {by}")
     return Rule(comparison=comparison, reset=reset, several=several, dt=said("dt"),

@@ -22,17 +22,13 @@ import numpy.typing as npt
 
 from arch import widths
 from arch.architecture import CheckpointError, is_name, layer_shapes
-from arch.network import MAX_CLASSES, MAX_KERNEL, Encoding, Input, Reset, Shape
+from arch.network import MAX_CLASSES, MAX_KERNEL, MAX_LEAK_SHIFT, Encoding, Input, Reset
 from arch.projection import joined_filters
 from export.certificate import RealNeuron
 from export.sources.chain import (
     Chain,
     Convolution,
-    Flatten,
     Linear,
-    Node,
-    OrPool,
-    Pool,
     SourceError,
     SpikingNeurons,
     per_channel,
@@ -40,6 +36,7 @@ from export.sources.chain import (
 )
 from export.sources.rational import RationalNetwork
 from export.sources.rules import Comparison, Rule
+from export.sources.stages import Stage, stages_of
 
 __all__ = ["Frame", "ternary_codes", "translate"]
 
@@ -58,17 +55,6 @@ class Frame:
     #: Whether scores are the currents of the last weights, without neurons behind them, or else the counted spikes of
     #: the last neurons. None takes what the network ends in.
     currents: bool | None = None
-
-
-@dataclasses.dataclass(kw_only=True)
-class _Stage:
-    """A layer with weights in the making: what was pooled before it, itself, and what comes behind it."""
-
-    node: Convolution | Linear
-    before: Pool | None
-    between: Pool | None = None
-    neurons: SpikingNeurons | None = None
-    ors: list[OrPool] = dataclasses.field(default_factory=list)
 
 
 def ternary_codes(name: str, weight: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], list[Fraction]]:
@@ -92,105 +78,6 @@ def ternary_codes(name: str, weight: npt.NDArray[Any]) -> tuple[npt.NDArray[np.i
     return np.sign(weight).astype(np.int8), scales
 
 
-class _Grouping:
-    """Groups the nodes of a chain into layers, one node after the other."""
-
-    def __init__(self, chain: Chain):
-        self.stages: list[_Stage] = []
-        #: A pool that the next weights see.
-        self.waiting: Pool | None = None
-        self._shape, self._flat = chain.shape, chain.flat
-        for node in chain.nodes:
-            self._add(node)
-
-    @property
-    def _open(self) -> _Stage | None:
-        """The last layer, if it has no neurons yet."""
-        return self.stages[-1] if self.stages and self.stages[-1].neurons is None else None
-
-    def _add(self, node: Node) -> None:
-        if isinstance(node, SpikingNeurons):
-            self._add_neurons(node)
-        elif isinstance(node, Pool):
-            self._add_pool(node)
-        elif isinstance(node, OrPool):
-            self._add_or(node)
-        elif isinstance(node, Flatten):
-            self._flat = True
-        else:
-            self._add_weights(node)
-
-    def _add_neurons(self, node: SpikingNeurons) -> None:
-        stage = self._open
-        if stage is None or self.waiting is not None:
-            raise SourceError(f"node {node.name}: neurons must come behind weights: give them a convolution or a fully "
-                              f"connected layer of their own")
-        stage.neurons = node
-
-    def _add_pool(self, node: Pool) -> None:
-        if self._flat:
-            raise SourceError(f"node {node.name}: pooling must come before the map is flattened: move it")
-        self._shape = _pooled(node, self._shape)
-        stage = self._open
-        other = self.waiting if stage is None else stage.between
-        if other is not None:
-            raise SourceError(f"node {node.name}: there must be one pooling between two layers: make one of it and "
-                              f"node {other.name}")
-        if stage is None:
-            self.waiting = node
-        else:
-            stage.between = node
-
-    def _add_or(self, node: OrPool) -> None:
-        if not self.stages or self._open is not None or self.waiting is not None or self._flat:
-            raise SourceError(f"node {node.name}: an OR must be of a map of spikes: put it behind neurons, before the "
-                              f"map is flattened")
-        self.stages[-1].ors.append(node)
-        channels, height, width = self._shape
-        self._shape = channels, height // node.size, width // node.size
-
-    def _add_weights(self, node: Convolution | Linear) -> None:
-        stage = self._open
-        if stage is not None:
-            raise SourceError(f"node {node.name}: weights must come behind neurons, not behind the weights of node "
-                              f"{stage.node.name}: put neurons between them, or multiply the two")
-        self.stages.append(_Stage(node=node, before=self.waiting))
-        self._shape, self.waiting = _weighted(node, self._shape, self._flat), None
-        self._flat = isinstance(node, Linear)
-
-
-def _pooled(node: Pool, shape: Shape) -> Shape:
-    channels, height, width = shape
-    if height % node.size or width % node.size:
-        raise SourceError(f"node {node.name}: windows of {node.size} must divide both sides of the map of {height} x "
-                          f"{width}: give the layer before it another padding")
-    return channels, height // node.size, width // node.size
-
-
-def _weighted(node: Convolution | Linear, shape: Shape, flat: bool) -> Shape:
-    """Shape of the currents of ``node``, which sees a map of ``shape``."""
-    channels, height, width = shape
-    if isinstance(node, Linear):
-        if not flat and height * width > 1:
-            raise SourceError(f"node {node.name}: a fully connected layer must see a flat map, not {channels} x "
-                              f"{height} x {width}: put a Flatten before it")
-        if node.weight.shape[1] != math.prod(shape):
-            raise SourceError(f"node {node.name}: weights must have {math.prod(shape)} inputs like the map before, not "
-                              f"{node.weight.shape[1]}")
-        return len(node.weight), 1, 1
-    if flat:
-        raise SourceError(f"node {node.name}: a convolution must see a map, not one that is flat: give the input of "
-                          f"the network channels, height and width")
-    out, into, kernel, _ = node.weight.shape
-    if into != channels:
-        raise SourceError(f"node {node.name}: weights must have {channels} input channels like the map before, not "
-                          f"{into}")
-    sides = [(side + 2 * node.padding - kernel) // node.stride + 1 for side in (height, width)]
-    if min(sides) < 1:
-        raise SourceError(f"node {node.name}: kernel of {kernel} must fit in the padded map of {height} x {width}")
-    return out, sides[0], sides[1]
-
-
 def _layer_names(names: list[str]) -> list[str]:
     """Names that a network may have, each its own, as near to the nodes' as possible."""
     found: list[str] = []
@@ -212,7 +99,7 @@ def translate(chain: Chain, rule: Rule, frame: Frame, provenance: Mapping[str, A
     :exc:`SourceError`
         If a node, or a value of one, has no exact place in a network.
     """
-    stages = _stages(chain, frame)
+    stages = stages_of(chain, frame.currents)
     last = stages[-1]
     names = _layer_names([stage.node.name for stage in stages])
     layers: list[dict[str, Any]] = []
@@ -246,22 +133,6 @@ def translate(chain: Chain, rule: Rule, frame: Frame, provenance: Mapping[str, A
     return network
 
 
-def _stages(chain: Chain, frame: Frame) -> list[_Stage]:
-    """Group ``chain`` into layers, the last of them without neurons where its currents are the scores."""
-    grouping = _Grouping(chain)
-    stages = grouping.stages
-    if not stages:
-        raise SourceError("a network must have a node with weights: this one has none")
-    if grouping.waiting is not None:
-        raise SourceError(f"node {grouping.waiting.name}: pooling must come before weights or neurons, not at the end: "
-                          f"leave it out, and count spikes of all outputs")
-    last = stages[-1]
-    if frame.currents is False and last.neurons is None:
-        raise SourceError(f"node {last.node.name}: neurons must follow whose spikes are counted: leave --readout "
-                          f"spikes out, and its currents are the scores")
-    return [*stages[:-1], dataclasses.replace(last, neurons=None) if frame.currents else last]
-
-
 def _counting(node: Convolution | Linear, neurons: SpikingNeurons, names: list[str]) -> dict[str, Any]:
     """Entry of a readout that counts the spikes of ``neurons``, under a name that is none of ``names``."""
     classes = len(node.weight)
@@ -272,7 +143,7 @@ def _counting(node: Convolution | Linear, neurons: SpikingNeurons, names: list[s
     return {"kind": "readout", "name": name, "classes": classes}
 
 
-def _readout(stage: _Stage, name: str, scales: list[Fraction]) -> dict[str, Any]:
+def _readout(stage: Stage, name: str, scales: list[Fraction]) -> dict[str, Any]:
     node = stage.node
     if isinstance(node, Convolution):
         raise SourceError(f"node {node.name}: the last weights must be of a fully connected layer: end the network in "
@@ -291,10 +162,11 @@ def _readout(stage: _Stage, name: str, scales: list[Fraction]) -> dict[str, Any]
     return described | ({} if stage.before is None else {"input_pool": stage.before.size})
 
 
-def _described(stage: _Stage, neurons: SpikingNeurons, name: str, rule: Rule) -> dict[str, Any]:
+def _described(stage: Stage, neurons: SpikingNeurons, name: str, rule: Rule) -> dict[str, Any]:
     """Entry of a layer with neurons in the architecture."""
     node = stage.node
-    if neurons.leak_shift is not None and rule.reset is Reset.SUBTRACT:
+    shift = _leak_shift(neurons)
+    if shift is not None and rule.reset is Reset.SUBTRACT:
         what = f"node {neurons.name}: neurons with leak must"
         if rule.late:
             raise SourceError(f"{what} be reset before they leak, not a timestep later as a subtraction of "
@@ -302,7 +174,7 @@ def _described(stage: _Stage, neurons: SpikingNeurons, name: str, rule: Rule) ->
         if rule.comparison is Comparison.ABOVE:
             raise SourceError(f"{what} spike at their threshold, too, if it is subtracted: --compare ge, or train with "
                               f"a reset to zero or without leak")
-    described: dict[str, Any] = {"name": name, "reset": rule.reset.value, "leak_shift": neurons.leak_shift,
+    described: dict[str, Any] = {"name": name, "reset": rule.reset.value, "leak_shift": shift,
                                  "epsilon": None}
     if stage.before is not None:
         described["input_pool"] = stage.before.size
@@ -320,7 +192,20 @@ def _described(stage: _Stage, neurons: SpikingNeurons, name: str, rule: Rule) ->
                         "padding": node.padding}
 
 
-def _real_neurons(stage: _Stage, neurons: SpikingNeurons, scales: list[Fraction], rule: Rule) -> tuple[RealNeuron, ...]:
+def _leak_shift(neurons: SpikingNeurons) -> int | None:
+    """Return k of neurons that lose 2^-k of their membranes in a timestep; None without leak."""
+    share = neurons.leak
+    if not share:
+        return None
+    shift = share.denominator.bit_length() - 1
+    if share.numerator != 1 or share.denominator != 2**shift or not 1 <= shift <= MAX_LEAK_SHIFT:
+        raise SourceError(f"node {neurons.name}: the share of the membrane lost in a timestep must be 2^-k with k from "
+                          f"1 to {MAX_LEAK_SHIFT}, not {float(share):.6g}: train with a leak of 1/2, 1/4, 1/8 (tau of "
+                          f"2, 4, 8 timesteps), or without one; or give the --dt that the file was made with")
+    return shift
+
+
+def _real_neurons(stage: Stage, neurons: SpikingNeurons, scales: list[Fraction], rule: Rule) -> tuple[RealNeuron, ...]:
     """Neurons of a layer; their gain is that of the integer sum over all windows."""
     channels = len(scales)
     for what, values in (("thresholds", neurons.theta), ("gains", neurons.gain), ("membranes", neurons.initial)):
@@ -342,7 +227,7 @@ def _real_neurons(stage: _Stage, neurons: SpikingNeurons, scales: list[Fraction]
             per_channel(neurons.theta, channels), per_channel(neurons.initial, channels), strict=True))
 
 
-def _check_single(network: RationalNetwork, stages: list[_Stage], names: list[str]) -> None:
+def _check_single(network: RationalNetwork, stages: list[Stage], names: list[str]) -> None:
     """Check that no membrane can reach twice its threshold: then several spikes in a timestep are never due.
 
     A membrane is below its threshold after a timestep with at most one spike. So it stays below twice that as long as

@@ -46,24 +46,24 @@ def integrator_gain(name: str, r: npt.NDArray[Any], rule: Rule) -> tuple[Fractio
         return tuple(values)
     if rule.dt is None:
         raise SourceError(f"node {name}: an IF node needs the length of a timestep, as its currents count r dt: give "
-                          f"--dt, or --from with the package that wrote the file")
+                          f"--dt, or --package with the package that wrote the file")
     return tuple(_snapped(value * rule.dt, _float_type(r)) for value in values)
 
 
 def leak_and_gain(name: str, tau: npt.NDArray[Any], r: npt.NDArray[Any],
-                  rule: Rule) -> tuple[int | None, tuple[Fraction, ...]]:
-    """Shift of the leak, None without one, and gain of a LIF node per pair of ``tau`` and ``r``.
+                  rule: Rule) -> tuple[Fraction, tuple[Fraction, ...]]:
+    """Share of the membrane that is lost in a timestep, and gain of a LIF node per pair of ``tau`` and ``r``.
 
     Raises
     ------
     :exc:`SourceError`
-        If the leak is no power of two, or not the same for all.
+        If the leak is more than the whole membrane, or not the same for all.
     """
     if np.isposinf(tau).all() and np.isposinf(r).all() and rule.constants is Constants.SNNTORCH:
-        return None, (Fraction(1),)
+        return Fraction(0), (Fraction(1),)
     for key, array in (("tau", tau), ("r", r)):
         if not np.isfinite(array).all():
-            more = ": --from snntorch says what it means if snnTorch wrote it" if np.isposinf(tau).all() else ""
+            more = ": --package snntorch says what it means if snnTorch wrote it" if np.isposinf(tau).all() else ""
             raise SourceError(f"node {name}: {key} must be finite, not {array[~np.isfinite(array)][0]}{more}")
     if (tau <= 0).any():
         raise SourceError(f"node {name}: tau must be positive, not {tau.min()}")
@@ -72,24 +72,17 @@ def leak_and_gain(name: str, tau: npt.NDArray[Any], r: npt.NDArray[Any],
                           f"2^-k: use IAF, without leak")
     if rule.dt is None:
         raise SourceError(f"node {name}: a LIF node needs the length of a timestep, as it loses dt / tau of its "
-                          f"membrane: give --dt, or --from with the package that wrote the file")
+                          f"membrane: give --dt, or --package with the package that wrote the file")
     dtype = _float_type(tau, r)
     step = rule.dt**2 if rule.constants is Constants.NORSE else rule.dt
     lost = [_snapped(step / Fraction(float(value)), dtype) for value in tau]
-    wrong = next((share for share in lost if not _is_shift(share)), None)
-    if wrong is not None:
-        raise SourceError(f"node {name}: the share of the membrane lost in a timestep must be 2^-k with k from 1 to "
-                          f"{MAX_LEAK_SHIFT}, not {float(wrong):.6g}: train with a leak of 1/2, 1/4, 1/8 (tau of 2, 4, "
-                          f"8 timesteps), or without one; or give the --dt that the file was made with")
+    if max(lost) > 1:
+        raise SourceError(f"node {name}: the share of the membrane lost in a timestep must be at most 1, not "
+                          f"{float(max(lost)):.6g}: give the --dt that the file was made with")
     if len(set(lost)) > 1:
         raise SourceError(f"node {name}: all neurons must have one leak, not {len(set(lost))}: train with one tau a "
                           f"layer")
     gains = tuple(_snapped(share * Fraction(float(value)), dtype) for share, value in
                   zip(lost * (len(r) if len(lost) == 1 else 1), r if len(r) > 1 else np.repeat(r, len(lost)),
                       strict=True))
-    return lost[0].denominator.bit_length() - 1, gains
-
-
-def _is_shift(share: Fraction) -> bool:
-    return share.numerator == 1 and share.denominator & (share.denominator - 1) == 0 and (
-        2 <= share.denominator <= 2**MAX_LEAK_SHIFT)
+    return lost[0], gains

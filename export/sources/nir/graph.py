@@ -278,9 +278,9 @@ def _neurons(name: str, node: RawNode, rule: Rule, flat: bool) -> SpikingNeurons
     threshold = found["v_threshold"]
     if (threshold <= 0).any():
         raise SourceError(f"node {name}: v_threshold must be positive, not {threshold.min():g}")
-    shift: int | None = None
+    leak = Fraction(0)
     if node.kind == "LIF":
-        shift, gain = leak_and_gain(name, found["tau"], found["r"], rule)
+        leak, gain = leak_and_gain(name, found["tau"], found["r"], rule)
     else:
         if not np.isfinite(found["r"]).all():
             raise SourceError(f"node {name}: r must be finite, not {found['r'][~np.isfinite(found['r'])][0]}")
@@ -288,4 +288,4 @@ def _neurons(name: str, node: RawNode, rule: Rule, flat: bool) -> SpikingNeurons
     if min(gain) <= 0:
         raise SourceError(f"node {name}: r must be positive, not {float(found['r'].min()):g}")
     return SpikingNeurons(name=name, theta=tuple(Fraction(float(value)) for value in threshold), gain=gain,
-                          leak_shift=shift)
+                          leak=leak)

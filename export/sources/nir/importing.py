@@ -17,7 +17,7 @@ from export.sources.rules import PRESETS, Rule, resolve
 from export.sources.translation import Frame, translate
 from support.errors import printable
 
-__all__ = ["import_nir"]
+__all__ = ["Source", "import_nir", "read_nir"]
 
 
 def _frame(facts: Facts) -> Frame:
@@ -57,14 +57,25 @@ def _provenance(path: str, rule: Rule, facts: Facts) -> dict[str, Any]:
             "stated": dataclasses.replace(facts, initial=None).as_json()}
 
 
-def import_nir(path: str, stated: Facts) -> RationalNetwork:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A network of another package, with everything that decides what it computes."""
+
+    chain: Chain
+    rule: Rule
+    frame: Frame
+    #: What a network that is made of it says about its making.
+    provenance: Mapping[str, Any]
+
+
+def read_nir(path: str, stated: Facts) -> Source:
     """Read the NIR file ``path`` by what is ``stated``; what is not is taken from its side-car.
 
     Raises
     ------
     :exc:`SourceError`
-        If the file cannot be read, something must be stated, or the network has no exact place here; one line that
-        begins with the path.
+        If the file cannot be read, something must be stated, or a node has no place in a network; one line that begins
+        with the path.
     :exc:`OSError`
         If the file cannot be read.
     """
@@ -75,6 +86,23 @@ def import_nir(path: str, stated: Facts) -> RationalNetwork:
                                                       "several": facts.several, "dt": facts.dt})
         frame = _frame(facts)
         chain = _with_membranes(chain_of(graph, rule, facts.shape), facts.initial or {})
-        return translate(chain, rule, frame, _provenance(path, rule, facts))
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from None
+    return Source(chain=chain, rule=rule, frame=frame, provenance=_provenance(path, rule, facts))
+
+
+def import_nir(path: str, stated: Facts) -> RationalNetwork:
+    """Read the NIR file ``path`` as of :func:`read_nir`, into a network that can be certified.
+
+    Raises
+    ------
+    :exc:`SourceError`
+        As of :func:`read_nir`, or if a number has no exact place in a network.
+    :exc:`OSError`
+        If the file cannot be read.
+    """
+    source = read_nir(path, stated)
+    try:
+        return translate(source.chain, source.rule, source.frame, source.provenance)
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from None

@@ -13,7 +13,8 @@ from reference.network import Reference
 from tests.export.sources.nir.test_importing import DATA
 
 GRAPH = str(DATA / "snntorch-conv-if.nir")
-STATED = ["--from", "snntorch", "--reset", "subtract", "--timesteps", "4", "--encoding", "pixels", "--scale", "1/256"]
+STATED = ["--package", "snntorch", "--reset", "subtract", "--timesteps", "4", "--encoding", "pixels", "--scale",
+          "1/256"]
 CHECKPOINT = str(pathlib.Path(__file__).parents[3] / "models" / "mnist-conv.checkpoint.safetensors")
 
 ONLY = f"must be given with a NIR graph: {CHECKPOINT} says itself what it computes"
@@ -40,6 +41,7 @@ def test_a_graph_becomes_a_certified_network(tmp_path, capsys):
 
 def test_a_leaky_graph_is_not_certified(tmp_path, capsys):
     graph = str(DATA / "spikingjelly-fc-lif.nir")
+    # The older spelling of --package.
     assert main([graph, "--from", "spikingjelly", *STATED[4:], "-o", str(tmp_path / "net"), "-q"]) == 0
     assert "exact: not certified (leaky): node_0, node_2" in capsys.readouterr().out
 
@@ -56,9 +58,9 @@ def test_a_graph_goes_into_flash(tmp_path, capsys):
     ([GRAPH, "--zero-point", "7"], "--zero-point must be 0 or 128, not 7"),
     ([GRAPH, "--dt", "fast"], "--dt must be a positive number such as 1e-4, 0.5 or 1/255, not 'fast'"),
     ([GRAPH, "--input", "28"], (f"{GRAPH}: spikes must be decided by more than NIR says: give --compare ge or gt, "
-                                f"--reset "
-                               f"subtract or zero, --spikes one or several, or the package that wrote it with --from")),
-    ([CHECKPOINT, "--from", "norse"], f"--from {ONLY}"),
+                                f"--reset subtract or zero, --spikes one or several, or the package that wrote it "
+                                f"with --package")),
+    ([CHECKPOINT, "--package", "norse"], f"--package {ONLY}"),
     ([CHECKPOINT, "--readout", "spikes", "--dt", "1"], f"--dt {ONLY}"),
     ([CHECKPOINT, CHECKPOINT, "--flash", "image", "--scale", "2"], f"--scale {ONLY}"),
 ])
@@ -104,6 +106,6 @@ def test_every_option_reaches_the_network(tmp_path):
     ("--readout", "currents", "node 4: the last weights must have one scale for all classes"),
 ])
 def test_options_that_a_network_does_not_bear(capsys, option, value, line):
-    assert main([str(DATA / "sinabs-conv-iaf.nir"), "--from", "sinabs", *STATED[2:], "--spikes", "one", option, value,
-                 "--dry-run", "-q"]) == 1
+    assert main([str(DATA / "sinabs-conv-iaf.nir"), "--package", "sinabs", *STATED[2:], "--spikes", "one", option,
+                 value, "--dry-run", "-q"]) == 1
     assert f"sinabs-conv-iaf.nir: {line}" in capsys.readouterr().err

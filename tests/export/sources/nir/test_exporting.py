@@ -153,11 +153,11 @@ UNEXPORTED = ("{graph}: must be an exported network for --nir, not a NIR graph: 
     (["{network}", "--nir", "{out}", "--flash", "x"], "--flash has no effect with --nir: leave one of the two out"),
     (["{network}", "--nir", "{out}", "--into", "x"], "--into has no effect with --nir: leave one of the two out"),
     (["{network}", "{network}", "--nir", "{out}"], "--nir must have one network, not 2: write one graph at a time"),
-    (["{network}", "--nir", "{out}", "--from", "norse"],
-     "--from must be given with a NIR graph: {network} says itself what it computes"),
+    (["{network}", "--nir", "{out}", "--package", "norse"],
+     "--package must be given with a NIR graph: {network} says itself what it computes"),
     (["{graph}", "--nir", "{out}"], UNEXPORTED),
     # A graph with options of a graph is no reason to say that it is none.
-    (["{graph}", "--nir", "{out}", "--from", "norse"], UNEXPORTED),
+    (["{graph}", "--nir", "{out}", "--package", "norse"], UNEXPORTED),
 ])
 def test_errors_of_the_command(tmp_path, capsys, arguments, line):
     names = {"network": DEFAULT_NETWORK, "out": tmp_path / "out.nir", "graph": DATA / "norse-fc-if.nir"}

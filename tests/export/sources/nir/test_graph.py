@@ -30,7 +30,7 @@ def test_a_chain_is_read_with_its_numbers():
     conv, first, mean, _, dense, last = chain.nodes
     assert (conv.name, conv.stride, conv.padding, conv.bias.tolist()) == ("conv", 1, 1, [0, 0, 0, 0])
     assert np.array_equal(conv.weight, TERNARY)
-    assert (first.theta, first.gain, first.leak_shift) == ((1,) * 4, (1,) * 4, None)
+    assert (first.theta, first.gain, first.leak) == ((1,) * 4, (1,) * 4, 0)
     assert (mean.size, mean.mean) == (2, True)
     assert (len(dense.bias), len(last.theta)) == (3, 3)
 
@@ -111,21 +111,25 @@ def lif(shape=(4, 4, 4), tau=2e-4, r=1.0, **more):
     return spiking(shape, r=r, kind="LIF", **({"tau": np.full(shape, tau), "v_leak": np.zeros(shape)} | more))
 
 
-@pytest.mark.parametrize(("tau", "r", "rule", "shift", "gain"), [
-    (2e-4, 1.0, RULE, 1, Fraction(1, 2)),
-    (8e-4, 8.0, RULE, 3, Fraction(1)),
-    (np.float32(4e-4), np.float32(3.9999998), RULE, 2, Fraction(1)),
-    (2e-4, 0.75, RULE, 1, Fraction(3, 8)),
-    (2e-6, 1.0, Rule(comparison=Comparison.ABOVE, reset=Reset.ZERO, dt=Fraction(1, 1000), constants=Constants.NORSE), 1,
-     Fraction(1, 2)),
+@pytest.mark.parametrize(("tau", "r", "rule", "leak", "gain"), [
+    (2e-4, 1.0, RULE, Fraction(1, 2), Fraction(1, 2)),
+    (8e-4, 8.0, RULE, Fraction(1, 8), Fraction(1)),
+    (np.float32(4e-4), np.float32(3.9999998), RULE, Fraction(1, 4), Fraction(1)),
+    (2e-4, 0.75, RULE, Fraction(1, 2), Fraction(3, 8)),
+    # Any other share is taken as it is: only the export needs a power of two.
+    (0.5, 2.5, Rule(comparison=Comparison.ABOVE, reset=Reset.ZERO, dt=Fraction(3, 20)), Fraction(3, 10),
+     Fraction(3, 4)),
+    (1e-4, 1.0, RULE, Fraction(1), Fraction(1)),
+    (2e-6, 1.0, Rule(comparison=Comparison.ABOVE, reset=Reset.ZERO, dt=Fraction(1, 1000), constants=Constants.NORSE),
+     Fraction(1, 2), Fraction(1, 2)),
     (np.inf, np.inf, Rule(comparison=Comparison.ABOVE, reset=Reset.ZERO, dt=Fraction(1, 10000),
-                          constants=Constants.SNNTORCH), None, Fraction(1)),
+                          constants=Constants.SNNTORCH), 0, Fraction(1)),
 ])
-def test_leaks(tau, r, rule, shift, gain):
+def test_leaks(tau, r, rule, leak, gain):
     kind = np.float32 if isinstance(tau, np.float32) else np.float64
     chain = chain_of(chained(layers(if1=lif(tau=np.full((4, 4, 4), tau, dtype=kind), r=np.full((4, 4, 4), r, kind)))),
                      rule)
-    assert (chain.nodes[1].leak_shift, set(chain.nodes[1].gain)) == (shift, {gain})
+    assert (chain.nodes[1].leak, set(chain.nodes[1].gain)) == (leak, {gain})
 
 
 @pytest.mark.parametrize(("r", "rule", "gain"), [
@@ -177,6 +181,8 @@ REFUSED = [
      "the file was made with")),
     (layers(if1=lif(tau=1e-4)), ("node if1: the share of the membrane lost in a timestep must be 2^-k with k from 1 to "
      "31, not 1: ")),
+    (layers(if1=lif(tau=5e-5)), ("node if1: the share of the membrane lost in a timestep must be at most 1, not 2: "
+     "give the --dt that the file was made with")),
     (layers(if1=lif(tau=-1e-4)), "node if1: tau must be positive, not -0.0001"),
     (layers(if1=lif(tau=NAN)), "node if1: tau must be finite, not nan"),
     (layers(if1=lif(tau=np.repeat([2e-4, 4e-4], 32).reshape(4, 4, 4))), ("node if1: all neurons must have one leak, "

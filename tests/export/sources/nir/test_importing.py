@@ -101,9 +101,9 @@ REFUSED = {
     "snntorch-fc-lif-subtract": ({"package": "snntorch"} | SUBTRACT, ("node 1: neurons with leak must be reset before "
                                  "they leak, not a timestep later as a subtraction of snntorch is: train with a reset "
                                  "to zero, or with beta = 1")),
-    "snntorch-fc-lif-float": ({"package": "snntorch"} | ZERO, ("node 1: the share of the membrane lost in a timestep "
-                              "must be 2^-k with k from 1 to 31, not 0.1: train with a leak of 1/2, 1/4, 1/8 (tau of "
-                              "2, 4, 8 timesteps), or without one; or give the --dt that the file was made with")),
+    "snntorch-fc-lif-float": ({"package": "snntorch"} | ZERO, ("node 0: weights of output channel 0 must be -a, 0 and "
+                              "a with one a, not have 36 magnitudes: train with ternary weights, one scale per "
+                              "output channel (docs/nir.md shows how)")),
     "spikingjelly-fc-if-float": ({"package": "spikingjelly"}, ("node _0: weights of output channel 0 must be -a, 0 and "
                                  "a with one a, not have 36 magnitudes: train with ternary weights, one scale per "
                                  "output channel (docs/nir.md shows how)")),
@@ -118,14 +118,14 @@ REFUSED = {
                         "spikes: train with one spike a timestep (Sinabs: spike_fn=SingleSpike), and say --spikes "
                         "one")),
     "snntorch-fc-if-zero": ({"comparison": Comparison.ABOVE, "several": False, "dt": Fraction(1, 10000)} | ZERO,
-                            ("node 1: tau must be finite, not inf: --from snntorch says what it means if snnTorch "
+                            ("node 1: tau must be finite, not inf: --package snntorch says what it means if snnTorch "
                              "wrote "
                             "it")),
     "spikingjelly-fc-lif": ({"comparison": Comparison.AT_LEAST, "several": False} | ZERO, ("node _1: a LIF node needs "
-                            "the length of a timestep, as it loses dt / tau of its membrane: give --dt, or --from with "
-                            "the package that wrote the file")),
+                            "the length of a timestep, as it loses dt / tau of its membrane: give --dt, or --package "
+                            "with the package that wrote the file")),
     "spikingjelly-fc-if": ({"comparison": Comparison.AT_LEAST, "several": False} | ZERO, ("node _1: an IF node needs "
-                           "the length of a timestep, as its currents count r dt: give --dt, or --from with the "
+                           "the length of a timestep, as its currents count r dt: give --dt, or --package with the "
                            "package that wrote the file")),
 }
 
@@ -153,7 +153,7 @@ def test_a_package_is_its_rule_stated():
 
 @pytest.mark.parametrize(("stated", "line"), [
     (Facts(), ("spikes must be decided by more than NIR says: give --compare ge or gt, --reset subtract or zero, "
-              "--spikes one or several, or the package that wrote it with --from")),
+              "--spikes one or several, or the package that wrote it with --package")),
     (Facts(package="snntorch"), ("spikes must be decided by more than NIR says: give --reset subtract or zero, as "
                                 "networks of snnTorch have either and the file does not say which")),
     (Facts(package="spikingjelly"), ("input must be described, as NIR does not: give --timesteps T, --encoding pixels "

@@ -37,6 +37,7 @@ ALLOWED = {
     "firmware": {"arch", "boards", "reference", "support"},
     "firmware.demo": {"arch", "firmware", "models", "reference", "support"},
     "train": {"arch", "support"},
+    "train.sources": {"arch", "export.sources", "support", "train"},
     "gateware": {"arch", "boards", "support"},
     "gateware.embedded": {"arch", "gateware.engine", "gateware.source", "support"},
     "gateware.engine": {"arch", "support"},

@@ -8,6 +8,7 @@ from support import provenance
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError
 from train.catalogue import MAX_EPOCHS, read_recipe, shipped_recipes
+from train.sources.options import add_options, check_options, facts_of
 
 __all__ = ["MAX_THREADS", "check_threads", "create_parser", "main"]
 
@@ -21,8 +22,12 @@ def create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train", description="Train a ternary spiking network and write a checkpoint for export.",
         epilog="An interrupted training resumes when the same command is given again.")
-    parser.add_argument("--recipe", metavar="RECIPE", required=True,
-                        help=f"train RECIPE: {', '.join(shipped_recipes())} or a .json file")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--recipe", metavar="RECIPE",
+                      help=f"train RECIPE: {', '.join(shipped_recipes())} or a .json file")
+    what.add_argument("--from", metavar="GRAPH", dest="graph",
+                      help="make the weights of the float network in the NIR file GRAPH ternary and fine-tune it, with "
+                           "itself as the teacher")
     parser.add_argument("--data", metavar="DIR", type=path_argument, required=True,
                         help="read the official files of the data set from DIR (see docs/datasets.md)")
     parser.add_argument("--download", action="store_true", help="first fetch the files that DIR lacks")
@@ -30,6 +35,8 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="DIR", type=path_argument,
                         help="write checkpoint, state, metrics and curves to DIR (default: build/train/RECIPE)")
     parser.add_argument("--epochs", metavar="N", type=int, help="train N epochs (default: the recipe's)")
+    parser.add_argument("--validation-images", metavar="N", type=int,
+                        help="hold back N training images for all choices (default: the recipe's)")
     parser.add_argument("--seed", metavar="N", type=int, help="use the seed N (default: the recipe's)")
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=None,
                         help="compute convolutions in bfloat16, or not (default: the recipe's choice)")
@@ -40,6 +47,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true",
                         help="check all that the training needs, print the plan, train nothing")
     parser.add_argument("--quiet", action="store_true", help="show neither progress bar nor the lines of the epochs")
+    add_options(parser)
     return parser
 
 
@@ -53,11 +61,19 @@ def _train(arguments: argparse.Namespace, command: str) -> None:
     check_threads(arguments.threads)
     if arguments.epochs is not None and not 1 <= arguments.epochs <= MAX_EPOCHS:
         raise InputError(f"--epochs must be 1 to {MAX_EPOCHS}, not {arguments.epochs}")
+    if arguments.validation_images is not None and arguments.validation_images < 1:
+        raise InputError(f"--validation-images must be 1 or more, not {arguments.validation_images}")
     if arguments.seed is not None and not 0 <= arguments.seed < 2**63:
         raise InputError(f"--seed must be 0 to {2**63 - 1}, not {arguments.seed}")
-    values = read_recipe(arguments.recipe)
+    check_options(arguments)
+    facts = facts_of(arguments)
+    values = read_recipe(arguments.recipe) if arguments.graph is None else None
     # Here, because it imports PyTorch, which takes seconds: wrong names and numbers are answered at once.
     from train.session import report, train
+    from train.sources.beginning import recipe_of
+
+    if values is None:
+        values = recipe_of(arguments.graph, facts, dataset=arguments.dataset, timesteps=arguments.ternary_timesteps)
 
     made = train(arguments, values, command)
     # Of several processes, the first one reports.

@@ -77,6 +77,8 @@ def finish(training: Training, test: Split) -> dict[str, Any]:
         result |= {key: checkpoint.provenance[key] for key in
                    ("epoch", "validation_accuracy", "test_accuracy", "statistics")}
         result["checkpoint"] = files.checkpoint.name
+    for method in training.methods:
+        result |= method.measure(test)
     files.write_result(result)
     return result
 

@@ -4,6 +4,7 @@
 NAME.safetensors   the checkpoint for export, of the best epoch by validation; a network with float weights has none
 best.pt            the network of the best epoch as it was trained: what other trainings start or learn from
 state.pt           all that the next epoch needs: a training resumes from it to the same bits
+recipe.json        the recipe, with what options have changed: with it the training goes on, or is done again
 metrics.jsonl      one line of JSON per epoch
 result.json        what came out: written once, at the end
 curves.png         loss, accuracies and firing rates over the epochs
@@ -69,6 +70,11 @@ class TrainingFolder:
         return self.path / "state.pt"
 
     @property
+    def recipe(self) -> pathlib.Path:
+        """Recipe of the training."""
+        return self.path / "recipe.json"
+
+    @property
     def metrics(self) -> pathlib.Path:
         """One line of JSON per epoch."""
         return self.path / "metrics.jsonl"
@@ -95,7 +101,7 @@ class TrainingFolder:
         check_output_folder(self.path)
         if not self.path.is_dir():
             return
-        own = (self.checkpoint, self.best, self.state, self.metrics, self.result, self.curves)
+        own = (self.checkpoint, self.best, self.state, self.recipe, self.metrics, self.result, self.curves)
         for file in own:
             check_output(file)
         if self.state.exists() or self.result.exists():
@@ -120,6 +126,11 @@ class TrainingFolder:
                 made = None
             if not isinstance(made, Mapping) or differences(recipe, made):
                 raise TrainingError(f"{self.checkpoint}: must be of this training: give another folder with -o")
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe, and make the folder."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.recipe, (json.dumps(recipe.to_json(), indent=2) + "\n").encode())
 
     def write_best(self, recipe: Recipe, network: TrainableNetwork, *, epoch: int, accuracy: float) -> None:
         """Write the best network so far: that after ``epoch`` epochs, with its accuracy on the validation images."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from support import provenance
-from support.errors import first_line
+from support.errors import first_line, printable
 from train import datasets, distributed
 from train.catalogue import RecipeError, recipe_path
 from train.curves import draw_curves
@@ -31,9 +31,10 @@ def _recipe(arguments: argparse.Namespace, values: Any) -> Recipe:
     try:
         recipe = Recipe.from_json(values)
     except RecipeError as error:
-        raise RecipeError(f"{recipe_path(arguments.recipe)}: {error}") from None
+        where = printable(arguments.graph) if arguments.recipe is None else recipe_path(arguments.recipe)
+        raise RecipeError(f"{where}: {error}") from None
     chosen = {"epochs": arguments.epochs, "seed": arguments.seed, "bfloat16": arguments.bfloat16,
-              "compiled": arguments.compile}
+              "compiled": arguments.compile, "validation_images": arguments.validation_images}
     return dataclasses.replace(recipe, **{key: value for key, value in chosen.items() if value is not None})
 
 
@@ -97,6 +98,8 @@ def train(arguments: argparse.Namespace, values: Any, command: str) -> dict[str,
         training.check_data(test)
         training.resume()
         if not arguments.dry_run:
+            if not distributed.rank():
+                training.files.write_recipe(recipe)
             training.run()
         if distributed.rank():
             return None
@@ -123,4 +126,6 @@ def report(made: dict[str, Any], *, dry_run: bool) -> str:
                 f"test accuracy {made['float_test_accuracy']:.2%} of {made['test_images']} images")
     return (f"{made['output']}/{made.get('checkpoint', 'best.pt')}: epoch {made['epoch']} of {made['epochs']}, "
             f"validation accuracy {made['validation_accuracy']:.2%}, "
-            f"test accuracy {made['test_accuracy']:.2%} of {made['test_images']} images")
+            f"test accuracy {made['test_accuracy']:.2%} of {made['test_images']} images"
+            + (f" (of the float network {made['teacher_test_accuracy']:.2%})" if "teacher_test_accuracy" in made
+               else ""))

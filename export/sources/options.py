@@ -1,6 +1,7 @@
 """The options of ``python -m export`` that state what the file of another package does not."""
 
 import argparse
+from collections.abc import Sequence
 
 from arch.limits import MAX_TIMESTEPS
 from arch.network import Encoding, Reset
@@ -17,11 +18,11 @@ _OPTIONS = {"package": "--package", "compare": "--compare", "reset": "--reset", 
             "input_shape": "--input", "readout": "--readout"}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options to ``parser``, as a group of their own."""
+def add_options(parser: argparse.ArgumentParser, *, package: Sequence[str] = ("--package", "--from")) -> None:
+    """Add the options to ``parser``, as a group of their own; ``package`` are the spellings of the first one."""
     group = parser.add_argument_group("NIR graphs", "What a NIR graph does not say (docs/nir.md). A graph that Sterna "
                                                     "wrote has it in its metadata.")
-    group.add_argument("--package", "--from", dest="package", choices=tuple(PRESETS),
+    group.add_argument(*package, dest="package", choices=tuple(PRESETS),
                        help="take the rules of the package that wrote the graph")
     group.add_argument("--compare", choices=[kind.value for kind in Comparison],
                        help="neurons spike at their threshold and above (ge), or only above it (gt)")

@@ -72,8 +72,8 @@ def ternary_codes(name: str, weight: npt.NDArray[Any]) -> tuple[npt.NDArray[np.i
         channel = int(np.flatnonzero(other.any(axis=1))[0])
         kinds = len(np.unique(flat[channel][flat[channel] != 0]))
         raise SourceError(f"node {name}: weights of output channel {channel} must be -a, 0 and a with one a, not have "
-                          f"{kinds} magnitudes: train with ternary weights, one scale per output channel "
-                          f"(docs/nir.md shows how)")
+                          f"{kinds} magnitudes: make them ternary, with one scale per output channel, by python -m "
+                          f"train --from, or in your own training (docs/nir.md)")
     scales = [scale or Fraction(1) for scale in rationals(largest)]
     return np.sign(weight).astype(np.int8), scales
 

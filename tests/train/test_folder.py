@@ -57,8 +57,8 @@ def test_folder_that_is_a_file_is_refused(tmp_path):
     refused(training(tmp_path / "file"), f"{tmp_path}/file: output must be a folder, not a file")
 
 
-@pytest.mark.parametrize("name", ["state.pt", "best.pt", "tiny.safetensors", "metrics.jsonl", "result.json",
-                                  "curves.png"])
+@pytest.mark.parametrize("name", ["state.pt", "best.pt", "tiny.safetensors", "metrics.jsonl", "recipe.json",
+                                  "result.json", "curves.png"])
 def test_files_that_are_none_are_refused(tmp_path, name):
     os.mkfifo(tmp_path / name)
     refused(training(tmp_path), f"{tmp_path}/{name}: output must be a file, not a device, pipe or socket")

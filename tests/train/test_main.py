@@ -48,7 +48,7 @@ def test_training_from_the_command_line_leaves_all_files(tmp_path, data, recipe,
     assert "loss" in printed.err
     assert "firing rate" in printed.err
     assert sorted(path.name for path in output.iterdir()) == [
-        "best.pt", "curves.png", "metrics.jsonl", "result.json", "state.pt", "tiny.safetensors"]
+        "best.pt", "curves.png", "metrics.jsonl", "recipe.json", "result.json", "state.pt", "tiny.safetensors"]
     provenance = Checkpoint.load(output / "tiny.safetensors").provenance
     assert provenance["command"].startswith("python -m train --recipe ")
     assert provenance["seed"] == 7

@@ -10,6 +10,7 @@ from train.methods.conversion import Conversion
 from train.methods.conversion_aware import ConversionAware
 from train.methods.distillation import Distillation
 from train.methods.dropout import Dropout
+from train.methods.fine_tuning import FineTuning
 from train.methods.folded import FoldedTime
 from train.methods.indirect import Indirect
 from train.methods.method import Method, MethodError
@@ -23,8 +24,8 @@ __all__ = ["METHODS", "make_methods"]
 
 #: Methods that a recipe can name, by kind.
 METHODS: dict[str, type[Method]] = {method.kind: method for method in (
-    ConstrainedBackpropagation, Conversion, ConversionAware, Distillation, Dropout, FoldedTime, Indirect, StepDecay,
-    Surrogate, TemporalLoss, ThresholdNorm, Uncertainty)}
+    ConstrainedBackpropagation, Conversion, ConversionAware, Distillation, Dropout, FineTuning, FoldedTime, Indirect,
+    StepDecay, Surrogate, TemporalLoss, ThresholdNorm, Uncertainty)}
 
 
 def make_methods(descriptions: Iterable[Mapping[str, Any]]) -> list[Method]:

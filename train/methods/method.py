@@ -9,7 +9,8 @@ A recipe lists its methods as objects ``{"kind": ..., option: value}``, and :mod
    weights of another training.
 3. In every epoch :meth:`Method.begin_epoch`; in every step :meth:`Method.replace_loss`, :meth:`Method.add_loss`,
    :meth:`Method.before_step` and :meth:`Method.after_step`; then :meth:`Method.end_epoch`.
-4. After the last epoch :meth:`Method.export` and :meth:`Method.finish`, for networks that are not exported as they are.
+4. After the last epoch :meth:`Method.export` and :meth:`Method.finish`, for networks that are not exported as they are;
+   then :meth:`Method.measure`.
 
 What a method must remember across an interruption is its :meth:`Method.state`. All hooks of the base class do nothing.
 """
@@ -184,6 +185,13 @@ class Method:
         :attr:`train.trainable.TrainableNetwork.exportable`. ``test`` is for measurements, not for choices.
         """
         return Outcome()
+
+    def measure(self, test: Split) -> Mapping[str, Any]:
+        """Return entries of ``result.json`` about other networks than the trained one; called once, at the end.
+
+        ``test`` is for measurements, not for choices.
+        """
+        return {}
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed training needs, of tensors and plain values."""

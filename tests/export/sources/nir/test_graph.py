@@ -214,7 +214,7 @@ REFUSED = [
                                                        "before, "
      "not 2")),
     (layers(conv=convolution(TERNARY + np.float32(0.25) * (TERNARY > 0))), ("node conv: weights of output channel 0 "
-     "must be -a, 0 and a with one a, not have 2 magnitudes: train with ternary weights")),
+     "must be -a, 0 and a with one a, not have 2 magnitudes: make them ternary, with one scale per output channel, ")),
     (layers(conv=convolution(TERNARY * np.nan)), "node conv: weight must be finite, not nan"),
     (layers(conv=convolution(TERNARY, bias=np.zeros(3))), "node conv: bias must have 4 values like the weights, not 3"),
     (layers(fc=node("Linear", weight=np.ones((3, 9)))), ("node fc: weights must have 16 inputs like the map before, "

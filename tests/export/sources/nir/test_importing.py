@@ -102,11 +102,11 @@ REFUSED = {
                                  "they leak, not a timestep later as a subtraction of snntorch is: train with a reset "
                                  "to zero, or with beta = 1")),
     "snntorch-fc-lif-float": ({"package": "snntorch"} | ZERO, ("node 0: weights of output channel 0 must be -a, 0 and "
-                              "a with one a, not have 36 magnitudes: train with ternary weights, one scale per "
-                              "output channel (docs/nir.md shows how)")),
+                              "a with one a, not have 36 magnitudes: make them ternary, with one scale per output "
+                              "channel, by python -m train --from, or in your own training (docs/nir.md)")),
     "spikingjelly-fc-if-float": ({"package": "spikingjelly"}, ("node _0: weights of output channel 0 must be -a, 0 and "
-                                 "a with one a, not have 36 magnitudes: train with ternary weights, one scale per "
-                                 "output channel (docs/nir.md shows how)")),
+                                 "a with one a, not have 36 magnitudes: make them ternary, with one scale per output "
+                                 "channel, by python -m train --from, or in your own training (docs/nir.md)")),
     "rockpool-fc-lif-float": ({"package": "rockpool"} | FLAT, ("node 1_LIFTorch: its type must not be CubaLIF: a "
                               "synapse with a time constant of its own has no place: train with LIF or IF neurons")),
     "norse-fc-if": ({"package": "norse"}, ("node input: the input must be channels x height x width, or a number of "

@@ -207,8 +207,8 @@ def masked(text):
 def test_the_example_trains_exports_simulates_and_fits(tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    own, foreign = (block for kind, block in CODE.findall((ROOT / "docs" / "your-network.md").read_text("utf-8"))
-                    if kind == "python")
+    own, foreign, checked = (block for kind, block in CODE.findall((ROOT / "docs" / "your-network.md").read_text("utf-8"))
+                             if kind == "python")
     outputs = [output for _, output in example("python mine.py")]
     exec(compile(foreign, "mine.py", "exec"), {})
     assert capsys.readouterr().out == outputs[1]
@@ -226,6 +226,8 @@ def test_the_example_trains_exports_simulates_and_fits(tmp_path, monkeypatch, ca
             assert masked(capsys.readouterr().out) == masked(output), command
             ran += 1
     assert ran == 3
+    exec(compile(checked, "your-network.md", "exec"), {})
+    assert re.fullmatch(r"0 1597 clocks \d+%\n2 530 spikes \d+%\n3 58 clocks \d+%\n", capsys.readouterr().out)
 
 
 def test_the_lines_for_the_first_rung_run(monkeypatch):

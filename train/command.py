@@ -15,6 +15,9 @@ __all__ = ["MAX_THREADS", "check_threads", "create_parser", "main"]
 #: Most threads that a command takes: more than there are processors only wait for each other, but may be wanted to
 #: repeat the result of another machine.
 MAX_THREADS = max(256, os.cpu_count() or 1)
+#: Options of a training.
+_NOT_CHECK = ("data", "download", "unverified", "output", "epochs", "validation_images", "seed", "bfloat16", "compile",
+              "threads", "dry_run", "quiet")
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -28,8 +31,9 @@ def create_parser() -> argparse.ArgumentParser:
     what.add_argument("--from", metavar="GRAPH", dest="graph",
                       help="make the weights of the float network in the NIR file GRAPH ternary and fine-tune it, with "
                            "itself as the teacher")
-    parser.add_argument("--data", metavar="DIR", type=path_argument, required=True,
-                        help="read the official files of the data set from DIR (see docs/datasets.md)")
+    parser.add_argument("--data", metavar="DIR", type=path_argument,
+                        help="read the official files of the data set from DIR (see docs/datasets.md); not needed with "
+                             "--check")
     parser.add_argument("--download", action="store_true", help="first fetch the files that DIR lacks")
     parser.add_argument("--unverified", action="store_true", help="accept files that are not the official ones")
     parser.add_argument("-o", "--output", metavar="DIR", type=path_argument,
@@ -46,6 +50,11 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", metavar="N", type=int, help="use N threads (default: PyTorch's choice)")
     parser.add_argument("--dry-run", action="store_true",
                         help="check all that the training needs, print the plan, train nothing")
+    parser.add_argument("--check", action="store_true",
+                        help="train nothing, but check whether BOARD runs the network: what each layer takes, all "
+                             "limits that are exceeded, and what helps; needs no data")
+    parser.add_argument("--board", metavar="BOARD", help="with --check, check for BOARD, as icebreaker")
+    parser.add_argument("--json", action="store_true", help="with --check, print the answer as JSON")
     parser.add_argument("--quiet", action="store_true", help="show neither progress bar nor the lines of the epochs")
     add_options(parser)
     return parser
@@ -57,7 +66,25 @@ def check_threads(threads: int | None) -> None:
         raise InputError(f"--threads must be 1 to {MAX_THREADS}, not {threads}")
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that are missing, or would have no effect."""
+    if not arguments.check:
+        for option in ("board", "json"):
+            if getattr(arguments, option):
+                raise InputError(f"--{option} must be given with --check: it has no effect without")
+        if arguments.data is None:
+            create_parser().error("the following arguments are required: --data")
+        return
+    if arguments.board is None:
+        raise InputError("--check must be given with --board: say which board is to run the network")
+    for option in _NOT_CHECK:
+        if getattr(arguments, option) not in (None, False):
+            raise InputError(f"--{option.replace('_', '-')} has no effect with --check, which trains nothing: leave "
+                             "one of the two out")
+
+
 def _train(arguments: argparse.Namespace, command: str) -> None:
+    _check_options(arguments)
     check_threads(arguments.threads)
     if arguments.epochs is not None and not 1 <= arguments.epochs <= MAX_EPOCHS:
         raise InputError(f"--epochs must be 1 to {MAX_EPOCHS}, not {arguments.epochs}")
@@ -74,7 +101,12 @@ def _train(arguments: argparse.Namespace, command: str) -> None:
 
     if values is None:
         values = recipe_of(arguments.graph, facts, dataset=arguments.dataset, timesteps=arguments.ternary_timesteps)
+    if arguments.check:
+        # Here, because a training needs no Amaranth.
+        from train.deploy import check_recipe
 
+        check_recipe(arguments, values)
+        return
     made = train(arguments, values, command)
     # Of several processes, the first one reports.
     if made is not None:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 
 from arch import network_file
@@ -17,6 +18,7 @@ from gateware.build.steps.simulate import Samples, Simulate, samples_of
 from gateware.build.steps.step import Keeper
 from gateware.build.steps.verify import check_rungs, rungs_of
 from gateware.build.text import format_report
+from gateware.check.checking import check
 from gateware.mapper.fit import DoesNotFitError, format_fit
 from gateware.reports.archive import pack
 from gateware.reports.folder import BASE, BITSTREAM, NETLIST, check_folder, default_folder
@@ -99,13 +101,20 @@ def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
         if arguments.program:
             programming = Programming(request.board, programmer=arguments.programmer)
         check_build_tools(request)
+    if arguments.json:
+        answer = check(request.network, request.board, lanes=request.lanes, width=request.width,
+                       clock_hz=None if arguments.clock is None else request.clock_hz)
+        print_line(json.dumps(answer.to_json(), indent=2))
     fit = find_fit(request)
     if fit.plan is None:
-        print_line(format_fit(fit))
+        if not arguments.json:
+            print_line(format_fit(fit))
         raise DoesNotFitError(fit)
     request = with_line(request, fit.plan)
     made = make_plan(fit.plan)
     report = reports.planned(request, made)
+    if arguments.json:
+        return
     if arguments.dry_run:
         print_line(f"{format_report(report)}\n\n{format_fit(fit)}")
         return

@@ -72,6 +72,10 @@ def create_parser() -> argparse.ArgumentParser:
                              "double (default: single)")
     parser.add_argument("--dry-run", action="store_true",
                         help="print fit and exact cycles, but do not run the toolchain")
+    parser.add_argument("--json", action="store_true",
+                        help="with --dry-run, print as JSON whether the board runs the network, with its weights in "
+                             "the bitstream and in the flash: what each layer takes, all limits that are exceeded, "
+                             "and changes with which it fits")
     parser.add_argument("--no-simulation", action="store_true",
                         help="do not run the shipped samples on the RTL of this build")
     parser.add_argument("--verify", metavar="RUNG", choices=[rung.value for rung in Rung], action="append",
@@ -117,6 +121,12 @@ def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         for option in _given(arguments, _NOT_DRY):
             raise BuildError(f"{option} has no effect with --dry-run: leave one of the two out")
+    elif arguments.json:
+        raise BuildError("--json must be given with --dry-run: it has no effect without")
+    if arguments.json and arguments.weights == Weights.FLASH:
+        raise BuildError("--json has no effect with --weights flash: leave --weights out, the JSON has both circuits")
+    if arguments.json and arguments.also:
+        raise BuildError("--json has no effect with --also: leave one of the two out")
     if arguments.verify_images is not None and not arguments.verify:
         raise BuildError("--verify-images must be given with --verify: it has no effect without")
     if arguments.verify and len(set(arguments.verify)) < len(arguments.verify):

@@ -16,31 +16,65 @@ from arch.network import (
 )
 from gateware.mapper.limits import unsupported_layers
 
-__all__ = ["Fits", "fewer_channels", "fewer_of_both", "joined", "largest", "nearest_change", "resized", "smaller_image"]
+__all__ = ["Change", "Fits", "fewer_channels", "fewer_of_both", "find_change", "joined", "known_remedy", "largest",
+           "nearest_change", "resized", "smaller_image"]
 
 #: Says whether a network fits what it is meant for.
 Fits = Callable[[Network], bool]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Change:
+    """A change of a network that was made, and with which it fits."""
+
+    #: What to do, as the end of a sentence.
+    text: str
+    #: What the network becomes; several where its classes are split over models.
+    networks: tuple[Network, ...]
+
+    def after(self, remedies: Sequence[str]) -> "Change":
+        """Return this change with what was done before it."""
+        return dataclasses.replace(self, text=joined([*remedies, self.text]))
+
+
 def nearest_change(network: Network, fits: Fits, *, timesteps: int) -> str:
-    """Find a change of ``network`` for which ``fits`` is true, and say it as a remedy.
+    """Say the change that :func:`find_change` finds as a remedy; if it finds none, what is known without trying."""
+    change = find_change(network, fits, timesteps=timesteps)
+    return known_remedy(network, timesteps=timesteps) if change is None else change.text
+
+
+def known_remedy(network: Network, *, timesteps: int) -> str:
+    """Say what is known to be needed, where no change was found with which the network fits."""
+    remedies, supported = _within(network, timesteps)
+    if supported is None:
+        return joined(remedies)
+    return joined([*remedies, "take layers out, because fewer channels and smaller images are not enough"])
+
+
+def find_change(network: Network, fits: Fits, *, timesteps: int) -> Change | None:
+    """Find a change of ``network`` for which ``fits`` is true; None if none of those that are tried is one.
 
     Layers that the array does not run are replaced, and timesteps beyond ``timesteps`` left out, in any case. If that
     is not enough, the change of channels, in one layer or in all, that keeps the most weights is taken; if no number of
     channels helps, the largest image that does; and if none does, both.
     """
-    remedies = list(dict.fromkeys(finding.remedy for finding in unsupported_layers(network)))
-    supported = _supported(network)
+    remedies, supported = _within(network, timesteps)
     if supported is None:
-        return joined(remedies)
-    if supported.timesteps > timesteps:
+        return None
+    if fits(supported):
+        return Change(text=joined(remedies), networks=(supported,))
+    found = (fewer_channels(supported, fits) or smaller_image(supported, fits) or fewer_of_both(supported, fits))
+    return None if found is None else found.after(remedies)
+
+
+def _within(network: Network, timesteps: int) -> tuple[list[str], Network | None]:
+    """Change what no array of the board runs; return what was changed, and the network, None if it cannot be."""
+    remedies  = list(dict.fromkeys(finding.remedy for finding in unsupported_layers(network)))
+    supported = _supported(network)
+    if supported is not None and supported.timesteps > timesteps:
         supported = dataclasses.replace(supported, timesteps=timesteps)
         remedies.append(f"train it with {timesteps} timesteps")
-    if not fits(supported):
-        remedies.append(fewer_channels(supported, fits) or smaller_image(supported, fits)
-                        or fewer_of_both(supported, fits)
-                        or "take layers out, because fewer channels and smaller images are not enough")
-    return joined(remedies)
+    return remedies, supported
 
 
 def joined(remedies: Sequence[str]) -> str:
@@ -68,19 +102,16 @@ def _supported(network: Network) -> Network | None:
     return None if next(unsupported_layers(result), None) else result
 
 
-def fewer_channels(network: Network, fits: Fits, *, layers: Collection[int] | None = None) -> str | None:
+def fewer_channels(network: Network, fits: Fits, *, layers: Collection[int] | None = None) -> Change | None:
     """Find fewer channels of one layer, or of all, with which the network fits and keeps the most weights.
 
     With ``layers``, of these alone.
     """
-    best: tuple[int, str] | None = None
-    for remedy, smaller in _channel_choices(network, fits, layers):
-        if best is None or smaller.weight_count > best[0]:
-            best = smaller.weight_count, remedy
-    return None if best is None else best[1]
+    return max(_channel_choices(network, fits, layers), key=lambda change: change.networks[0].weight_count,
+               default=None)
 
 
-def _channel_choices(network: Network, fits: Fits, layers: Collection[int] | None) -> Iterator[tuple[str, Network]]:
+def _channel_choices(network: Network, fits: Fits, layers: Collection[int] | None) -> Iterator[Change]:
     channels = {index: layer.neurons.channels for index, layer in enumerate(network.layers)
                 if isinstance(layer, Convolution | FullyConnected)}
     for index, most in channels.items():
@@ -97,7 +128,7 @@ def _channel_choices(network: Network, fits: Fits, layers: Collection[int] | Non
         if smaller is not None:
             layer = network.layers[index]
             what  = "neurons" if isinstance(layer, FullyConnected) else "channels"
-            yield f"use at most {count} {what} in layer {index} ({layer.kind})", smaller
+            yield Change(text=f"use at most {count} {what} in layer {index} ({layer.kind})", networks=(smaller,))
     if layers is not None:
         return
 
@@ -106,10 +137,10 @@ def _channel_choices(network: Network, fits: Fits, layers: Collection[int] | Non
 
     percent, smaller = largest(99, scaled, fits)
     if smaller is not None:
-        yield f"use at most {percent} % of the channels of every layer", smaller
+        yield Change(text=f"use at most {percent} % of the channels of every layer", networks=(smaller,))
 
 
-def smaller_image(network: Network, fits: Fits) -> str | None:
+def smaller_image(network: Network, fits: Fits) -> Change | None:
     """Find the largest image of the same proportions with which the network fits."""
     height, width = network.input.height, network.input.width
     longer = max(height, width)
@@ -118,17 +149,19 @@ def smaller_image(network: Network, fits: Fits) -> str | None:
         return resized(network, image=(max(1, height * side // longer), max(1, width * side // longer)))
 
     _, smaller = largest(longer - 1, scaled, fits)
-    return None if smaller is None else f"use images of at most {smaller.input.height} x {smaller.input.width}"
+    if smaller is None:
+        return None
+    return Change(text=f"use images of at most {smaller.input.height} x {smaller.input.width}", networks=(smaller,))
 
 
-def fewer_of_both(network: Network, fits: Fits) -> str | None:
+def fewer_of_both(network: Network, fits: Fits) -> Change | None:
     """Find the largest of some smaller images with which fewer channels are enough."""
     for eighths in range(7, 0, -1):
         height, width = (max(1, side * eighths // 8) for side in (network.input.height, network.input.width))
         smaller = resized(network, image=(height, width))
         found   = None if smaller is None else fewer_channels(smaller, fits)
         if found is not None:
-            return f"use images of at most {height} x {width} and {found}"
+            return found.after([f"use images of at most {height} x {width}"])
     return None
 
 

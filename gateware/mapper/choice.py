@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from arch.network import Encoding, Network
 from boards.board import Board
 from gateware.engine.configuration import ConfigError, EngineConfig
-from gateware.mapper.advice import nearest_change
+from gateware.mapper.advice import Change, find_change, known_remedy
 from gateware.mapper.contents import memory_contents
 from gateware.mapper.cycles import count_cycles, estimate_cycles
 from gateware.mapper.fit import DoesNotFitError, Fit, LayerFit
@@ -115,7 +115,8 @@ def _base_config(network: Network, board: Board, geometry: tuple[int, int]) -> E
                         weight_rows=board.weight_rows, pixels=network.input.encoding is Encoding.PIXELS)
 
 
-def check_fit(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None) -> Fit:
+def check_fit(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None,
+              remedies: bool = True) -> Fit:
     """Find the largest array of a board that runs the network; else every limit that is in its way.
 
     Parameters
@@ -124,6 +125,8 @@ def check_fit(network: Network, board: Board, *, lanes: int | None = None, width
     board : :class:`boards.Board`
     lanes, width : :class:`int`, optional
         Ask for this geometry instead; what is not given is that of the board's largest array.
+    remedies : :class:`bool`
+        Look for a remedy, which takes long for a large network.
 
     Returns
     -------
@@ -154,13 +157,17 @@ def check_fit(network: Network, board: Board, *, lanes: int | None = None, width
         findings = tuple(_findings(network, base, board))
         tried.append((max(finding.excess for finding in findings), base, findings))
     _, base, findings = min(tried, key=lambda entry: entry[0])
+    stages = place(base, stages_of(network))
+    if not remedies:
+        return _fit(network, board, base, stages, findings=findings)
     other = next((geometry for geometry in board.geometries if asked and fits(network, geometry)), None)
     if other is not None:
-        remedy = f"use {other[0]} lanes and a width of {other[1]}, with which it fits"
-    else:
-        remedy = nearest_change(network, lambda candidate: any(fits(candidate, geometry) for geometry in geometries),
-                                timesteps=board.timesteps)
-    return _fit(network, board, base, place(base, stages_of(network)), findings=findings, remedy=remedy)
+        return _fit(network, board, base, stages, findings=findings, geometry=other,
+                    remedy=f"use {other[0]} lanes and a width of {other[1]}, with which it fits")
+    change = find_change(network, lambda candidate: any(fits(candidate, geometry) for geometry in geometries),
+                         timesteps=board.timesteps)
+    return _fit(network, board, base, stages, findings=findings, change=change,
+                remedy=known_remedy(network, timesteps=board.timesteps) if change is None else change.text)
 
 
 def joint_circuit(configs: Sequence[EngineConfig]) -> EngineConfig:
@@ -221,7 +228,8 @@ def _geometries(board: Board, lanes: int | None, width: int | None) -> Sequence[
 
 
 def _fit(network: Network, board: Board, config: EngineConfig, stages: Sequence[PlacedStage], *,
-         findings: tuple[Finding, ...] = (), remedy: str = "", plan: Plan | None = None) -> Fit:
+         findings: tuple[Finding, ...] = (), remedy: str = "", change: Change | None = None,
+         geometry: tuple[int, int] | None = None, plan: Plan | None = None) -> Fit:
     """Put an answer together."""
     clocks = count_cycles(plan).stages if plan is not None else estimate_cycles(config, stages)
     layers = tuple(
@@ -229,9 +237,10 @@ def _fit(network: Network, board: Board, config: EngineConfig, stages: Sequence[
                  weight_rows=stage.placement.weight_rows, clocks=clocks[number],
                  spike_words=stage.map_words(config) if number < len(stages) - 1 else 0)
         for number, stage in enumerate(stages))
-    return Fit(board=board.title, lanes=config.lanes, width=config.width, layers=layers, findings=findings,
+    return Fit(board=board.title, lanes=config.lanes, width=config.width, config=config, stages=tuple(stages),
+               layers=layers, findings=findings,
                weight_rows=config.weight_rows, spike_words=config.spike_words,
-               image_words=stages[0].window_words(config), remedy=remedy, plan=plan)
+               image_words=stages[0].window_words(config), remedy=remedy, change=change, geometry=geometry, plan=plan)
 
 
 def plan_for_board(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None) -> Plan:

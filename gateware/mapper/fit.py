@@ -3,9 +3,10 @@
 import dataclasses
 
 from arch.network import Shape
-from gateware.engine.configuration import ConfigError
+from gateware.engine.configuration import ConfigError, EngineConfig
+from gateware.mapper.advice import Change
 from gateware.mapper.limits import Finding
-from gateware.mapper.plan import Plan
+from gateware.mapper.plan import PlacedStage, Plan
 
 __all__ = ["DoesNotFitError", "Fit", "LayerFit", "format_fit"]
 
@@ -45,10 +46,17 @@ class Fit:
     weight_rows: int
     spike_words: int
     image_words: int
+    #: The circuit, whose widths are chosen only if the network fits, and the places of its operands there.
+    config: EngineConfig
+    stages: tuple[PlacedStage, ...]
     #: Every limit that is exceeded with this geometry; none if the network fits.
     findings: tuple[Finding, ...]
     #: A change that was tried and makes the network fit, or what is known if none was found; empty if it fits.
     remedy: str
+    #: The change of the network that the remedy says; None if it fits, if another geometry helps, or if none was found.
+    change: Change | None = None
+    #: Another geometry with which the network fits, if one was asked for with which it does not.
+    geometry: tuple[int, int] | None = None
     #: The network laid out; None if it does not fit.
     plan: Plan | None
 

@@ -1,6 +1,7 @@
 """What a network asks of a circuit, and the limits that it exceeds."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,12 +10,12 @@ import numpy as np
 
 from arch.link import MAX_IMAGE_BYTES
 from arch.network import MAX_POOL, Convolution, Encoding, Network, OrPool, Readout, Reset, projection_of, shortcut_of
-from arch.widths import layer_widths
+from arch.widths import LayerWidths, layer_widths
 from boards.board import Board
 from gateware.engine.configuration import MAX_ACCUMULATOR_WIDTH, MAX_MEMBRANE_WIDTH, PLANES, EngineConfig, bits_for
 from gateware.mapper.cycles import MAX_CYCLES, exceeding_cycles
 from gateware.mapper.memories import count_block_rams
-from gateware.mapper.placement import spike_memory_shortage
+from gateware.mapper.placement import spike_memory_shortages
 from gateware.mapper.plan import PlacedStage
 from gateware.mapper.stages import Stage
 
@@ -104,13 +105,14 @@ def memory_findings(network: Network, config: EngineConfig, stages: Sequence[Pla
     if windows > half:
         yield from above(stages[0].name, "words of packed windows", windows, half,
                           spike_words=_enough_spike_words(config, stages))
-    elif shortage := spike_memory_shortage(config, stages):
-        yield Finding(
-            where=stages[shortage.stage].name,
-            problem=f"its {shortage.words} words of spikes{shortage.beside} must be at most {shortage.limit} words of "
-                    f"spike memory",
-            value=shortage.total, limit=shortage.limit,
-            circuit={"spike_words": _enough_spike_words(config, stages)})
+    else:
+        for shortage in spike_memory_shortages(config, stages):
+            yield Finding(
+                where=stages[shortage.stage].name,
+                problem=f"its {shortage.words} words of spikes{shortage.beside} must be at most {shortage.limit} words "
+                        f"of spike memory",
+                value=shortage.total, limit=shortage.limit,
+                circuit={"spike_words": _enough_spike_words(config, stages)})
     rows = sum(stage.placement.weight_rows for stage in stages)
     yield from above("network", f"weight rows of {config.lanes} x {config.width}", rows, config.weight_rows,
                       weight_rows=rows)
@@ -124,7 +126,7 @@ def _enough_spike_words(config: EngineConfig, stages: Sequence[Stage]) -> int:
     words = 2
     while True:
         larger = dataclasses.replace(config, spike_words=words)
-        if stages[0].window_words(larger) <= words // 2 and spike_memory_shortage(larger, stages) is None:
+        if stages[0].window_words(larger) <= words // 2 and not any(spike_memory_shortages(larger, stages)):
             return words
         words *= 2
 
@@ -198,9 +200,15 @@ def circuit_findings(network: Network, config: EngineConfig, stages: Sequence[Pl
             yield Finding(where=stage.name, problem="this circuit has no leak", circuit={"leak": True})
 
 
+@functools.lru_cache(maxsize=2)
+def _widths(network: Network) -> tuple[LayerWidths | None, ...]:
+    """Widths of the layers: they take long, and each question about the same network asks for them."""
+    return tuple(layer_widths(network))
+
+
 def membrane_bits(network: Network, stages: Sequence[Stage], fraction: int) -> list[int]:
     """Bits that the PIF unit needs for each stage: membranes and what they lack to the threshold; last, the scores."""
-    widths = list(layer_widths(network))
+    widths = _widths(network)
     bits = []
     for stage in stages:
         if isinstance(stage.layer, Readout):

@@ -1,14 +1,14 @@
 """Where maps, weight rows and constants lie."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from arch.network import Convolution
 from gateware.engine.configuration import EngineConfig
 from gateware.mapper.plan import PlacedStage, Placement
 from gateware.mapper.stages import Stage
 
-__all__ = ["Shortage", "place", "spike_memory_shortage"]
+__all__ = ["Shortage", "place", "spike_memory_shortages"]
 
 
 def place(config: EngineConfig, stages: Sequence[Stage]) -> tuple[PlacedStage, ...]:
@@ -67,18 +67,17 @@ class Shortage:
         return f" and the {self.total - self.words} of the layer before" if self.total > self.words else ""
 
 
-def spike_memory_shortage(config: EngineConfig, stages: Sequence[Stage]) -> Shortage | None:
-    """First map that has no place in the spike memory; None if all have, given that the windows of the image do."""
+def spike_memory_shortages(config: EngineConfig, stages: Sequence[Stage]) -> Iterator[Shortage]:
+    """Find the maps that have no place in the spike memory, given that the windows of the image have one."""
     sizes  = [stage.map_words(config) for stage in stages[:-1]]
     buffer = stages[0].window_words(config)
     half   = config.spike_words // 2
     if _place_apart(sizes, [(buffer, half), (half + buffer, config.spike_words)]) is not None:
-        return None
+        return
     for number, size in enumerate(sizes):
         total = size + (sizes[number - 1] if number else 0)
         if total > half - buffer:
-            return Shortage(stage=number, words=size, total=total, limit=max(0, half - buffer))
-    return None
+            yield Shortage(stage=number, words=size, total=total, limit=max(0, half - buffer))
 
 
 def _place_maps(config: EngineConfig, stages: Sequence[Stage]) -> list[int]:

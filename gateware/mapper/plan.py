@@ -8,7 +8,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.engine.contents import MemoryContents
 from gateware.mapper.stages import Stage, seen_positions
 
-__all__ = ["PlacedStage", "Placement", "Plan", "synaptic_operations"]
+__all__ = ["PlacedStage", "Placement", "Plan", "stage_operations", "synaptic_operations"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,12 +89,16 @@ class Plan:
 
 
 def synaptic_operations(plan: Plan, number: int) -> int:
+    """Synapses x timesteps of a stage of a plan, as :func:`stage_operations`."""
+    return stage_operations(plan.stages[number], plan.network.timesteps)
+
+
+def stage_operations(stage: Stage, timesteps: int) -> int:
     """Synapses x timesteps of a stage, padding excluded. A pixel synapse counts once per timestep of the network."""
-    stage = plan.stages[number]
     field = stage.field
     channels, height, width = stage.source
     _, out_rows, out_columns = stage.computed
     rows    = seen_positions(height, kernel=field.rows, stride=field.stride, padding=field.padding, places=out_rows)
     columns = seen_positions(width, kernel=field.columns, stride=field.stride, padding=field.padding,
                              places=out_columns)
-    return rows * columns * channels * stage.target[0] * plan.network.timesteps
+    return rows * columns * channels * stage.target[0] * timesteps

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import struct
@@ -11,6 +12,7 @@ from arch.checkpoint import Checkpoint
 from train import session
 from train.catalogue import shipped_recipes
 from train.command import MAX_THREADS, main
+from train.deploy import exported_architecture
 from train.recipe import load_recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -179,3 +181,66 @@ sys.exit(main(["--recipe", "mnist-conv", "--data", "X"]))
     done = python(f"exec({program!r})")
     assert (done.returncode, done.stderr) == (
         130, "ERROR: interrupted; the same command resumes after the last epoch\n")
+
+
+def test_a_recipe_is_checked_for_a_board_without_data(recipe, capsys):
+    assert main(["--recipe", recipe, "--board", "icebreaker", "--check", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["network"], answer["network_sha256"], answer["valid"]) == ("tiny", None, True)
+    # Those of the trained network that ships.
+    assert [layer["clocks"] for layer in answer["circuits"]["baked"]["layers"]] == [3168, 5360, 2368, 65]
+    assert main(["--recipe", recipe, "--board", "icebreaker", "--check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tiny on icebreaker"
+    assert "an inference: 10,961 clocks, 0.2284 ms, exact" in lines
+
+
+def changed(path, recipe, **changes):
+    path.write_text(json.dumps({**json.loads(pathlib.Path(recipe).read_text()), **changes}))
+    return str(path)
+
+
+def test_a_network_that_no_circuit_runs_is_an_error_behind_the_answer(tmp_path, recipe, capsys):
+    architecture = json.loads(pathlib.Path(recipe).read_text())["architecture"]
+    path = changed(tmp_path / "long.json", recipe, architecture={**architecture, "timesteps": 64})
+    assert main(["--recipe", path, "--board", "icebreaker", "--check"]) == 1
+    printed = capsys.readouterr()
+    assert "does not fit: network: timesteps must be at most 32, not 64 (32 too many)" in printed.out.splitlines()
+    assert printed.err == ("ERROR: tiny runs on no circuit of the iCEBreaker: baked: network: timesteps must be at "
+                           "most 4, not 64: train it with 4 timesteps\n")
+
+
+@pytest.mark.parametrize(("methods", "timesteps"), [
+    ([], 4), ([{"kind": "conversion", "weights": "ternary", "timesteps": 3}], 3)])
+def test_what_is_checked_is_what_the_methods_export(recipe, methods, timesteps):
+    made = dataclasses.replace(load_recipe("mnist-conv"), methods=tuple(methods))
+    assert exported_architecture(made)["timesteps"] == timesteps
+
+
+@pytest.mark.parametrize("method", [{"kind": "conversion", "weights": "float"}, {"kind": "conversion-aware"}])
+def test_a_recipe_that_exports_nothing_for_the_array_is_refused(tmp_path, recipe, capsys, method):
+    path = changed(tmp_path / "other.json", recipe, methods=[method])
+    assert main(["--recipe", path, "--board", "icebreaker", "--check"]) == 1
+    assert capsys.readouterr() == ("", (
+        f"ERROR: recipe tiny must export a network of ternary weights and spikes in timesteps, and with "
+        f"{method['kind']} as it stands it does not: change this method, or check another recipe\n"))
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    (["--data", "X", "--json"], "--json must be given with --check: it has no effect without"),
+    (["--data", "X", "--board", "icebreaker"], "--board must be given with --check: it has no effect without"),
+    (["--check"], "--check must be given with --board: say which board is to run the network"),
+    (["--check", "--board", "icebreaker", "--epochs", "3"],
+     "--epochs has no effect with --check, which trains nothing: leave one of the two out"),
+    (["--check", "--board", "icebreaker", "--dry-run"],
+     "--dry-run has no effect with --check, which trains nothing: leave one of the two out"),
+    (["--check", "--board", "arty"], "board must be one of icebreaker, icesugar, upduino-v3, not 'arty'")])
+def test_options_of_the_check_are_refused_where_they_mean_nothing(capsys, arguments, line):
+    assert main(["--recipe", "mnist-conv", *arguments]) == 1
+    assert capsys.readouterr() == ("", f"ERROR: {line}\n")
+
+
+def test_a_wrong_recipe_is_named_with_its_file(tmp_path, recipe, capsys):
+    path = changed(tmp_path / "wrong.json", recipe, seed=-1)
+    assert main(["--recipe", path, "--board", "icebreaker", "--check"]) == 1
+    assert capsys.readouterr().err.startswith(f"ERROR: {path}: seed must be ")

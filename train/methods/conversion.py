@@ -209,6 +209,12 @@ class Conversion(Method):
             if not isinstance(getattr(self, name), bool):
                 raise MethodError(f"{self.kind} {name} must be true or false, not {short(getattr(self, name))}")
 
+    def exported_architecture(self, architecture: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return that of the converted network, which may have other timesteps; None if its weights are float."""
+        if self.weights == "float":
+            return None
+        return {**architecture, "timesteps": self.timesteps or architecture["timesteps"]}
+
     def keeps_quantisers(self, weights: str) -> bool:
         """Only if the recipe names the same for all layers."""
         return self.weights == weights and self.outer_weights in (None, weights)

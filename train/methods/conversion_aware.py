@@ -66,6 +66,9 @@ class ConversionAware(Method):
             raise MethodError(f"weights of conversion-aware must be {' or '.join(WEIGHTS)}, "
                               f"not {short(self.weights)}")
 
+    def exported_architecture(self, architecture: Mapping[str, Any]) -> None:
+        """Return none: networks of spike times do not run on the array."""
+
     def make_network(self, architecture: Mapping[str, Any], weights: str) -> TtfsNetwork:
         """Return the network of the recipe's architecture; see :func:`train.ttfs.network.build_ttfs_network`."""
         if weights != "float":

@@ -136,6 +136,10 @@ class Method:
         """
         return None
 
+    def exported_architecture(self, architecture: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the architecture of what is exported of a network of ``architecture``; None if nothing is."""
+        return architecture
+
     def keeps_quantisers(self, weights: str) -> bool:
         """Whether the finished network quantises its weights as a recipe with these ``weights`` says."""
         return True

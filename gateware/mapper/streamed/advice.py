@@ -16,18 +16,25 @@ from arch.network import (
     shortcut_of,
 )
 from gateware.engine.configuration import EngineConfig
-from gateware.mapper.advice import Fits, fewer_channels, fewer_of_both, joined, largest, smaller_image
+from gateware.mapper.advice import Change, Fits, fewer_channels, fewer_of_both, joined, largest, smaller_image
 from gateware.mapper.limits import Finding
 from gateware.mapper.streamed.limits import most_classes, most_timesteps
 
-__all__ = ["nearest_changes"]
+__all__ = ["find_changes", "nearest_changes"]
 
 #: Makes neurons that a circuit can have; the same neurons if it can have them.
-_Change = Callable[[Neurons, EngineConfig], Neurons]
+_NeuronChange = Callable[[Neurons, EngineConfig], Neurons]
 
 
 def nearest_changes(network: Network, config: EngineConfig, findings: Sequence[Finding], fits: Fits) -> str:
-    """Find changes of ``network`` for which ``fits`` is true, and say them as a remedy.
+    """Say what :func:`find_changes` finds as a remedy, or that it finds nothing."""
+    return "; or ".join(change.text for change in find_changes(network, config, findings, fits)) or (
+        "no change was found with which it fits: tried were fewer timesteps, fewer channels of a layer and of all "
+        "layers, smaller images, and all of these")
+
+
+def find_changes(network: Network, config: EngineConfig, findings: Sequence[Finding], fits: Fits) -> list[Change]:
+    """Find changes of ``network`` for which ``fits`` is true; none if none of those that are tried is one.
 
     What the circuit has for no network is changed in any case: leaks, timesteps and classes beyond its limits. If that
     is not enough, the nearest change of each kind is found: the most timesteps, the channels that keep the most
@@ -52,24 +59,29 @@ def nearest_changes(network: Network, config: EngineConfig, findings: Sequence[F
     if network.classes > most:
         needed.append(f"split its classes over models of at most {most}")
     limit = min(network.timesteps, most_timesteps(config, network.input.encoding))
+
+    def made(steps: int, change: Change | None = None) -> Change:
+        """The network with fewer timesteps, after what is needed and with a change."""
+        remedies = [*needed, *_timesteps(network, steps)]
+        whole = dataclasses.replace(network, timesteps=steps) if change is None else change.networks[0]
+        parts = Change(text=joined(remedies) if change is None else change.text, networks=tuple(_parts(whole, most)))
+        return parts if change is None else parts.after(remedies)
+
     shorter = dataclasses.replace(network, timesteps=limit)
     if (needed or limit < network.timesteps) and all_fit(shorter):
-        return joined([*needed, *_timesteps(network, limit)])
-    if (steps := _fewer_timesteps(shorter, all_fit)) is not None:
-        found = [joined([*needed, *_timesteps(network, steps)])]
-    else:
-        found = []
+        return [made(limit)]
+    steps = _fewer_timesteps(shorter, all_fit)
+    found = [] if steps is None else [made(steps)]
     # With all timesteps that the circuit computes, else with those that it computes side by side.
     for steps in dict.fromkeys((limit, min(limit, config.timesteps))):
         shorter = dataclasses.replace(network, timesteps=steps)
         choices = [_fewest_channels(shorter, findings, all_fit), smaller_image(shorter, all_fit)]
         if not found and not any(choices):
             choices = [fewer_of_both(shorter, all_fit)]
-        found += [joined([*needed, *_timesteps(network, steps), choice]) for choice in choices if choice is not None]
+        found += [made(steps, choice) for choice in choices if choice is not None]
         if found:
-            return "; or ".join(found)
-    return ("no change was found with which it fits: tried were fewer timesteps, fewer channels of a layer and of all "
-            "layers, smaller images, and all of these")
+            break
+    return found
 
 
 def _timesteps(network: Network, most: int) -> list[str]:
@@ -80,7 +92,7 @@ def _timesteps(network: Network, most: int) -> list[str]:
 def _necessary(network: Network, config: EngineConfig) -> tuple[Network, list[str]]:
     """Change what is beyond every network of the circuit, but for timesteps and classes; and say what was changed."""
     remedies: list[str] = []
-    changes: tuple[tuple[str, _Change], ...] = (
+    changes: tuple[tuple[str, _NeuronChange], ...] = (
         ("train it without a leak", _without_leak), ("train it with a reset by subtraction", _without_hard_reset))
     for remedy, change in changes:
         layers = tuple(_with_neurons(layer, config, change) for layer in network.layers)
@@ -90,7 +102,7 @@ def _necessary(network: Network, config: EngineConfig) -> tuple[Network, list[st
     return network, remedies
 
 
-def _with_neurons(layer: Layer, config: EngineConfig, change: _Change) -> Layer:
+def _with_neurons(layer: Layer, config: EngineConfig, change: _NeuronChange) -> Layer:
     """Change the neurons of a layer; the layer itself if nothing is changed."""
     if not isinstance(layer, Convolution | FullyConnected):
         return layer
@@ -126,7 +138,7 @@ def _fewer_timesteps(network: Network, fits: Fits) -> int | None:
     return None if found is None else steps
 
 
-def _fewest_channels(network: Network, findings: Sequence[Finding], fits: Fits) -> str | None:
+def _fewest_channels(network: Network, findings: Sequence[Finding], fits: Fits) -> Change | None:
     """Take channels from layers that findings name, or from layers whose maps these read; else from any."""
     named: set[int] = set()
     for finding in findings:

@@ -1,5 +1,6 @@
 """Lays a network out for a streamed circuit: the one place that decides what fits."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ from gateware.mapper.streamed.lowering import LoweringError, lower
 from gateware.mapper.streamed.passes import Pass
 from gateware.mapper.streamed.plan import StreamedPlan
 
-__all__ = ["StreamedFitError", "lay_out", "lay_out_for_board", "streamed_config"]
+__all__ = ["Inspection", "StreamedFitError", "inspect_for_board", "lay_out", "lay_out_for_board", "stream_bytes",
+           "stream_room", "streamed_config"]
 
 
 class StreamedFitError(ConfigError):
@@ -50,24 +52,41 @@ def lay_out(network: Network, config: EngineConfig, *, mode: Any = FlashMode.QUA
     :exc:`StreamedFitError`
         If it does not fit.
     """
-    findings, passes, allocation = _inspect(network, config, mode=mode)
-    if findings:
-        raise StreamedFitError(findings)
-    assert allocation is not None
-    return StreamedPlan(network=network, config=config, passes=passes, allocation=allocation)
+    inspection = _inspect(network, config, mode=mode)
+    if inspection.findings:
+        raise StreamedFitError(inspection.findings)
+    return inspection.plan(network, config)
 
 
-def _inspect(network: Network, config: EngineConfig, *, mode: Any,
-             ) -> tuple[list[Finding], tuple[Pass, ...], Allocation | None]:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Inspection:
+    """Every limit of a streamed circuit that a network exceeds, and how far it can be laid out."""
+
+    findings: tuple[Finding, ...]
+    #: The passes; those of some layers are missing unless they are ``whole``.
+    passes: tuple[Pass, ...]
+    whole: bool
+    #: Places of the maps; None if they have none.
+    allocation: Allocation | None
+
+    def plan(self, network: Network, config: EngineConfig) -> StreamedPlan:
+        """Return the plan of a network that fits."""
+        assert not self.findings
+        assert self.allocation is not None
+        return StreamedPlan(network=network, config=config, passes=self.passes, allocation=self.allocation)
+
+
+def _inspect(network: Network, config: EngineConfig, *, mode: Any) -> Inspection:
     """Find every limit that a network exceeds; its passes and their maps, as far as they can be laid out."""
     findings = list(network_findings(network, config))
     # A circuit without pixels has no slices into which pixels could be cut.
     if not config.pixels and network.input.encoding is Encoding.PIXELS:
-        return findings, (), None
+        return Inspection(findings=tuple(findings), passes=(), whole=False, allocation=None)
     try:
         passes = lower(network, config)
     except LoweringError as error:
-        return [*findings, *error.findings, *pass_findings(error.passes, config)], error.passes, None
+        return Inspection(findings=(*findings, *error.findings, *pass_findings(error.passes, config)),
+                          passes=error.passes, whole=False, allocation=None)
     findings  += pass_findings(passes, config)
     allocation = allocate(passes, config.spike_words)
     if allocation is None:
@@ -77,7 +96,7 @@ def _inspect(network: Network, config: EngineConfig, *, mode: Any,
         clocks = exceeding_cycles(config, passes, mode=mode)
         if clocks is not None:
             findings += above("network", "clocks of an inference", clocks, MAX_CYCLES)
-    return findings, passes, allocation
+    return Inspection(findings=tuple(findings), passes=passes, whole=True, allocation=allocation)
 
 
 def _shortage(passes: Sequence[Pass], config: EngineConfig) -> Iterator[Finding]:
@@ -106,12 +125,10 @@ def lay_out_for_board(network: Network, board: Board, *, others: Iterable[Board]
         If it does not fit. The error says what would: each change was made, and the result laid out, except where the
         constants of neurons are all that does not fit. These are moved in the export.
     """
-    config = streamed_config(board)
-    findings, passes, allocation = _inspect_for_board(network, board)
-    if findings:
-        raise StreamedFitError(findings, remedy=_remedy(network, board, findings, others))
-    assert allocation is not None
-    return StreamedPlan(network=network, config=config, passes=passes, allocation=allocation)
+    inspection = inspect_for_board(network, board)
+    if inspection.findings:
+        raise StreamedFitError(inspection.findings, remedy=_remedy(network, board, inspection.findings, others))
+    return inspection.plan(network, streamed_config(board))
 
 
 def _remedy(network: Network, board: Board, findings: Sequence[Finding], others: Iterable[Board]) -> str:
@@ -120,7 +137,7 @@ def _remedy(network: Network, board: Board, findings: Sequence[Finding], others:
         return joined(list(dict.fromkeys(finding.remedy for finding in findings)))
 
     def fits(candidate: Network, on: Board) -> bool:
-        return all(finding.remedy for finding in _inspect_for_board(candidate, on)[0])
+        return all(finding.remedy for finding in inspect_for_board(candidate, on).findings)
 
     # The overlay runs where the FPGA can read the flash.
     titles = [other.title for other in others
@@ -130,16 +147,26 @@ def _remedy(network: Network, board: Board, findings: Sequence[Finding], others:
     return nearest_changes(network, streamed_config(board), findings, lambda candidate: fits(candidate, board))
 
 
-def _inspect_for_board(network: Network, board: Board) -> tuple[list[Finding], tuple[Pass, ...], Allocation | None]:
+def inspect_for_board(network: Network, board: Board) -> Inspection:
     """Find every limit that a network exceeds on a board, the room in its flash included."""
     config = streamed_config(board)
-    findings, passes, allocation = _inspect(network, config, mode=FlashMode.QUAD)
-    if allocation is not None:
-        # The image begins with its directory; a seal, at a multiple of its own, is before the stream.
-        room = board.flash_bytes - (board.models_at + DIRECTORY_BYTES + -DIRECTORY_BYTES % BLOCK_BYTES + SEAL_BYTES)
-        findings += above("network", f"bytes of its stream in the flash of the {board.title}",
-                          sum(section_bytes(config, item) for item in passes), room)
-    return findings, passes, allocation
+    inspection = _inspect(network, config, mode=FlashMode.QUAD)
+    if inspection.whole:
+        more = above("network", f"bytes of its stream in the flash of the {board.title}",
+                     stream_bytes(config, inspection.passes), stream_room(board))
+        inspection = dataclasses.replace(inspection, findings=(*inspection.findings, *more))
+    return inspection
+
+
+def stream_bytes(config: EngineConfig, passes: Sequence[Pass]) -> int:
+    """Bytes of the stream of a network in the flash."""
+    return sum(section_bytes(config, item) for item in passes)
+
+
+def stream_room(board: Board) -> int:
+    """Bytes that the flash of a board has for the stream of a network that is alone in it."""
+    # The image begins with its directory; a seal, at a multiple of its own, is before the stream.
+    return board.flash_bytes - (board.models_at + DIRECTORY_BYTES + -DIRECTORY_BYTES % BLOCK_BYTES + SEAL_BYTES)
 
 
 def streamed_config(board: Board, *, pixels: bool = True) -> EngineConfig:

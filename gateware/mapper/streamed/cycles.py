@@ -28,7 +28,8 @@ from gateware.flash.phy import FlashPins
 from gateware.flash.reader import FlashMode, FlashReader
 from gateware.mapper.streamed.passes import IMAGE, Pass
 
-__all__ = ["MAX_CYCLES", "PassCycles", "StreamedCycles", "count_cycles", "exceeding_cycles", "section_bytes"]
+__all__ = ["MAX_CYCLES", "PassCycles", "StreamedCycles", "count_cycles", "exceeding_cycles", "least_cycles",
+           "section_bytes"]
 
 #: Most clocks of an inference: what the result's counter holds.
 MAX_CYCLES = 2**CLOCK_COUNTER_WIDTH - 1
@@ -104,6 +105,19 @@ def count_cycles(config: EngineConfig, passes: Sequence[Pass], *, mode: Any = Fl
     engine = _Engine(config, loader)
     return StreamedCycles(passes=tuple(engine.run(item, final=number + 1 == len(passes))
                                        for number, item in enumerate(passes)), fill=fill)
+
+
+def least_cycles(config: EngineConfig, passes: Sequence[Pass], *, mode: Any = FlashMode.QUAD) -> list[PassCycles]:
+    """Bound the clocks of every pass from below, for passes that may exceed the circuit's limits.
+
+    Either every word takes a clock of the array, or the flash is slower.
+    """
+    found = []
+    for item in passes:
+        words, flash = _words(item), _flash_clocks(config, item, mode)
+        found.append(PassCycles(clocks=max(words, flash), words=words, flash_stalls=max(0, flash - words),
+                                flash_clocks=flash))
+    return found
 
 
 def exceeding_cycles(config: EngineConfig, passes: Sequence[Pass], *,

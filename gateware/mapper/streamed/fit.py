@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from arch.link import BYTE_BITS, CRC_BYTES, HEADER_BYTES
-from arch.network import Convolution, OrPool, projection_of, shortcut_of
+from arch.network import Convolution, Network, OrPool, projection_of, shortcut_of
+from gateware.engine.configuration import EngineConfig
 from gateware.flash.reader import FlashMode
 from gateware.mapper.stages import seen_positions
 from gateware.mapper.streamed.cycles import PassCycles, count_cycles
 from gateware.mapper.streamed.passes import Pass
 from gateware.mapper.streamed.plan import StreamedPlan
 
-__all__ = ["StreamedFit", "StreamedLayerFit", "fit_of"]
+__all__ = ["StreamedFit", "StreamedLayerFit", "fit_of", "layer_fits"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,37 +81,45 @@ def fit_of(plan: StreamedPlan, *, mode: Any = FlashMode.QUAD, clock_hz: float) -
     """
     config = plan.config
     counted = count_cycles(config, plan.passes, mode=mode, clock_hz=clock_hz).passes
-    layers  = []
-    for index in dict.fromkeys(item.layer for item in plan.passes):
-        found = [(item, cycles) for item, cycles in zip(plan.passes, counted, strict=True) if item.layer == index]
-        layers.append(_layer(plan, [item for item, _ in found], _sum(cycles for _, cycles in found)))
+    layers  = layer_fits(plan.network, config, plan.passes, counted)
     image  = plan.image
     size   = math.prod(image.shape)
     cycles = _sum(counted)
     return StreamedFit(
-        layers=tuple(layers), cycles=cycles, pixel_stalls=size * image.planes,
+        layers=layers, cycles=cycles, pixel_stalls=size * image.planes,
         frame_bytes=HEADER_BYTES + size + CRC_BYTES, buffers=plan.allocation.buffers,
         utilisation=sum(layer.operations for layer in layers) / (cycles.clocks * config.sop_per_cycle))
+
+
+def layer_fits(network: Network, config: EngineConfig, passes: Sequence[Pass],
+               counted: Sequence[PassCycles]) -> tuple[StreamedLayerFit, ...]:
+    """Add up what the ``passes`` of each layer take; ``counted`` are the clocks of each pass."""
+    layers = []
+    for index in dict.fromkeys(item.layer for item in passes):
+        found = [(item, cycles) for item, cycles in zip(passes, counted, strict=True) if item.layer == index]
+        layers.append(_layer(network, config, [item for item, _ in found], _sum(cycles for _, cycles in found)))
+    return tuple(layers)
 
 
 def _sum(cycles: Iterable[PassCycles]) -> PassCycles:
     return functools.reduce(operator.add, cycles)
 
 
-def _layer(plan: StreamedPlan, passes: Sequence[Pass], cycles: PassCycles) -> StreamedLayerFit:
+def _layer(network: Network, config: EngineConfig, passes: Sequence[Pass],
+           cycles: PassCycles) -> StreamedLayerFit:
     """Add up the passes of a layer; ``cycles`` are those of all of them."""
     first      = passes[0]
-    operations = _synapses(plan, first) * plan.network.timesteps
+    operations = _synapses(network, first) * network.timesteps
     return StreamedLayerFit(
         index=first.layer, kind=first.kind, passes=len(passes),
         weight_rows=sum(item.groups * item.group_rows for item in passes),
         spike_words=0 if first.target is None else first.target.total_words, cycles=cycles, operations=operations,
-        utilisation=operations / (cycles.clocks * plan.config.sop_per_cycle))
+        utilisation=operations / (cycles.clocks * config.sop_per_cycle))
 
 
-def _synapses(plan: StreamedPlan, item: Pass) -> int:
+def _synapses(network: Network, item: Pass) -> int:
     """Count the synapses of all neurons of a layer of which ``item`` is a pass, padding excluded."""
-    layer = plan.network.layers[item.layer]
+    layer = network.layers[item.layer]
     if isinstance(layer, OrPool):
         return 0
     maps = 1 if shortcut_of(layer) is None else 2

@@ -44,6 +44,24 @@ def test_dry_run_prints_the_exact_cycles_and_writes_nothing(run):
     assert list(HERE.iterdir()) == []
 
 
+def test_the_dry_run_as_json_is_the_check_of_both_circuits(run):
+    network = small_network()
+    code, out, err = run("--dry-run", "--json", network=network)
+    answer = json.loads("\n".join(out))
+    assert (code, err, answer["schema"], answer["bearing"]) == (0, [], "sterna-check-1", ["baked", "flash"])
+    assert answer["circuits"]["baked"]["clocks"] == count_cycles(plan_for_board(network, BOARDS["icebreaker"])).total
+    assert list(HERE.iterdir()) == []
+
+
+def test_the_json_of_a_network_that_does_not_fit_is_printed_before_the_error(run):
+    large = network(conv(16, 1, 7, stride=2, padding=3), conv(96, 16), conv(96, 96), shape=(1, 28, 28))
+    code, out, err = run("--dry-run", "--json", network=large)
+    answer = json.loads("\n".join(out))
+    assert (code, answer["circuits"]["baked"]["bears"], answer["valid"]) == (1, "no", True)
+    assert len(err) == 1
+    assert err[0].startswith("ERROR: network: weight rows of 8 x 16 must be at most 256, not ")
+
+
 def test_the_shipped_network_has_the_figures_of_the_readme(run):
     code, out, _ = run("--dry-run")
     assert code == 0
@@ -74,6 +92,10 @@ def test_the_shipped_network_has_the_figures_of_the_readme(run):
     (["--width", "0", "--dry-run"], "ERROR: width must be at least 1, not 0"),
     (["--lanes", "3", "--dry-run"], "ERROR: lanes must be a power of two, not 3"),
     (["--dry-run", "--program"], "ERROR: --program has no effect with --dry-run: leave one of the two out"),
+    (["--json"], "ERROR: --json must be given with --dry-run: it has no effect without"),
+    (["--dry-run", "--json", "--weights", "flash"],
+     "ERROR: --json has no effect with --weights flash: leave --weights out, the JSON has both circuits"),
+    (["--dry-run", "--json", "--also", "x"], "ERROR: --json has no effect with --also: leave one of the two out"),
     (["--dry-run", "--seeds", "2"], "ERROR: --seeds has no effect with --dry-run: leave one of the two out"),
     (["--dry-run", "--seed-seconds", "9"],
      "ERROR: --seed-seconds has no effect with --dry-run: leave one of the two out"),

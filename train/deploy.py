@@ -1,0 +1,72 @@
+"""Whether the network of a recipe will run on a board, before it is trained: ``python -m train --check``.
+
+The shapes of a network decide what it takes of memories and clocks; what depends on the weights is said as such. This
+module alone of ``train`` asks the mapper of the gateware, which needs no tool (decision 0006).
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from boards import board_named
+from gateware.check.checking import check
+from gateware.check.shapes import Shapes
+from gateware.check.text import format_check
+from support.command_line import print_line
+from support.errors import InputError
+from support.progress import Progress
+from train.catalogue import RecipeError, recipe_path
+from train.methods import make_methods
+from train.recipe import Recipe
+
+__all__ = ["DeployError", "check_recipe", "exported_architecture"]
+
+
+class DeployError(InputError):
+    """The network of a recipe cannot be checked, or runs on no circuit of the board."""
+
+
+def exported_architecture(recipe: Recipe) -> Mapping[str, Any]:
+    """Return the architecture of the network that a training exports.
+
+    Raises
+    ------
+    :exc:`DeployError`
+        If it exports none for the array.
+    """
+    architecture: Mapping[str, Any] = recipe.architecture
+    for method in make_methods(recipe.methods):
+        exported = method.exported_architecture(architecture)
+        if exported is None:
+            raise DeployError(f"recipe {recipe.name} must export a network of ternary weights and spikes in timesteps, "
+                              f"and with {method.kind} as it stands it does not: change this method, or check another "
+                              f"recipe")
+        architecture = exported
+    return architecture
+
+
+def check_recipe(arguments: argparse.Namespace, values: Any) -> None:
+    """Check the recipe of the JSON ``values`` as the arguments of :mod:`train.command` say, and print the answer.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`
+        If the recipe or the board is none; or, when the answer is printed, if no circuit of the board runs the network.
+    """
+    board = board_named(arguments.board)
+    try:
+        recipe = Recipe.from_json(values)
+    except RecipeError as error:
+        file = recipe_path(arguments.recipe) if arguments.graph is None else arguments.graph
+        raise RecipeError(f"{file}: {error}") from None
+    shapes = Shapes(name=recipe.name, architecture=exported_architecture(recipe))
+    # What helps a network of millions of weights takes minutes to find.
+    with Progress("check"):
+        answer = check(shapes, board)
+    print_line(json.dumps(answer.to_json(), indent=2) if arguments.json else format_check(answer))
+    if not answer.plan.bearing:
+        finding = next(finding for finding in answer.findings if not finding.depends_on_weights)
+        remedies = [remedy.text for circuit in answer.plan.circuits.values() for remedy in circuit.remedies]
+        raise DeployError(f"{recipe.name} runs on no circuit of the {board.title}: {finding}: "
+                          f"{remedies[0] if remedies else 'use another --board, or a smaller network'}")

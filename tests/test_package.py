@@ -89,6 +89,7 @@ def test_wheel_has_the_licences(wheel):
     ("gateware.build --board icebreaker --dry-run", r"cycles per image +10961 "),
     ("gateware.build --board icebreaker --dry-run --network {models}/fashion-conv.safetensors",
      r"cycles per image +10961 "),
+    ("gateware.build.explore --board icebreaker", r"mnist-conv +icebreaker +baked +8 x 16 +4 +48 +10,961 +0\.2284 "),
     ("gateware.verilog --network {models}/mnist-conv.safetensors --dry-run", r"clocks per inference +10,961, exact"),
     ("gateware.verilog --network {models}/mnist-conv.safetensors -o made", r"made/sterna\.v"),
     (("sim {models}/mnist-conv.safetensors --images {models}/samples/mnist-images.idx.gz "

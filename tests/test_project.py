@@ -70,7 +70,9 @@ TOPS = ("gateware.build", "gateware.verilog", "benchmarks")
 #: Who may import what is heavy; the rest must run without it.
 HEAVY = {
     "torch": {"benchmarks", "train"},
-    "matplotlib": {"train"},
+    "matplotlib": {"gateware", "train"},
+    "distributed": {"gateware"},
+    "optuna": {"gateware"},
     "tqdm": {"train"},
     "tonic": {"train"},
     "h5py": {"export"},

@@ -1,0 +1,58 @@
+"""The results as a picture: time against logic cells, the front joined, as SVG."""
+
+import os
+from collections.abc import Sequence
+
+from gateware.build.explore.front import front_of
+from gateware.build.explore.result import Result
+from gateware.build.explore.text import Named, label
+from support.files import write_with
+
+__all__ = ["draw"]
+
+
+def draw(results: Sequence[Named], path: str | os.PathLike[str]) -> None:
+    """Draw the results that fit into an SVG.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`, :exc:`OSError`
+        If the file cannot be written.
+    """
+    # Here, because only the picture needs the package, which comes with the extra `explore`.
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes   = figure.add_subplot()
+    front  = [entry for entry in front_of(results) if entry[1].logic_cells is not None]
+    others = [entry for entry in results if entry[1].fits and entry[1].logic_cells is not None and entry not in front]
+    for evidence, marker in (("estimated", "o"), ("routed", "s")):
+        for chosen, colour, name in ((others, "0.6", "others"), (front, "C0", "front")):
+            points = [_place(result) for _, result in chosen if result.cells_evidence == evidence]
+            if points:
+                axes.scatter([time for time, _ in points], [cells for _, cells in points],
+                             marker=marker, color=colour, label=f"{name}, logic cells {evidence}")
+    for configuration, result in front:
+        known = "" if result.accuracy is None else f", {result.accuracy:.2%}"
+        axes.annotate(f"{label(configuration)}{known}", _place(result), fontsize=7,
+                      xytext=(4, 4), textcoords="offset points")
+    axes.set_xlabel("time of an inference, ms")
+    axes.set_ylabel("logic cells")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    if front:
+        axes.legend()
+    # Without a date, and with a salt of ours in the names of its parts, the same results give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "sterna", "svg.fonttype": "none"}):
+        write_with(path, lambda temporary: figure.savefig(temporary, format="svg", metadata={"Date": None}))
+
+
+def _place(result: Result) -> tuple[float, int]:
+    """Coordinates of a result that fits."""
+    assert result.inference_ms is not None
+    assert result.logic_cells is not None
+    return result.inference_ms, result.logic_cells

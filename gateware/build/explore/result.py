@@ -1,0 +1,30 @@
+"""What came of a configuration; the fields are the keys of a record's ``result``."""
+
+import dataclasses
+
+__all__ = ["Result"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What is known of a configuration, each figure with how it is known. None is what is not."""
+
+    #: Whether the circuit bears the network at this clock, and if not, why.
+    fits: bool
+    reason: str | None = None
+    #: Clocks and time of an inference, from the start of the engine to the class: exact, by the cycle model.
+    clocks: int | None = None
+    inference_ms: float | None = None
+    #: Synapses x timesteps by what the array can do in the clocks.
+    utilisation: float | None = None
+    #: Logic cells and block RAMs, and how they are known: ``estimated``, or ``routed``.
+    logic_cells: int | None = None
+    block_rams: int | None = None
+    cells_evidence: str | None = None
+    #: Share of images that are classified right, and how it is known: ``metadata`` of the network's file, or
+    #: ``reference``, which computed the images that were given.
+    accuracy: float | None = None
+    accuracy_evidence: str | None = None
+    #: Fmax of each seed that was placed and routed, and whether one closes the clock; None without place and route.
+    fmax_mhz: list[float] | None = None
+    closes: bool | None = None

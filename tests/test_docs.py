@@ -208,8 +208,8 @@ def masked(text):
 def test_the_example_trains_exports_simulates_and_fits(tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    own, foreign, checked = (block for kind, block in CODE.findall((ROOT / "docs" / "your-network.md").read_text("utf-8"))
-                             if kind == "python")
+    page = (ROOT / "docs" / "your-network.md").read_text("utf-8")
+    own, foreign, checked = (block for kind, block in CODE.findall(page) if kind == "python")
     outputs = [output for _, output in example("python mine.py")]
     exec(compile(foreign, "mine.py", "exec"), {})
     assert capsys.readouterr().out == outputs[1]

@@ -177,3 +177,10 @@ def test_a_recipe_or_a_graph_must_be_given(capsys):
         main(["--data", "nowhere"])
     assert exit_code.value.code == 2
     assert "one of the arguments --recipe --from is required" in capsys.readouterr().err
+
+
+def test_what_a_graph_becomes_is_checked_for_a_board(graph, capsys):
+    assert main(["--from", graph, *RULE, "--dataset", "mnist", "--board", "icebreaker", "--check", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["schema"], answer["network_sha256"]) == ("sterna-check-1", None)
+    assert answer["bearing"]

@@ -92,6 +92,17 @@ def test_a_remedy_is_named_only_if_the_check_with_it_passes(seed):
                 assert again.plan.circuits[remedy.circuit].bears is Bears.YES, remedy.text
 
 
+def test_remedies_of_the_overlay_were_checked_too():
+    """Its maps have sides of at most 63: the image must become so small, and no other board has longer ones."""
+    large = network(conv(8, 1, 5, padding=2), OrPool(size=2), conv(8, 8), shape=(1, 90, 90))
+    flash = check(large, BOARD).plan.circuits["flash"]
+    assert flash.bears is Bears.NO
+    assert [remedy.board for remedy in flash.remedies] == ["icebreaker"]
+    changed, = flash.remedies[0].networks
+    assert check(changed, BOARD, remedies=False).plan.circuits["flash"].bears is Bears.YES
+    assert changed.input.height > 50
+
+
 def test_the_drawn_networks_meet_both_circuits_limits():
     answers = [check(draw(seed), BOARD, remedies=False).plan for seed in range(5)]
     for name in ("baked", "flash"):

@@ -48,8 +48,8 @@ import numpy.typing as npt
 from arch.network import MAX_CONSTANT, Neurons, Reset
 from support.errors import InputError
 
-__all__ = ["BITS", "Bound", "RealNeuron", "RealValueError", "certify", "integer_bounds", "real_bounds", "round_leaky",
-           "solve"]
+__all__ = ["BITS", "Bound", "RealNeuron", "RealValueError", "certify", "integer_bounds", "real_bounds", "root_ends",
+           "round_leaky", "solve"]
 
 #: Fractional bits of the enclosure of the square root.
 BITS = 200
@@ -90,8 +90,7 @@ class RealNeuron:
     theta: Fraction
     #: Membrane before the first timestep.
     initial: Fraction
-    #: Whether it spikes only above the threshold, as neurons of some other packages do; else at the threshold too. Such
-    #: a neuron has no BatchNorm.
+    #: Whether it spikes only above the threshold, as neurons of some other packages do; else at the threshold too.
     strict: bool = False
 
     @property
@@ -151,6 +150,12 @@ def _root(value: Fraction) -> tuple[int, int, int]:
     return low, low + 1, value.denominator << BITS
 
 
+def root_ends(neuron: RealNeuron) -> tuple[Fraction, Fraction]:
+    """Return two numbers between which ``s`` of a neuron lies, equal if it is rational."""
+    low, high, unit = _root(neuron.variance_epsilon)
+    return Fraction(low, unit), Fraction(high, unit)
+
+
 def _common(*values: Fraction) -> tuple[list[int], int]:
     """Return the numerators of ``values`` over their common denominator, and that denominator."""
     denominator = math.lcm(*(value.denominator for value in values))
@@ -187,6 +192,10 @@ class _Exact:
         numbers = (((value << up + 1) + half) // (2 * half) for value in self.ends[0])
         theta, bias, initial = numbers
         return theta, bias, initial
+
+    def above(self, fraction: int) -> int:
+        """Return the first integer above Theta, with ``fraction`` bits, to :data:`BITS` bits of the square root."""
+        return (self.ends[-1][0] << fraction) // self.denominator + 1
 
 
 def _fixed_limit(neuron: RealNeuron, bound: Bound) -> int:
@@ -407,17 +416,17 @@ def round_leaky(neurons: list[RealNeuron], *, fraction: int, reset: Reset, leak_
     """
     constants: list[tuple[int, int, int]] = []
     for channel, neuron in enumerate(neurons):
-        scale = (_MAX_FIXED << fraction) / neuron.theta
         if neuron.sign:
-            found = _Exact(neuron).rounded(fraction)
-            scale = (1 << fraction) / abs(neuron.scale * neuron.gamma)
+            number = _Exact(neuron)
+            found, above = number.rounded(fraction), number.above(fraction)
         else:
+            scale = (_MAX_FIXED << fraction) / neuron.theta
             values = (neuron.theta * scale, _drift(neuron) * scale, neuron.initial * scale)
             theta, bias, initial = (math.floor(value + Fraction(1, 2)) for value in values)
-            found = theta, bias, initial
+            found, above = (theta, bias, initial), math.floor(neuron.theta * scale) + 1
         if neuron.strict:
             assert reset is Reset.ZERO, "a source refuses strict neurons with leak and soft reset"
-            found = math.floor(neuron.theta * scale) + 1, *found[1:]
+            found = above, *found[1:]
         if found != _storable(found):
             other = "larger" if max(map(abs, found)) <= MAX_CONSTANT else "smaller"
             raise RealValueError(f"channel {channel}: threshold, bias and initial membrane must be within +-2^47 units "

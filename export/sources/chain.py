@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import Shape
+from arch.network import Reset, Shape
 from support.errors import InputError
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Flatten",
     "Linear",
     "Node",
+    "Norm",
     "OrPool",
     "Pool",
     "SourceError",
@@ -31,6 +32,20 @@ __all__ = [
 
 class SourceError(InputError):
     """A network of another package cannot be taken. The message is one line that names the node and the remedy."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Norm:
+    """BatchNorm of currents, with fixed statistics: ``gamma (I - mean) / sqrt(variance_epsilon) + beta``.
+
+    All numbers are per channel.
+    """
+
+    gamma: tuple[Fraction, ...]
+    beta: tuple[Fraction, ...]
+    mean: tuple[Fraction, ...]
+    #: Variance plus epsilon; positive.
+    variance_epsilon: tuple[Fraction, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,6 +60,8 @@ class Convolution:
     bias: npt.NDArray[Any]
     stride: int
     padding: int
+    #: What its currents, with the bias, go through before any pooling; None without one.
+    norm: Norm | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -56,6 +73,8 @@ class Linear:
     weight: npt.NDArray[Any]
     #: ``float[out]``, zeros without one.
     bias: npt.NDArray[Any]
+    #: What its currents, with the bias, go through; None without one.
+    norm: Norm | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +108,11 @@ class SpikingNeurons:
     leak: Fraction = Fraction(0)
     #: Membrane before the first timestep per channel, or one for all.
     initial: tuple[Fraction, ...] = (Fraction(0),)
+    #: What a spike does to the membrane; None where all neurons of the network do the same, which
+    #: :class:`export.sources.rules.Rule` says.
+    reset: Reset | None = None
+    #: Whether all of this holds only as long as no current is larger than the threshold.
+    small_currents: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,10 +1,11 @@
 """From a chain of another package's nodes to the rational network that the export certifies.
 
 Nothing is rounded here, and nothing is guessed: what has no exact place in a Sterna network is refused with the name of
-the node and a remedy. Three translations are not one node for one layer:
+the node and a remedy. Four translations are not one node for one layer:
 
 * Mean and sum of windows become the ``input_pool`` of the next layer, or the ``pool`` of the one before, and the size
   of the window goes into the gain: the layer sees the integer sum either way. The OR of windows is a layer of its own.
+* BatchNorm goes into the neurons behind it, with its square root: nothing of it is rounded.
 * A comparison ``>`` makes the neurons strict (:class:`export.certificate.RealNeuron`). The certificate then finds
   integers that do the same with ``>=``.
 * Behind neurons at the end comes a readout of the unit matrix: its scores are their spikes, counted over time.
@@ -24,7 +25,7 @@ from arch import widths
 from arch.architecture import CheckpointError, is_name, layer_shapes
 from arch.network import MAX_CLASSES, MAX_KERNEL, MAX_LEAK_SHIFT, Encoding, Input, Reset
 from arch.projection import joined_filters
-from export.certificate import RealNeuron
+from export.certificate import RealNeuron, root_ends
 from export.sources.chain import (
     Chain,
     Convolution,
@@ -128,8 +129,7 @@ def translate(chain: Chain, rule: Rule, frame: Frame, provenance: Mapping[str, A
     scores = "currents of the last weights, summed" if last.neurons is None else "spikes of the last neurons, counted"
     network = RationalNetwork(architecture=architecture, codes=codes, neurons=neurons,
                               provenance={**provenance, "scores": scores})
-    if rule.several:
-        _check_single(network, stages, names)
+    _check_single(network, stages, names, several=rule.several)
     return network
 
 
@@ -155,9 +155,10 @@ def _readout(stage: Stage, name: str, scales: list[Fraction]) -> dict[str, Any]:
     if len(used) > 1:
         raise SourceError(f"node {node.name}: the last weights must have one scale for all classes where their "
                           f"currents are the scores, not {len(used)}: {keep}, or train with one scale")
-    if node.bias.any():
-        raise SourceError(f"node {node.name}: the last weights must have no bias where their currents are the scores: "
-                          f"{keep}, or train without a bias")
+    if node.bias.any() or node.norm is not None:
+        what = "a bias" if node.norm is None else "BatchNorm"
+        raise SourceError(f"node {node.name}: the last weights must have no {what.removeprefix('a ')} where their "
+                          f"currents are the scores: {keep}, or train without {what}")
     described = {"kind": "readout", "name": name, "classes": len(node.weight)}
     return described | ({} if stage.before is None else {"input_pool": stage.before.size})
 
@@ -166,7 +167,8 @@ def _described(stage: Stage, neurons: SpikingNeurons, name: str, rule: Rule) -> 
     """Entry of a layer with neurons in the architecture."""
     node = stage.node
     shift = _leak_shift(neurons)
-    if shift is not None and rule.reset is Reset.SUBTRACT:
+    reset = neurons.reset or rule.reset
+    if shift is not None and reset is Reset.SUBTRACT:
         what = f"node {neurons.name}: neurons with leak must"
         if rule.late:
             raise SourceError(f"{what} be reset before they leak, not a timestep later as a subtraction of "
@@ -174,7 +176,7 @@ def _described(stage: Stage, neurons: SpikingNeurons, name: str, rule: Rule) -> 
         if rule.comparison is Comparison.ABOVE:
             raise SourceError(f"{what} spike at their threshold, too, if it is subtracted: --compare ge, or train with "
                               f"a reset to zero or without leak")
-    described: dict[str, Any] = {"name": name, "reset": rule.reset.value, "leak_shift": shift,
+    described: dict[str, Any] = {"name": name, "reset": reset.value, "leak_shift": shift,
                                  "epsilon": None}
     if stage.before is not None:
         described["input_pool"] = stage.before.size
@@ -218,35 +220,56 @@ def _real_neurons(stage: Stage, neurons: SpikingNeurons, scales: list[Fraction],
             area /= pool.size**2
     if stage.between is not None and not stage.between.mean:
         between *= stage.between.size**2
-    return tuple(
-        RealNeuron(scale=scale * gain * area, gamma=Fraction(1), beta=gain * bias * between, centre=Fraction(0),
-                   variance_epsilon=Fraction(1), theta=theta, initial=initial,
-                   strict=rule.comparison is Comparison.ABOVE)
-        for scale, gain, bias, theta, initial in zip(
-            scales, per_channel(neurons.gain, channels), rationals(stage.node.bias),
-            per_channel(neurons.theta, channels), per_channel(neurons.initial, channels), strict=True))
+    parts = zip(scales, rationals(stage.node.bias), *(
+        per_channel(values, channels) for values in (neurons.gain, neurons.theta, neurons.initial)), strict=True)
+    strict = rule.comparison is Comparison.ABOVE
+    norm = stage.node.norm
+    if norm is None:
+        return tuple(RealNeuron(scale=scale * gain * area, gamma=Fraction(1), beta=gain * bias * between,
+                                centre=Fraction(0), variance_epsilon=Fraction(1), theta=theta, initial=initial,
+                                strict=strict)
+                     for scale, bias, gain, theta, initial in parts)
+    return tuple(RealNeuron(scale=scale * area, gamma=gain * gamma, beta=gain * beta * between,
+                            centre=(bias - mean) * between, variance_epsilon=variance, theta=theta, initial=initial,
+                            strict=strict)
+                 for (scale, bias, gain, theta, initial), gamma, beta, mean, variance in zip(
+                     parts, norm.gamma, norm.beta, norm.mean, norm.variance_epsilon, strict=True))
 
 
-def _check_single(network: RationalNetwork, stages: list[Stage], names: list[str]) -> None:
-    """Check that no membrane can reach twice its threshold: then several spikes in a timestep are never due.
+def _check_single(network: RationalNetwork, stages: list[Stage], names: list[str], *, several: bool) -> None:
+    """Check that no membrane can reach twice its threshold, where more than one spike would then be due.
 
-    A membrane is below its threshold after a timestep with at most one spike. So it stays below twice that as long as
-    no current is larger than the threshold.
+    A membrane is at most at its threshold after a timestep with at most one spike. So it stays below twice that as long
+    as no current is larger than the threshold.
     """
     source = network.architecture["input"]
     pixels = Input(encoding=Encoding(source["encoding"]), channels=source["channels"], height=source["height"],
                    width=source["width"], zero_point=source["zero_point"])
     for index, (stage, name) in enumerate(zip(stages, names, strict=True)):
-        if stage.neurons is None:
+        if stage.neurons is None or not (several or stage.neurons.small_currents):
             continue
         inputs = widths.input_range(pixels) if index == 0 else widths.spike_range(summed=False)
         windows = math.prod(pool.size for pool in (stage.before, stage.between) if pool is not None)
         currents = widths.channel_currents(joined_filters(network.codes[name], None), inputs, pool=windows)
-        for channel, (neuron, high) in enumerate(zip(network.neurons[name], currents.high, strict=True)):
-            largest = neuron.scale * int(high) + neuron.beta
-            if largest + max(neuron.initial, neuron.theta) > 2 * neuron.theta:
+        for channel, (neuron, low, high) in enumerate(zip(network.neurons[name], currents.low, currents.high,
+                                                          strict=True)):
+            largest = _largest_current(neuron, int(low), int(high))
+            if largest + max(neuron.initial, neuron.theta) <= 2 * neuron.theta:
+                continue
+            reached = (f"currents of channel {channel} reach {float(largest):g}, more than the threshold of "
+                       f"{float(neuron.theta):g}")
+            if stage.neurons.small_currents:
                 raise SourceError(
-                    f"node {stage.neurons.name}: a neuron must spike at most once in a timestep, but currents of "
-                    f"channel {channel} reach {float(largest):g}, more than the threshold of {float(neuron.theta):g}, "
-                    f"so there may be several spikes: train with one spike a timestep (Sinabs: "
-                    f"spike_fn=SingleSpike), and say --spikes one")
+                    f"node {stage.neurons.name}: no current may exceed the threshold with reset_delay=False, as what "
+                    f"is left of the membrane would be reset in the next timestep, too, but {reached}: use "
+                    f"reset_delay=True, or larger thresholds")
+            raise SourceError(
+                f"node {stage.neurons.name}: a neuron must spike at most once in a timestep, but {reached}, so there "
+                f"may be several spikes: train with one spike a timestep (Sinabs: spike_fn=SingleSpike), and say "
+                f"--spikes one")
+
+
+def _largest_current(neuron: RealNeuron, low: int, high: int) -> Fraction:
+    """Return the largest current of a neuron whose integer sums are ``low`` to ``high``, or a little more."""
+    sums = max(neuron.scale * neuron.gamma * low, neuron.scale * neuron.gamma * high)
+    return max((sums + neuron.gamma * neuron.centre) / root for root in root_ends(neuron)) + neuron.beta

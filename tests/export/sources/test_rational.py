@@ -46,3 +46,38 @@ def test_one_current_stands_for_all_timesteps():
                         variance_epsilon=Fraction(1), theta=Fraction(1), initial=Fraction(0))
     spikes = exact_spikes((neuron,), np.full((1, 1, 1, 1, 1), 1), timesteps=5, hard=False, leak_shift=None)
     assert spikes.ravel().tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("strict", [False, True])
+def test_batchnorm_keeps_its_square_root(strict, hard):
+    """Of BatchNorm with a rational root nothing is rounded; with another, spikes are those of any close enclosure.
+
+    Membranes with ``beta = theta`` and no current but the mean meet the threshold though the root is irrational.
+    """
+    rng = np.random.default_rng(2)
+    currents = rng.integers(-3, 5, (6, 4, 2, 3, 3))
+    for variance, exact in ((Fraction(9, 4), True), (Fraction(2), False)):
+        neurons = tuple(RealNeuron(
+            scale=Fraction(1, 2), gamma=Fraction(3 - 5 * (channel == 1), 2), beta=Fraction(1), centre=Fraction(-1, 2),
+            variance_epsilon=variance, theta=Fraction(1), initial=Fraction(0), strict=strict) for channel in range(2))
+        found = exact_spikes(neurons, currents, timesteps=4, hard=hard, leak_shift=None)
+        assert 0.1 < found.mean() < 0.9
+        ties = 0
+        for image, channel, row, column in np.ndindex(6, 2, 3, 3):
+            neuron = neurons[channel]
+            # Membranes as pairs: a part that is divided by the root, and one that is not.
+            under, plain_part, expected = Fraction(0), Fraction(0), []
+            for current in currents[image, :, channel, row, column]:
+                under += neuron.gamma * (neuron.scale * int(current) + neuron.centre)
+                plain_part += neuron.beta
+                # under / root >= theta - plain_part, by squares and signs.
+                left, right = under, neuron.theta - plain_part
+                above = (left * abs(left)) - (right * abs(right)) * variance
+                fired = above > 0 or (above == 0 and not strict)
+                ties += above == 0
+                expected.append(fired)
+                if fired:
+                    under, plain_part = (Fraction(0),) * 2 if hard else (under, plain_part - neuron.theta)
+            assert found[image, :, channel, row, column].tolist() == expected
+        assert ties > 0, exact

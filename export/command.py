@@ -14,21 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from arch import network_file
-from arch.certificate import certificate_of, few
 from arch.checkpoint import MAX_BYTES, Checkpoint
 from arch.flash.image import save_image
 from arch.foreign import Kind, kind_of
 from arch.images import load_images, load_labels
-from arch.network import MAX_FRACTION, Network, OrPool
+from arch.network import MAX_FRACTION, Network
 from boards import BOARDS, board_named
 from export import steps
-from export.fit_cost import changed_spikes, fit_metadata, unfitted
-from export.fitting import Room
+from export.exported import integer_network, report_of, with_verification
+from export.fit_cost import changed_spikes
 from export.flash.circuit import chosen_clock_hz
 from export.flash.models import FlashImage, Source, check_count, make_image
 from export.flash.report import format_image
 from export.flash.room import room_of
-from export.folding import fold
 from export.into.swap import SwapResult, format_swap, swap
 from export.memories import MAX_WORD_BITS, memory_images
 from export.report import format_graph, format_table
@@ -38,7 +36,7 @@ from export.sources.nir.exporting import FORMAT, graph_of
 from export.sources.nir.importing import import_nir
 from export.sources.options import add_options, facts_of, given_options
 from export.sources.rational import Trained
-from export.steps import ExportError, LayerReport, Verification
+from export.steps import ExportError
 from reference.generate import random_images
 from support import provenance
 from support.command_line import print_line, run
@@ -319,7 +317,7 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     max_fraction = _MAX_FRACTION if arguments.max_fraction is None else arguments.max_fraction
     if room is not None:
         max_fraction = min(max_fraction, room.fraction)
-    network, rows, trained = _integer_network(checkpoint, max_fraction, room, {
+    network, rows, trained = integer_network(checkpoint, max_fraction, room, {
         "name": name,
         "export": {"command": command, "revision": provenance.revision(),
                    "tool_versions": provenance.tool_versions("numpy"), "max_fraction": max_fraction},
@@ -342,50 +340,14 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     verification = steps.verify(checkpoint, content, images)
     logger.info("verify: %d of %d spikes differ from the real-valued layers on %d images of %s",
                 sum(verification.mismatches), sum(verification.compared), len(images), printable(sample))
-    rows = _with_verification(rows, verification, measured=arguments.calibration is not None)
+    rows = with_verification(rows, verification, measured=arguments.calibration is not None)
     steps.check_verification(rows, verification)
     image = None if arguments.flash is None else _image_of(arguments, [
         Source(file=_output(arguments), network=network)])
-    report = {
-        "network_sha256": network_file.digest(network), "bytes": len(content),
-        "written": _write(network, content, arguments, image), "metadata": dict(network.metadata),
-        "certificate": str(certificate_of(network)), "max_fraction": max_fraction,
-        "checkpoint_protected": checkpoint.protected,
-        "layers": [dataclasses.asdict(row) for row in rows],
-        "verified_images": len(images), "verified_on": sample,
-    }
+    report = report_of(network, rows, max_fraction=max_fraction, protected=checkpoint.protected,
+                       verified_images=len(images), verified_on=sample,
+                       written=_write(network, content, arguments, image))
     return report, image
-
-
-def _integer_network(checkpoint: Trained, max_fraction: int, room: Room | None,
-                     metadata: dict[str, Any]) -> tuple[Network, list[LayerReport], Network | None]:
-    """Ternarise, fold, certify, fit and size; log every step.
-
-    If channels were moved to fit the ``room`` of a circuit, the third result is the network without that.
-    """
-    shares = steps.ternarise(checkpoint)
-    logger.info("ternarise: %d layers of frozen codes", len(shares))
-    folded = fold(checkpoint)
-    logger.info("fold: %d channels negated, %d without inputs", sum(layer.negated for layer in folded),
-                sum(layer.zeroed for layer in folded))
-    certified = steps.certify(checkpoint, folded, max_fraction=max_fraction, room=room)
-    for layer in certified:
-        if layer.leaky:
-            logger.info("certify: %s not certified (leaky)", layer.name)
-        elif layer.exact is not None:
-            logger.info("certify: %s %s", layer.name, "exact" if layer.exact else
-                        f"NOT exact in {len(layer.inexact)} channels: {few(layer.inexact)}")
-    trained = None
-    if room is not None:
-        metadata["fit"] = fit_metadata(room, certified)
-        if metadata["fit"]["moved_channels"]:
-            trained = unfitted(checkpoint, folded)
-            logger.info("fit: %d channels moved to fit the %s", metadata["fit"]["moved_channels"], room.title)
-    network = steps.assemble(checkpoint, certified, metadata)
-    rows = steps.size(network, certified)
-    logger.info("size: %d weights, widest membrane %d bits", network.weight_count,
-                max((row.membrane_bits or 0 for row in rows), default=0))
-    return network, rows, trained
 
 
 def _with_fit(network: Network, **measured: Any) -> Network:
@@ -409,20 +371,6 @@ def _with_accuracy(network: Network, trained: Network | None, arguments: argpars
         network = _with_fit(network, trained_accuracy=steps.accuracy(trained, images, labels))
     return dataclasses.replace(network, metadata={
         **network.metadata, "accuracy": share, "accuracy_images": len(images), "accuracy_command": command})
-
-
-def _with_verification(rows: list[LayerReport], verification: Verification, *, measured: bool) -> list[LayerReport]:
-    """Add to each row what ``verification`` found; firing rates only if they were ``measured`` on real images."""
-    found = []
-    for index, row in enumerate(rows):
-        if index < len(verification.spikes):
-            firing = verification.spikes[index] / verification.places[index]
-            row = dataclasses.replace(
-                row, firing=firing if measured else None,
-                mismatches=None if row.kind == OrPool.kind else verification.mismatches[index],
-                compared=None if row.kind == OrPool.kind else verification.compared[index])
-        found.append(row)
-    return found
 
 
 def _write(network: Network, content: bytes, arguments: argparse.Namespace, image: FlashImage | None) -> list[str]:

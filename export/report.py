@@ -32,18 +32,23 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
             _cell(row["mismatches"]), _cell(row["bytes"], "{:,}"), _cell(row["compression"], "{:.1f} x"))
 
 
-def _written(files: list[str]) -> str:
+def _written(files: list[str], unwritten: str) -> str:
     if not files:
-        return "nothing (dry run)"
+        return unwritten
     memories = f" and {len(files) - 1} memory images" if len(files) > 1 else ""
     return f"{printable(files[0])}{memories}"
 
 
 def _source(training: dict[str, Any]) -> list[str]:
     """Lay out by what rule a network of another package was read; nothing for a checkpoint."""
-    if training.get("source") != "nir":
+    if "rule" not in training:
         return []
-    return [f"read by the rule {training['rule']}", f"scores: {training['scores']}"]
+    lines = [f"read by the rule {training['rule']}", f"scores: {training['scores']}"]
+    own = training.get("own_forward")
+    if own is not None:
+        lines.append(f"own forward, in {own['floats']}: {own['differ']:,} of {own['spikes']:,} spikes differ on "
+                     f"{own['images']} images")
+    return lines
 
 
 def format_graph(report: dict[str, Any]) -> str:
@@ -53,8 +58,8 @@ def format_graph(report: dict[str, Any]) -> str:
             f"sha256 of the network: {report['network_sha256']}\nwritten: {written}")
 
 
-def format_table(report: dict[str, Any]) -> str:
-    """Lay out the report of :func:`export.command.export` as text."""
+def format_table(report: dict[str, Any], *, unwritten: str = "nothing (dry run)") -> str:
+    """Lay out the report of :func:`export.command.export` as text; ``unwritten`` stands for no file."""
     lines = [_HEAD, *map(_line, report["layers"])]
     spans = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     text = ["  ".join([line[0].ljust(spans[0]), *(entry.rjust(span) for entry, span in
@@ -73,7 +78,7 @@ def format_table(report: dict[str, Any]) -> str:
     if not report["checkpoint_protected"]:
         text.append("WARNING: the checkpoint is of version 1 and not protected against damage: save it again, as "
                     "docs/formats.md says")
-    text += [f"sha256: {report['network_sha256']}", f"written: {_written(report['written'])}"]
+    text += [f"sha256: {report['network_sha256']}", f"written: {_written(report['written'], unwritten)}"]
     versions = ", ".join(f"{name} {version}" for name, version in metadata["export"]["tool_versions"].items())
     text.append(f"made by: revision {metadata['export']['revision']}, {versions}")
     return "\n".join(text)

@@ -1,6 +1,5 @@
 """Every kind of cell that a bitstream is turned back into does what it does in the netlist, by each of its wires."""
 
-import json
 import shutil
 import subprocess
 
@@ -9,7 +8,6 @@ import pytest
 from boards.families import ice40_bitstream
 from boards.families.family import Pins
 from boards.families.ice40 import ICE40UP5K_SG48, synthesis
-from boards.families.ice40_netlist import simulated
 from support.tools import YOSYS, run_tool
 
 pytestmark = [
@@ -115,13 +113,11 @@ def test_each_wire_of_each_kind_of_cell_is_the_one_of_the_netlist(tmp_path):
     (tmp_path / "sterna.pcf").write_text("".join(f"set_io pin_{name} {pin}\n" for name, pin in names.items()))
     for step in (ICE40UP5K_SG48.place(seed=1, clock_hz=12e6), ICE40UP5K_SG48.pack(), ICE40UP5K_SG48.unpack()):
         run_tool(step.tool, step.arguments, cwd=tmp_path, log=tmp_path / "log")
-    netlist = json.loads((tmp_path / "sterna.json").read_text())["modules"]["sterna"]
-    bitstream = ice40_bitstream.module_of((tmp_path / "sterna.asc").read_bytes(),
-                                          (tmp_path / "sterna.pcf").read_bytes(), package="sg48")
+    files = {name: (tmp_path / name).read_bytes() for name in ("sterna.json", "sterna.pcf", "sterna.asc")}
     pins = Pins(inputs={name: f"pin_{name}" for name in ("clk", "data")},
                 outputs={name: f"pin_{name}" for name in ("multiplier", "single", "block", "fabric")})
-    wanted = printed(tmp_path / "netlist", simulated(netlist, pins))
-    got = printed(tmp_path / "bitstream", simulated(bitstream, pins))
+    wanted = printed(tmp_path / "netlist", ICE40UP5K_SG48.simulated_netlist(files, pins))
+    got = printed(tmp_path / "bitstream", ICE40UP5K_SG48.simulated_bitstream(files, files, pins))
     for kind, name in enumerate(("multiplier", "single-port RAM", "block RAM", "logic")):
         known = [clock for clock, row in enumerate(wanted) if row[kind] in "01"]
         assert len(known) > 1000, name

@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from export.sources.chain import SourceError
 from support.errors import ToolchainError, first_line, printable
-from support.files import read_file
 
-__all__ = ["MAX_BYTES", "Graph", "RawNode", "dumps", "load"]
+__all__ = ["MAX_BYTES", "Graph", "RawNode", "dumps", "parse"]
 
 #: Largest file, and largest amount of numbers in it, in bytes.
 MAX_BYTES = 2**31
@@ -124,29 +123,26 @@ class _Reader:
                      metadata=metadata)
 
 
-def load(path: str) -> Graph:
-    """Read the graph in the file ``path``.
+def parse(content: bytes) -> Graph:
+    """Read the graph in the content of a file, in this process: :func:`export.sources.nir.loading.load` is safer.
 
     Raises
     ------
     :exc:`SourceError`
-        If it is no NIR graph, is damaged, or reaches into other files; the line begins with the path.
+        If it is no NIR graph, is damaged, or reaches into other files.
     :exc:`support.errors.ToolchainError`
         If h5py is missing; the line says how to install it.
-    :exc:`OSError`
-        If the file cannot be read.
     """
-    content = read_file(path, limit=MAX_BYTES)
     h5py = _h5py()
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             return _Reader(h5py).graph(file)
     except SourceError as error:
         # Names in the file may hold anything.
-        raise SourceError(f"{path}: not a NIR graph that can be read: {printable(str(error))}") from None
+        raise SourceError(f"not a NIR graph that can be read: {printable(str(error))}") from None
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
             MemoryError) as error:
-        raise SourceError(f"{path}: not a NIR graph, or damaged: {printable(first_line(error))}") from None
+        raise SourceError(f"not a NIR graph, or damaged: {printable(first_line(error))}") from None
 
 
 def dumps(graph: Graph, version: str) -> bytes:

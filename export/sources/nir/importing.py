@@ -9,15 +9,16 @@ from typing import Any
 from arch.network import Encoding
 from export.sources.chain import Chain, SourceError, SpikingNeurons
 from export.sources.nir import sidecar
-from export.sources.nir.file import load
+from export.sources.nir.file import Graph
 from export.sources.nir.graph import chain_of
+from export.sources.nir.loading import load
 from export.sources.nir.sidecar import Facts
 from export.sources.rational import RationalNetwork
 from export.sources.rules import PRESETS, Rule, resolve
 from export.sources.translation import Frame, translate
 from support.errors import printable
 
-__all__ = ["Source", "import_nir", "read_nir"]
+__all__ = ["Source", "import_nir", "network_of", "read_nir", "source_of"]
 
 
 def _frame(facts: Facts) -> Frame:
@@ -68,27 +69,42 @@ class Source:
     provenance: Mapping[str, Any]
 
 
-def read_nir(path: str, stated: Facts) -> Source:
-    """Read the NIR file ``path`` by what is ``stated``; what is not is taken from its side-car.
+def source_of(graph: Graph, name: str, stated: Facts) -> Source:
+    """Understand the graph that the file ``name`` has, by what is ``stated``; what is not is taken from its side-car.
 
     Raises
     ------
     :exc:`SourceError`
-        If the file cannot be read, something must be stated, or a node has no place in a network; one line that begins
-        with the path.
+        If something must be stated, or a node has no place in a network.
+    """
+    facts = stated.over(sidecar.parse(graph.metadata))
+    rule = resolve(package=facts.package, stated={"comparison": facts.comparison, "reset": facts.reset,
+                                                  "several": facts.several, "dt": facts.dt})
+    frame = _frame(facts)
+    chain = _with_membranes(chain_of(graph, rule, facts.shape), facts.initial or {})
+    return Source(chain=chain, rule=rule, frame=frame, provenance=_provenance(name, rule, facts))
+
+
+def network_of(source: Source) -> RationalNetwork:
+    """Make a network that can be certified; raises :exc:`SourceError` if a number has no exact place in one."""
+    return translate(source.chain, source.rule, source.frame, source.provenance)
+
+
+def read_nir(path: str, stated: Facts) -> Source:
+    """Read the NIR file ``path`` as of :func:`source_of`.
+
+    Raises
+    ------
+    :exc:`SourceError`
+        If the file cannot be read, or as of :func:`source_of`; one line that begins with the path.
     :exc:`OSError`
         If the file cannot be read.
     """
     graph = load(path)
     try:
-        facts = stated.over(sidecar.parse(graph.metadata))
-        rule = resolve(package=facts.package, stated={"comparison": facts.comparison, "reset": facts.reset,
-                                                      "several": facts.several, "dt": facts.dt})
-        frame = _frame(facts)
-        chain = _with_membranes(chain_of(graph, rule, facts.shape), facts.initial or {})
+        return source_of(graph, path, stated)
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from None
-    return Source(chain=chain, rule=rule, frame=frame, provenance=_provenance(path, rule, facts))
 
 
 def import_nir(path: str, stated: Facts) -> RationalNetwork:
@@ -97,12 +113,12 @@ def import_nir(path: str, stated: Facts) -> RationalNetwork:
     Raises
     ------
     :exc:`SourceError`
-        As of :func:`read_nir`, or if a number has no exact place in a network.
+        As of :func:`read_nir` and :func:`network_of`.
     :exc:`OSError`
         If the file cannot be read.
     """
     source = read_nir(path, stated)
     try:
-        return translate(source.chain, source.rule, source.frame, source.provenance)
+        return network_of(source)
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from None

@@ -63,7 +63,7 @@ def test_a_hard_reset_does_not_depend_on_the_comparison(tmp_path):
 @pytest.mark.parametrize("package", READ_BACK)
 def test_other_packages_compute_the_same(package):
     given = READ_BACK[package]
-    graph, stored = graph_of(given), file.load(str(DATA / f"read-{package}.nir"))
+    graph, stored = graph_of(given), file.parse((DATA / f"read-{package}.nir").read_bytes())
     assert (graph.edges, graph.metadata) == (stored.edges, stored.metadata)
     for name, node in graph.nodes.items():
         for key, value in node.values.items():

@@ -1,0 +1,69 @@
+"""Let a library read what anybody may have made in a process of its own, which ends when it takes too long or crashes.
+
+A library in C that hangs on a damaged file cannot be interrupted from Python, not even by Ctrl-C, and one that crashes
+takes the program with it. Both cost only the process that :func:`guarded` starts.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+from support import parent_death
+from support.errors import InputError, ToolchainError
+
+__all__ = ["INPUT_ERROR", "TOOLCHAIN_ERROR", "UnfinishedError", "guarded"]
+
+#: Exit statuses by which a process says that what it has written is the message of an error.
+INPUT_ERROR, TOOLCHAIN_ERROR = 1, 3
+
+
+class UnfinishedError(InputError):
+    """The process took too long, or crashed."""
+
+
+def guarded(module: str, content: bytes, *, seconds: int) -> bytes:
+    """Run ``python -m module`` with ``content`` as its input, and return its output.
+
+    By exiting with :data:`INPUT_ERROR` or :data:`TOOLCHAIN_ERROR`, the module says that its output is a message.
+
+    Parameters
+    ----------
+    module : :class:`str`
+        A module that this process could import.
+    content : :class:`bytes`
+        Its standard input.
+    seconds : :class:`int`
+        What it may take of the processor.
+
+    Raises
+    ------
+    :exc:`InputError`
+        If the process says so.
+    :exc:`UnfinishedError`
+        If it takes longer, or crashes.
+    :exc:`ToolchainError`
+        If it says so.
+    """
+    command = parent_death.command(sys.executable, ["-P", "-m", module])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # In a session of its own, so that Ctrl-C comes to this process alone, which ends the other one.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          env=environment, start_new_session=True) as process:
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds))
+            output, _ = process.communicate(content)
+        finally:
+            process.kill()
+    if process.returncode == 0:
+        return output
+    if process.returncode == TOOLCHAIN_ERROR:
+        raise ToolchainError(output.decode())
+    if process.returncode == INPUT_ERROR:
+        raise InputError(output.decode())
+    if process.returncode in (-signal.SIGKILL, -signal.SIGXCPU):
+        raise UnfinishedError(f"reading it takes more than {seconds} s")
+    raise UnfinishedError(f"reading it ends with status {process.returncode}")

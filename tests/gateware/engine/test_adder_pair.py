@@ -11,6 +11,7 @@ from tests import streams
 @pytest.mark.parametrize("late", [*itertools.product((False, True), repeat=2)])
 def test_sums_come_after_one_clock_or_two(late, width):
     dut = AdderPair(width=width, late=late)
+    assert {len(port.as_value()) for port in (dut.a, dut.b, dut.sums)} == {2 * width}
     rng = random.Random(1)
     top = (1 << width) - 1
     history = []

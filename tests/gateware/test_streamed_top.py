@@ -43,10 +43,14 @@ def test_four_lines_of_the_flash_are_constrained(name):
 def test_one_line_each_way_holds_the_others():
     board = dataclasses.replace(BOARDS["icebreaker"], flash_wiring=FlashWiring(resource="spi_flash_1x", lines=1))
     assert flash_mode(board) is FlashMode.SINGLE
-    pins, _ = constraints(board)
-    assert {port: pin for port, pin in pins.items() if port.startswith("spi_flash")} == {
+    pins, files = constraints(board)
+    flash = {port: pin for port, pin in pins.items() if port.startswith("spi_flash")}
+    assert flash == {
         "spi_flash_1x_0__cs__io": "16", "spi_flash_1x_0__clk__io": "15", "spi_flash_1x_0__copi__io": "14",
         "spi_flash_1x_0__cipo__io": "17", "spi_flash_1x_0__wp__io": "12", "spi_flash_1x_0__hold__io": "13"}
+    # Each has a pad, and not only a place.
+    pads = re.findall(r"connect \\PACKAGE_PIN \\(\S+)", files["sterna.il"].decode())
+    assert flash.keys() <= set(pads)
 
 
 def test_double_rate_takes_data_at_both_edges():

@@ -39,7 +39,7 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="FILE", type=path_argument,
                         help="keep results in FILE, and go on from what it has (default: sterna/mutation.jsonl in "
                              "$XDG_STATE_HOME or ~/.local/state)")
-    parser.add_argument("--again", action="store_true", help="try once more what survived before")
+    parser.add_argument("--again", action="store_true", help="try once more what survived before, but for equivalents")
     parser.add_argument("--page", metavar="FILE", type=path_argument,
                         help="write the page of the sample to FILE, which is overwritten (default: none)")
     parser.add_argument("--jobs", metavar="N", type=int, help="try N mutants at a time (default: one per core)")
@@ -134,7 +134,7 @@ def _measure(arguments: argparse.Namespace) -> None:
                                                           f"it, or name another file with -o"))
         results = Results(output)
         mutants = [mutant for mutant in population.sample if (known := results.of(mutant.key)) is None
-                   or (arguments.again and known.outcome is Outcome.SURVIVED)]
+                   or (arguments.again and known.outcome is Outcome.SURVIVED and mutant.key not in equivalents)]
         if mutants:
             digest = digest_of(folder, files)
             own = arguments.tree.resolve() == _ROOT

@@ -399,6 +399,12 @@ def test_a_run_is_kept_and_makes_the_page(tmp_path, capsys, monkeypatch):
     assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == before
     assert main(arguments) == 0
     assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == lines
+    # Nor is a survivor that is argued to be equivalent.
+    (survivor,) = (line["mutant"] for line in lines if line.get("outcome") == "survived")
+    (tmp_path / "equivalents.toml").write_text(f'[equivalent]\n"{survivor}" = "A reason."\n')
+    assert main([*arguments, "--again", "--equivalents", str(tmp_path / "equivalents.toml")]) == 0
+    assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == lines
+    capsys.readouterr()
     # A better test is asked about the survivors, and about nothing else.
     (tree / "tests/test_low.py").write_text("import toy.sums\n\n\ndef test_low():\n    assert toy.sums.low(6)\n")
     assert main([*arguments, "--again"]) == 0

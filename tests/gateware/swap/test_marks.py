@@ -12,7 +12,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.info import info_of
 from gateware.mapper.memories import block_ram_memories
-from gateware.swap.marks import marked, marks_of, words_of
+from gateware.swap.marks import _parts, marked, marks_of, words_of
 from models import DEFAULT_NETWORK
 from tests.layouts import columns_of
 from tests.random_networks import CIRCUITS, SMALL
@@ -76,3 +76,10 @@ def test_circuits_of_other_sizes_have_other_marks():
     configs = [SMALL, dataclasses.replace(SMALL, weight_rows=128), dataclasses.replace(SMALL, membrane_width=25)]
     for one, other in itertools.combinations(map(marks_of, configs), 2):
         assert one != other
+
+
+@pytest.mark.parametrize(("depth", "parts"),
+                         [(15, 0), (16, 1), (31, 1), (32, 3), (63, 3), (64, 7), (127, 7), (128, 15)])
+def test_columns_too_short_to_be_told_apart_are_left_out(depth, parts):
+    """A bit of N words may be a column of N rows, or two of N / 2, and so on, of at least 16 rows."""
+    assert len(_parts((1 << depth) - 1, depth)) == parts

@@ -25,7 +25,7 @@ class UnfinishedError(InputError):
 
 
 def guarded(module: str, content: bytes, *, seconds: int) -> bytes:
-    """Run ``python -m module`` with ``content`` as its input, and return its output.
+    """Run the program ``module`` with ``content`` as its input, and return its output.
 
     By exiting with :data:`INPUT_ERROR` or :data:`TOOLCHAIN_ERROR`, the module says that its output is a message.
 
@@ -58,6 +58,8 @@ def guarded(module: str, content: bytes, *, seconds: int) -> bytes:
             output, _ = process.communicate(content)
         finally:
             process.kill()
+            # After Ctrl-C, the end of the block does not wait.
+            process.wait()
     if process.returncode == 0:
         return output
     if process.returncode == TOOLCHAIN_ERROR:

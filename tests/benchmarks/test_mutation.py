@@ -401,7 +401,7 @@ def test_a_run_is_kept_and_makes_the_page(tmp_path, capsys, monkeypatch):
     assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == lines
     # Nor is a survivor that is argued to be equivalent.
     (survivor,) = (line["mutant"] for line in lines if line.get("outcome") == "survived")
-    (tmp_path / "equivalents.toml").write_text(f'[equivalent]\n"{survivor}" = "A reason."\n')
+    (tmp_path / "equivalents.toml").write_text(f'[equivalent]\n"{survivor}" = "No test asks for a sum of seven."\n')
     assert main([*arguments, "--again", "--equivalents", str(tmp_path / "equivalents.toml")]) == 0
     assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == lines
     capsys.readouterr()

@@ -24,7 +24,7 @@ _SHIPPED = {"mnist": "mnist-conv", "fashion-mnist": "fashion-conv", "cifar-10": 
             "cifar-100": "cifar100-vgg11", "n-mnist": "tsnn-nmnist", "n-mnist-small": "nmnist-conv"}
 _TAKEN = ("augmentation", "framing", "validation_images")
 #: What the fine-tuning does otherwise than a training from random weights.
-_CHOSEN = {"epochs": 20, "learning_rate": 4e-3, "bfloat16": True, "compiled": True}
+_CHOSEN = {"epochs": 20, "learning_rate": 4e-3, "warmup_epochs": 0.5, "bfloat16": True, "compiled": True}
 
 
 def recipe_of(graph: str, stated: Facts, *, dataset: str | None, timesteps: int | None) -> dict[str, Any]:

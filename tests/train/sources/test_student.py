@@ -51,6 +51,14 @@ def test_pools_of_a_float_network():
     assert found == [CONV | {"input_pool": 2}, {"kind": "readout", "name": "readout", "classes": 3, "input_pool": 4}]
 
 
+def test_an_or_and_a_mean_become_one_or():
+    nodes = {"conv": convolution(FLOATS), "if1": spiking((4, 8, 8)), "sum": pool("SumPool2d"),
+             "or": node("Threshold", threshold=np.full((4, 4, 4), 0.5)), "pool": pool(),
+             "flat": node("Flatten", **FLATTEN), "fc": node("Linear", weight=RNG.normal(size=(3, 16)))}
+    # The array runs one behind a layer, and windows of windows are windows.
+    assert described(nodes, shape=(1, 8, 8))[1:-1] == [{"kind": "or-pool", "size": 4}]
+
+
 def test_two_fully_connected_layers_have_their_names():
     nodes = {"fc": node("Linear", weight=RNG.normal(size=(5, 16))), "if": spiking((5,)),
              "fc2": node("Linear", weight=RNG.normal(size=(6, 5))), "if2": spiking((6,)),

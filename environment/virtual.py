@@ -32,7 +32,7 @@ __all__ = ["NEVER_IMPORTED", "EnvironmentProblem", "PackageSet", "TorchBuild", "
 _HERE = pathlib.Path(__file__).resolve().parent
 _ROOT = _HERE.parent
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-#: What a locked package asks for, and what of it is used here never imports: 100 MB for data sets and pictures.
+#: What a locked package asks for, and what of it is used here never imports; its tests run without.
 NEVER_IMPORTED = {"spikingjelly": frozenset({"torchvision", "torchaudio", "tensorboard", "scienceplots"})}
 #: What ``python -m venv`` makes: a folder that holds more is somebody's, and is not cleared.
 _VENV_ENTRIES = frozenset({"bin", "include", "lib", "lib64", "share", "pyvenv.cfg", ".gitignore"})

@@ -179,3 +179,12 @@ def test_locked_packages_alone_are_installed_and_must_satisfy_each_other(command
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "a needs b\n"))
     with pytest.raises(EnvironmentProblem, match=r"^the lock files must satisfy every package, not 'a needs b'$"):
         virtual._install(packages, commands.folder, TorchBuild.CPU)
+
+
+def test_what_is_never_imported_may_be_missing(commands, monkeypatch):
+    said = "spikingjelly 2.0.0 requires torchvision, which is not installed.\n"
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, said))
+    virtual._install(PackageSet.TEST, commands.folder, TorchBuild.CPU)
+    said += "tonic 1.7.0 requires torchvision, which is not installed.\n"
+    with pytest.raises(EnvironmentProblem, match=r"not 'tonic 1.7.0 requires torchvision, which is not installed.'$"):
+        virtual._install(PackageSet.TEST, commands.folder, TorchBuild.CPU)

@@ -18,7 +18,9 @@
 //   'Q' idle u32, limit u64         run until rx is quiet and tx has been for idle clocks, or for limit clocks
 //                                   -> as 'X', then of each character the clock in which it began u64
 //   'B' address u32, count u32      write bytes to the flash (bytes follow); what is not written is erased
-//   'V' length u16, path            write a VCD from here on (only in a traced build)
+//   'V' length u16, path, before u64, count u64
+//                                   write a waveform of count clocks, so many clocks after here (only in a traced build)
+//   'E'                             end the waveform         -> clocks that are in it u64
 //
 // With the arguments `--uart CLOCKS_PER_BIT [SCRIPT]` it first takes commands from SCRIPT, then stdin and stdout are the
 // two lines of the UART, as bytes: a simulated board behind a pipe.
@@ -39,10 +41,18 @@
 #include "Vtop.h"
 #include "verilated.h"
 #include "verilated_syms.h"
-#ifdef STERNA_TRACE
+#if defined(STERNA_TRACE_VCD)
 #include "verilated_vcd_c.h"
+using Trace = VerilatedVcdC;
+#elif defined(STERNA_TRACE_FST)
+#include "verilated_fst_c.h"
+using Trace = VerilatedFstC;
 #endif
 #include "flash.h"
+
+#if defined(STERNA_TRACE_VCD) || defined(STERNA_TRACE_FST)
+#define STERNA_TRACE
+#endif
 
 // Verilator's spelling of the port flash__NAME.
 #define FLASH(name) flash___05F##name
@@ -177,16 +187,12 @@ class Harness {
         returned_[1] = seen.second;
 #endif
 #endif
-#ifdef STERNA_TRACE
-        if (trace_) trace_->dump(static_cast<uint64_t>(2 * clocks));
-#endif
+        dump(0);
         receiver.step(top_->tx, clocks);
         top_->clk = 1;
         top_->eval();
         pins();
-#ifdef STERNA_TRACE
-        if (trace_) trace_->dump(static_cast<uint64_t>(2 * clocks + 1));
-#endif
+        dump(1);
         ++clocks;
     }
 
@@ -211,14 +217,41 @@ class Harness {
         top_->rst = 0;
     }
 
-    void trace(const std::string& path) {
+    // A waveform counts its clocks from here on, ten units of time each: the clock falls at 10 n and rises at 10 n + 5.
+    void trace(const std::string& path, uint64_t before, uint64_t count) {
 #ifdef STERNA_TRACE
         context_.traceEverOn(true);
-        trace_ = std::make_unique<VerilatedVcdC>();
+        trace_ = std::make_unique<Trace>();
         top_->trace(trace_.get(), 99);
         trace_->open(path.c_str());
+        trace_start_ = clocks;
+        trace_first_ = clocks + before;
+        trace_end_ = trace_first_ + count;
+        traced_ = 0;
 #else
-        (void)path;
+        (void)path, (void)before, (void)count;
+        fprintf(stderr, "harness: this build writes no waveform\n");
+        exit(2);
+#endif
+    }
+
+    uint64_t end_trace() {
+#ifdef STERNA_TRACE
+        if (trace_) trace_->close();
+        trace_.reset();
+        return traced_;
+#else
+        return 0;
+#endif
+    }
+
+    void dump(unsigned half) {
+#ifdef STERNA_TRACE
+        if (!trace_ || clocks < trace_first_ || clocks >= trace_end_) return;
+        trace_->dump(static_cast<uint64_t>(10 * (clocks - trace_start_) + 5 * half));
+        traced_ += half;
+#else
+        (void)half;
 #endif
     }
 
@@ -248,7 +281,8 @@ class Harness {
     VerilatedContext context_;
     std::unique_ptr<Vtop> top_;
 #ifdef STERNA_TRACE
-    std::unique_ptr<VerilatedVcdC> trace_;
+    std::unique_ptr<Trace> trace_;
+    uint64_t trace_start_ = 0, trace_first_ = 0, trace_end_ = 0, traced_ = 0;
 #endif
 };
 
@@ -336,7 +370,17 @@ class Commands {
             take(contents.data() + address, count);
             break;
         }
-        case 'V': harness_.trace(text()); break;
+        case 'V': {
+            std::string path = text();
+            uint64_t before = get<uint64_t>();
+            harness_.trace(path, before, get<uint64_t>());
+            break;
+        }
+        case 'E': {
+            uint64_t traced = harness_.end_trace();
+            put(&traced, 8);
+            break;
+        }
         default: fprintf(stderr, "harness: unknown command %d\n", op); exit(2);
         }
         fflush(out_);

@@ -20,7 +20,7 @@ from typing import Self
 
 import numpy as np
 
-from sim.verilator import Report, SimulationError, compiled, top_module
+from sim.verilator import Report, SimulationError, Trace, compiled, top_module
 
 __all__ = ["CompiledDesign", "MemoryShape", "SimulationTransport", "Verilated", "compile_design", "memory_shapes"]
 
@@ -76,7 +76,7 @@ class CompiledDesign:
 
 
 def compile_design(verilog: str, *, memories: Sequence[str] = (), shapes: Mapping[str, MemoryShape] | None = None,
-                   cache: Path | None = None, trace: bool = False, jobs: int | None = None,
+                   cache: Path | None = None, trace: Trace | None = None, jobs: int | None = None,
                    report: Report | None = None) -> CompiledDesign:
     """Compile a design, or find that it was compiled before; arguments and errors are those of :class:`Verilated`.
 
@@ -118,8 +118,8 @@ class Verilated:
         Where compiled programs are kept (default: ``sterna/verilated`` in the user's cache folder).
     seed : :class:`int`
         Seeds what the Verilog leaves undefined.
-    trace : :class:`bool`
-        Compile with support for :meth:`write_vcd`, which makes the simulation slower.
+    trace : :class:`sim.verilator.Trace`, optional
+        Compile with support for :meth:`trace` in this format, which makes the simulation slower.
     jobs : :class:`int`
         Compile with that many processes (default: one per core).
     report : callable
@@ -143,7 +143,7 @@ class Verilated:
         divisor: float = 4,
         cache: Path | None = None,
         seed: int = 1,
-        trace: bool = False,
+        trace: Trace | None = None,
         jobs: int | None = None,
         report: Report | None = None,
     ) -> None:
@@ -276,10 +276,25 @@ class Verilated:
         self.framing_errors += errors
         return self._reply(count)
 
-    def write_vcd(self, path: Path) -> None:
-        """Write a waveform of everything from here on; needs ``trace=True``."""
+    def trace(self, path: Path, *, first: int = 0, count: int | None = None) -> None:
+        """Write all signals to a file from here on; needs the argument ``trace`` when the design is compiled.
+
+        The times in the file count from here, ten units to a clock, which rises at the fifth.
+
+        Parameters
+        ----------
+        path : where the file is to be
+        first : clocks from here to the first one that is written
+        count : clocks that are written (default: all until :meth:`end_trace`)
+        """
         name = str(path).encode()
-        self._command(b"V" + struct.pack("<H", len(name)) + name)
+        self._command(b"V" + struct.pack("<H", len(name)) + name +
+                      struct.pack("<QQ", first, 2**63 if count is None else count))
+
+    def end_trace(self) -> int:
+        """Close the file of :meth:`trace`; returns the clocks that are in it."""
+        self._command(b"E")
+        return int(struct.unpack("<Q", self._reply(8))[0])
 
     def _shape(self, name: str, first: int, count: int) -> MemoryShape:
         if name not in self.shapes:
@@ -307,7 +322,9 @@ class Verilated:
     def _stopped(self) -> SimulationError:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").splitlines()
-        return SimulationError(f"simulation stopped: {lines[-1] if lines else 'no message'}")
+        # Verilator's library says why, and then that it aborts.
+        reasons = [line for line in lines if line.startswith("%Error")] or lines[-1:] or ["no message"]
+        return SimulationError(f"simulation stopped: {reasons[0]}")
 
 
 class SimulationTransport:

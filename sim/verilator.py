@@ -5,6 +5,7 @@ system, a C++ compiler; neither make nor perl.
 """
 
 import concurrent.futures
+import enum
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -21,7 +22,7 @@ from support.files import check_output_folder, locked, write_atomically, write_w
 from support.progress import Progress
 from support.tools import ToolMissingError
 
-__all__ = ["Report", "SimulationError", "check_simulator", "compiled", "default_folder", "make_cache",
+__all__ = ["Report", "SimulationError", "Trace", "check_simulator", "compiled", "default_folder", "make_cache",
            "shown_by", "top_module"]
 
 #: Takes the name of a step of a compilation, the parts of the step that are done, and all of its parts.
@@ -29,6 +30,8 @@ Report = Callable[[str, int, int], None]
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _FLASH = Path(__file__).with_name("flash.h")
+#: The part of the LZ4 library that Verilator's writer of FST calls.
+_LZ4 = Path(__file__).with_name("lz4.h")
 _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 #: Files of Verilator's run-time library that a single-threaded model needs.
 _LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
@@ -36,6 +39,25 @@ _LIBRARY = ("verilated.cpp", "verilated_threads.cpp")
 
 class SimulationError(ToolchainError):
     """A design could not be compiled, or its simulation stopped unexpectedly."""
+
+
+class Trace(enum.StrEnum):
+    """Formats in which a simulation can write what its signals do."""
+
+    #: Value changes as text, which every viewer reads.
+    VCD = "vcd"
+    #: The same, compressed, as GTKWave and Surfer read it.
+    FST = "fst"
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Libraries of the system that a program with this is linked with."""
+        return ("-lz",) if self is Trace.FST else ()
+
+    @property
+    def define(self) -> str:
+        """What the harness and Verilator's library must know."""
+        return f"-DSTERNA_TRACE_{self.name}"
 
 
 def shown_by(progress: Progress) -> Report:
@@ -109,6 +131,20 @@ def _flash_defines(verilog: str) -> list[str]:
     return ["-DSTERNA_FLASH", *(["-DSTERNA_FLASH_DOUBLE"] if match[1] == "7" else [])]
 
 
+def _trace_defines(trace: Trace | None) -> list[str]:
+    """Tell Verilator's library which format it writes, if any, and the harness too."""
+    formats = [f"-DVM_TRACE_{each.name}={int(each is trace)}" for each in Trace]
+    return [f"-DVM_TRACE={int(trace is not None)}", *formats, *([trace.define] if trace else [])]
+
+
+def _check_zlib(compiler: str) -> None:
+    """Check that the one library is there that FST needs beyond the wheel; raises :exc:`ToolMissingError`."""
+    found = subprocess.run([compiler, "-x", "c++", "-E", "-"], input="#include <zlib.h>\n", capture_output=True,
+                           text=True, check=False)
+    if found.returncode:
+        raise ToolMissingError("zlib, which compresses FST, is not installed: apt install zlib1g-dev, or write VCD")
+
+
 def _execute(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
     """Run a tool and return what it prints; raises :exc:`SimulationError` with the first line that names an error."""
     name = Path(command[0]).name
@@ -141,7 +177,7 @@ def _in_parallel(commands: Sequence[Sequence[str | Path]], jobs: int, step: str,
 def _object_command(root: Path, compiler: str, source: Path, target: Path, *flags: str) -> list[str | Path]:
     # -fno-strict-aliasing and the include folders are those of verilated.mk.
     return [compiler, "-std=gnu++17", *flags, "-fno-strict-aliasing", "-w", "-DVERILATOR=1", "-DVM_COVERAGE=0",
-            "-DVM_SC=0", "-DVM_TRACE_FST=0", "-I", target.parent, "-I", root / "include",
+            "-DVM_SC=0", "-I", target.parent, "-I", root / "include",
             "-I", root / "include" / "vltstd", "-c", source, "-o", target]
 
 
@@ -160,8 +196,8 @@ def _library_objects(root: Path, compiler: str, folder: Path, key: str, jobs: in
     return targets
 
 
-def _compile(verilog: str, memories: Sequence[tuple[str, str]], work: Path, folder: Path, library: str, *, trace: bool,
-             jobs: int, report: Report) -> Path:
+def _compile(verilog: str, memories: Sequence[tuple[str, str]], work: Path, folder: Path, library: str, *,
+             trace: Trace | None, jobs: int, report: Report) -> Path:
     """Compile a design in the folder ``work``; returns the program."""
     root, compiler = check_simulator()
     top = top_module(verilog)
@@ -172,30 +208,33 @@ def _compile(verilog: str, memories: Sequence[tuple[str, str]], work: Path, fold
     report("translate the design", 0, 1)
     _execute([root / "bin" / "verilator_bin", "--cc", "--prefix", "Vtop", "--top-module", top, "-O3", *_WARNINGS,
               "--x-assign", "unique", "--x-initial", "unique", "--output-split", "5000", "--no-timing",
-              *(["--trace-vcd"] if trace else []), "--Mdir", work, work / "public.vlt", work / "top.v"],
+              *([f"--trace-{trace}", "--timescale", "1ns/1ns"] if trace else []),
+              "--Mdir", work, work / "public.vlt", work / "top.v"],
              env={**os.environ, "VERILATOR_ROOT": str(root)})
     shutil.copy(_HARNESS, work)
-    shutil.copy(_FLASH, work)
-    defines = [*_flash_defines(verilog), *(["-DVM_TRACE=1", "-DVM_TRACE_VCD=1", "-DSTERNA_TRACE"] if trace else
-                                           ["-DVM_TRACE=0", "-DVM_TRACE_VCD=0"])]
+    for header in (_FLASH, _LZ4):
+        shutil.copy(header, work)
+    defines = [*_flash_defines(verilog), *_trace_defines(trace)]
     commands = []
     for source in sorted(work.glob("*.cpp")):
         # What runs once is compiled for compile time, what runs each clock for speed.
         level = "-O0" if "__Slow" in source.name or "Trace" in source.name else "-O2"
         commands.append(_object_command(root, compiler, source, work / f"{source.stem}.o", level, *defines))
     if trace:
-        commands.append(_object_command(root, compiler, root / "include" / "verilated_vcd_c.cpp",
-                                        work / "verilated_vcd_c.o", "-O1", *defines))
+        name = f"verilated_{trace}_c"
+        commands.append(_object_command(root, compiler, root / "include" / f"{name}.cpp", work / f"{name}.o", "-O2",
+                                        *defines))
     _in_parallel(commands, jobs, "compile the simulation", report)
     objects = sorted(work.glob("*.o"))
     libraries = _library_objects(root, compiler, folder, library, jobs, report)
     report("link the simulation", 0, 1)
-    _execute([compiler, *objects, *libraries, "-pthread", "-o", work / "simulation"])
+    _execute([compiler, *objects, *libraries, "-pthread", *(trace.libraries if trace else ()),
+              "-o", work / "simulation"])
     return work / "simulation"
 
 
-def compiled(verilog: str, memories: Sequence[tuple[str, str]], *, folder: Path | None = None, trace: bool = False,
-             jobs: int | None = None, report: Report | None = None) -> Path:
+def compiled(verilog: str, memories: Sequence[tuple[str, str]], *, folder: Path | None = None,
+             trace: Trace | None = None, jobs: int | None = None, report: Report | None = None) -> Path:
     """Return the program that simulates a design, compiled before or now.
 
     Parameters
@@ -206,8 +245,8 @@ def compiled(verilog: str, memories: Sequence[tuple[str, str]], *, folder: Path 
         The memories that are loaded and read at run time: the module, and its variable.
     folder : :class:`pathlib.Path`, optional
         Where programs are kept (default: ``sterna/verilated`` in the user's cache folder).
-    trace : :class:`bool`
-        Compile with support for waveforms.
+    trace : :class:`Trace`, optional
+        Compile with support for waveforms of this format.
     jobs : :class:`int`, optional
         Compile with that many processes (default: one per core).
     report : callable, optional
@@ -216,7 +255,7 @@ def compiled(verilog: str, memories: Sequence[tuple[str, str]], *, folder: Path 
     Raises
     ------
     :exc:`ToolMissingError`
-        If Verilator or the C++ compiler is not installed.
+        If Verilator or the C++ compiler is not installed, or a library that the format of waveforms needs.
     :exc:`SimulationError`
         If the design does not compile.
     :exc:`support.errors.InputError`
@@ -226,11 +265,14 @@ def compiled(verilog: str, memories: Sequence[tuple[str, str]], *, folder: Path 
     folder = default_folder() if folder is None else folder
     parts = (importlib.metadata.version("verilator"), str(root), _execute([compiler, "--version"]))
     library = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    key = hashlib.sha256(repr((verilog, _HARNESS.read_text(), _FLASH.read_text(), Path(__file__).read_text(),
-                               list(memories), trace, library)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((verilog, _HARNESS.read_text(), _FLASH.read_text(), _LZ4.read_text(),
+                               Path(__file__).read_text(), list(memories), trace and trace.value,
+                               library)).encode()).hexdigest()[:32]
     program = folder / f"simulation-{key}"
     if program.exists():
         return program
+    if trace is Trace.FST:
+        _check_zlib(compiler)
     make_cache(folder)
     # Parallel tests wait for one compilation instead of repeating it.
     with locked(folder / f"{key}.lock"):

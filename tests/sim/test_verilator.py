@@ -11,7 +11,7 @@ from amaranth.back import verilog
 
 from sim import circuits, verilator
 from sim.verilated import Verilated
-from sim.verilator import SimulationError, compiled, shown_by
+from sim.verilator import SimulationError, Trace, compiled, shown_by
 from support.errors import InputError
 from support.tools import ToolMissingError
 from tests.link_board import CACHE, Echo
@@ -89,6 +89,17 @@ def test_missing_compiler_is_named(echo, cache, monkeypatch):
     monkeypatch.setattr(verilator.shutil, "which", lambda name: None)
     with pytest.raises(ToolMissingError, match=r"^a C\+\+ compiler is not installed: apt install g\+\+$"):
         Verilated(echo, cache=cache)
+
+
+def test_missing_zlib_is_named_by_who_needs_it(echo, tmp_path, monkeypatch):
+    compiler = tmp_path / "g++"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-E*) exit 1;; *) echo "g++ 1";; esac\n')
+    compiler.chmod(0o755)
+    monkeypatch.setattr(verilator.shutil, "which", lambda name: str(compiler))
+    with pytest.raises(ToolMissingError, match=(
+            r"^zlib, which compresses FST, is not installed: apt install zlib1g-dev, or write VCD$")):
+        Verilated(echo, cache=tmp_path / "cache", trace=Trace.FST)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_missing_verilator_is_named(echo, cache, monkeypatch):

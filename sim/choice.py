@@ -20,6 +20,7 @@ from sim.chip.engine import ChipEngine, Rung
 from sim.report import Circuit, Weights
 from sim.rtl import RtlEngine
 from sim.streamed_rtl import StreamedRtlEngine
+from sim.verilator import Trace
 from support.errors import InputError, printable
 from support.files import read_file
 
@@ -27,7 +28,8 @@ __all__ = ["choose_build", "choose_engine"]
 
 
 def choose_engine(network: Network, *, board: str, weights: Weights | None = None, lanes: int | None = None,
-                  width: int | None = None, image: str | None = None) -> tuple[RtlEngine | StreamedRtlEngine, Circuit]:
+                  width: int | None = None, image: str | None = None,
+                  trace: Trace | None = None) -> tuple[RtlEngine | StreamedRtlEngine, Circuit]:
     """Start the simulation of the circuit that is asked for, or of the first that the network fits: baked, then flash.
 
     Parameters
@@ -37,6 +39,7 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
     weights : a :class:`sim.report.Weights`, or None: what the network fits
     lanes, width : geometry of the array, of a baked circuit only
     image : name of a file with models for the flash, of which one is the network's; only for weights in flash
+    trace : format of the waveforms that the engine can write, or None
 
     Raises
     ------
@@ -57,7 +60,8 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
         weights, chosen = _fitting(network, place), True
     engine: RtlEngine | StreamedRtlEngine
     if weights is Weights.BAKED:
-        engine, clock_hz = RtlEngine(network, board=board, lanes=lanes, width=width), place.default_clock_hz
+        engine = RtlEngine(network, board=board, lanes=lanes, width=width, trace=trace)
+        clock_hz = place.default_clock_hz
     else:
         mode, clock_hz = flash_mode(place), overlay_clock_hz(place)
         found = {} if image is None else _model_of(network, image, place)
@@ -66,7 +70,7 @@ def choose_engine(network: Network, *, board: str, weights: Weights | None = Non
         except StreamedFitError as error:
             raise InputError(f"network must fit the streamed circuit of the {place.title}, not exceed limits: "
                              f"{_limits(error)}") from None
-        engine = StreamedRtlEngine(network, board=board, mode=mode, clock_hz=clock_hz, **found)
+        engine = StreamedRtlEngine(network, board=board, mode=mode, clock_hz=clock_hz, trace=trace, **found)
     config = engine.plan.config
     return engine, Circuit(weights=weights, chosen=chosen, board=board, board_title=place.title,
                            lanes=config.lanes, width=config.width, timesteps=config.timesteps, clock_hz=clock_hz)

@@ -5,10 +5,11 @@ Engines that run together are compared.
 
 import argparse
 import contextlib
+import dataclasses
 import importlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -26,10 +27,14 @@ from reference.engines import (
     timed,
 )
 from sim.report import Circuit, Comparison, Report, Weights
+from sim.verilator import Trace
 from support import command_line, provenance
 from support.command_line import EXIT_INPUT, EXIT_OK, path_argument, print_line
-from support.errors import InputError, ToolchainError
+from support.errors import InputError, ToolchainError, printable
 from support.progress import Progress
+
+if TYPE_CHECKING:
+    from sim.waves.recording import Recording
 
 __all__ = ["DEFAULT_BOARD", "EngineUnavailableError", "create_parser", "main", "simulate"]
 
@@ -56,6 +61,8 @@ def create_parser() -> argparse.ArgumentParser:
                         help="read images from FILE (idx, idx.gz, npy, npz, PNG)")
     parser.add_argument("--labels", metavar="FILE", help="read labels from FILE and report the accuracy")
     parser.add_argument("--first", metavar="N", type=int, help="use only the first N images (default: all)")
+    parser.add_argument("--image", metavar="N", type=int,
+                        help="use only image N, counted from 0 (default: all; with --vcd or --fst, 0)")
     parser.add_argument("--engine", choices=[*_SIMULATED], default="reference",
                         help="compute on the reference, the RTL, or both and compare; or compare the reference with "
                              "the netlist of a build, with its bitstream turned back into a circuit, or with all of "
@@ -76,6 +83,17 @@ def create_parser() -> argparse.ArgumentParser:
                         help="simulate P output channels, with baked weights (default: the mapper's)")
     parser.add_argument("--width", metavar="W", type=int,
                         help="simulate W synapses, with baked weights (default: the mapper's)")
+    waveform = parser.add_mutually_exclusive_group()
+    waveform.add_argument("--vcd", metavar="FILE", type=path_argument,
+                          help="write what all signals of the RTL do while it computes one image to FILE, as text, and "
+                               "views for GTKWave and Surfer beside it (with --engine rtl or both)")
+    waveform.add_argument("--fst", metavar="FILE", type=path_argument,
+                          help="the same, compressed to a tenth or less")
+    parser.add_argument("--from", dest="first_clock", metavar="CLOCK", type=int,
+                        help="begin the waveform CLOCK clocks after the first bit of the image on the line (default: "
+                             "0)")
+    parser.add_argument("--to", dest="end_clock", metavar="CLOCK", type=int,
+                        help="end the waveform before CLOCK (default: with the last bit of the result)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
@@ -86,6 +104,11 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise InputError(f"--{name} must be 1 or more, not {value}")
+    if arguments.image is not None and arguments.image < 0:
+        raise InputError(f"--image must be 0 or more, not {arguments.image}")
+    if arguments.image is not None and arguments.first is not None:
+        raise InputError("--first must be left out with --image, which chooses one image")
+    _check_waveform(arguments)
     if arguments.spikes and arguments.engine != "both":
         what = "has no names for them" if arguments.engine in _OF_BUILD else "compares nothing"
         raise InputError(f"--spikes must be left out with --engine {arguments.engine}, which {what}: give "
@@ -109,24 +132,72 @@ def _check(arguments: argparse.Namespace) -> None:
                              f"--weights baked")
 
 
-def _create_engines(network: Network, arguments: argparse.Namespace,
-                    stack: contextlib.ExitStack) -> tuple[list[Engine], Circuit | None]:
+def _check_waveform(arguments: argparse.Namespace) -> None:
+    """Refuse options of a waveform that make no sense; raises :exc:`InputError`."""
+    if arguments.vcd is None and arguments.fst is None:
+        for option, value in (("--from", arguments.first_clock), ("--to", arguments.end_clock)):
+            if value is not None:
+                raise InputError(f"{option} must be left out without a waveform: give --vcd or --fst")
+        return
+    option = "--vcd" if arguments.fst is None else "--fst"
+    if "rtl" not in _SIMULATED[arguments.engine] or arguments.engine in _OF_BUILD:
+        raise InputError(f"{option} must be left out with --engine {arguments.engine}, which has no signals with the "
+                         f"names of the sources: give --engine rtl or both")
+    if arguments.first is not None:
+        raise InputError(f"--first must be left out with {option}, which is of one image: choose it with --image")
+
+
+def _module(name: str, needed_by: str) -> Any:
+    """Import a module that needs more than the reference does, which runs without Amaranth and Verilator."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise EngineUnavailableError(f"engine {needed_by} cannot run here: {error}") from None
+
+
+def _create_recording(arguments: argparse.Namespace) -> "Recording | None":
+    """Return the waveform that is asked for; raises :exc:`InputError` if it cannot be written."""
+    if arguments.vcd is None and arguments.fst is None:
+        return None
+    path, trace = (arguments.vcd, Trace.VCD) if arguments.fst is None else (arguments.fst, Trace.FST)
+    recording: Recording = _module("sim.waves.recording", "rtl").Recording(
+        path=path, trace=trace, first=arguments.first_clock or 0, end=arguments.end_clock)
+    recording.check(file for file in (arguments.network, arguments.images, arguments.labels, arguments.flash)
+                    if file is not None)
+    return recording
+
+
+def _load_images(network: Network, arguments: argparse.Namespace,
+                 chosen: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Read images and labels: all, the first, or the one that is ``chosen``."""
+    first = arguments.first if chosen is None else chosen + 1
+    with Progress("reading images") as shown:
+        images = load_images(arguments.images, network, first=first, asked_by="--first" if chosen is None else None,
+                             progress=lambda done, total: shown.update(f"{done >> 20} of {total >> 20} MiB"))
+    labels = None
+    if chosen is not None and chosen >= len(images):
+        raise InputError(f"{printable(arguments.images)}: --image must be at most {len(images) - 1}, because images "
+                         f"are counted from 0 and there are {len(images)}, not {chosen}")
+    if arguments.labels is not None:
+        labels = load_labels(arguments.labels, classes=network.classes, first=first, count=len(images))
+    return (images, labels) if chosen is None else (images[chosen:], None if labels is None else labels[chosen:])
+
+
+def _create_engines(network: Network, arguments: argparse.Namespace, stack: contextlib.ExitStack,
+                    *, trace: Trace | None) -> tuple[list[Engine], Circuit | None]:
     """Return the engines in the order in which they run, and the circuit of the RTL; ``stack`` closes them."""
     engines: list[Engine] = []
     circuit = None
     if arguments.engine != "rtl":
         engines.append(ReferenceEngine(network))
     for name in _SIMULATED[arguments.engine]:
-        # The reference runs where Amaranth and Verilator are not installed.
-        try:
-            choice = importlib.import_module("sim.choice")
-        except ImportError as error:
-            raise EngineUnavailableError(f"engine {name} cannot run here: {error}") from None
+        choice = _module("sim.choice", name)
         board = DEFAULT_BOARD if arguments.board is None else arguments.board
         # The engine shows the progress of its compilation itself.
         if name == "rtl":
             engine, circuit = choice.choose_engine(network, board=board, weights=arguments.weights,
-                                                   lanes=arguments.lanes, width=arguments.width, image=arguments.flash)
+                                                   lanes=arguments.lanes, width=arguments.width, image=arguments.flash,
+                                                   trace=trace)
         else:
             engine, circuit = choice.choose_build(network, rung=name, board=board, weights=arguments.weights,
                                                   folder=arguments.build, file=arguments.network,
@@ -143,8 +214,11 @@ def _run(engine: Engine, images: npt.NDArray[Any], spikes: bool) -> tuple[Engine
 
 
 def _compared(network: Network, images: npt.NDArray[Any], engines: Sequence[Engine],
-              results: Sequence[EngineResult]) -> Comparison:
-    """Compare every engine with the first one, and the clocks of a chip with those of the cycle model."""
+              results: Sequence[EngineResult], *, first: int) -> Comparison:
+    """Compare every engine with the first one, and the clocks of a chip with those of the cycle model.
+
+    ``first`` is the number of the first image in its file.
+    """
     difference: Difference | ClockDifference | None = None
     clocks_of = []
     for engine, result in zip(engines[1:], results[1:], strict=True):
@@ -153,6 +227,8 @@ def _compared(network: Network, images: npt.NDArray[Any], engines: Sequence[Engi
         if predicted is not None:
             clocks_of.append(engine.name)
             difference = difference or clock_difference(result, predicted)
+    if difference is not None:
+        difference = dataclasses.replace(difference, image=difference.image + first)
     spikes = results[1].spikes
     return Comparison(
         unseen=results[1].unseen, difference=difference, clocks_of=clocks_of,
@@ -164,24 +240,31 @@ def simulate(arguments: argparse.Namespace) -> Report:
     """Run the engines and return the report; raises what :func:`support.command_line.run` turns into a line."""
     _check(arguments)
     network = network_file.load(arguments.network)
-    with Progress("reading images") as shown:
-        images = load_images(arguments.images, network, first=arguments.first, asked_by="--first",
-                             progress=lambda done, total: shown.update(f"{done >> 20} of {total >> 20} MiB"))
-    labels = None
-    if arguments.labels is not None:
-        labels = load_labels(arguments.labels, classes=network.classes, first=arguments.first, count=len(images))
+    recording = _create_recording(arguments)
+    chosen: int | None = arguments.image
+    if recording is not None and chosen is None:
+        chosen = 0
+    images, labels = _load_images(network, arguments, chosen)
     results: list[EngineResult] = []
     speeds: dict[str, float] = {}
-    comparison = None
+    comparison = waveform = None
     with contextlib.ExitStack() as stack:
-        engines, circuit = _create_engines(network, arguments, stack)
+        engines, circuit = _create_engines(network, arguments, stack,
+                                           trace=recording.trace if recording is not None else None)
         for engine in engines:
-            result, speeds[engine.name] = _run(engine, images, arguments.spikes)
-            results.append(result)
+            def compute(engine: Engine = engine) -> None:
+                result, speeds[engine.name] = _run(engine, images, arguments.spikes)
+                results.append(result)
+
+            if recording is not None and engine.name == "rtl":
+                waveform = recording.write(engine, compute)
+            else:
+                compute()
         if len(engines) > 1:
-            comparison = _compared(network, images, engines, results)
+            comparison = _compared(network, images, engines, results, first=chosen or 0)
     return Report(network=arguments.network, network_sha256=network_file.digest(network), images_per_second=speeds,
                   result=results[-1], labels=labels, comparison=comparison, circuit=circuit,
+                  chosen=chosen, waveform=waveform,
                   revision=provenance.revision(),
                   tool_versions=provenance.tool_versions("numpy"))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from reference.engines import ClockDifference, Difference, EngineResult
 from sim.weights import Weights
 
-__all__ = ["Circuit", "Comparison", "Report", "Weights"]
+__all__ = ["Circuit", "Comparison", "Report", "Waveform", "Weights"]
 
 #: Images listed one by one in the text.
 _LISTED = 10
@@ -56,6 +56,23 @@ class Comparison:
     clocks_of: Sequence[str] = ()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Waveform:
+    """What the signals of the circuit did while it computed the image, in a file."""
+
+    #: The waveform, and the views beside it.
+    files: Sequence[str]
+    #: Clocks that are in it, from the first bit of the image on the line or so many clocks later.
+    clocks: int
+    first_clock: int
+    #: Commands that open it.
+    openers: Sequence[str]
+
+    def __str__(self) -> str:
+        since = f", from clock {self.first_clock:,} on" if self.first_clock else ""
+        return f"{self.files[0]}, {self.clocks:,} clocks{since}; in its folder, {' or '.join(self.openers)} shows it"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Report:
     """A network's answers to some images."""
@@ -74,6 +91,10 @@ class Report:
     comparison: Comparison | None
     #: The circuit; None if none was simulated.
     circuit: Circuit | None
+    #: Number of the one image that was chosen, in its file; None if it was not.
+    chosen: int | None = None
+    #: The waveform; None if none was asked for.
+    waveform: Waveform | None = None
     #: Commit of this checkout, and versions of what was used.
     revision: str
     tool_versions: Mapping[str, str]
@@ -110,6 +131,10 @@ class Report:
         if self.labels is not None and self.correct is not None:
             fields |= {"labels": self.labels.tolist(), "correct": self.correct,
                        "accuracy": self.correct / self.images}
+        if self.chosen is not None:
+            fields["image"] = self.chosen
+        if self.waveform is not None:
+            fields["waveform"] = dataclasses.asdict(self.waveform)
         if self.circuit is not None:
             fields["circuit"] = dataclasses.asdict(self.circuit)
         if result.cycles is not None:
@@ -136,6 +161,8 @@ class Report:
             lines.append(f"circuit: {self.circuit}")
         if self.result.cycles is not None:
             lines.append(self._cycles(self.result.cycles))
+        if self.waveform is not None:
+            lines.append(f"waveform: {self.waveform}")
         lines.append("images per second: " + ", ".join(f"{name} {speed:,.1f}"
                                                        for name, speed in self.images_per_second.items()))
         if self.comparison is not None:
@@ -169,7 +196,8 @@ class Report:
 
     def _table(self) -> Iterable[str]:
         """Class, label, clocks and scores of the first images."""
-        columns = {"image": range(self.images), "class": self.result.classes, "label": self.labels,
+        first = self.chosen or 0
+        columns = {"image": range(first, first + self.images), "class": self.result.classes, "label": self.labels,
                    "cycles": self.result.cycles}
         shown = {name: values for name, values in columns.items() if values is not None}
         yield "  ".join(f"{name:>6}" for name in (*shown, "scores"))

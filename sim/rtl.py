@@ -121,6 +121,12 @@ class RtlEngine(SimulatedEngine):
                 report = shown_by(stack.enter_context(Progress("simulation", first_seconds=2)))
             before = power_on(self.plan, divisor=divisor, seed=seed, cache=cache, report=report, **options)
         super().__init__(network, before.start())
+        self._divisor, self._cache = divisor, cache
+
+    @property
+    def verilog(self) -> str:
+        """The circuit in Verilog."""
+        return circuit_verilog(self.plan.config, divisor=self._divisor, folder=self._cache)
 
     def _observe(self, image: npt.NDArray[Any]) -> tuple[Result, LayerMaps, str | None]:
         """Compute one image, and read the maps if none has overwritten another."""

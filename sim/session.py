@@ -2,7 +2,8 @@
 
 import abc
 import contextlib
-from collections.abc import Callable, Sequence
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -107,6 +108,9 @@ class SimulatedEngine(abc.ABC):
         # Nothing disturbs a simulated line, so nothing is repeated: what went wrong once is a fault.
         self._link = Link(self.line, timeout=seconds, silence=0, retries=0, tag=0, alone=True)
         self._images = 0
+        self._trace: tuple[pathlib.Path, int, int | None] | None = None
+        #: Clocks from the first bit of the last image to the last bit of its result, and those that were traced.
+        self.image_clocks = self.traced_clocks = 0
 
     def __enter__(self) -> Self:
         return self
@@ -151,10 +155,40 @@ class SimulatedEngine(abc.ABC):
         :exc:`RtlError`
             If the answer is not a result.
         """
-        result = self._checked(f"image {self._images}", "result",
-                               lambda: self._link.classify(image_bytes(self.network, image)))
+        with self._traced():
+            result = self._checked(f"image {self._images}", "result",
+                                   lambda: self._link.classify(image_bytes(self.network, image)))
         self._images += 1
         return result
+
+    @contextlib.contextmanager
+    def tracing(self, path: pathlib.Path, *, first: int = 0, count: int | None = None) -> Iterator[None]:
+        """Trace the circuit, in the context, from the first bit of one image to the last bit of its result.
+
+        The arguments are those of :meth:`sim.verilated.Verilated.trace`, and so is what the design must be compiled
+        with.
+        """
+        # The first request on a line is preceded by another, for the info block, which is no part of an image.
+        self.info()
+        self._trace = (path, first, count)
+        try:
+            yield
+        finally:
+            self._trace = None
+
+    @contextlib.contextmanager
+    def _traced(self) -> Iterator[None]:
+        """Trace while an image is computed, if that was asked for."""
+        trace, self._trace = self._trace, None
+        if trace is None:
+            yield
+            return
+        path, first, count = trace
+        begin = self.simulation.clocks
+        self.simulation.trace(path, first=first, count=count)
+        yield
+        self.traced_clocks = self.simulation.end_trace()
+        self.image_clocks = self.simulation.clocks - begin
 
     def info(self) -> Info:
         """Return the info block; raises :exc:`RtlError` if there is none."""

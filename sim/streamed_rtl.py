@@ -114,7 +114,16 @@ class StreamedRtlEngine(SimulatedEngine):
             before = power_on(config, image, base=place.models_at, mode=mode, clock_hz=clock_hz, seed=seed,
                               source=source, cache=cache, report=report, **options)
         super().__init__(network, before.start())
+        self._source, self._cache = source, cache
         self._select_first(model)
+
+    @property
+    def verilog(self) -> str:
+        """The circuit in Verilog."""
+        if self._source is not None:
+            return self._source
+        return circuit_verilog(self.plan.config, divisor=DIVISOR, mode=self.mode, base=self._base,
+                               clock_hz=self.clock_hz, folder=self._cache)
 
     def _model(self) -> Model:
         """The model that the network has by itself."""

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -16,7 +17,8 @@ from reference import engines
 from reference.network import Reference
 from sim import command
 from sim.command import create_parser, main
-from sim.report import Circuit, Weights
+from sim.report import Circuit, Waveform, Weights
+from sim.verilator import Trace
 from support import tools
 from tests.gateware.mapper.networks import conv
 from tests.gateware.mapper.networks import network as pooled_network
@@ -111,7 +113,8 @@ def test_both_engines_agree(path, rtl, capsys):
     assert "agreement: scores and classes of 100 images are equal\n" in out
     assert "circuit: baked, weights in its memories, 8 x 16 x 4, iCEBreaker (chosen: the network fits it)\n" in out
     assert ("cycles per image: 100, of them waiting for pixels 7, for the flash 9; 0.002083 ms at 48 MHz\n") in out
-    assert rtl.made == [{"board": "icebreaker", "weights": None, "lanes": 6, "width": 8, "image": None}]
+    assert rtl.made == [{"board": "icebreaker", "weights": None, "lanes": 6, "width": 8, "image": None,
+                         "trace": None}]
     assert len(rtl.closed) == 1
     assert main([*arguments, "--json", "--spikes", "--first", "3"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -146,8 +149,64 @@ def test_rtl_alone_runs(path, rtl, capsys):
     assert main([path, "--images", IMAGES, "--engine", "rtl", "--weights", "flash", "--flash", "image.bin", "--board",
                  "icesugar"]) == 0
     assert rtl.made == [
-        {"board": "icebreaker", "weights": None, "lanes": None, "width": None, "image": None},
-        {"board": "icesugar", "weights": Weights.FLASH, "lanes": None, "width": None, "image": "image.bin"}]
+        {"board": "icebreaker", "weights": None, "lanes": None, "width": None, "image": None, "trace": None},
+        {"board": "icesugar", "weights": Weights.FLASH, "lanes": None, "width": None, "image": "image.bin",
+         "trace": None}]
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Install a waveform that is not written; returns the recordings."""
+    recording = pytest.importorskip("sim.waves.recording")
+    made = []
+
+    def write(self, engine, compute):
+        made.append(self)
+        compute()
+        return Waveform(files=[str(self.path)], clocks=1234, first_clock=self.first, openers=["look", "see"])
+
+    monkeypatch.setattr(recording.Recording, "write", write)
+    return made
+
+
+def test_a_waveform_is_of_one_image(path, network, rtl, recorded, tmp_path, capsys):
+    from arch.images import load_images, load_labels
+    expected = Reference(network).run(load_images(IMAGES, network))
+    arguments = [path, "--images", IMAGES, "--labels", LABELS, "--engine", "both"]
+    assert main([*arguments, "--vcd", str(tmp_path / "x.vcd"), "--image", "7", "--from", "100", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["scores"] == expected.scores[7:8].tolist()
+    assert report["labels"] == load_labels(LABELS, classes=10)[7:8].tolist()
+    assert report["waveform"] == {"files": [str(tmp_path / "x.vcd")], "clocks": 1234, "first_clock": 100,
+                                  "openers": ["look", "see"]}
+    assert main([*arguments, "--fst", str(tmp_path / "x.fst"), "--to", "9"]) == 0
+    out = capsys.readouterr().out
+    assert f"waveform: {tmp_path}/x.fst, 1,234 clocks; in its folder, look or see shows it\n" in out
+    assert [(each.trace, each.first, each.end) for each in recorded] == [(Trace.VCD, 100, None), (Trace.FST, 0, 9)]
+    assert [made["trace"] for made in rtl.made] == [Trace.VCD, Trace.FST]
+
+
+def test_one_image_keeps_its_number(path, network, rtl, capsys):
+    from arch.images import load_images
+    images = load_images(IMAGES, network)
+    rtl.engine.fault, rtl.engine.marked = staticmethod(spoil(4, 3)), images[17]
+    arguments = [path, "--images", IMAGES, "--image", "17"]
+    assert main([*arguments, "--engine", "both"]) == 1
+    out = capsys.readouterr().out
+    assert "DIFFERENCE: image 17, layer 0 (readout), score 4: " in out
+    assert re.search(r"^ +17 ", out, re.MULTILINE)
+    assert main([*arguments, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["image"], report["images"]) == (17, 1)
+    assert report["scores"] == Reference(network).run(images[17:18]).scores.tolist()
+
+
+def test_the_files_of_the_command_are_no_waveforms(path, rtl, tmp_path, capsys):
+    image = tmp_path / "image.vcd"
+    image.write_bytes(pathlib.Path(IMAGES).read_bytes())
+    assert main([path, "--images", str(image), "--engine", "rtl", "--vcd", str(image)]) == 1
+    assert capsys.readouterr().err == f"ERROR: {image}: output must not be the input {image}: give another name\n"
+    assert rtl.made == []
 
 
 def test_engines_that_differ_exit_with_1(path, network, rtl, capsys):
@@ -260,6 +319,7 @@ def test_a_missing_rtl_engine_is_a_missing_tool(path, monkeypatch, capsys):
 
 
 ONE_GEOMETRY = "must be left out with weights from flash, whose circuit has one geometry: give --weights baked"
+NO_SIGNALS = "which has no signals with the names of the sources: give --engine rtl or both"
 NO_CIRCUIT = "must be left out with --engine reference, which has no circuit: give --engine rtl or both"
 
 
@@ -284,6 +344,22 @@ NO_CIRCUIT = "must be left out with --engine reference, which has no circuit: gi
      "--flash must be left out with --weights baked, whose circuit reads no flash: give --weights flash"),
     (["--images", IMAGES, "--engine", "rtl", "--weights", "flash", "--lanes", "8"], f"--lanes {ONE_GEOMETRY}"),
     (["--images", IMAGES, "--engine", "both", "--flash", "image.bin", "--width", "16"], f"--width {ONE_GEOMETRY}"),
+    (["--images", IMAGES, "--image", "-1"], "--image must be 0 or more, not -1"),
+    (["--images", IMAGES, "--image", "100"],
+     f"{IMAGES}: --image must be at most 99, because images are counted from 0 and there are 100, not 100"),
+    (["--images", IMAGES, "--image", "1", "--first", "2"],
+     "--first must be left out with --image, which chooses one image"),
+    (["--images", IMAGES, "--from", "0"], "--from must be left out without a waveform: give --vcd or --fst"),
+    (["--images", IMAGES, "--to", "9"], "--to must be left out without a waveform: give --vcd or --fst"),
+    (["--images", IMAGES, "--vcd", "x.vcd"], "--vcd must be left out with --engine reference, " + NO_SIGNALS),
+    (["--images", IMAGES, "--fst", "x.fst", "--engine", "netlist"],
+     "--fst must be left out with --engine netlist, " + NO_SIGNALS),
+    (["--images", IMAGES, "--fst", "x.fst", "--engine", "all"],
+     "--fst must be left out with --engine all, " + NO_SIGNALS),
+    (["--images", IMAGES, "--vcd", "x.vcd", "--engine", "rtl", "--first", "3"],
+     "--first must be left out with --vcd, which is of one image: choose it with --image"),
+    (["--images", IMAGES, "--vcd", "x.txt", "--engine", "rtl"],
+     "--vcd must name a file that ends in .vcd, not 'x.txt'"),
     (["--images", LABELS], f"{LABELS}: images must have shape (n, 1, 28, 28), not (100,)"),
     (["--images", IMAGES, "--labels", IMAGES],
      f"{IMAGES}: labels must be integers of shape (n), not uint8 of shape (100, 28, 28)"),

@@ -49,7 +49,7 @@ def length(block, at, nibble):
 
 
 def decompress(block):
-    """Decode a block by lz4_Block_format.md, and check its rules for the end."""
+    """Decode a block as the description of LZ4's block format says, and check its rules for the end."""
     out, at, literals, match = bytearray(), 0, 0, 0
     while True:
         token = block[at]

@@ -1,0 +1,146 @@
+"""Records what a simulated circuit does while it computes one image, with views of it."""
+
+import dataclasses
+import errno
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+
+from reference.engines import Engine
+from sim.report import Waveform
+from sim.rtl import RtlEngine
+from sim.streamed_rtl import StreamedRtlEngine
+from sim.verilator import Trace, top_module
+from sim.waves.signals import groups_of, signals_of
+from sim.waves.views import GTKWAVE_MARK, SURFER_MARK, gtkwave_view, surfer_view
+from support.errors import InputError, printable
+from support.files import check_output, read_file, write_all, write_with
+
+__all__ = ["CLOCK_UNITS", "Recording"]
+
+#: Units of a waveform's time that a clock takes.
+CLOCK_UNITS = 10
+#: Bytes of a length in an FST file.
+_LENGTH_BYTES = 8
+#: Largest view that is read.
+_VIEW_BYTES = 1 << 24
+
+
+def _check_fst(path: pathlib.Path) -> None:
+    """Check that the file of a waveform is whole: Verilator's writer of FST does not notice that a disk is full.
+
+    An FST file is a sequence of blocks: a byte, and the length of what follows it, 8 bytes, the highest first. Raises
+    :exc:`OSError`.
+    """
+    size, end = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while end < size:
+            file.seek(end + 1)
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "big")
+            if length < _LENGTH_BYTES:
+                break
+            end += 1 + length
+    if end != size or not size:
+        raise OSError(errno.ENOSPC, "the waveform could not be written whole, maybe because the disk is full")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """A waveform that is to be written: where, how and of which clocks.
+
+    Clocks are counted from the first bit of the image on the line. The waveform ends with the last bit of the result.
+
+    Raises
+    ------
+    :exc:`InputError`
+        If nothing can be written, or no clock would be.
+    """
+
+    #: File of the waveform, with the suffix of the format, by which viewers tell it; its views are beside it.
+    path: pathlib.Path
+    trace: Trace
+    #: The first clock that is written, from 0, and the first one that is not, if any.
+    first: int = 0
+    end: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.path.suffix != f".{self.trace}":
+            raise InputError(f"--{self.trace} must name a file that ends in .{self.trace}, not "
+                             f"{printable(str(self.path))!r}")
+        if self.first < 0:
+            raise InputError(f"--from must be 0 or more, not {self.first}")
+        if self.end is not None and self.end <= self.first:
+            raise InputError(f"--to must be more than --from, which is {self.first}, not {self.end}")
+
+    @property
+    def views(self) -> dict[str, pathlib.Path]:
+        """Files of the views, by the mark that their first line has if this module has written them."""
+        return {GTKWAVE_MARK: self.path.with_suffix(".gtkw"), SURFER_MARK: self.path.with_suffix(".sucl")}
+
+    def check(self, inputs: Iterable[str | os.PathLike[str]]) -> None:
+        """Check, before the work begins, that everything can be written and no one's file is lost.
+
+        Parameters
+        ----------
+        inputs : files that the command reads
+
+        Raises
+        ------
+        :exc:`InputError`
+            If the waveform cannot be written, or a view that somebody has saved is in the place of one.
+        """
+        inputs = list(inputs)
+        check_output(self.path, inputs=inputs)
+        for mark, view in self.views.items():
+            check_output(view, inputs=inputs)
+            if view.exists() and not read_file(view, limit=_VIEW_BYTES).startswith(mark.encode()):
+                raise InputError(f"{printable(str(view))}: view beside the waveform must be one that this command has "
+                                 f"written, and this one was saved by another program: rename it, or give --"
+                                 f"{self.trace} another name")
+
+    def write(self, engine: Engine, compute: Callable[[], object]) -> Waveform:
+        """Write the waveform of one image, then its views.
+
+        Parameters
+        ----------
+        engine : the engine, whose design was compiled with :attr:`trace`
+        compute : lets the engine compute the image
+
+        Raises
+        ------
+        :exc:`InputError`
+            If the image took fewer clocks than come before the first one that was asked for; nothing is written then.
+        :exc:`OSError`, :exc:`sim.verilator.SimulationError`
+            If the files cannot be written.
+        """
+        assert isinstance(engine, RtlEngine | StreamedRtlEngine)
+        count = None if self.end is None else self.end - self.first
+        written = 0
+
+        def simulate(temporary: pathlib.Path) -> None:
+            nonlocal written
+            with engine.tracing(temporary, first=self.first, count=count):
+                compute()
+            written = engine.traced_clocks
+            if self.trace is Trace.FST:
+                _check_fst(temporary)
+            if not written:
+                raise InputError(f"--from must be a clock of the image, of which there are "
+                                 f"{engine.image_clocks}, not {self.first}")
+
+        write_with(self.path, simulate)
+        self._write_views(engine, self.first + written)
+        return Waveform(files=[str(path) for path in (self.path, *self.views.values())], clocks=written,
+                        first_clock=self.first, openers=self._openers())
+
+    def _write_views(self, engine: RtlEngine | StreamedRtlEngine, clocks: int) -> None:
+        verilog = engine.verilog
+        groups, signals, top = groups_of(engine.plan.config), signals_of(verilog), top_module(verilog)
+        gtkwave = gtkwave_view(groups, signals, top=top, waveform=self.path.name, units=CLOCK_UNITS * clocks)
+        texts = {GTKWAVE_MARK: gtkwave, SURFER_MARK: surfer_view(groups, signals, top=top)}
+        write_all({view: texts[mark].encode() for mark, view in self.views.items()})
+
+    def _openers(self) -> Sequence[str]:
+        """Return the commands that open the waveform with its view."""
+        gtkwave, surfer = (view.name for view in self.views.values())
+        return (f"gtkwave {self.path.name} {gtkwave}", f"surfer -c {surfer} {self.path.name}")

@@ -41,6 +41,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "sim.board": "sim.board.command",
            "gateware.build": "gateware.build.command", "gateware.verilog": "gateware.verilog.command",
+           "gateware.build.energy": "gateware.build.energy.command",
            "gateware.build.explore": "gateware.build.explore.command",
            "gateware.build.search": "gateware.build.search.command", "firmware.host": "firmware.host.command",
            "firmware.c": "firmware.c.command", "firmware.demo": "firmware.demo.command",

@@ -77,8 +77,6 @@ def _count(lines: Iterator[str]) -> Activity:
         if name not in codes:
             raise ValueError(f"it has no signal {name}")
     clock, busy = codes[_CLOCK], codes[_BUSY]
-    # The clock itself is counted as what it costs, not as a net.
-    del nets[clock]
     toggles = collections.Counter[str](), collections.Counter[str]()
     clocks, computing, began = [0, 0], 0, False
     first: int | None = None
@@ -87,6 +85,7 @@ def _count(lines: Iterator[str]) -> Activity:
             first = int(line[1:]) if first is None else first
             continue
         digits, code = line[1:].split() if line[0] == "b" else (line[0], line[1:].rstrip("\n"))
+        # The clock is no net that toggles: the model has its network apart.
         if code == clock:
             clocks[computing] += digits == "1"
             continue

@@ -109,6 +109,7 @@ def test_command_runs_installed(run, line, output):
 @pytest.mark.parametrize(("line", "error"), [
     ("train --recipe mnist-conv --data nowhere --dry-run", r"ERROR: nowhere\S*: .*"),
     ("train --recipe no-such --data nowhere", r"ERROR: recipe must be .*mnist-conv.* or a \.json file, not 'no-such'"),
+    ("gateware.build.page nowhere", r"ERROR: nowhere/report\.json: must be the report\.json of a build, and is .*"),
     ("benchmarks.methods table nowhere", r"ERROR: nowhere: must hold folders with a benchmark.json.*"),
 ])
 def test_command_refuses_installed_in_one_line(run, line, error):
@@ -119,6 +120,7 @@ def test_command_refuses_installed_in_one_line(run, line, error):
 
 @pytest.mark.parametrize(("line", "package", "extra"), [
     ("benchmarks.epoch", "torch", "train"), ("firmware.demo", "flask", "demo"), ("export graph.nir -q", "h5py", "nir"),
+    ("gateware.build.page nowhere", "matplotlib", "report"), ("gateware.build.page nowhere", "jinja2", "report"),
 ])
 def test_command_without_a_package_says_how_to_get_it(installed, tmp_path, line, package, extra):
     (tmp_path / "graph.nir").write_bytes(b"\x89HDF\r\n\x1a\n")

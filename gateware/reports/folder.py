@@ -5,6 +5,7 @@
     build/BOARD/NETWORK/        build/BOARD/overlay/ for the overlay
         sterna.bin, report.json     result of the last build that succeeded, or of the last network put in
         netlist.zip                 its netlist, for simulations
+        report.html                 the report for people, if what makes it is installed
         base.zip                    its placed design, into which other networks can be put; not of the overlay
         work/STEP-KEY/              a step with its inputs, its logs and its result; few of older builds stay
         .sterna-build               marks the folder as ours, and is the lock
@@ -23,10 +24,10 @@ from boards.programming import BITSTREAM, REPORT
 from support.errors import InputError
 from support.files import check_output, check_output_folder, locked, read_file, write_all
 
-__all__ = ["BASE", "BITSTREAM", "NETLIST", "OVERLAY", "REPORT", "BuildFolder", "check_folder", "default_folder",
+__all__ = ["BASE", "BITSTREAM", "NETLIST", "OVERLAY", "PAGE", "REPORT", "BuildFolder", "check_folder", "default_folder",
            "overlay_folder"]
 
-BASE, NETLIST = "base.zip", "netlist.zip"
+BASE, NETLIST, PAGE = "base.zip", "netlist.zip", "report.html"
 
 #: The overlay among the networks of a board.
 OVERLAY = "overlay"
@@ -75,7 +76,7 @@ def check_folder(path: pathlib.Path) -> None:
         raise InputError(f"{path}: output must be a new or empty folder or that of an earlier build, "
                          f"not one with {found[0]!r}: give another with -o")
     if found:
-        for name in (BITSTREAM, REPORT, BASE, NETLIST):
+        for name in (BITSTREAM, REPORT, BASE, NETLIST, PAGE):
             check_output(path / name)
         check_output_folder(path / "work")
 
@@ -107,5 +108,6 @@ class BuildFolder:
             yield folder
 
     def publish(self, contents: Mapping[str, bytes]) -> None:
-        """Put the files of the result in their places, all or none."""
+        """Put the files of the result in their places, all or none; the page of an earlier result goes."""
         write_all({os.fspath(self.path / name): content for name, content in contents.items()})
+        (self.path / PAGE).unlink(missing_ok=True)

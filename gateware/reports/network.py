@@ -28,6 +28,8 @@ class LayerReport:
     synaptic_operations: int
     #: Operations by clocks and what the array can do in one.
     utilisation: float
+    #: Of the clocks, those in which the array takes a word of spikes; None in reports of earlier versions.
+    word_cycles: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

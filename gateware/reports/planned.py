@@ -55,7 +55,7 @@ def planned_network(plan: Plan, *, name: str, board: Board, clock_hz: float, bau
         LayerReport(
             index=stage.index, kind=stage.layer.kind, pool=stage.pool, input=list(stage.source),
             output=list(stage.target), weights=int(stage.layer.weights.size), weight_rows=stage.placement.weight_rows,
-            cycles=cycles.stages[number], synaptic_operations=operations[number],
+            cycles=cycles.stages[number], word_cycles=cycles.words[number], synaptic_operations=operations[number],
             utilisation=round(operations[number] / (cycles.stages[number] * config.sop_per_cycle), 4))
         for number, stage in enumerate(plan.stages)]
     after_first = sum(operations[1:]) / (max(1, sum(cycles.stages[1:])) * config.sop_per_cycle)

@@ -285,7 +285,7 @@ def test_a_build_leaves_its_bitstream_and_its_report(run, toolchain):
     assert toolchain.calls() == ["yosys", "nextpnr1", "icepack"]
     folder = HERE / "build" / "icebreaker" / "small"
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".sterna-build", "base.zip", "netlist.zip", "report.json", "sterna.bin", "work"]
+        ".sterna-build", "base.zip", "netlist.zip", "report.html", "report.json", "sterna.bin", "work"]
     assert (folder / "sterna.bin").read_bytes().startswith(b"bitstream of seed 1 of ")
     report = Report.from_json((folder / "report.json").read_bytes())
     assert (report.network, report.lc, report.ebr, report.spram, report.dsp) == ("small", 4000, 20, 4, 0)
@@ -295,7 +295,8 @@ def test_a_build_leaves_its_bitstream_and_its_report(run, toolchain):
     assert out[0] == "synthesise   small for iCEBreaker: P = 8, W = 16, T = 4"
     assert out[1] == "place+route  seed 1: 50.00 MHz, 4000 LC"
     assert re.fullmatch(r"wrote build/icebreaker/small/sterna\.bin and build/icebreaker/small/report\.json in "
-                        r"[\d.]+ s", out[-1])
+                        r"[\d.]+ s", out[-2])
+    assert out[-1] == "wrote build/icebreaker/small/report.html, the report as a page"
     assert not any("simulat" in line and "not simulated" not in line for line in out)
 
 

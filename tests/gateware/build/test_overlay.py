@@ -116,7 +116,8 @@ def test_a_build_leaves_its_bitstream_and_its_report(flash, tools):
         "simulate     20 samples of mnist on the RTL of this build, with a model of mnist-conv from its flash"]
     assert out[4] == "overlay on icebreaker, 48 MHz, host link 3000000 baud"
     assert re.fullmatch(r"wrote build/icebreaker/overlay/sterna\.bin and build/icebreaker/overlay/report\.json in "
-                        r"[\d.]+ s", out[-1])
+                        r"[\d.]+ s", out[-2])
+    assert out[-1] == "wrote build/icebreaker/overlay/report.html, the report as a page"
 
 
 def test_the_text_has_what_was_placed_and_simulated(flash, tools):

@@ -1,0 +1,65 @@
+"""Two builds side by side: what is better, what is worse, and what is known of one alone."""
+
+import pytest
+
+from gateware.build.page.comparison import Change, compare
+from gateware.build.page.levels import Level
+from gateware.build.page.parts import Better, Measure, count, decimal, share
+from gateware.build.page.rendering import render_comparison
+from gateware.build.page.subject import Subject
+from tests.gateware.build.page.conftest import overlay_report, report_of
+from tests.gateware.build.page.test_page import HOSTILE, LARGEST, Page, data_of
+
+
+def measure(number, better=Better.NEITHER):
+    return Measure(section="s", name="x", number=number, level=Level.ROUTED, better=better)
+
+
+@pytest.mark.parametrize(("before", "after", "better", "verdict", "difference"), [
+    (count(100), count(90), Better.LESS, "better", "-10.0%"), (count(100), count(110), Better.LESS, "worse", "+10.0%"),
+    (count(100), count(110), Better.MORE, "better", "+10.0%"), (count(0), count(3), Better.MORE, "better", "+3"),
+    (decimal(2, 1), decimal(1, 1), Better.NEITHER, "differs", "-50.0%"),
+    (share(0.5), share(0.4), Better.MORE, "worse", "-10.00 points"),
+    (count(7), count(7), Better.MORE, "", "+0.0%")])
+def test_a_change_is_better_or_worse(before, after, better, verdict, difference):
+    change = Change(name="x", before=measure(before, better), after=measure(after, better))
+    assert (change.verdict, change.difference) == (verdict, difference)
+
+
+def test_a_number_of_one_build_alone_is_said():
+    change = Change(name="x", before=None, after=measure(count(3)))
+    assert (change.differs, change.verdict, change.difference) == (True, "only in one", "")
+
+
+def test_builds_are_compared_by_the_names_of_their_numbers():
+    before, after = Subject(report=report_of()), Subject(report=report_of(lc=4000, fmax_mhz=[49.0, 47.0], ebr=30))
+    found = compare(before, after)
+    changes = {(part.name, change.name): change.verdict for part in found.parts for change in part.changes}
+    assert changes["resources", "logic cells: used"] == "better"
+    assert changes["resources", "block RAMs: used"] == "worse"
+    assert changes["timing", "Fmax of the bitstream"] == "worse"
+    assert changes["speed", "latency"] == ""
+    assert found.count("better") > 0
+    assert found.equal > 10
+    assert found.texts == []
+    assert found.figure is not None
+
+
+def test_the_same_build_twice_has_no_difference():
+    subject = Subject(report=report_of())
+    found = compare(subject, subject)
+    assert not any(change.differs for part in found.parts for change in part.changes)
+    assert "All" in render_comparison(subject, subject)
+
+
+@pytest.mark.parametrize("other", [overlay_report(), report_of(network=HOSTILE, revision=HOSTILE, lc=7)])
+def test_the_page_is_well_formed_and_needs_nothing_else(other):
+    text = render_comparison(Subject(report=report_of()), Subject(report=other))
+    page = Page(text)
+    assert page.faults == []
+    assert len(page.ids) == len(set(page.ids))
+    assert None not in page.numbers
+    assert [link for link in page.links if not link.startswith("#")] == []
+    assert "<script>" not in text
+    assert len(text.encode()) < LARGEST
+    assert len(data_of(text)["builds"]) == 2

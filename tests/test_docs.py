@@ -40,7 +40,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".g
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
            "sim.board": "sim.board.command",
-           "gateware.build": "gateware.build.command", "gateware.verilog": "gateware.verilog.command",
+           "gateware.build": "gateware.build.command", "gateware.build.page": "gateware.build.page.command",
+           "gateware.verilog": "gateware.verilog.command",
            "gateware.build.energy": "gateware.build.energy.command",
            "gateware.build.explore": "gateware.build.explore.command",
            "gateware.build.search": "gateware.build.search.command", "firmware.host": "firmware.host.command",

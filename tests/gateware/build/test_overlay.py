@@ -88,7 +88,7 @@ def test_a_build_leaves_its_bitstream_and_its_report(flash, tools):
     assert (code, err) == (0, [])
     assert tools.calls() == ["yosys", "nextpnr1", "icepack"]
     assert sorted(path.name for path in FOLDER.iterdir()) == [
-        ".sterna-build", "netlist.zip", "report.json", "sterna.bin", "work"]
+        ".sterna-build", "netlist.zip", "report.html", "report.json", "sterna.bin", "work"]
     bitstream = (FOLDER / "sterna.bin").read_bytes()
     assert bitstream.startswith(b"bitstream of seed 1 of ")
     report = report_of()

@@ -26,7 +26,7 @@ KEYS = {
     "layers", "exact", "accuracy", "accuracy_images", "accuracy_command", "fmax_mhz", "fmax_median_mhz", "seeds", "lc",
     "ebr", "spram", "dsp", "seed", "sample_accuracy", "sample_images", "sample_seconds", "build_seconds"}
 LAYER_KEYS = {"index", "kind", "pool", "input", "output", "weights", "weight_rows", "cycles", "synaptic_operations",
-              "utilisation"}
+              "utilisation", "word_cycles"}
 
 
 def planned(**options):
@@ -75,6 +75,19 @@ def test_keys_that_users_rely_on_are_there():
 def test_a_report_is_read_as_it_was_written(report):
     report = report()
     assert Report.from_json(report.to_json()) == report
+
+
+def test_words_of_layers_are_those_of_the_cycle_model_and_not_in_older_reports():
+    report = built()
+    for layer in report.layers:
+        assert 0 < layer.word_cycles <= layer.cycles
+    # The readout has one sum of 16 words for each of two groups of channels.
+    assert report.layers[-1].word_cycles == 2 * 64 * 2 * 2 // 16
+    content = json.loads(report.to_json())
+    for layer in content["layers"]:
+        del layer["word_cycles"]
+    read = Report.from_json(json.dumps(content).encode())
+    assert [layer.word_cycles for layer in read.layers] == [None] * len(report.layers)
 
 
 def test_a_newer_key_is_ignored_and_a_missing_one_is_named():

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from boards import BOARDS
-from gateware.reports.folder import BuildFolder, check_folder, default_folder, overlay_folder
+from gateware.reports.folder import PAGE, BuildFolder, check_folder, default_folder, overlay_folder
 from support.errors import InputError
 
 
@@ -85,3 +85,17 @@ def test_a_result_is_published_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
             folder.publish({name: f"second {name}".encode() for name in names})
     assert len(done) >= 2
     assert [(tmp_path / name).read_text() for name in names] == [f"first {name}" for name in names]
+
+
+def test_the_page_of_an_earlier_result_does_not_stay_beside_a_new_one(tmp_path):
+    with BuildFolder.opened(tmp_path / "build") as folder:
+        (folder.path / PAGE).write_text("of the earlier result")
+        folder.publish({"report.json": b"new"})
+    assert sorted(path.name for path in folder.path.iterdir()) == [".sterna-build", "report.json", "work"]
+
+
+def test_a_folder_in_the_place_of_the_page_is_refused_before_the_build(tmp_path):
+    (tmp_path / ".sterna-build").touch()
+    (tmp_path / PAGE).mkdir()
+    with pytest.raises(InputError, match=rf"^{re.escape(str(tmp_path / PAGE))}: output must be a file, not a folder$"):
+        check_folder(tmp_path)

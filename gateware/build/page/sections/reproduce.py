@@ -11,10 +11,8 @@ __all__ = ["build_command", "section"]
 
 
 def build_command(subject: Subject) -> str:
-    """Return the command that makes a build again."""
+    """Return the command that places a build again; that of a network that was put in has its network placed."""
     report = subject.report
-    if isinstance(report, Report) and report.swap is not None:
-        return shlex.join(["python", "-m", "export", subject.network_word, "--into", report.swap.into])
     words = ["python", "-m", "gateware.build", "--board", report.board]
     if isinstance(report, OverlayReport):
         words += ["--weights", "flash", "--flash-rate", "double" if report.flash_mode == "double" else "single"]
@@ -32,11 +30,19 @@ def build_command(subject: Subject) -> str:
     return shlex.join(words)
 
 
+def _made_by(subject: Subject) -> str:
+    """Return the command that made the bitstream."""
+    report = subject.report
+    if isinstance(report, Report) and report.swap is not None:
+        return shlex.join(["python", "-m", "export", subject.network_word, "--into", report.swap.into])
+    return build_command(subject)
+
+
 def section(subject: Subject) -> Section:
     """List the commands."""
     report = subject.report
     lines = [(f"git checkout {report.revision.removesuffix('-dirty')}", "the same revision of Sterna"),
-             (build_command(subject), "the build, with its report")]
+             (_made_by(subject), "the build, with its report")]
     if isinstance(report, Report):
         if report.accuracy_command:
             lines.append((report.accuracy_command, "the accuracy on the test set, as the network's file says"))

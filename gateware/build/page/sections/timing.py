@@ -5,6 +5,7 @@ import statistics
 from gateware.build.page.figures import draw_seeds
 from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Fact, Facts, Figure, Missing, Part, Section, count, decimal, share
+from gateware.build.page.sections.reproduce import build_command
 from gateware.build.page.subject import Subject
 from gateware.reports.build import BuildReport
 
@@ -51,7 +52,7 @@ def section(subject: Subject) -> Section:
     else:
         parts.append(Missing(
             what="How much Fmax depends on the seed is not known: fewer than two were placed.",
-            command="python -m gateware.build --seeds 50 and the options below"))
+            command=f"{build_command(subject)} --seeds 50"))
     return Section(name="timing", title="Timing", parts=parts, lead=(
         "Place and route begins with random numbers; how fast its result may run depends on their seed. Fmax is the "
         "clock that the slowest path of the layout allows, by static timing analysis."))

@@ -15,7 +15,7 @@ from gateware.build.page.sections.reproduce import build_command
 from gateware.build.page.subject import Evidence, Subject, subject_of
 from gateware.reports.archive import pack
 from gateware.reports.folder import BASE
-from gateware.reports.network import Also, LayerReport
+from gateware.reports.network import Also, LayerReport, Swap
 from tests.gateware.build.page.conftest import layout_of, overlay_report, report_of
 
 #: Largest page, in bytes (issue: must 300 KiB).
@@ -213,6 +213,13 @@ def test_the_bound_of_a_layer(cycles, words, bound):
                         weight_rows=2, cycles=cycles, synaptic_operations=1, utilisation=0.5, word_cycles=words)
     # 16 positions of 4 sums for each of two groups: 128 sums of 8 results, and 32 writes.
     assert bound_of(layer, 8) == bound
+
+
+def test_a_network_that_was_put_in_is_made_by_the_export():
+    swap = Swap(into="build/base", network="other", network_sha256="0" * 64, bitstream_sha256="1" * 64)
+    text = render(Subject(report=report_of(swap=swap), network_path="mine.safetensors"))
+    assert "python -m export mine.safetensors --into build/base<" in text
+    assert "in build/base: placed and routed with that network" in text
 
 
 def test_the_command_makes_the_build_again():

@@ -53,7 +53,10 @@ def _svg(figure: Figure, name: str) -> str:
                                                                        "Type": None})
     text = written.getvalue()
     text = text[text.index("<svg"):]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    # In a page, an SVG needs no namespaces, and the style sheet of the page has the rule that it would bring.
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", text,
+                  flags=re.DOTALL)
+    text = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
     # Identifiers that nothing refers to only take room, and one page has those of all drawings.
@@ -187,8 +190,8 @@ def draw_thresholds(layers: Sequence[tuple[str, Sequence[float]]]) -> str:
         return _svg(figure, "thresholds")
 
 
-def _rectangles(cells: Sequence[tuple[int, int, int]], unit: int) -> str:
-    """Return the path of logic cells, those above one another joined: column, row and number of ``unit`` in a tile."""
+def _lines(cells: Sequence[tuple[int, int, int]], unit: int) -> str:
+    """Return the path of logic cells as lines, those above one another joined: column, row, number in the tile."""
     columns: dict[int, list[int]] = {}
     for column, row, index in cells:
         columns.setdefault(column, []).append(row * unit + index)
@@ -200,7 +203,7 @@ def _rectangles(cells: Sequence[tuple[int, int, int]], unit: int) -> str:
                 runs[-1][1] += 1
             else:
                 runs.append([height, height + 1])
-        commands += [f"M{column * unit} {low}h{unit - 1}v{high - low}h{1 - unit}z" for low, high in runs]
+        commands += [f"M{column * unit} {low}v{high - low}" for low, high in runs]
     return "".join(commands)
 
 
@@ -223,11 +226,13 @@ def draw_floorplan(size: tuple[int, int, int], logic: Mapping[str, Sequence[tupl
     columns, rows, unit = size
     shapes = [f'<path fill="none" stroke="var(--line)" d="M0 0h{columns * unit}v{rows * unit}H0z"/>']
     for block, cells in logic.items():
-        shapes.append(f'<path fill="{colours[block]}" d="{_rectangles(cells, unit)}"/>')
+        # Lines as wide as a cell take a third of what rectangles take.
+        shapes.append(f'<path transform="translate({(unit - 1) / 2})" stroke="{colours[block]}" '
+                      f'stroke-width="{unit - 1}" d="{_lines(cells, unit)}"/>')
     for block, places in block_rams.items():
         path = "".join(f"M{column * unit} {row * unit}h{unit - 1}v{2 * unit - 1}h{1 - unit}z" for column, row in places)
         shapes.append(f'<path fill="{colours[block]}" stroke="var(--ink)" stroke-width=".9" d="{path}"/>')
     # Rows count from below.
-    return (f'<svg aria-hidden="true" focusable="false" xmlns="http://www.w3.org/2000/svg" viewBox="-1 -1 '
+    return (f'<svg aria-hidden="true" focusable="false" viewBox="-1 -1 '
             f'{columns * unit + 2} {rows * unit + 2}"><g transform="matrix(1 0 0 -1 0 {rows * unit})">'
             f"{''.join(shapes)}</g></svg>")

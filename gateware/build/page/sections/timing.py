@@ -39,7 +39,7 @@ def section(subject: Subject) -> Section:
                        note=f"seed {report.seed}", better=Better.MORE),
                   Fact(name="margin", value=share(fmax / report.clock_mhz - 1), level=Level.ROUTED,
                        better=Better.MORE)]
-    if seeds.fmax_mhz:
+    if len(seeds.fmax_mhz) > 1:
         facts += _distribution(seeds)
     parts: list[Part] = [Facts(items=facts)]
     if len(seeds.fmax_mhz) > 1:

@@ -46,8 +46,9 @@ def test_identifiers_of_drawings_differ(drawings):
     assert len(names) == len(set(names)) > 0
 
 
-def test_cells_above_one_another_are_one_rectangle(drawings):
-    assert 'd="M8 7h7v2h-7zM16 0h7v1h-7z"' in drawings["floorplan"]
+def test_cells_above_one_another_are_one_line_as_wide_as_a_cell(drawings):
+    assert 'transform="translate(3.5)"' in drawings["floorplan"]
+    assert 'stroke-width="7" d="M8 7v2M16 0v1"' in drawings["floorplan"]
 
 
 @pytest.mark.parametrize(("package", "modules"), [("matplotlib", {"figures.py"}), ("jinja2", {"rendering.py"})])

@@ -17,7 +17,7 @@ run := $(VENV)/bin/python -m
 system = @PYTHON="$(PYTHON)" sh environment/system.sh
 virtual = @"$(PYTHON)" environment/virtual.py --folder "$(VENV)"
 
-.PHONY: help bitstream overlay test test-long check clean
+.PHONY: help bitstream overlay test test-long check site clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test       set up the rest of .venv, run ruff, mypy and the regression"
 	@echo "make test-long  run the tests marked long, which take more than a minute each"
 	@echo "make check      run ruff and mypy only"
+	@echo "make site       make the documentation as a site, in build/site"
 	@echo "make clean      remove .venv and everything built"
 	@echo
 	@echo "BOARD=icebreaker, BUILD=\"arguments of gateware.build\", PYTEST=\"arguments of pytest\","
@@ -53,6 +54,11 @@ test: check
 
 test-long: check
 	@$(run) pytest -m long $(PYTEST)
+
+site:
+	$(system) test
+	$(virtual) test --torch $(TORCH)
+	@$(run) docs.site
 
 clean:
 	rm -rf "$(VENV)" build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

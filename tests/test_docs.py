@@ -50,7 +50,7 @@ MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.com
            "benchmarks.host": "benchmarks.host.command", "benchmarks.margins": "benchmarks.margins.command",
            "benchmarks.mutation": "benchmarks.mutation.command",
            "benchmarks.readme": "benchmarks.readme.command", "benchmarks.overlay": "benchmarks.overlay.command",
-           "export.ttfs": "export.ttfs.command"}
+           "docs.site": "docs.site.command", "export.ttfs": "export.ttfs.command"}
 #: Folders whose files a page may name from the top of the repository.
 FOLDERS = (*PACKAGES, "docs", "tests", "github", "ci")
 SVG = "{http://www.w3.org/2000/svg}"

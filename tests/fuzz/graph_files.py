@@ -65,7 +65,10 @@ class _Parser:
             self._child = os.fork()
         if self._child == 0:
             try:
-                os.close(self._requests)
+                # Pipes of others too: who waits for their end would wait for this process.
+                low, high = sorted((theirs, ours))
+                for begin, end in ((3, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
+                    os.closerange(begin, end)
                 _parse_all(os.fdopen(theirs, "rb"), os.fdopen(ours, "wb", buffering=0))
             finally:
                 os._exit(0)

@@ -28,6 +28,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -43,7 +44,28 @@
 #include "verilated_syms.h"
 #if defined(STERNA_TRACE_VCD)
 #include "verilated_vcd_c.h"
-using Trace = VerilatedVcdC;
+
+// Verilator's own answer to a full disk waits for a lock that it holds itself.
+class TraceFile final : public VerilatedVcdFile {
+public:
+    ssize_t write(const char* data, ssize_t size) override {
+        ssize_t written = VerilatedVcdFile::write(data, size);
+        if (written < 0 && errno != EAGAIN && errno != EINTR) {
+            std::fprintf(stderr, "%%Error: waveform: %s\n", std::strerror(errno));
+            std::_Exit(1);
+        }
+        return written;
+    }
+};
+
+class Trace final : public VerilatedVcdC {
+public:
+    Trace() : VerilatedVcdC(&file_) {}
+    ~Trace() override { close(); }
+
+private:
+    TraceFile file_;
+};
 #elif defined(STERNA_TRACE_FST)
 #include "verilated_fst_c.h"
 using Trace = VerilatedFstC;

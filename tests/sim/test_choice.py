@@ -22,7 +22,7 @@ from support.errors import InputError
 
 BAKED = Circuit(weights=Weights.BAKED, chosen=True, board="icebreaker", board_title="iCEBreaker", lanes=8, width=16,
                 timesteps=4, clock_hz=48e6)
-QUAD = {"mode": FlashMode.QUAD, "clock_hz": 39e6}
+QUAD = {"mode": FlashMode.QUAD, "clock_hz": 39e6, "trace": None}
 FLASH = dataclasses.replace(BAKED, weights=Weights.FLASH, clock_hz=39e6)
 
 
@@ -64,10 +64,15 @@ def started(monkeypatch):
     return made
 
 
+def baked(**geometry):
+    """What the engine of the baked circuit is started with."""
+    return "baked", "icebreaker", {"lanes": None, "width": None, "trace": None} | geometry
+
+
 def test_the_baked_circuit_is_chosen_before_the_streamed_one(started):
     assert choose_engine(SMALL, board="icebreaker")[1] == BAKED
     assert choose_engine(LARGE, board="icebreaker")[1] == FLASH
-    assert started == [("baked", "icebreaker", {"lanes": None, "width": None}), ("streamed", "icebreaker", QUAD)]
+    assert started == [baked(), ("streamed", "icebreaker", QUAD)]
 
 
 def test_what_is_asked_for_is_not_chosen(started):
@@ -77,9 +82,9 @@ def test_what_is_asked_for_is_not_chosen(started):
     # A geometry is that of a baked circuit.
     assert choose_engine(LARGE, board="icebreaker", lanes=4)[1] == dataclasses.replace(BAKED, chosen=False)
     assert choose_engine(LARGE, board="icebreaker", width=8)[1] == dataclasses.replace(BAKED, chosen=False)
-    assert started == [("streamed", "icesugar", QUAD), ("baked", "icebreaker", {"lanes": None, "width": None}),
-                       ("baked", "icebreaker", {"lanes": 4, "width": None}),
-                       ("baked", "icebreaker", {"lanes": None, "width": 8})]
+    assert started == [("streamed", "icesugar", QUAD), baked(),
+                       baked(lanes=4),
+                       baked(width=8)]
 
 
 def test_a_network_that_fits_no_circuit_gets_the_limits_of_both(started):

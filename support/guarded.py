@@ -6,6 +6,7 @@ takes the program with it. Both cost only the process that :func:`guarded` start
 
 import contextlib
 import os
+import pathlib
 import resource
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from support.errors import InputError, ToolchainError
 
 __all__ = ["INPUT_ERROR", "TOOLCHAIN_ERROR", "UnfinishedError", "guarded"]
 
-#: Exit statuses by which a process says that what it has written is the message of an error.
-INPUT_ERROR, TOOLCHAIN_ERROR = 1, 3
+#: Exit statuses by which a process says that what it has written is the message of an error. Python itself has 1, 2
+#: and 120, so that a mistake of ours is not taken for a message.
+INPUT_ERROR, TOOLCHAIN_ERROR = 64, 65
 
 
 class UnfinishedError(InputError):
@@ -48,13 +50,16 @@ def guarded(module: str, content: bytes, *, seconds: int) -> bytes:
         If it says so.
     """
     command = parent_death.command(sys.executable, ["-P", "-m", module])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # An empty entry is the folder of an interactive session.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(pathlib.Path.cwd()) for path in sys.path)}
     # In a session of its own, so that Ctrl-C comes to this process alone, which ends the other one.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                           env=environment, start_new_session=True) as process:
         try:
             with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds))
+                # The first limit ends it by a signal of its own, by which it is told from what the kernel kills when
+                # memory is short.
+                resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds + 1))
             output, _ = process.communicate(content)
         finally:
             process.kill()
@@ -66,6 +71,6 @@ def guarded(module: str, content: bytes, *, seconds: int) -> bytes:
         raise ToolchainError(output.decode())
     if process.returncode == INPUT_ERROR:
         raise InputError(output.decode())
-    if process.returncode in (-signal.SIGKILL, -signal.SIGXCPU):
+    if process.returncode == -signal.SIGXCPU:
         raise UnfinishedError(f"reading it takes more than {seconds} s")
     raise UnfinishedError(f"reading it ends with status {process.returncode}")

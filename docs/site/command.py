@@ -3,7 +3,6 @@
 import argparse
 import os
 import pathlib
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from docs.site.sources import PACKAGES, ROOT, gather
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError, ToolchainError
+from support.files import check_output_folder
 
 __all__ = ["create_parser", "main"]
 
@@ -33,10 +33,21 @@ def create_parser() -> argparse.ArgumentParser:
 
 def _check(output: pathlib.Path) -> None:
     """Refuse to write over what is not a site."""
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise InputError(f"{output}: output must be a folder: name another one with -o")
+    check_output_folder(output)
     if output.is_dir() and any(output.iterdir()) and not (output / _MARK).is_file():
         raise InputError(f"{output}: folder must be empty or have an earlier site: name another one with -o")
+
+
+def _replace(output: pathlib.Path, made: pathlib.Path, before: pathlib.Path) -> None:
+    """Put the folder ``made`` in the place of ``output``, which comes back from ``before`` if that fails."""
+    if output.is_dir():
+        output.replace(before)
+    try:
+        made.replace(output)
+    except BaseException:
+        if before.is_dir():
+            before.replace(output)
+        raise
 
 
 def _make(arguments: argparse.Namespace) -> None:
@@ -62,9 +73,7 @@ def _make(arguments: argparse.Namespace) -> None:
         status = build([*options, str(sources), str(made)])
         if status:
             raise InputError("pages must be without a warning of Sphinx: it has named them above")
-        if output.is_dir():
-            shutil.move(output, folder / "before")
-        shutil.move(made, output)
+        _replace(output, made, folder / "before")
     print_line(f"{output}/index.html: {sum(1 for _ in output.rglob('*.html'))} pages")
 
 

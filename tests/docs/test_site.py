@@ -74,7 +74,7 @@ def test_what_is_no_site_is_not_written_over(tmp_path, capsys):
     assert command.main(["-o", str(tmp_path / "file")]) == 1
     assert command.main(["-o", str(tmp_path / "folder")]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"ERROR: {tmp_path}/file: output must be a folder: name another one with -o",
+        f"ERROR: {tmp_path}/file: output must be a folder, not a file",
         f"ERROR: {tmp_path}/folder: folder must be empty or have an earlier site: name another one with -o"]
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from support.errors import InputError, ToolchainError
-from support.guarded import UnfinishedError, guarded
+from support.guarded import INPUT_ERROR, TOOLCHAIN_ERROR, UnfinishedError, guarded
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_module_that_does_not_read_its_input_may_answer(module):
     assert guarded(module("print('done', end='')"), bytes(2**20), seconds=10) == b"done"
 
 
-@pytest.mark.parametrize(("status", "error"), [(1, InputError), (3, ToolchainError)])
+@pytest.mark.parametrize(("status", "error"), [(INPUT_ERROR, InputError), (TOOLCHAIN_ERROR, ToolchainError)])
 def test_a_status_says_whose_fault_it_is(module, status, error):
     with pytest.raises(error) as caught:
         guarded(module(f"import sys; print('what is wrong', end=''); sys.exit({status})"), b"", seconds=10)
@@ -52,6 +52,16 @@ def test_what_takes_too_long_is_ended(module):
 def test_a_crash_is_the_fault_of_what_was_read(module):
     with pytest.raises(UnfinishedError, match=rf"^reading it ends with status -{signal.SIGSEGV:d}$"):
         guarded(module("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"), b"", seconds=10)
+
+
+def test_a_mistake_of_the_module_is_no_message(module):
+    with pytest.raises(UnfinishedError, match=r"^reading it ends with status 1$"):
+        guarded(module("print('half', end='', flush=True); raise RuntimeError"), b"", seconds=10)
+
+
+def test_a_process_that_is_killed_has_not_taken_too_long(module):
+    with pytest.raises(UnfinishedError, match=rf"^reading it ends with status -{signal.SIGKILL:d}$"):
+        guarded(module("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), b"", seconds=10)
 
 
 def test_an_interrupted_program_ends_the_process(module, tmp_path):
@@ -71,3 +81,11 @@ def test_an_interrupted_program_ends_the_process(module, tmp_path):
         process.wait(60)
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+
+
+def test_modules_of_an_interactive_session_are_found(tmp_path, monkeypatch):
+    """The folder that it began in is the empty entry of Python's path."""
+    (tmp_path / "reads_there.py").write_text("print('there', end='')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert guarded("reads_there", b"", seconds=10) == b"there"

@@ -20,8 +20,8 @@ from support.guarded import INPUT_ERROR, TOOLCHAIN_ERROR, UnfinishedError, guard
 
 __all__ = ["load"]
 
-#: What reading may take of the processor; a graph of 64 million weights takes one.
-_SECONDS = 10
+#: What reading may take of the processor, and how many bytes for each second more: 256 MiB of weights take 1.6 s.
+_SECONDS, _SECOND_BYTES = 10, 1 << 26
 
 
 def _packed(graph: Graph) -> bytes:
@@ -69,7 +69,7 @@ def load(path: str) -> Graph:
     """
     content = read_file(path, limit=MAX_BYTES)
     try:
-        return _unpacked(guarded(__name__, content, seconds=_SECONDS))
+        return _unpacked(guarded(__name__, content, seconds=_SECONDS + len(content) // _SECOND_BYTES))
     except UnfinishedError as error:
         raise SourceError(f"{path}: not a NIR graph, or damaged: {error}") from None
     except InputError as error:

@@ -20,9 +20,12 @@ from typing import Self
 
 import numpy as np
 
+from sim.declarations import declarations
 from sim.verilator import Report, SimulationError, Trace, compiled, top_module
 
 __all__ = ["CompiledDesign", "MemoryShape", "SimulationTransport", "Verilated", "compile_design", "memory_shapes"]
+
+_MEMORY = re.compile(r"\s*reg \[(?P<high>\d+):0\] \\?(?P<name>\S+) +\[(?P<last>\d+):0\];")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,18 +51,10 @@ def memory_shapes(verilog: str) -> dict[str, MemoryShape]:
     The key is the path of instances below the top module and the memory's name, joined by dots (``link.info``), which
     is how Amaranth names modules. The top module is the first of the file.
     """
-    shapes = {}
-    top = module = None
-    for line in verilog.splitlines():
-        if match := re.match(r"module \\?(\S+?) ?\(", line):
-            module = match[1]
-            top = top or module
-        elif match := re.match(r"\s*reg \[(\d+):0\] \\?(\S+) +\[(\d+):0\];", line):
-            path = f"{module}.{match[2]}".removeprefix(f"{top}.")
-            name = re.sub(r"\$\d+(?=\.|$)", "", path)
-            shapes[path if name in shapes else name] = MemoryShape(
-                width=int(match[1]) + 1, depth=int(match[3]) + 1, path=path
-            )
+    shapes: dict[str, MemoryShape] = {}
+    for match, path, name in declarations(verilog, _MEMORY):
+        shapes[path if name in shapes else name] = MemoryShape(
+            width=int(match["high"]) + 1, depth=int(match["last"]) + 1, path=path)
     return shapes
 
 

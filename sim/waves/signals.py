@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gateware.engine.configuration import EngineConfig
+from sim.declarations import declarations
 
 __all__ = ["Format", "Group", "Shown", "Signal", "groups_of", "signals_of"]
 
 #: Declaration of a signal in the Verilog that Yosys writes.
-_DECLARATION = re.compile(r"\s*(?:input|output|wire|reg) (?:signed )?(?:\[(\d+):0\] )?\\?(\S+?) ?(?:=.*)?;$")
+_DECLARATION = re.compile(r"\s*(?:input|output|wire|reg) (?:signed )?(?:\[(?P<high>\d+):0\] )?"
+                          r"\\?(?P<name>\S+?) ?(?:=.*)?;$")
 
 
 class Format(enum.Enum):
@@ -55,16 +57,9 @@ def signals_of(verilog: str) -> dict[str, Signal]:
     Of several with one name, the one whose name Amaranth has left as it was.
     """
     found: dict[str, Signal] = {}
-    top = module = None
-    for line in verilog.splitlines():
-        if match := re.match(r"module \\?(\S+?) ?\(", line):
-            module = match[1]
-            top = top or module
-        elif match := _DECLARATION.match(line):
-            path = f"{module}.{match[2]}".removeprefix(f"{top}.")
-            name = re.sub(r"\$\d+(?=\.|$)", "", path)
-            if name not in found or name == path:
-                found[name] = Signal(path, int(match[1] or 0) + 1)
+    for match, path, name in declarations(verilog, _DECLARATION):
+        if name not in found or name == path:
+            found[name] = Signal(path, int(match["high"] or 0) + 1)
     return found
 
 

@@ -6,6 +6,7 @@ Engines that run together are compared.
 import argparse
 import contextlib
 import dataclasses
+import functools
 import importlib
 import json
 from collections.abc import Sequence
@@ -140,7 +141,7 @@ def _check_waveform(arguments: argparse.Namespace) -> None:
                 raise InputError(f"{option} must be left out without a waveform: give --vcd or --fst")
         return
     option = "--vcd" if arguments.fst is None else "--fst"
-    if "rtl" not in _SIMULATED[arguments.engine] or arguments.engine in _OF_BUILD:
+    if _SIMULATED[arguments.engine] != ("rtl",):
         raise InputError(f"{option} must be left out with --engine {arguments.engine}, which has no signals with the "
                          f"names of the sources: give --engine rtl or both")
     if arguments.first is not None:
@@ -184,8 +185,11 @@ def _load_images(network: Network, arguments: argparse.Namespace,
 
 
 def _create_engines(network: Network, arguments: argparse.Namespace, stack: contextlib.ExitStack,
-                    *, trace: Trace | None) -> tuple[list[Engine], Circuit | None]:
-    """Return the engines in the order in which they run, and the circuit of the RTL; ``stack`` closes them."""
+                    *, trace: Trace | None, first_image: int) -> tuple[list[Engine], Circuit | None]:
+    """Return the engines in the order in which they run, and the circuit of the RTL; ``stack`` closes them.
+
+    ``first_image`` is the number of the first image in its file.
+    """
     engines: list[Engine] = []
     circuit = None
     if arguments.engine != "rtl":
@@ -202,6 +206,7 @@ def _create_engines(network: Network, arguments: argparse.Namespace, stack: cont
             engine, circuit = choice.choose_build(network, rung=name, board=board, weights=arguments.weights,
                                                   folder=arguments.build, file=arguments.network,
                                                   image=arguments.flash)
+        engine.next_image = first_image
         engines.append(stack.enter_context(engine))
     return engines, circuit
 
@@ -249,17 +254,16 @@ def simulate(arguments: argparse.Namespace) -> Report:
     speeds: dict[str, float] = {}
     comparison = waveform = None
     with contextlib.ExitStack() as stack:
-        engines, circuit = _create_engines(network, arguments, stack,
+        engines, circuit = _create_engines(network, arguments, stack, first_image=chosen or 0,
                                            trace=recording.trace if recording is not None else None)
         for engine in engines:
-            def compute(engine: Engine = engine) -> None:
-                result, speeds[engine.name] = _run(engine, images, arguments.spikes)
-                results.append(result)
-
+            compute = functools.partial(_run, engine, images, arguments.spikes)
             if recording is not None and engine.name == "rtl":
-                waveform = recording.write(engine, compute)
+                waveform, (result, speed) = recording.write(engine, compute)
             else:
-                compute()
+                result, speed = compute()
+            results.append(result)
+            speeds[engine.name] = speed
         if len(engines) > 1:
             comparison = _compared(network, images, engines, results, first=chosen or 0)
     return Report(network=arguments.network, network_sha256=network_file.digest(network), images_per_second=speeds,

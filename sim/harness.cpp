@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -68,7 +69,21 @@ private:
 };
 #elif defined(STERNA_TRACE_FST)
 #include "verilated_fst_c.h"
-using Trace = VerilatedFstC;
+
+// Verilator's writer of FST checks when it closes the file whether everything was written, and aborts with a riddle.
+class Trace final : public VerilatedFstC {
+public:
+    void close() {
+        auto before = std::signal(SIGABRT, [](int) {
+            static const char message[] =
+                "%Error: waveform: it could not be written whole, maybe because the disk is full\n";
+            (void)!::write(STDERR_FILENO, message, sizeof message - 1);
+            _exit(1);
+        });
+        VerilatedFstC::close();
+        std::signal(SIGABRT, before);
+    }
+};
 #endif
 #include "flash.h"
 

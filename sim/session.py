@@ -18,6 +18,7 @@ from firmware.host.link import Link
 from gateware.engine.readout import CLOCK_COUNTER_WIDTH
 from reference.engines import EngineResult, result_of
 from sim.verilated import SimulationTransport, Verilated
+from sim.verilator import SimulationError
 from support.errors import ToolchainError
 
 __all__ = ["REPLY_CLOCKS", "LayerMaps", "RtlError", "SimulatedEngine"]
@@ -107,7 +108,8 @@ class SimulatedEngine(abc.ABC):
         seconds = ((1 << CLOCK_COUNTER_WIDTH) + REPLY_CLOCKS + longest) / self.line.clocks_per_second
         # Nothing disturbs a simulated line, so nothing is repeated: what went wrong once is a fault.
         self._link = Link(self.line, timeout=seconds, silence=0, retries=0, tag=0, alone=True)
-        self._images = 0
+        #: Number of the next image, by which errors name it.
+        self.next_image = 0
         self._trace: tuple[pathlib.Path, int, int | None] | None = None
         #: Clocks from the first bit of the last image to the last bit of its result, and those that were traced.
         self.image_clocks = self.traced_clocks = 0
@@ -156,9 +158,9 @@ class SimulatedEngine(abc.ABC):
             If the answer is not a result.
         """
         with self._traced():
-            result = self._checked(f"image {self._images}", "result",
+            result = self._checked(f"image {self.next_image}", "result",
                                    lambda: self._link.classify(image_bytes(self.network, image)))
-        self._images += 1
+        self.next_image += 1
         return result
 
     @contextlib.contextmanager
@@ -186,7 +188,13 @@ class SimulatedEngine(abc.ABC):
         path, first, count = trace
         begin = self.simulation.clocks
         self.simulation.trace(path, first=first, count=count)
-        yield
+        try:
+            yield
+        except BaseException:
+            # The simulation may go on, and must not write to this file any more; what has failed first is told.
+            with contextlib.suppress(SimulationError):
+                self.simulation.end_trace()
+            raise
         self.traced_clocks = self.simulation.end_trace()
         self.image_clocks = self.simulation.clocks - begin
 

@@ -4,7 +4,9 @@ import dataclasses
 import errno
 import os
 import pathlib
+import shlex
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from reference.engines import Engine
 from sim.report import Waveform
@@ -16,21 +18,30 @@ from sim.waves.views import GTKWAVE_MARK, SURFER_MARK, gtkwave_view, surfer_view
 from support.errors import InputError, printable
 from support.files import check_output, read_file, write_all, write_with
 
-__all__ = ["CLOCK_UNITS", "Recording"]
+__all__ = ["CLOCK_UNITS", "Recording", "check_fst"]
+
+_T = TypeVar("_T")
 
 #: Units of a waveform's time that a clock takes.
 CLOCK_UNITS = 10
 #: Bytes of a length in an FST file.
 _LENGTH_BYTES = 8
+#: Clocks are below this: beyond, the harness cannot add them.
+_MAX_CLOCKS = 2**62
 #: Largest view that is read.
 _VIEW_BYTES = 1 << 24
 
 
-def _check_fst(path: pathlib.Path) -> None:
-    """Check that the file of a waveform is whole: Verilator's writer of FST does not notice that a disk is full.
+def check_fst(path: pathlib.Path) -> None:
+    """Check that the file of a waveform is whole.
 
-    An FST file is a sequence of blocks: a byte, and the length of what follows it, 8 bytes, the highest first. Raises
-    :exc:`OSError`.
+    Verilator's writer stops if a disk is full, but looks for the last time before it closes the file. An FST file is a
+    sequence of blocks: a byte, and the length of what follows it, 8 bytes, the highest first.
+
+    Raises
+    ------
+    :exc:`OSError`
+        If it is not.
     """
     size, end = path.stat().st_size, 0
     with path.open("rb") as file:
@@ -71,6 +82,9 @@ class Recording:
             raise InputError(f"--from must be 0 or more, not {self.first}")
         if self.end is not None and self.end <= self.first:
             raise InputError(f"--to must be more than --from, which is {self.first}, not {self.end}")
+        for option, clock in (("--from", self.first), ("--to", self.end)):
+            if clock is not None and clock >= _MAX_CLOCKS:
+                raise InputError(f"{option} must be below 2^62, not {clock}")
 
     @property
     def views(self) -> dict[str, pathlib.Path]:
@@ -98,8 +112,10 @@ class Recording:
                                  f"written, and this one was saved by another program: rename it, or give --"
                                  f"{self.trace} another name")
 
-    def write(self, engine: Engine, compute: Callable[[], object]) -> Waveform:
+    def write(self, engine: Engine, compute: Callable[[], _T]) -> tuple[Waveform, _T]:
         """Write the waveform of one image, then its views.
+
+        Returns what was written, and what ``compute`` has returned.
 
         Parameters
         ----------
@@ -115,23 +131,24 @@ class Recording:
         """
         assert isinstance(engine, RtlEngine | StreamedRtlEngine)
         count = None if self.end is None else self.end - self.first
-        written = 0
+        computed: list[_T] = []
 
         def simulate(temporary: pathlib.Path) -> None:
-            nonlocal written
             with engine.tracing(temporary, first=self.first, count=count):
-                compute()
-            written = engine.traced_clocks
-            if self.trace is Trace.FST:
-                _check_fst(temporary)
-            if not written:
+                computed.append(compute())
+            # Without a clock, Verilator's writer of FST leaves a file that is not whole.
+            if not engine.traced_clocks:
                 raise InputError(f"--from must be a clock of the image, of which there are "
                                  f"{engine.image_clocks}, not {self.first}")
+            if self.trace is Trace.FST:
+                check_fst(temporary)
 
         write_with(self.path, simulate)
+        written = engine.traced_clocks
         self._write_views(engine, self.first + written)
-        return Waveform(files=[str(path) for path in (self.path, *self.views.values())], clocks=written,
-                        first_clock=self.first, openers=self._openers())
+        waveform = Waveform(files=[str(path) for path in (self.path, *self.views.values())], clocks=written,
+                            first_clock=self.first, openers=self._openers())
+        return waveform, computed[0]
 
     def _write_views(self, engine: RtlEngine | StreamedRtlEngine, clocks: int) -> None:
         verilog = engine.verilog
@@ -141,6 +158,6 @@ class Recording:
         write_all({view: texts[mark].encode() for mark, view in self.views.items()})
 
     def _openers(self) -> Sequence[str]:
-        """Return the commands that open the waveform with its view."""
+        """Return the commands that open the waveform with its view, as a shell takes them."""
         gtkwave, surfer = (view.name for view in self.views.values())
-        return (f"gtkwave {self.path.name} {gtkwave}", f"surfer -c {surfer} {self.path.name}")
+        return (shlex.join(["gtkwave", self.path.name, gtkwave]), shlex.join(["surfer", "-c", surfer, self.path.name]))

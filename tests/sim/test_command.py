@@ -162,8 +162,7 @@ def recorded(monkeypatch):
 
     def write(self, engine, compute):
         made.append(self)
-        compute()
-        return Waveform(files=[str(self.path)], clocks=1234, first_clock=self.first, openers=["look", "see"])
+        return Waveform(files=[str(self.path)], clocks=1234, first_clock=self.first, openers=["look", "see"]), compute()
 
     monkeypatch.setattr(recording.Recording, "write", write)
     return made
@@ -195,6 +194,8 @@ def test_one_image_keeps_its_number(path, network, rtl, capsys):
     out = capsys.readouterr().out
     assert "DIFFERENCE: image 17, layer 0 (readout), score 4: " in out
     assert re.search(r"^ +17 ", out, re.MULTILINE)
+    # By this number an engine names an image that fails.
+    assert rtl.closed[-1].next_image == 17
     assert main([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["image"], report["images"]) == (17, 1)

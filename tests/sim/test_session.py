@@ -6,6 +6,7 @@ import pytest
 from arch.link import Command, ErrorCode, Frame, FrameReader, Info, InfoReply, InputEncoding, Reply, Result
 from arch.network import Encoding, Input, Network, Readout
 from sim.session import RtlError, SimulatedEngine
+from sim.verilator import SimulationError
 
 NETWORK = Network(input=Input(encoding=Encoding.PIXELS, channels=1, height=2, width=2), timesteps=4,
                   layers=(Readout(weights=np.ones((2, 4), np.int8)),))
@@ -115,6 +116,41 @@ def test_what_is_no_result_is_told(reply, message):
     with pytest.raises(RtlError) as caught:
         engine_of(reply).result_of(IMAGE)
     assert str(caught.value) == message
+
+
+def test_an_image_has_the_number_that_it_has_in_its_file():
+    engine = engine_of(lambda frame: [])
+    engine.next_image = 7
+    with pytest.raises(RtlError, match=r"^image 7: the circuit does not answer: "):
+        engine.classify(IMAGE[None])
+
+
+class Traced(Line):
+    """Traces, and can stop as a simulation does."""
+
+    clocks = 0
+
+    def __init__(self, reply, stopped=False):
+        super().__init__(reply)
+        self.tracing, self.stopped = False, stopped
+
+    def trace(self, path, *, first, count):
+        self.tracing = True
+
+    def end_trace(self):
+        self.tracing = False
+        if self.stopped:
+            raise SimulationError("simulation stopped: no message")
+        return 5
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_image_that_fails_is_traced_no_longer(tmp_path, stopped):
+    engine = Engine(NETWORK, Traced(lambda frame: [], stopped))
+    with pytest.raises(RtlError, match=r"^image 0: the circuit does not answer: "), engine.tracing(tmp_path / "x.vcd"):
+        engine.result_of(IMAGE)
+    assert not engine.simulation.tracing
+    assert engine.traced_clocks == 0
 
 
 def test_a_damaged_frame_is_told():

@@ -15,6 +15,7 @@ from gateware.flash.reader import FlashMode, FlashReader
 from gateware.link.uart import UartTransmitter
 from sim.verilated import MemoryShape, SimulationTransport, Verilated, memory_shapes
 from sim.verilator import SimulationError, Trace
+from sim.waves.recording import check_fst
 from tests.link_board import CACHE, Echo, LinkBoard, expected_result, make_info
 
 SEED = 0x55
@@ -245,13 +246,19 @@ def test_waveforms_have_the_format_that_was_asked_for(echo, cache, tmp_path, tra
         assert simulation.end_trace() == 100
         assert simulation.end_trace() == 100
     assert (tmp_path / "wave").read_bytes().startswith(begin)
+    if trace is Trace.FST:
+        check_fst(tmp_path / "wave")
 
 
-def test_a_full_disk_is_told(echo, cache):
-    with Verilated(echo, cache=cache, trace=Trace.VCD) as simulation:
+@pytest.mark.parametrize(("trace", "line"), [
+    (Trace.VCD, "waveform: No space left on device"),
+    (Trace.FST, "waveform: it could not be written whole, maybe because the disk is full"),
+])
+def test_a_full_disk_is_told(echo, cache, trace, line):
+    with Verilated(echo, cache=cache, trace=trace) as simulation:
         simulation.trace(Path("/dev/full"))
         simulation.run(limit=10)
-        with pytest.raises(SimulationError, match=(r"^simulation stopped: %Error: .*No space left on device$")):
+        with pytest.raises(SimulationError, match=f"^simulation stopped: %Error: {line}$"):
             simulation.end_trace()
 
 

@@ -34,9 +34,7 @@ def engine():
 
 def record(engine, path, image=IMAGES[2], **window):
     recording = Recording(path=path, trace=Trace.VCD, **window)
-    results = []
-    waveform = recording.write(engine, lambda: results.append(engine.classify(image[None])))
-    return waveform, results[0]
+    return recording.write(engine, lambda: engine.classify(image[None]))
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +138,47 @@ def test_an_image_that_fails_leaves_what_was_there(engine, tmp_path):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("image.vcd", "mine")]
 
 
+def test_an_engine_writes_no_more_to_the_waveform_of_an_image_that_failed(engine, tmp_path, monkeypatch):
+    def fail(_image):
+        engine.simulation.run(limit=10)
+        raise RuntimeError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._link, "classify", fail)
+        with pytest.raises(RuntimeError, match=r"^no$"):
+            record(engine, tmp_path / "image.vcd")
+    engine.classify(IMAGES[:1])
+    assert engine.simulation.end_trace() == 10
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_an_image_behind_a_recorded_one_is_not_recorded(engine, tmp_path):
     waveform, _ = record(engine, tmp_path / "image.vcd")
     assert engine.traced_clocks == waveform.clocks
     assert (engine.classify(IMAGES).scores == ReferenceEngine(PLAN.network).classify(IMAGES).scores).all()
     assert engine.traced_clocks == waveform.clocks
+
+
+class Whole(Exception):
+    """A file was found whole: what comes next would be its views."""
+
+
+class Written(RtlEngine):
+    """An engine whose waveform is ``content``."""
+
+    image_clocks = 9
+
+    def __init__(self, content, traced_clocks=5):
+        self.content, self.traced_clocks = content, traced_clocks
+
+    @contextlib.contextmanager
+    def tracing(self, temporary, **window):
+        temporary.write_bytes(self.content)
+        yield
+
+    @property
+    def verilog(self):
+        raise Whole
 
 
 @pytest.mark.parametrize("lost", [1, 8, 9, 400])
@@ -153,34 +187,26 @@ def test_an_fst_that_is_not_whole_is_one_line(lost, tmp_path):
     path = tmp_path / "image.fst"
     whole = b"".join(bytes([kind]) + size.to_bytes(8, "big") + bytes(size - 8) for kind, size in
                      ((0, 329), (8, 90), (6, 20)))
-
-    class Whole(Exception):
-        """The file was found whole: what comes next would be its views."""
-
-    class Engine(RtlEngine):
-        traced_clocks = 5
-
-        def __init__(self, content):
-            self.content = content
-
-        @contextlib.contextmanager
-        def tracing(self, temporary, **window):
-            temporary.write_bytes(self.content)
-            yield
-
-        @property
-        def verilog(self):
-            raise Whole
-
     recording = Recording(path=path, trace=Trace.FST)
     with pytest.raises(Whole):
-        recording.write(Engine(whole), lambda: None)
+        recording.write(Written(whole), lambda: None)
     path.unlink()
     for content in (whole[:-lost], b"", whole + bytes(lost)):
         with pytest.raises(OSError, match=r"^\[Errno 28\] the waveform could not be written whole, maybe because the "
                                           r"disk is full: '.*image\.fst'$"):
-            recording.write(Engine(content), lambda: None)
+            recording.write(Written(content), lambda: None)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_an_fst_behind_the_result_is_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(InputError, match=r"^--from must be a clock of the image, of which there are 9, not 20$"):
+        Recording(path=tmp_path / "late.fst", trace=Trace.FST, first=20).write(Written(b"broken", 0), lambda: None)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_names_with_spaces_are_quoted_where_a_shell_takes_them(engine, tmp_path):
+    waveform, _ = record(engine, tmp_path / "a b.vcd", end=1)
+    assert waveform.openers == ("gtkwave 'a b.vcd' 'a b.gtkw'", "surfer -c 'a b.sucl' 'a b.vcd'")
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -189,6 +215,8 @@ def test_an_fst_that_is_not_whole_is_one_line(lost, tmp_path):
     ({"first": -1}, "--from must be 0 or more, not -1"),
     ({"first": 7, "end": 7}, "--to must be more than --from, which is 7, not 7"),
     ({"end": 0}, "--to must be more than --from, which is 0, not 0"),
+    ({"first": 2**64}, f"--from must be below 2^62, not {2**64}"),
+    ({"first": 1, "end": 2**62}, f"--to must be below 2^62, not {2**62}"),
 ])
 def test_recordings_that_make_no_sense_are_one_line(change, message):
     fields = {"path": "x.vcd", "trace": Trace.VCD, **change}

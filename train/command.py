@@ -77,8 +77,9 @@ def _check_options(arguments: argparse.Namespace) -> None:
         return
     if arguments.board is None:
         raise InputError("--check must be given with --board: say which board is to run the network")
+    parser = create_parser()
     for option in _NOT_CHECK:
-        if getattr(arguments, option) not in (None, False):
+        if getattr(arguments, option) != parser.get_default(option):
             raise InputError(f"--{option.replace('_', '-')} has no effect with --check, which trains nothing: leave "
                              "one of the two out")
 

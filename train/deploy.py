@@ -16,9 +16,9 @@ from gateware.check.text import format_check
 from support.command_line import print_line
 from support.errors import InputError
 from support.progress import Progress
-from train.catalogue import RecipeError, recipe_path
 from train.methods import make_methods
-from train.recipe import Recipe
+from train.quantisers import QUANTISERS
+from train.recipe import Recipe, named_recipe
 
 __all__ = ["DeployError", "check_recipe", "exported_architecture"]
 
@@ -36,13 +36,19 @@ def exported_architecture(recipe: Recipe) -> Mapping[str, Any]:
         If it exports none for the array.
     """
     architecture: Mapping[str, Any] = recipe.architecture
-    for method in make_methods(recipe.methods):
+    methods = make_methods(recipe.methods)
+    for method in methods:
         exported = method.exported_architecture(architecture)
         if exported is None:
             raise DeployError(f"recipe {recipe.name} must export a network of ternary weights and spikes in timesteps, "
                               f"and with {method.kind} as it stands it does not: change this method, or check another "
                               f"recipe")
         architecture = exported
+    exchanged = any(not method.keeps_quantisers(recipe.weights) for method in methods)
+    if not QUANTISERS[recipe.weights].discrete and not exchanged:
+        raise DeployError(f"recipe {recipe.name} must export a network of ternary weights and spikes in timesteps, and "
+                          f"with {recipe.weights} weights it exports none: give it ternary weights, or check another "
+                          f"recipe")
     return architecture
 
 
@@ -55,11 +61,7 @@ def check_recipe(arguments: argparse.Namespace, values: Any) -> None:
         If the recipe or the board is none; or, when the answer is printed, if no circuit of the board runs the network.
     """
     board = board_named(arguments.board)
-    try:
-        recipe = Recipe.from_json(values)
-    except RecipeError as error:
-        file = recipe_path(arguments.recipe) if arguments.graph is None else arguments.graph
-        raise RecipeError(f"{file}: {error}") from None
+    recipe = named_recipe(arguments, values)
     shapes = Shapes(name=recipe.name, architecture=exported_architecture(recipe))
     # What helps a network of millions of weights takes minutes to find.
     with Progress("check"):

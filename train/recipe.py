@@ -1,5 +1,6 @@
 """Recipes: everything that decides the result of a training, as data. The shipped ones are ``train/recipes/*.json``."""
 
+import argparse
 import dataclasses
 import json
 import re
@@ -9,6 +10,7 @@ from typing import Any
 from arch.architecture import CheckpointError, layer_shapes
 from arch.strict_json import name as short_name
 from arch.strict_json import short
+from support.errors import printable
 from train.augmentation import Augmentation
 from train.catalogue import MAX_EPOCHS, RecipeError, read_recipe, recipe_path
 from train.datasets import DATASETS, Framing, Slicing
@@ -17,7 +19,7 @@ from train.methods.method import MethodError, check_integer, check_number
 from train.neurons import INITIAL_MEMBRANE
 from train.quantisers import QUANTISERS
 
-__all__ = ["Recipe", "load_recipe"]
+__all__ = ["Recipe", "load_recipe", "named_recipe"]
 
 #: A name of a recipe, which is also that of files and folders.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -187,13 +189,26 @@ class Recipe:
         return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
 
 
+def _recipe_of(values: Any, where: str) -> Recipe:
+    """Return the recipe of the JSON ``values``, which are from ``where``; raises :exc:`RecipeError`."""
+    try:
+        return Recipe.from_json(values)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
 def load_recipe(name: str) -> Recipe:
     """Return the shipped recipe ``name``, or that of the JSON file ``name``; raises :exc:`RecipeError`.
 
     A file may name a shipped architecture in place of one.
     """
-    values = read_recipe(name)
-    try:
-        return Recipe.from_json(values)
-    except RecipeError as error:
-        raise RecipeError(f"{recipe_path(name)}: {error}") from None
+    return _recipe_of(read_recipe(name), str(recipe_path(name)))
+
+
+def named_recipe(arguments: argparse.Namespace, values: Any) -> Recipe:
+    """Return the recipe of the JSON ``values`` that the arguments of :mod:`train.command` name.
+
+    Raises :exc:`RecipeError`; the line begins with the file, a recipe or a graph.
+    """
+    return _recipe_of(values, printable(arguments.graph) if arguments.recipe is None else
+                      printable(str(recipe_path(arguments.recipe))))

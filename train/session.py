@@ -11,14 +11,13 @@ from typing import Any
 import torch
 
 from support import provenance
-from support.errors import first_line, printable
+from support.errors import first_line
 from train import datasets, distributed
-from train.catalogue import RecipeError, recipe_path
 from train.curves import draw_curves
 from train.finishing import finish
 from train.folder import TrainingError, TrainingFolder
 from train.memory import keep_freed_memory
-from train.recipe import Recipe
+from train.recipe import Recipe, named_recipe
 from train.training import Training
 
 __all__ = ["check_compiler", "report", "train"]
@@ -28,11 +27,7 @@ _log = logging.getLogger(__name__)
 
 def _recipe(arguments: argparse.Namespace, values: Any) -> Recipe:
     """Return the recipe with what the command line changes."""
-    try:
-        recipe = Recipe.from_json(values)
-    except RecipeError as error:
-        where = printable(arguments.graph) if arguments.recipe is None else recipe_path(arguments.recipe)
-        raise RecipeError(f"{where}: {error}") from None
+    recipe = named_recipe(arguments, values)
     chosen = {"epochs": arguments.epochs, "seed": arguments.seed, "bfloat16": arguments.bfloat16,
               "compiled": arguments.compile, "validation_images": arguments.validation_images}
     return dataclasses.replace(recipe, **{key: value for key, value in chosen.items() if value is not None})

@@ -12,7 +12,7 @@ from arch.checkpoint import Checkpoint
 from train import session
 from train.catalogue import shipped_recipes
 from train.command import MAX_THREADS, main
-from train.deploy import exported_architecture
+from train.deploy import DeployError, exported_architecture
 from train.recipe import load_recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -226,6 +226,25 @@ def test_a_recipe_that_exports_nothing_for_the_array_is_refused(tmp_path, recipe
         f"{method['kind']} as it stands it does not: change this method, or check another recipe\n"))
 
 
+@pytest.mark.parametrize("methods", [(), ({"kind": "distillation", "teacher": "mine"},)])
+def test_a_recipe_of_float_weights_that_stay_so_is_refused(methods):
+    made = dataclasses.replace(load_recipe("mnist-conv"), weights="float", methods=methods)
+    with pytest.raises(DeployError, match=(
+            r"^recipe mnist-conv must export a network of ternary weights and spikes in timesteps, and with float "
+            r"weights it exports none: give it ternary weights, or check another recipe$")):
+        exported_architecture(made)
+
+
+def test_shipped_recipes_that_export_no_network_for_the_array_are_known():
+    refused = []
+    for name in shipped_recipes():
+        try:
+            exported_architecture(load_recipe(name))
+        except DeployError as error:
+            refused.append((name, "weights it exports none" in str(error)))
+    assert [name for name, float_weights in refused if float_weights] == ["cifar10-float", "cifar10-teacher"]
+
+
 @pytest.mark.parametrize(("arguments", "line"), [
     (["--data", "X", "--json"], "--json must be given with --check: it has no effect without"),
     (["--data", "X", "--board", "icebreaker"], "--board must be given with --check: it has no effect without"),
@@ -234,6 +253,12 @@ def test_a_recipe_that_exports_nothing_for_the_array_is_refused(tmp_path, recipe
      "--epochs has no effect with --check, which trains nothing: leave one of the two out"),
     (["--check", "--board", "icebreaker", "--dry-run"],
      "--dry-run has no effect with --check, which trains nothing: leave one of the two out"),
+    (["--check", "--board", "icebreaker", "--seed", "0"],
+     "--seed has no effect with --check, which trains nothing: leave one of the two out"),
+    (["--check", "--board", "icebreaker", "--no-compile"],
+     "--compile has no effect with --check, which trains nothing: leave one of the two out"),
+    (["--check", "--board", "icebreaker", "--no-bfloat16"],
+     "--bfloat16 has no effect with --check, which trains nothing: leave one of the two out"),
     (["--check", "--board", "arty"], "board must be one of icebreaker, icesugar, upduino-v3, not 'arty'")])
 def test_options_of_the_check_are_refused_where_they_mean_nothing(capsys, arguments, line):
     assert main(["--recipe", "mnist-conv", *arguments]) == 1

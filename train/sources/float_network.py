@@ -5,6 +5,7 @@ several spikes in a timestep). So its accuracy is what the package measures, or 
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -25,9 +26,9 @@ _SLOTS = 1000
 _SMOOTHING = 0.01
 
 
-def _column(values: Sequence[object]) -> Tensor:
+def _column(values: Sequence[Fraction]) -> Tensor:
     """Numbers per channel, or one for all, as ``[channels or 1, 1, 1]``."""
-    return torch.tensor([float(value) for value in values])[:, None, None]  # type: ignore[arg-type]
+    return torch.tensor([float(value) for value in values])[:, None, None]
 
 
 class FloatLayer(nn.Module):

@@ -344,7 +344,7 @@ def export(arguments: argparse.Namespace, command: str) -> tuple[dict[str, Any],
     steps.check_verification(rows, verification)
     image = None if arguments.flash is None else _image_of(arguments, [
         Source(file=_output(arguments), network=network)])
-    report = report_of(network, rows, max_fraction=max_fraction, protected=checkpoint.protected,
+    report = report_of(network, rows, size=len(content), max_fraction=max_fraction, protected=checkpoint.protected,
                        verified_images=len(images), verified_on=sample,
                        written=_write(network, content, arguments, image))
     return report, image

@@ -71,11 +71,14 @@ def with_verification(rows: list[LayerReport], verification: Verification, *, me
     return found
 
 
-def report_of(network: Network, rows: list[LayerReport], *, max_fraction: int, protected: bool, verified_images: int,
-              verified_on: str, written: list[str]) -> dict[str, Any]:
-    """Return the report of an export, JSON values only; ``written`` are the files that were written."""
+def report_of(network: Network, rows: list[LayerReport], *, size: int, max_fraction: int, protected: bool,
+              verified_images: int, verified_on: str, written: list[str]) -> dict[str, Any]:
+    """Return the report of an export, JSON values only.
+
+    ``size`` is that of the network's file, in bytes; ``written`` are the files that were written.
+    """
     return {
-        "network_sha256": network_file.digest(network), "bytes": len(steps.pack(network)), "written": written,
+        "network_sha256": network_file.digest(network), "bytes": size, "written": written,
         "metadata": dict(network.metadata), "certificate": str(certificate_of(network)), "max_fraction": max_fraction,
         "checkpoint_protected": protected, "layers": [dataclasses.asdict(row) for row in rows],
         "verified_images": verified_images, "verified_on": verified_on,
@@ -87,7 +90,7 @@ class Exported:
     """A network that was exported, with what is known of it; printed, it is the table of ``python -m export``."""
 
     network: Network
-    #: The report of ``python -m export --json``.
+    #: The report of ``python -m export --json``; :meth:`save` notes in it what was written.
     report: dict[str, Any]
 
     @property
@@ -109,7 +112,7 @@ class Exported:
         return format_table(self.report, unwritten="nothing yet")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to ``path``, whole or not at all.
+        """Write the network to ``path``, whole or not at all, and note that in :attr:`report`.
 
         Raises
         ------
@@ -136,9 +139,10 @@ def export_trained(trained: Trained, metadata: dict[str, Any], *, max_fraction: 
     measured = images is not None
     if images is None:
         images = random_images(network, np.random.default_rng(0), steps.noise_images(network))
-    verification = steps.verify(trained, steps.pack(network), images)
+    content = steps.pack(network)
+    verification = steps.verify(trained, content, images)
     rows = with_verification(rows, verification, measured=measured)
     steps.check_verification(rows, verification)
     return Exported(network=network, report=report_of(
-        network, rows, max_fraction=max_fraction, protected=trained.protected, verified_images=len(images),
-        verified_on="images" if measured else "noise", written=[]))
+        network, rows, size=len(content), max_fraction=max_fraction, protected=trained.protected,
+        verified_images=len(images), verified_on="images" if measured else "noise", written=[]))

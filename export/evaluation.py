@@ -14,14 +14,22 @@ import numpy.typing as npt
 from arch.architecture import mean_size
 from export.sources.rational import RationalNetwork, Trained, exact_spikes
 
-__all__ = ["layer_currents", "layer_spikes"]
+__all__ = ["layer_currents", "layer_spikes", "windows_of"]
+
+
+def windows_of(maps: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """Return the windows of ``size x size`` of maps ``[..., H, W]``, as ``[..., H // size, size, W // size, size]``.
+
+    Rows and columns that fill none are dropped.
+    """
+    rows, columns = maps.shape[-2] // size, maps.shape[-1] // size
+    kept = maps[..., :rows * size, :columns * size]
+    return kept.reshape(*maps.shape[:-2], rows, size, columns, size)
 
 
 def _summed(maps: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Sum ``[..., H, W]`` over windows of ``size x size``; rows and columns that fill none are dropped."""
-    rows, columns = maps.shape[-2] // size, maps.shape[-1] // size
-    kept = maps[..., :rows * size, :columns * size]
-    return kept.reshape(*maps.shape[:-2], rows, size, columns, size).sum(axis=(-3, -1))
+    """Sum ``[..., H, W]`` over windows of ``size x size``."""
+    return windows_of(maps, size).sum(axis=(-3, -1))
 
 
 def layer_currents(codes: npt.NDArray[np.int8], layer: Mapping[str, Any], maps: npt.NDArray[Any],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.network import Reset, Shape
+from arch.network import MAX_LEAK_SHIFT, Reset, Shape
 from support.errors import InputError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "SpikingNeurons",
     "per_channel",
     "rationals",
+    "shift_of",
 ]
 
 
@@ -146,3 +147,9 @@ def per_channel(values: tuple[Fraction, ...], channels: int) -> tuple[Fraction, 
 def rationals(values: npt.NDArray[Any]) -> list[Fraction]:
     """Return the exact values of a flat array of floats."""
     return [Fraction(float(value)) for value in np.ravel(values)]
+
+
+def shift_of(share: Fraction) -> int | None:
+    """Return k of a leak of ``share = 2^-k``, 1 to :data:`arch.network.MAX_LEAK_SHIFT`; None of any other share."""
+    shift = share.denominator.bit_length() - 1
+    return shift if share == Fraction(1, 2**shift) and 1 <= shift <= MAX_LEAK_SHIFT else None

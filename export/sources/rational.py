@@ -17,7 +17,7 @@ import numpy.typing as npt
 from arch.checkpoint import Checkpoint
 from export.certificate import BITS, RealNeuron, RealValueError, root_ends
 
-__all__ = ["RationalNetwork", "Trained", "exact_spikes"]
+__all__ = ["RationalNetwork", "Scaled", "Trained", "exact_spikes"]
 
 #: Error of a membrane in float64, as a share of the largest that it can become: much more than its roundings.
 _FLOAT_ERROR = 2.0**-40
@@ -69,13 +69,13 @@ def exact_spikes(neurons: tuple[RealNeuron, ...], currents: npt.NDArray[Any], *,
         own = currents[:, :, channel].astype(np.int64)
         low, high = root_ends(neuron)
         if low == high:
-            spikes[:, :, channel] = _spikes(_Scaled.of(neuron, low), own, timesteps, hard, leak_shift)
+            spikes[:, :, channel] = _spikes(Scaled.of(neuron, low), own, timesteps, hard, leak_shift)
             continue
         # In float64 where no membrane comes near to the threshold, which is nearly everywhere; the rest twice.
         found, near = _float_spikes(neuron, low, own, timesteps, hard, leak_shift)
         if near.any():
             places = np.moveaxis(own, 1, 0)[:, near].T
-            ends = [_spikes(_Scaled.of(neuron, end), places, timesteps, hard, leak_shift) for end in (low, high)]
+            ends = [_spikes(Scaled.of(neuron, end), places, timesteps, hard, leak_shift) for end in (low, high)]
             if not np.array_equal(ends[0], ends[1]):
                 raise RealValueError(f"channel {channel}: spike must be decided by {BITS} bits of the square root: "
                                      f"change the variance or the threshold of the channel slightly")
@@ -85,11 +85,13 @@ def exact_spikes(neurons: tuple[RealNeuron, ...], currents: npt.NDArray[Any], *,
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Scaled:
+class Scaled:
     """A neuron as numbers of which ``u += gain a + drift`` is made."""
 
+    #: Factor of the integer sum, and what is added in every timestep.
     gain: Fraction
     drift: Fraction
+    #: Threshold, membrane before the first timestep, and whether only a membrane above the threshold spikes.
     theta: Fraction
     initial: Fraction
     strict: bool
@@ -100,8 +102,12 @@ class _Scaled:
         return cls(gain=neuron.scale * neuron.gamma / root, drift=neuron.beta + neuron.gamma * neuron.centre / root,
                    theta=neuron.theta, initial=neuron.initial, strict=neuron.strict)
 
+    def fires(self, u: Fraction) -> bool:
+        """Whether a membrane ``u`` spikes."""
+        return u > self.theta if self.strict else u >= self.theta
 
-def _spikes(neuron: _Scaled, currents: npt.NDArray[np.int64], timesteps: int, hard: bool,
+
+def _spikes(neuron: Scaled, currents: npt.NDArray[np.int64], timesteps: int, hard: bool,
             leak_shift: int | None) -> npt.NDArray[np.bool_]:
     """Spikes of one channel in integers over a common denominator; ``currents`` are ``[images, T or 1, ...]``."""
     shift = 0 if leak_shift is None else leak_shift
@@ -126,7 +132,7 @@ def _spikes(neuron: _Scaled, currents: npt.NDArray[np.int64], timesteps: int, ha
 def _float_spikes(neuron: RealNeuron, root: Fraction, currents: npt.NDArray[np.int64], timesteps: int, hard: bool,
                   leak_shift: int | None) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Spikes of one channel in float64, and the places ``[images, ...]`` where they may be wrong."""
-    scaled = _Scaled.of(neuron, root)
+    scaled = Scaled.of(neuron, root)
     gain, drift, theta, start = map(float, (scaled.gain, scaled.drift, scaled.theta, scaled.initial))
     keep = 1.0 if leak_shift is None else 1 - 2.0**-leak_shift
     size = (abs(gain) * max(int(np.abs(currents).max(initial=0)), 1) + abs(drift) + theta) * timesteps + abs(start)

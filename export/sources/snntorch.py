@@ -30,6 +30,7 @@ _RESETS = {0: ("_base_sub", Reset.SUBTRACT), 1: ("_base_zero", Reset.ZERO), 2: (
 
 
 def _reset(module: Any) -> None:
+    """Give a layer its first membranes, if it keeps some."""
     if hasattr(module, "reset_mem"):
         module.reset_mem()
 
@@ -48,6 +49,7 @@ def _reset_of(name: str, module: Any) -> Reset:
 
 
 def _check_function(name: str, module: Any, place: Place) -> None:
+    """Refuse a surrogate whose forward is not the comparison of the package; raises :exc:`SourceError`."""
     function = module.spike_grad
     kind = getattr(function, "__qualname__", "").partition(".")[0]
     if not str(getattr(function, "__module__", "")).startswith("snntorch.") or kind in _RANDOM:
@@ -58,6 +60,7 @@ def _check_function(name: str, module: Any, place: Place) -> None:
 
 
 def _check_plain(name: str, module: Any) -> None:
+    """Refuse what changes membranes or spikes besides leak and reset; raises :exc:`SourceError`."""
     for key in ("state_quant", "inhibition"):
         if getattr(module, key):
             raise SourceError(f"node {name}: {key} must be False: train without it")
@@ -83,6 +86,7 @@ def _first_membrane(name: str, place: Place) -> tuple[Fraction, ...]:
 
 
 def _neurons(name: str, place: Place) -> SpikingNeurons:
+    """Return the node of a layer of ``Leaky``; raises :exc:`SourceError` if it has no exact place."""
     module, shape = place.leaf.module, place.seen.shape[2:]
     _check_plain(name, module)
     _check_function(name, module, place)

@@ -36,12 +36,14 @@ _ULPS = 4
 
 
 def _reset(module: Any) -> None:
+    """Give a layer its first membranes, if it keeps some."""
     memories = module.__dict__.get("_memories", {})
     for key in memories:
         memories[key] = copy.deepcopy(module._memories_rv[key])
 
 
 def _check_function(name: str, module: Any, place: Place) -> None:
+    """Refuse a surrogate whose forward is not the comparison of the package; raises :exc:`SourceError`."""
     function = module.surrogate_function
     kind = type(function)
     if kind.__module__ != _SURROGATES or kind.__qualname__ in _OTHER:
@@ -64,6 +66,7 @@ def _lost(name: str, module: Any) -> Fraction:
 
 
 def _neurons(name: str, place: Place) -> SpikingNeurons:
+    """Return the node of a layer of neurons; raises :exc:`SourceError` if it has no exact place."""
     module, shape = place.leaf.module, place.seen.shape[2:]
     _check_function(name, module, place)
     if getattr(module, "_neuron_precision", None) is not None:

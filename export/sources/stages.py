@@ -147,6 +147,6 @@ def stages_of(chain: Chain, currents: bool | None) -> list[Stage]:
                           f"leave it out, and count spikes of all outputs")
     last = stages[-1]
     if currents is False and last.neurons is None:
-        raise SourceError(f"node {last.node.name}: neurons must follow whose spikes are counted: leave --readout "
-                          f"spikes out, and its currents are the scores")
+        raise SourceError(f"node {last.node.name}: neurons must follow whose spikes are counted: ask for no "
+                          f"readout of spikes, and its currents are the scores")
     return [*stages[:-1], dataclasses.replace(last, neurons=None) if currents else last]

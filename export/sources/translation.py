@@ -34,6 +34,7 @@ from export.sources.chain import (
     SpikingNeurons,
     per_channel,
     rationals,
+    shift_of,
 )
 from export.sources.rational import RationalNetwork
 from export.sources.rules import Comparison, Rule
@@ -151,14 +152,14 @@ def _readout(stage: Stage, name: str, scales: list[Fraction]) -> dict[str, Any]:
     if stage.between is not None:
         raise SourceError(f"node {stage.between.name}: pooling must come before the last weights, not behind them")
     used = {scale for scale, row in zip(scales, node.weight, strict=True) if row.any()}
-    keep = "keep neurons behind it, of which the spikes are counted (--readout spikes)"
+    keep = "keep neurons behind it and take their spikes, counted, as the readout"
     if len(used) > 1:
         raise SourceError(f"node {node.name}: the last weights must have one scale for all classes where their "
                           f"currents are the scores, not {len(used)}: {keep}, or train with one scale")
     if node.bias.any() or node.norm is not None:
-        what = "a bias" if node.norm is None else "BatchNorm"
-        raise SourceError(f"node {node.name}: the last weights must have no {what.removeprefix('a ')} where their "
-                          f"currents are the scores: {keep}, or train without {what}")
+        what, article = ("bias", "a ") if node.norm is None else ("BatchNorm", "")
+        raise SourceError(f"node {node.name}: the last weights must have no {what} where their currents are the "
+                          f"scores: {keep}, or train without {article}{what}")
     described = {"kind": "readout", "name": name, "classes": len(node.weight)}
     return described | ({} if stage.before is None else {"input_pool": stage.before.size})
 
@@ -196,14 +197,11 @@ def _described(stage: Stage, neurons: SpikingNeurons, name: str, rule: Rule) -> 
 
 def _leak_shift(neurons: SpikingNeurons) -> int | None:
     """Return k of neurons that lose 2^-k of their membranes in a timestep; None without leak."""
-    share = neurons.leak
-    if not share:
-        return None
-    shift = share.denominator.bit_length() - 1
-    if share.numerator != 1 or share.denominator != 2**shift or not 1 <= shift <= MAX_LEAK_SHIFT:
+    shift = shift_of(neurons.leak)
+    if neurons.leak and shift is None:
         raise SourceError(f"node {neurons.name}: the share of the membrane lost in a timestep must be 2^-k with k from "
-                          f"1 to {MAX_LEAK_SHIFT}, not {float(share):.6g}: train with a leak of 1/2, 1/4, 1/8 (tau of "
-                          f"2, 4, 8 timesteps), or without one; or give the --dt that the file was made with")
+                          f"1 to {MAX_LEAK_SHIFT}, not {float(neurons.leak):.6g}: train with a leak of 1/2, 1/4, 1/8 "
+                          f"(tau of 2, 4, 8 timesteps), or without one; or give the dt that the file was made with")
     return shift
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.network import Network
-from export.certificate import RealNeuron, root_ends
+from export.certificate import root_ends
 from export.evaluation import layer_currents
 from export.sources.chain import SourceError
-from export.sources.rational import RationalNetwork
+from export.sources.rational import RationalNetwork, Scaled
 from reference.network import Reference
 
 __all__ = ["Compared", "compare"]
@@ -85,15 +85,16 @@ def _check_layer(trained: RationalNetwork, index: int, maps: npt.NDArray[Any], o
     for channel, row, column in np.argwhere(differ).tolist():
         neuron = trained.neurons[layer["name"]][channel]
         leak = Fraction(0) if layer["leak_shift"] is None else Fraction(1, 2**layer["leak_shift"])
-        u = _membrane(neuron, [int(currents[step, channel, row, column]) for step in steps], leak,
+        root = root_ends(neuron)[0]
+        scaled = Scaled.of(neuron, root)
+        u = _membrane(scaled, [int(currents[step, channel, row, column]) for step in steps], leak,
                       hard=layer["reset"] == "zero")
-        fires = u > neuron.theta if neuron.strict else u >= neuron.theta
-        if fires == own[channel, row, column]:
+        if scaled.fires(u) == own[channel, row, column]:
             continue
         summands = int(np.count_nonzero(codes[channel])) * windows * int(np.abs(maps.astype(np.int64)).max(initial=1))
-        root = root_ends(neuron)[0]
-        size = (abs(neuron.scale * neuron.gamma) * summands + abs(neuron.gamma * neuron.centre)) / root
-        size = (size + abs(neuron.beta)) * (timestep + 1) + neuron.theta + abs(neuron.initial)
+        # Not the drift: where its two parts cancel, each has been rounded.
+        size = abs(scaled.gain) * summands + abs(neuron.gamma * neuron.centre) / root + abs(neuron.beta)
+        size = size * (timestep + 1) + neuron.theta + abs(neuron.initial)
         if abs(u - neuron.theta) > _ROUNDINGS * epsilon * size:
             raise SourceError(
                 f"{name}: the forward of the module must compute what its layers say, but in image {image}, timestep "
@@ -102,12 +103,11 @@ def _check_layer(trained: RationalNetwork, index: int, maps: npt.NDArray[Any], o
                 f"forward what changes numbers or membranes besides them")
 
 
-def _membrane(neuron: RealNeuron, currents: Sequence[int], leak: Fraction, *, hard: bool) -> Fraction:
+def _membrane(neuron: Scaled, currents: Sequence[int], leak: Fraction, *, hard: bool) -> Fraction:
     """Membrane in the last of the timesteps, before its reset."""
-    root = root_ends(neuron)[0]
     u = neuron.initial
     for step, current in enumerate(currents):
-        if step and (u > neuron.theta if neuron.strict else u >= neuron.theta):
+        if step and neuron.fires(u):
             u = Fraction(0) if hard else u - neuron.theta
-        u = u * (1 - leak) + neuron.gamma * (neuron.scale * current + neuron.centre) / root + neuron.beta
+        u = u * (1 - leak) + neuron.gain * current + neuron.drift
     return u

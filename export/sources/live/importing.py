@@ -15,10 +15,10 @@ from arch.network import MAX_FRACTION, Encoding, Reset, Shape
 from export.exported import Exported, export_trained
 from export.sources.chain import Chain, Flatten, Node, SourceError, SpikingNeurons
 from export.sources.live.comparison import compare
-from export.sources.live.layers import check_evaluation, checked_or, layer_nodes
+from export.sources.live.layers import check_evaluation, layer_nodes
 from export.sources.live.package import Package
 from export.sources.live.recording import Leaf, leaves_of, record
-from export.sources.live.tracing import Place, path_of, pool_of
+from export.sources.live.tracing import Place, path_of
 from export.sources.rational import RationalNetwork
 from export.sources.rules import Rule
 from export.sources.translation import Frame, translate
@@ -185,11 +185,7 @@ def _chain(runs: _Runs, places: list[Place], shape: Shape) -> Chain:
     before: tuple[int, ...] = runs.sample
     for place in places:
         name = printable(place.leaf.name)
-        sides = before[-2:] if len(before) == 3 else (1, 1)
-        for windows in place.pools:
-            node = checked_or(pool_of(f"{name}, pooling before it", windows, (sides[0], sides[1])))
-            nodes.append(node)
-            sides = sides[0] // node.size, sides[1] // node.size
+        nodes += place.pools
         if len(before) == 3 and place.seen.ndim == 3 and not (nodes and isinstance(nodes[-1], Flatten)):
             nodes.append(Flatten(name=f"{name}, input"))
         if runs.is_neuron(place):

@@ -5,14 +5,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from arch.limits import MAX_KERNEL, MAX_POOL, MAX_STRIDE
-from export.sources.chain import Convolution, Flatten, Linear, Node, Norm, OrPool, Pool, SourceError, rationals
+from export.sources.chain import Convolution, Flatten, Linear, Node, Norm, Pool, SourceError, rationals
 from export.sources.live.recording import Leaf, array_of
 from export.sources.live.tracing import Place, Windows, pool_of
+from export.sources.nodes import channel_bias, convolution, finite
 from support.errors import printable
 
-__all__ = ["check_evaluation", "checked_or", "layer_nodes"]
+__all__ = ["check_evaluation", "layer_nodes"]
 
 _TRAINED_ONLY = ("Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout")
 _NORMS = ("BatchNorm1d", "BatchNorm2d")
@@ -28,62 +29,34 @@ def check_evaluation(leaves: list[Leaf]) -> None:
                               f"training mode: call eval() of the module first")
 
 
-def _finite(name: str, key: str, tensor: Any) -> Any:
-    values = array_of(tensor)
-    if not np.isfinite(values).all():
-        raise SourceError(f"node {name}: {key} must be finite, not {values[~np.isfinite(values)].flat[0]}")
-    return values
-
-
-def _one(name: str, key: str, value: Any) -> int:
-    values = (value,) if isinstance(value, int) else tuple(value)
-    if len(set(values)) != 1:
-        raise SourceError(f"node {name}: {key} must be the same for rows and columns, not {values}: use one")
-    return int(values[0])
+def _bias(module: Any) -> npt.NDArray[Any] | None:
+    return None if module.bias is None else array_of(module.bias)
 
 
 def _convolution(name: str, module: Any) -> Convolution:
-    weight = _finite(name, "weight", module.weight)
-    rows, columns = weight.shape[2:]
-    if rows != columns or rows > MAX_KERNEL:
-        raise SourceError(f"node {name}: kernel must be square, at most {MAX_KERNEL} x {MAX_KERNEL}, not {rows} x "
-                          f"{columns}: train with a smaller one")
-    for key in ("groups", "dilation"):
-        value = _one(name, key, getattr(module, key))
-        if value != 1:
-            raise SourceError(f"node {name}: {key} must be 1, not {value}: train with a plain convolution")
-    stride = _one(name, "stride", module.stride)
-    if stride > MAX_STRIDE:
-        raise SourceError(f"node {name}: stride must be 1 to {MAX_STRIDE}, not {stride}")
     if module.padding_mode != "zeros":
         raise SourceError(f"node {name}: padding_mode must be zeros, not {module.padding_mode}: train with zeros")
-    padding = module.padding
-    if isinstance(padding, str):
-        if padding == "same" and rows % 2 == 0:
-            raise SourceError(f"node {name}: padding must be the same on all sides, not 'same' with a kernel of "
-                              f"{rows}: give a number")
-        padding = 0 if padding == "valid" else rows // 2
-    border = _one(name, "padding", padding)
-    if border >= rows:
-        raise SourceError(f"node {name}: padding must be 0 to {rows - 1} with a kernel of {rows}, not {border}")
-    return Convolution(name=name, weight=weight, bias=_bias(name, module, len(weight)), stride=stride, padding=border)
+    return convolution(name, array_of(module.weight), _bias(module), stride=module.stride, padding=module.padding,
+                       groups=module.groups, dilation=module.dilation)
 
 
-def _bias(name: str, module: Any, channels: int) -> Any:
-    return np.zeros(channels) if module.bias is None else _finite(name, "bias", module.bias)
+def _numbers(name: str, module: Any, key: str) -> list[Fraction]:
+    """Return the exact numbers of a parameter or a buffer."""
+    return rationals(finite(name, key, array_of(getattr(module, key))))
 
 
 def _norm(name: str, module: Any) -> Norm:
+    """Return what BatchNorm computes in evaluation mode."""
     if module.running_mean is None:
         raise SourceError(f"node {name}: BatchNorm must have statistics of its own: train with track_running_stats")
-    ones = np.ones(module.num_features)
     epsilon = Fraction(float(module.eps))
-    variances = [value + epsilon for value in rationals(_finite(name, "running_var", module.running_var))]
+    variances = [value + epsilon for value in _numbers(name, module, "running_var")]
     if min(variances) <= 0:
         raise SourceError(f"node {name}: running_var plus eps must be positive, not {float(min(variances)):g}")
-    return Norm(gamma=tuple(rationals(ones if module.weight is None else _finite(name, "weight", module.weight))),
-                beta=tuple(rationals(0 * ones if module.bias is None else _finite(name, "bias", module.bias))),
-                mean=tuple(rationals(_finite(name, "running_mean", module.running_mean))),
+    channels = len(variances)
+    gamma = [Fraction(1)] * channels if module.weight is None else _numbers(name, module, "weight")
+    beta = [Fraction(0)] * channels if module.bias is None else _numbers(name, module, "bias")
+    return Norm(gamma=tuple(gamma), beta=tuple(beta), mean=tuple(_numbers(name, module, "running_mean")),
                 variance_epsilon=tuple(variances))
 
 
@@ -101,6 +74,7 @@ def _with_norm(nodes: list[Node], name: str, norm: Norm) -> list[Node]:
 
 
 def _adaptive(name: str, module: Any, place: Place) -> Pool:
+    """Return the mean of the windows into which an output size divides the map that is seen."""
     wanted = module.output_size
     sizes = (wanted, wanted) if isinstance(wanted, int) or wanted is None else tuple(wanted)
     sides = place.seen.shape[-2:]
@@ -121,13 +95,6 @@ def _voting(name: str, module: Any, place: Place) -> Linear:
     return Linear(name=name, weight=weight, bias=np.zeros(len(weight)))
 
 
-def checked_or(node: Pool | OrPool) -> Pool | OrPool:
-    """Return ``node`` if it is a pooling that a network can have; raises :exc:`SourceError`."""
-    if isinstance(node, OrPool) and not 2 <= node.size <= MAX_POOL:
-        raise SourceError(f"node {node.name}: windows of an OR must be 2 to {MAX_POOL} pixels a side, not {node.size}")
-    return node
-
-
 def layer_nodes(nodes: list[Node], place: Place) -> list[Node]:
     """Return ``nodes`` with those of the layer in ``place`` behind them.
 
@@ -144,16 +111,16 @@ def layer_nodes(nodes: list[Node], place: Place) -> list[Node]:
     if kind == "Conv2d":
         return [*nodes, _convolution(name, module)]
     if kind == "Linear":
-        weight = _finite(name, "weight", module.weight)
-        return [*nodes, Linear(name=name, weight=weight, bias=_bias(name, module, len(weight)))]
+        weight = finite(name, "weight", array_of(module.weight))
+        return [*nodes, Linear(name=name, weight=weight, bias=channel_bias(name, _bias(module), len(weight)))]
     if kind in _NORMS:
         return _with_norm(nodes, name, _norm(name, module))
     if kind in ("AvgPool2d", "MaxPool2d"):
         mean = kind == "AvgPool2d"
-        return [*nodes, checked_or(pool_of(name, Windows(
+        return [*nodes, pool_of(name, Windows(
             mean=mean, kernel=module.kernel_size, stride=module.stride or module.kernel_size, padding=module.padding,
             dilation=1 if mean else module.dilation, ceil_mode=module.ceil_mode,
-            divisor=module.divisor_override if mean else None), sides))]
+            divisor=module.divisor_override if mean else None), sides)]
     if kind == "AdaptiveAvgPool2d":
         return [*nodes, _adaptive(name, module, place)]
     if kind == "Flatten":

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from arch.network import MAX_LEAK_SHIFT
-from export.sources.chain import SourceError, rationals
+from export.sources.chain import SourceError, rationals, shift_of
 from export.sources.live.recording import array_of
+from export.sources.nodes import finite, same_over_positions
 
 __all__ = ["channel_values", "check_spikes", "layer_leak"]
 
@@ -22,9 +23,7 @@ def channel_values(name: str, key: str, value: Any, shape: Sequence[int]) -> tup
     :exc:`SourceError`
         If it is not finite, or differs between positions of a channel.
     """
-    values = array_of(value) if hasattr(value, "detach") else np.array(float(value))
-    if not np.isfinite(values).all():
-        raise SourceError(f"node {name}: {key} must be finite, not {values[~np.isfinite(values)].flat[0]}")
+    values = finite(name, key, array_of(value) if hasattr(value, "detach") else np.array(float(value)))
     if values.size == 1:
         return (Fraction(float(values.flat[0])),)
     try:
@@ -32,11 +31,7 @@ def channel_values(name: str, key: str, value: Any, shape: Sequence[int]) -> tup
     except ValueError:
         raise SourceError(f"node {name}: {key} must have the shape of a map of {tuple(shape)}, not {values.shape}: "
                           f"give one value a channel, of shape {(shape[0], *(1,) * (len(shape) - 1))}") from None
-    varied = (maps != maps[:, :1]).any(axis=1)
-    if varied.any():
-        raise SourceError(f"node {name}: {key} must be the same at all positions of a channel, but differs in channel "
-                          f"{int(np.flatnonzero(varied)[0])}: train with one value a channel")
-    return tuple(rationals(maps[:, 0]))
+    return tuple(rationals(same_over_positions(name, key, maps)))
 
 
 def layer_leak(name: str, lost: Sequence[Fraction], remedy: str) -> Fraction:
@@ -51,8 +46,7 @@ def layer_leak(name: str, lost: Sequence[Fraction], remedy: str) -> Fraction:
         raise SourceError(f"node {name}: all neurons must have one leak, not {len(set(lost))}: train with one for the "
                           f"layer")
     share = lost[0]
-    shift = share.denominator.bit_length() - 1
-    if share and (share != Fraction(1, 2**shift) or not 1 <= shift <= MAX_LEAK_SHIFT):
+    if share and shift_of(share) is None:
         raise SourceError(f"node {name}: the share of the membrane lost in a timestep must be 0, or 2^-k with k from 1 "
                           f"to {MAX_LEAK_SHIFT}, not {float(share):.6g}: {remedy}")
     return share

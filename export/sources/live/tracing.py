@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.evaluation import windows_of
 from export.sources.chain import OrPool, Pool, SourceError
 from export.sources.live.recording import Call, Leaf, Recording, array_of
+from export.sources.nodes import or_of, pool
 from support.errors import printable
 
 __all__ = ["Place", "Windows", "path_of", "pool_of"]
@@ -43,13 +45,13 @@ class Windows:
 
 @dataclasses.dataclass(kw_only=True, slots=True, eq=False)
 class Place:
-    """A layer in its place on the path, with the poolings between it and the layer before."""
+    """A layer in its place on the path, with the pooling between it and the layer before."""
 
     leaf: Leaf
     #: One for each timestep, or one for all.
     calls: list[Call]
-    #: Poolings by functions that its input went through, in their order.
-    pools: tuple[Windows, ...]
+    #: Pooling by functions that its input went through, in this order.
+    pools: tuple[Pool | OrPool, ...]
     #: What it saw and gave, ``[T or 1, images, ...]``.
     seen: npt.NDArray[np.float64]
     given: npt.NDArray[np.float64]
@@ -94,6 +96,7 @@ class _Graph:
         return self._follow(name, node, number, ())
 
     def _follow(self, name: str, node: Any, number: int, indices: tuple[int, ...]) -> _Origin:
+        """Go back from output ``number`` of ``node`` to a call or to the input; ``indices`` are yet to be chosen."""
         pools: list[Windows] = []
         while True:
             if (id(node), number) in self._ends:
@@ -129,6 +132,7 @@ def _plain(kind: str) -> str:
 
 
 def _single(name: str, indices: tuple[int, ...]) -> int | None:
+    """Return the timestep that was chosen, if one was; raises :exc:`SourceError` for several choices."""
     if len(indices) > 1:
         raise SourceError(f"node {name}: what it sees must be one timestep, not chosen by several numbers")
     return indices[0] if indices else None
@@ -145,40 +149,30 @@ def _joined(name: str, origins: list[_Origin], pools: list[Windows]) -> _Origin:
 
 
 def _windows(node: Any, *, mean: bool) -> Windows:
+    """Return the windows that the graph of gradients has kept of a pooling by a function."""
     kernel = node._saved_kernel_size
     return Windows(mean=mean, kernel=kernel, stride=node._saved_stride or kernel, padding=node._saved_padding,
                    dilation=1 if mean else node._saved_dilation, ceil_mode=node._saved_ceil_mode,
                    divisor=node._saved_divisor_override if mean else None)
 
 
-def _same(name: str, what: str, value: Any) -> int:
-    values = {value} if isinstance(value, int) else set(value)
-    if len(values) != 1:
-        raise SourceError(f"node {name}: {what} must be the same for rows and columns, not {tuple(value)}: use one")
-    return int(values.pop())
-
-
 def pool_of(name: str, windows: Windows, sides: tuple[int, int]) -> Pool | OrPool:
     """Return the node of a pooling of a map with ``sides``."""
-    size, stride, padding, dilation = (_same(name, what, value) for what, value in (
-        ("kernel_size", windows.kernel), ("stride", windows.stride), ("padding", windows.padding),
-        ("dilation", windows.dilation)))
-    if stride != size or padding or dilation != 1 or size < 1:
-        raise SourceError(f"node {name}: windows must lie side by side, without padding, not be of {size} with stride "
-                          f"{stride}, padding {padding} and dilation {dilation}: pool with a stride like the window")
+    node = pool(name, size=windows.kernel, stride=windows.stride, padding=windows.padding, dilation=windows.dilation,
+                mean=windows.mean)
+    size = node.size
     if windows.ceil_mode and any(side % size for side in sides):
         raise SourceError(f"node {name}: windows must lie in the map, not stand out of it by ceil_mode: leave it out")
     if not windows.mean:
-        return OrPool(name=name, size=size)
+        return or_of(node)
     if windows.divisor not in (None, 1, size**2):
         raise SourceError(f"node {name}: divisor_override must be 1 or {size**2}, not {windows.divisor}: leave it out")
-    return Pool(name=name, size=size, mean=windows.divisor != 1 or size == 1)
+    return dataclasses.replace(node, mean=windows.divisor != 1 or size == 1)
 
 
 def _pooled(maps: npt.NDArray[np.float64], node: Pool | OrPool) -> npt.NDArray[np.float64]:
-    size = node.size
-    rows, columns = maps.shape[-2] // size, maps.shape[-1] // size
-    windows = maps[..., :rows * size, :columns * size].reshape(*maps.shape[:-2], rows, size, columns, size)
+    """Pool ``[..., H, W]``; rows and columns that fill no window are dropped."""
+    windows = windows_of(maps, node.size)
     if isinstance(node, OrPool):
         return windows.max(axis=(-3, -1))
     return windows.mean(axis=(-3, -1)) if node.mean else windows.sum(axis=(-3, -1))
@@ -294,9 +288,10 @@ def _checked(found: list[tuple[list[Call], tuple[Windows, ...]]], recording: Rec
     before = array_of(recording.input).reshape(-1, images, *shape)
     for calls, pools in found:
         leaf, name = calls[0].leaf, printable(calls[0].leaf.name)
+        nodes = []
         for windows in pools:
-            node = pool_of(f"pooling before {name}", windows, before.shape[-2:])
-            before = _pooled(before, node)
+            nodes.append(pool_of(f"{name}, pooling before it", windows, before.shape[-2:]))
+            before = _pooled(before, nodes[-1])
         sample = _sample(name, calls[0].seen.shape, before.shape[2:])
         seen = _steps([call.seen for call in calls], images, sample)
         expected = before.reshape(-1, images, *sample)
@@ -308,6 +303,6 @@ def _checked(found: list[tuple[list[Call], tuple[Windows, ...]]], recording: Rec
         given = _steps([call.given for call in calls], images, given_sample)
         if len(given) != len(seen):
             raise SourceError(f"node {name}: it must give as many timesteps as it sees")
-        places.append(Place(leaf=leaf, calls=calls, pools=pools, seen=seen, given=given))
+        places.append(Place(leaf=leaf, calls=calls, pools=tuple(nodes), seen=seen, given=given))
         before = given
     return places

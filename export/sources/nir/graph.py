@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.limits import MAX_KERNEL, MAX_POOL, MAX_SIDE, MAX_STRIDE
+from arch.limits import MAX_SIDE
 from arch.network import Shape
 from export.sources.chain import (
     Chain,
@@ -27,6 +27,7 @@ from export.sources.chain import (
 )
 from export.sources.nir.constants import integrator_gain, leak_and_gain
 from export.sources.nir.file import Graph, RawNode
+from export.sources.nodes import channel_bias, convolution, finite, one, or_of, pool, same_over_positions
 from export.sources.rules import Rule
 from support.errors import printable
 
@@ -97,19 +98,11 @@ def _array(name: str, node: RawNode, key: str) -> npt.NDArray[Any]:
 
 
 def _finite(name: str, node: RawNode, key: str) -> npt.NDArray[Any]:
-    values = _array(name, node, key)
-    if not np.isfinite(values).all():
-        raise SourceError(f"node {name}: {key} must be finite, not {values[~np.isfinite(values)].flat[0]}")
-    return values
+    return finite(name, key, _array(name, node, key))
 
 
 def _one(name: str, node: RawNode, key: str) -> int:
-    """Return a setting that is the same for rows and columns."""
-    values = np.unique(_finite(name, node, key))
-    if len(values) != 1:
-        raise SourceError(f"node {name}: {key} must be the same for rows and columns, not "
-                          f"{', '.join(map(str, np.ravel(_array(name, node, key)).tolist()))}: use one")
-    return int(values[0])
+    return one(name, key, _array(name, node, key))
 
 
 def _shape(values: npt.NDArray[Any], stated: Shape | None, name: str) -> tuple[Shape, bool]:
@@ -170,11 +163,12 @@ def _node(name: str, node: RawNode, rule: Rule, flat: bool) -> Node:
         weight = _finite(name, node, "weight")
         if weight.ndim != 2 or not weight.size:
             raise SourceError(f"node {name}: weights must be out x in, not {_times(weight.shape)}")
-        return Linear(name=name, weight=weight, bias=_bias(name, node, len(weight)))
+        return Linear(name=name, weight=weight, bias=channel_bias(name, _bias(name, node), len(weight)))
     if node.kind == "Conv2d":
         return _convolution(name, node)
     if node.kind in ("SumPool2d", "AvgPool2d"):
-        return _pool(name, node)
+        return pool(name, size=_array(name, node, "kernel_size"), stride=_array(name, node, "stride"),
+                    padding=_array(name, node, "padding"), mean=node.kind == "AvgPool2d")
     if node.kind == "Flatten":
         return _flatten(name, node, flat)
     if node.kind in ("IF", "LIF"):
@@ -183,61 +177,26 @@ def _node(name: str, node: RawNode, rule: Rule, flat: bool) -> Node:
                       f"LIF, not {printable(node.kind)}")
 
 
-def _bias(name: str, node: RawNode, channels: int) -> npt.NDArray[Any]:
-    if "bias" not in node.values:
-        return np.zeros(channels)
-    bias = np.ravel(_finite(name, node, "bias"))
-    if len(bias) != channels:
-        raise SourceError(f"node {name}: bias must have {channels} values like the weights, not {len(bias)}")
-    return bias
+def _bias(name: str, node: RawNode) -> npt.NDArray[Any] | None:
+    return _array(name, node, "bias") if "bias" in node.values else None
 
 
 def _convolution(name: str, node: RawNode) -> Convolution:
-    weight = _finite(name, node, "weight")
-    if weight.ndim != 4 or not weight.size:
-        raise SourceError(f"node {name}: weights must be out x in x rows x columns, not {_times(weight.shape)}")
-    rows, columns = weight.shape[2:]
-    if rows != columns or rows > MAX_KERNEL:
-        raise SourceError(f"node {name}: kernel must be square, at most {MAX_KERNEL} x {MAX_KERNEL}, not {rows} x "
-                          f"{columns}: train with a smaller one")
-    for key, text in (("groups", "groups"), ("dilation", "dilation")):
-        value = _one(name, node, key)
-        if value != 1:
-            raise SourceError(f"node {name}: {text} must be 1, not {value}: train with a plain convolution")
-    stride = _one(name, node, "stride")
-    if not 1 <= stride <= MAX_STRIDE:
-        raise SourceError(f"node {name}: stride must be 1 to {MAX_STRIDE}, not {stride}")
+    weight, stride, groups, dilation = (_array(name, node, key) for key in ("weight", "stride", "groups", "dilation"))
     padding = node.values.get("padding")
-    if isinstance(padding, str):
-        if padding not in ("valid", "same") or (padding == "same" and (rows % 2 == 0 or stride != 1)):
-            raise SourceError(f"node {name}: padding must be the same on all sides, not {printable(padding)!r}: give "
-                              f"a number")
-        border = 0 if padding == "valid" else rows // 2
-    else:
-        border = _one(name, node, "padding")
-    if not 0 <= border < rows:
-        raise SourceError(f"node {name}: padding must be 0 to {rows - 1} with a kernel of {rows}, not {border}")
-    return Convolution(name=name, weight=weight, bias=_bias(name, node, len(weight)), stride=stride,
-                          padding=border)
+    if not isinstance(padding, str):
+        padding = _array(name, node, "padding")
+    return convolution(name, weight, _bias(name, node), stride=stride, padding=padding, groups=groups,
+                       dilation=dilation)
 
 
-def _pool(name: str, node: RawNode) -> Pool:
-    size, stride, padding = (_one(name, node, key) for key in ("kernel_size", "stride", "padding"))
-    if stride != size or padding or size < 1:
-        raise SourceError(f"node {name}: windows must lie side by side, without padding, not be of {size} with stride "
-                          f"{stride} and padding {padding}: pool with a stride like the window")
-    return Pool(name=name, size=size, mean=node.kind == "AvgPool2d")
-
-
-def _or(name: str, node: RawNode, pool: Pool) -> OrPool:
-    """Return the OR of which ``pool`` has counted the spikes."""
+def _or(name: str, node: RawNode, counted: Pool) -> OrPool:
+    """Return the OR of which ``counted`` has counted the spikes."""
     threshold = _finite(name, node, "threshold")
     if not ((threshold > 0) & (threshold < 1)).all():
         raise SourceError(f"node {name}: a threshold behind SumPool2d must be between 0 and 1, the OR of a window, not "
                           f"{np.ravel(threshold)[0]:g}: use IF neurons behind weights for another")
-    if not 2 <= pool.size <= MAX_POOL:
-        raise SourceError(f"node {pool.name}: windows of an OR must be 2 to {MAX_POOL} pixels a side, not {pool.size}")
-    return OrPool(name=pool.name, size=pool.size)
+    return or_of(counted)
 
 
 def _flatten(name: str, node: RawNode, flat: bool) -> Flatten:
@@ -256,22 +215,14 @@ def _per_channel(name: str, node: RawNode, key: str, flat: bool) -> npt.NDArray[
     if values.ndim != (1 if flat else 3) or not values.size:
         raise SourceError(f"node {name}: {key} must have one value, or the shape of the map, not "
                           f"{_times(values.shape)}")
-    rows = values.reshape(len(values), -1)
-    # Infinities equal themselves; a value that is not a number is refused by whoever needs it.
-    varied = (rows != rows[:, :1]).any(axis=1) & ~np.isnan(rows).any(axis=1)
-    if varied.any():
-        raise SourceError(f"node {name}: {key} must be the same at all positions of a channel, but differs in channel "
-                          f"{int(np.flatnonzero(varied)[0])}: train with one value a channel")
-    return rows[:, 0]
+    return same_over_positions(name, key, values.reshape(len(values), -1))
 
 
 def _neurons(name: str, node: RawNode, rule: Rule, flat: bool) -> SpikingNeurons:
     keys = ("r", "v_threshold", "v_reset") + (("tau", "v_leak") if node.kind == "LIF" else ())
     found = {key: _per_channel(name, node, key, flat) for key in keys if key != "v_reset" or key in node.values}
     for key in ("v_reset", "v_leak", "v_threshold"):
-        values = found.get(key, np.zeros(1))
-        if not np.isfinite(values).all():
-            raise SourceError(f"node {name}: {key} must be finite, not {values[~np.isfinite(values)][0]}")
+        values = finite(name, key, found.get(key, np.zeros(1)))
         if key != "v_threshold" and values.any():
             raise SourceError(f"node {name}: {key} must be 0, not {values[values != 0][0]:g}: shift membrane and "
                               f"threshold so that it is")
@@ -282,9 +233,7 @@ def _neurons(name: str, node: RawNode, rule: Rule, flat: bool) -> SpikingNeurons
     if node.kind == "LIF":
         leak, gain = leak_and_gain(name, found["tau"], found["r"], rule)
     else:
-        if not np.isfinite(found["r"]).all():
-            raise SourceError(f"node {name}: r must be finite, not {found['r'][~np.isfinite(found['r'])][0]}")
-        gain = integrator_gain(name, found["r"], rule)
+        gain = integrator_gain(name, finite(name, "r", found["r"]), rule)
     if min(gain) <= 0:
         raise SourceError(f"node {name}: r must be positive, not {float(found['r'].min()):g}")
     return SpikingNeurons(name=name, theta=tuple(Fraction(float(value)) for value in threshold), gain=gain,

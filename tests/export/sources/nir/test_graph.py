@@ -100,8 +100,8 @@ def test_currents_are_scores_without_neurons_at_the_end():
     network = read(chained(layers(if2=None)))
     assert network.architecture["layers"][-1] == {"kind": "readout", "name": "fc", "classes": 3, "input_pool": 2}
     assert network.provenance == {"scores": "currents of the last weights, summed"}
-    with pytest.raises(SourceError, match=r"^node fc: neurons must follow whose spikes are counted: leave --readout "
-                                          "spikes out, and its currents are the scores$"):
+    with pytest.raises(SourceError, match=r"^node fc: neurons must follow whose spikes are counted: ask for no "
+                                          "readout of spikes, and its currents are the scores$"):
         read(chained(layers(if2=None)), frame=Frame(timesteps=4, encoding=Encoding.EVENTS, currents=False))
     asked = read(chained(layers()), frame=Frame(timesteps=4, encoding=Encoding.EVENTS, currents=True))
     assert asked.architecture["layers"] == network.architecture["layers"]
@@ -176,7 +176,7 @@ REFUSED = [
      "threshold so that it is")),
     (layers(if1=lif(tau=3e-4)), ("node if1: the share of the membrane lost in a timestep must be 2^-k with k from 1 to "
                                  "31, "
-     "not 0.333333: train with a leak of 1/2, 1/4, 1/8 (tau of 2, 4, 8 timesteps), or without one; or give the --dt "
+     "not 0.333333: train with a leak of 1/2, 1/4, 1/8 (tau of 2, 4, 8 timesteps), or without one; or give the dt "
      "that "
      "the file was made with")),
     (layers(if1=lif(tau=1e-4)), ("node if1: the share of the membrane lost in a timestep must be 2^-k with k from 1 to "
@@ -247,8 +247,7 @@ REFUSED = [
                                       "in "
      "one")),
     (layers(if2=None, fc=node("Affine", weight=DENSE, bias=np.ones(3))), ("node fc: the last weights must have no bias "
-     "where their currents are the scores: keep neurons behind it, of which the spikes are counted (--readout spikes), "
-     "or "
+     "where their currents are the scores: keep neurons behind it and take their spikes, counted, as the readout, or "
      "train without a bias")),
     (layers(if2=None, fc=node("Linear", weight=DENSE * [[1], [2], [4]])), ("node fc: the last weights must have one "
                                                                            "scale "

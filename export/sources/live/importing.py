@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import math
+import operator
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -64,6 +65,7 @@ class Stated:
                      currents=currents)
 
     def _fraction(self) -> Fraction:
+        """Return the scale of pixels; raises :exc:`SourceError` if it is missing or no exact number."""
         if self.scale is None:
             raise SourceError("scale must be given for pixels: what a pixel p of 0 to 255 is multiplied with, as "
                               "\"1/255\" if images were 0 to 1")
@@ -117,6 +119,7 @@ class _Runs:
             for same in zip(*paths, strict=True)]
 
     def is_neuron(self, place: Place) -> bool:
+        """Whether the layer is of neurons that have a place."""
         return place.leaf.kind[0] == self.package.name and place.leaf.kind[1] in self.package.neurons
 
     def steps_of(self, place: Place) -> int:
@@ -149,7 +152,22 @@ def _sizes(package: Package, example: Any, stated: Stated) -> tuple[int, tuple[i
     return shape[frames], shape[frames + 1:], frames
 
 
+def _checked_shape(stated: Any) -> Shape:
+    """Return what is stated as three sizes; raises :exc:`SourceError` if it is something else."""
+    try:
+        channels, height, width = map(operator.index, stated)
+    except (TypeError, ValueError):
+        channels = height = width = 0
+    if min(channels, height, width) < 1:
+        raise SourceError(f"shape must be channels, height and width, such as (1, 28, 28), not "
+                          f"{printable(repr(stated))}")
+    return channels, height, width
+
+
 def _network_shape(sample: tuple[int, ...], stated: Shape | None) -> Shape:
+    """Return the shape of an image, of which the module sees ``sample``; raises :exc:`SourceError` for another."""
+    if stated is not None:
+        stated = _checked_shape(stated)
     if stated is not None and math.prod(stated) != math.prod(sample):
         raise SourceError(f"shape must have the {math.prod(sample)} values of an image of example, not "
                           f"{' x '.join(map(str, stated))}")
@@ -164,13 +182,18 @@ def _network_shape(sample: tuple[int, ...], stated: Shape | None) -> Shape:
 
 
 def _noise(frame: Frame, shape: Shape, count: int, seed: int) -> npt.NDArray[Any]:
+    """Return random pixels ``uint8[count, C, H, W]``, or events ``bool[count, T, C, H, W]``."""
     rng = np.random.default_rng(seed)
     if frame.encoding is Encoding.PIXELS:
         return rng.integers(0, 256, (count, *shape), dtype=np.uint8)
     return rng.random((count, frame.timesteps, *shape)) < 0.3
 
 
-def _check_images(images: npt.NDArray[Any], frame: Frame, shape: Shape) -> None:
+def _check_images(images: Any, frame: Frame, shape: Shape) -> None:
+    """Refuse what is no array of images for the network; raises :exc:`SourceError`."""
+    if not isinstance(images, np.ndarray):
+        raise SourceError(f"images must be an array of NumPy, not {printable(type(images).__name__)}: give "
+                          f"images.numpy() of a tensor")
     pixels = frame.encoding is Encoding.PIXELS
     wanted = shape if pixels else (frame.timesteps, *shape)
     kind = np.dtype(np.uint8 if pixels else bool)
@@ -197,6 +220,7 @@ def _chain(runs: _Runs, places: list[Place], shape: Shape) -> Chain:
 
 
 def _provenance(package: Package, module: Any, chain: Chain, stated: Stated) -> dict[str, Any]:
+    """Return what the network says about its making."""
     try:
         version = importlib.metadata.version(package.name)
     except importlib.metadata.PackageNotFoundError:

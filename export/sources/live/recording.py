@@ -116,18 +116,22 @@ def _check_plain(leaf: Leaf) -> None:
 
 @contextlib.contextmanager
 def _states_kept(module: Any) -> Iterator[None]:
-    """Give all modules back the attributes, buffers and memories that they had."""
-    kept = [(part, dict(part.__dict__), dict(part._buffers), dict(part.__dict__.get("_memories", {})))
-            for part in module.modules()]
+    """Give all modules back the attributes, parameters, buffers and memories that they had, with their numbers."""
+    held = [values for part in module.modules() for values in (
+        part.__dict__, part._parameters, part._buffers, part.__dict__.get("_memories", {}))]
+    kept = [(values, dict(values)) for values in held]
+    tensors = {id(value): (value, value.detach().clone()) for values in held for value in values.values()
+               if _is_tensor(value)}
     try:
         yield
     finally:
-        for part, attributes, buffers, memories in kept:
-            part.__dict__.clear()
-            part.__dict__.update(attributes)
-            for held, before in ((part._buffers, buffers), (part.__dict__.get("_memories", {}), memories)):
-                held.clear()
-                held.update(before)
+        for values, before in kept:
+            values.clear()
+            values.update(before)
+        for tensor, numbers in tensors.values():
+            # A tensor that cannot be written, as one of an inference or an expanded one, has not been changed.
+            if not tensor.equal(numbers):
+                tensor.data.copy_(numbers)
 
 
 def _places(tensors: tuple[Any, ...]) -> tuple[tuple[Any, int], ...]:
@@ -171,8 +175,11 @@ def record(module: Any, forward: Callable[[Any], Any], leaves: list[Leaf], input
     Raises
     ------
     :exc:`SourceError`
-        If a call fails.
+        If a call fails, or no gradients are recorded.
     """
+    if not (example.new_zeros(1).requires_grad_() * 1).requires_grad:
+        raise SourceError("the path through the layers is read from gradients: do not call this within torch.no_grad "
+                          "or torch.inference_mode")
     recordings = []
     with _states_kept(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -107,6 +107,52 @@ def test_the_module_stays_as_it_is():
     assert torch.equal(jelly[1].v, held)
 
 
+class Counting(Two):
+    """Changes a parameter, a buffer and a tensor of its own in place, and exchanges another parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(2))
+        self.own = torch.zeros(2)
+        self.shift, self.last = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        self.seen += 1
+        self.own += 1
+        self.shift.data += 1
+        self.last = nn.Parameter(self.last + 1)
+        return super().forward(x)
+
+
+def test_numbers_that_are_changed_in_place_come_back():
+    module = Counting()
+    module(MAP)
+    before, last = copy.deepcopy(module.state_dict()), module.last
+    from_snntorch(module, MAP, **PIXELS)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert module.own.tolist() == [1, 1]
+    assert module.last is last
+
+
+def test_tensors_that_nobody_can_write_to_are_left_alone():
+    module = one()
+    module.register_buffer("spread", torch.zeros(1).expand(3))
+    with torch.inference_mode():
+        module(torch.ones(2, 6))
+    mem, spread = module[1].mem, module.spread
+    from_snntorch(module, FLAT, **PIXELS)
+    assert module[1].mem is mem
+    assert module.spread is spread
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_call_without_gradients_is_told_to_the_caller(context):
+    with context(), pytest.raises(SourceError, match=(
+            r"^the path through the layers is read from gradients: do not call this within torch\.no_grad or "
+            r"torch\.inference_mode$")):
+        from_snntorch(Two(), MAP, **PIXELS)
+
+
 def test_currents_are_scores_where_the_module_ends_in_weights():
     module = nn.Sequential(ternary(nn.Linear(6, 8)), leaky(init_hidden=True), ternary(nn.Linear(8, 3, bias=False), 1))
     images = np.random.default_rng(3).integers(0, 256, (5, 1, 1, 6), dtype=np.uint8)
@@ -373,6 +419,21 @@ REFUSED_SNNTORCH = {
                "node 0: groups must be 1, not 2: train with a plain convolution"),
     "dilation": (lambda: one(head=ternary(nn.Conv2d(1, 2, 2, dilation=2))), torch.zeros(2, 1, 3, 3),
                  "node 0: dilation must be 1, not 2: train with a plain convolution"),
+    "a stride of two numbers": (lambda: one(head=ternary(nn.Conv2d(1, 2, 2, stride=(1, 2)))), torch.zeros(2, 1, 4, 4),
+                                "node 0: stride must be the same for rows and columns, not 1, 2: use one"),
+    "padding on one side": (
+        lambda: one(head=ternary(nn.Conv2d(1, 2, 2, padding="same"))), torch.zeros(2, 1, 3, 3), (
+            "node 0: padding must be the same on all sides, not 'same' with a kernel of 2 and a stride of 1: give a "
+            "number")),
+    "windows that overlap": (lambda: Two(lambda net, spikes: F.avg_pool2d(spikes, 3, 1, 1).flatten(1)), MAP, (
+        "node fc, pooling before it: windows must lie side by side, without padding, not be of 3 with stride 1 and "
+        "padding 1: pool with a stride like the window")),
+    "an OR that is too large": (
+        lambda: one(nn.Sequential(leaky(init_hidden=True), nn.MaxPool2d(8)), ternary(nn.Conv2d(1, 2, 3))),
+        torch.zeros(2, 1, 10, 10), "node 1.1: windows of an OR must be 2 to 7 pixels a side, not 8"),
+    "windows with gaps": (lambda: Two(lambda net, spikes: F.max_pool2d(spikes, 2, 1, 1, 2).flatten(1)), MAP, (
+        "node fc, pooling before it: windows must lie side by side, without padding, not be of 2 with stride 1, "
+        "padding 1 and dilation 2: pool with a stride like the window")),
     "padding by reflection": (
         lambda: one(head=ternary(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"))), torch.zeros(2, 1, 3, 3),
         "node 0: padding_mode must be zeros, not reflect: train with zeros"),
@@ -447,6 +508,19 @@ def test_spikingjelly_is_refused_with_node_and_remedy(what):
     ({"zero_point": 7}, "zero_point must be 0 or 128, not 7"),
     ({"readout": "membranes"}, "readout must be spikes, currents or None, not membranes"),
     ({"shape": (1, 2, 4)}, "shape must have the 6 values of an image of example, not 1 x 2 x 4"),
+    ({"shape": (1, 6)}, "shape must be channels, height and width, such as (1, 28, 28), not (1, 6)"),
+    ({"shape": (-1, -2, 3)}, "shape must be channels, height and width, such as (1, 28, 28), not (-1, -2, 3)"),
+    ({"shape": 6}, "shape must be channels, height and width, such as (1, 28, 28), not 6"),
+    ({"shape": (1, 2.0, 3)}, "shape must be channels, height and width, such as (1, 28, 28), not (1, 2.0, 3)"),
+    ({"images": torch.zeros(3, 1, 1, 6, dtype=torch.uint8)},
+     "images must be an array of NumPy, not Tensor: give images.numpy() of a tensor"),
+    ({"readout": "spikes", "module": nn.Sequential(ternary(nn.Linear(6, 8)), leaky(init_hidden=True),
+                                                   ternary(nn.Linear(8, 3, bias=False), 1))},
+     ("node 2: neurons must follow whose spikes are counted: ask for no readout of spikes, and its currents are the "
+      "scores")),
+    ({"readout": "currents"}, ("node 0: the last weights must have no bias where their currents are the scores: keep "
+                               "neurons behind it and take their spikes, counted, as the readout, or train without a "
+                               "bias")),
     ({"example": torch.zeros(6)}, ("example must be images x channels x height x width, or images x inputs, or with "
                                    "the timesteps before, not of (6,)")),
     ({"example": torch.zeros(3, 2, 6)}, ("example must have the 4 timesteps as its first axis, not 3: an image without "
@@ -458,9 +532,9 @@ def test_spikingjelly_is_refused_with_node_and_remedy(what):
     ({"max_fraction": 99}, "max_fraction must be 0 to 16, not 99"),
 ])
 def test_nothing_is_guessed(stated, line):
-    given = {"example": FLAT} | PIXELS | stated
+    given = {"module": one(), "example": FLAT} | PIXELS | stated
     with pytest.raises(SourceError) as error:
-        from_snntorch(one(), **given)
+        from_snntorch(**given)
     if line is None:
         assert str(error.value).startswith(
             "node 0: the module must run on an input like example, of (2, 7), but says: ")
@@ -490,5 +564,8 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "modules.md", "exec"), {"__name__": "__main__"})
-    assert "exact: yes, every spike of every layer, for every input" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "exact: yes, every spike of every layer, for every input" in printed
+    (line,) = re.findall(r"^own forward, .*$", page, re.MULTILINE)
+    assert line in printed.splitlines()
     assert network_file.load("network.safetensors").metadata["exact"] is True

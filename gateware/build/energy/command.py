@@ -6,10 +6,12 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateware.build.energy.activity import Activity, read_activity
+from gateware.build.energy.activity import Activity
 from gateware.build.energy.model import Estimate, Interval, Resources, estimate
-from gateware.reports.build import BuildReport
+from gateware.build.energy.resources import activity_of, resources_of
 from gateware.reports.folder import REPORT
+from gateware.reports.network import Report
+from gateware.reports.overlay import OverlayReport
 from gateware.reports.reader import read_report
 from support.command_line import EXIT_OK, path_argument, print_line, run
 from support.errors import InputError, printable
@@ -37,24 +39,14 @@ def create_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _resources(folder: pathlib.Path) -> Resources:
-    """Read what a build has; raises :exc:`InputError`."""
+def _report(folder: pathlib.Path) -> Report | OverlayReport:
+    """Read the report of a build; raises :exc:`InputError`."""
     path = folder / REPORT
-    name = printable(str(path))
     try:
-        report: BuildReport = read_report(read_file(path, limit=_REPORT_BYTES), name=str(path))
+        return read_report(read_file(path, limit=_REPORT_BYTES), name=str(path))
     except FileNotFoundError:
         raise InputError(f"{printable(str(folder))}: must be a folder in which python -m gateware.build has built a "
                          f"bitstream, with a {REPORT}, which is missing: build it, or give another folder") from None
-    if report.spram_total == 0:
-        raise InputError(f"{name}: board must have an iCE40 UltraPlus, the only FPGA whose currents are known, not "
-                         f"that of the {report.board}: build for the icebreaker")
-    counts = {"lc": report.lc, "ebr": report.ebr, "spram": report.spram, "dsp": report.dsp}
-    found = {key: count for key, count in counts.items() if count is not None}
-    if len(found) < len(counts):
-        raise InputError(f"{name}: build must have been placed and routed, so that its cells are counted: run python "
-                         f"-m gateware.build without --dry-run")
-    return Resources(clock_hz=report.clock_mhz * 1e6, **found)
 
 
 def _json(interval: Interval, scale: float) -> dict[str, float]:
@@ -94,10 +86,11 @@ def _to_text(result: Estimate, resources: Resources, activity: Activity, rate: f
 
 
 def _work(arguments: argparse.Namespace) -> int:
-    resources = _resources(arguments.build)
+    report = _report(arguments.build)
+    resources = resources_of(report, name=printable(str(arguments.build / REPORT)))
     if not 0 < arguments.rate < float("inf"):
         raise InputError(f"--rate must be more than 0, not {arguments.rate:g}")
-    activity = read_activity(arguments.activity)
+    activity = activity_of(report, arguments.activity)
     most = resources.clock_hz / activity.inference_clocks
     if arguments.rate > most:
         raise InputError(f"--rate must be at most {most:.1f}, because an inference takes {activity.inference_clocks} "

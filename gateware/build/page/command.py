@@ -34,6 +34,12 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", metavar="FILE", type=path_argument,
                         help="with --answers, show wrongly classified images of FILE, the images of that run (default: "
                              "show their numbers)")
+    parser.add_argument("--export", metavar="FILE", type=path_argument,
+                        help="show what the export found of every layer, in FILE, which python -m export --json has "
+                             "printed (default: what the network says of itself)")
+    parser.add_argument("--waveform", metavar="FILE", type=path_argument,
+                        help="estimate the energy of an inference by what toggles in FILE, the waveform of an image "
+                             "that python -m sim --vcd has written (default: no estimate)")
     parser.add_argument("--margins", metavar="FILE", type=path_argument,
                         help="show the seeds of FILE, the report.json of a build of the same netlist with more seeds "
                              "(default: those of BUILD)")
@@ -47,7 +53,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.images is not None and arguments.answers is None:
         raise PageError("--images must be given with --answers, which says how they were classified")
     if arguments.compare is not None:
-        for option in ("network", "answers", "margins"):
+        for option in ("network", "answers", "export", "waveform", "margins"):
             if getattr(arguments, option) is not None:
                 raise PageError(f"--{option} has no effect with --compare: leave one of the two out")
 
@@ -55,7 +61,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 def _inputs(arguments: argparse.Namespace) -> list[pathlib.Path]:
     """Files that are read: none of them may be the page."""
     folders = [folder for folder in (arguments.build, arguments.compare) if folder is not None]
-    given = [getattr(arguments, name) for name in ("network", "answers", "images", "margins")]
+    given = [getattr(arguments, name) for name in ("network", "answers", "images", "export", "waveform", "margins")]
     return [*(path for path in given if path is not None), *(folder / REPORT for folder in folders)]
 
 
@@ -65,7 +71,7 @@ def make_page(arguments: argparse.Namespace) -> None:
     name = PAGE if arguments.compare is None else "comparison.html"
     output: pathlib.Path = arguments.output or arguments.build / name
     evidence = Evidence(network=arguments.network, answers=arguments.answers, images=arguments.images,
-                        margins=arguments.margins)
+                        export=arguments.export, waveform=arguments.waveform, margins=arguments.margins)
     subject = load_subject(arguments.build, evidence)
     check_output(output, inputs=_inputs(arguments))
     if arguments.compare is None:

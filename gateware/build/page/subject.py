@@ -11,8 +11,12 @@ from arch import network_file
 from arch.images import load_images, samples_of
 from arch.network import Network
 from boards import BOARDS, Board
+from gateware.build.energy.model import Estimate, estimate
+from gateware.build.energy.resources import activity_of as toggles_of
+from gateware.build.energy.resources import resources_of
 from gateware.build.page.activity import Activity, activity_of
 from gateware.build.page.answers import Answers, read_answers
+from gateware.build.page.export_report import ExportReport, read_export_report
 from gateware.build.page.floorplan import Floorplan, find_floorplan
 from gateware.build.page.levels import Level
 from gateware.reports.folder import REPORT
@@ -41,6 +45,10 @@ class Evidence:
     #: What ``python -m sim --json`` has printed, and the images of that run.
     answers: pathlib.Path | None = None
     images: pathlib.Path | None = None
+    #: What ``python -m export --json`` has printed.
+    export: pathlib.Path | None = None
+    #: The waveform of an image, as ``python -m sim --vcd`` writes it.
+    waveform: pathlib.Path | None = None
     #: The report of a build of the same netlist with more seeds.
     margins: pathlib.Path | None = None
 
@@ -55,6 +63,9 @@ class Subject:
     network_path: str | None = None
     activity: Activity | None = None
     answers: Answers | None = None
+    export: ExportReport | None = None
+    #: What the FPGA takes from its supply.
+    energy: Estimate | None = None
     floorplan: Floorplan | None = None
     #: The report whose seeds are told: that of the build, or of another with more of them.
     margins: Report | OverlayReport | None = None
@@ -151,19 +162,30 @@ def _margins(report: Report | OverlayReport, path: pathlib.Path | None) -> Repor
     return margins
 
 
+def _energy(folder: pathlib.Path, report: Report | OverlayReport, waveform: pathlib.Path | None) -> Estimate | None:
+    """Estimate what an image takes, by what toggles in its waveform."""
+    if waveform is None:
+        return None
+    return estimate(resources_of(report, name=printable(str(folder / REPORT))), toggles_of(report, waveform))
+
+
 def subject_of(folder: pathlib.Path, report: Report | OverlayReport, evidence: Evidence) -> Subject:
     """Gather what is known of a build whose report is at hand; errors are those of :func:`load_subject`."""
     margins, floorplan = _margins(report, evidence.margins), find_floorplan(folder, report)
+    energy = _energy(folder, report, evidence.waveform)
     if not isinstance(report, Report):
-        for option, given in (("--network", evidence.network), ("--answers", evidence.answers)):
+        for option, given in (("--network", evidence.network), ("--answers", evidence.answers),
+                              ("--export", evidence.export)):
             if given is not None:
                 raise PageError(f"{option} must be left out for the overlay, which has no network of its own")
-        return Subject(report=report, margins=margins, floorplan=floorplan)
+        return Subject(report=report, margins=margins, floorplan=floorplan, energy=energy)
     network, path = _network(report, evidence.network)
     samples = None if network is None else samples_of(network, models.SAMPLES)
     activity = None if network is None or samples is None else activity_of(network, samples)
     return Subject(report=report, network=network, network_path=path, activity=activity, margins=margins,
-                   answers=_answers(network, report, evidence, activity), floorplan=floorplan)
+                   answers=_answers(network, report, evidence, activity), floorplan=floorplan, energy=energy,
+                   export=None if evidence.export is None else read_export_report(
+                       evidence.export, network_sha256=report.network_sha256))
 
 
 def load_subject(folder: pathlib.Path, evidence: Evidence) -> Subject:

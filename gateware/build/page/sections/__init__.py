@@ -13,6 +13,7 @@ from gateware.build.page.sections import (
     activity,
     certificate,
     circuit,
+    energy,
     floorplan,
     layers,
     provenance,
@@ -29,7 +30,8 @@ __all__ = ["SECTIONS", "sections_of"]
 #: What makes the sections.
 SECTIONS: tuple[Callable[[Subject], Section | None], ...] = (
     verdict.section, speed.section, accuracy.section, certificate.section, resources.section, timing.section,
-    floorplan.section, layers.section, activity.section, circuit.section, provenance.section, reproduce.section)
+    floorplan.section, layers.section, activity.section, energy.section, circuit.section, provenance.section,
+    reproduce.section)
 
 
 def sections_of(subject: Subject) -> list[Section]:

@@ -27,11 +27,13 @@ def finite(name: str, key: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def one(name: str, key: str, setting: _Setting) -> int:
-    """Return a setting that is the same for rows and columns; raises :exc:`SourceError` if it is not."""
+    """Return a setting, an integer that is the same for rows and columns; raises :exc:`SourceError` if it is not."""
     values = np.ravel(np.asarray(setting if isinstance(setting, int | np.ndarray) else tuple(setting)))
     if len(np.unique(finite(name, key, values))) != 1:
         raise SourceError(f"node {name}: {key} must be the same for rows and columns, not "
                           f"{', '.join(map(str, values.tolist()))}: use one")
+    if values[0] != int(values[0]):
+        raise SourceError(f"node {name}: {key} must be an integer, not {values[0]:g}")
     return int(values[0])
 
 

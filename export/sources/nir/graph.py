@@ -107,9 +107,10 @@ def _one(name: str, node: RawNode, key: str) -> int:
 
 def _shape(values: npt.NDArray[Any], stated: Shape | None, name: str) -> tuple[Shape, bool]:
     """Shape of the input, and whether it is flat."""
-    sizes = [int(value) for value in np.ravel(values)]
-    if any(size < 1 for size in sizes) or not sizes:
-        raise SourceError(f"node {name}: shape must be of positive numbers, not {sizes}")
+    found = np.ravel(finite(name, "shape", values))
+    if not found.size or (found < 1).any() or (found % 1).any():
+        raise SourceError(f"node {name}: shape must be of positive integers, not {found.tolist()}")
+    sizes = [int(value) for value in found]
     if stated is not None:
         if math.prod(stated) != math.prod(sizes):
             raise SourceError(f"node {name}: --input must have the {math.prod(sizes)} values of the file's input "

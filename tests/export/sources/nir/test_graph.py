@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -198,6 +199,7 @@ REFUSED = [
     (layers(conv=convolution(TERNARY, stride=[1, 2])), ("node conv: stride must be the same for rows and columns, not "
                                                         "1, "
      "2: use one")),
+    (layers(conv=convolution(TERNARY, stride=[1.5, 1.5])), "node conv: stride must be an integer, not 1.5"),
     (layers(conv=convolution(TERNARY, stride=[8, 8])), "node conv: stride must be 1 to 7, not 8"),
     (layers(conv=convolution(TERNARY, padding=[0, 1])), ("node conv: padding must be the same for rows and columns, "
                                                          "not 0, "
@@ -309,7 +311,9 @@ def test_an_or_is_a_layer_of_spikes():
                               "1x1x4x4, which has a batch axis: export without it (ignore_dims=[0] in nirtorch), or "
                               "say "
                               "--input 1x4x4")),
-    ({"shape": (0, 4, 4)}, "node input: shape must be of positive numbers, not [0, 4, 4]"),
+    ({"shape": (0, 4, 4)}, "node input: shape must be of positive integers, not [0, 4, 4]"),
+    ({"shape": (1, 4.5, 4)}, "node input: shape must be of positive integers, not [1.0, 4.5, 4.0]"),
+    ({"shape": (1, math.nan, 4)}, "node input: shape must be finite, not nan"),
     ({"shape": (2000,)}, ("node input: an input of 2000 numbers must be given a shape: say --input "
                          "CHANNELSxHEIGHTxWIDTH")),
     ({"shape": (16,)}, ("node conv: a convolution must see a map, not one that is flat: give the input of the network "

@@ -40,7 +40,7 @@ from arch import network, strict_json
 from arch.strict_json import short
 from support.errors import InputError
 
-__all__ = ["CheckpointError", "check_keys", "check_positive", "is_name", "layer_shapes", "mean_size",
+__all__ = ["CheckpointError", "check_keys", "check_positive", "input_of", "is_name", "layer_shapes", "mean_size",
            "projection_shapes", "projection_sources", "shortcut_sources", "weighted_layers"]
 
 _INPUT_KEYS = ("encoding", "channels", "height", "width", "zero_point", "scale")
@@ -55,6 +55,12 @@ _LAYER_KEYS = {
 _OPTIONAL_KEYS = {"convolution": ("pool", "shortcut", "projection", "input_pool"), "or-pool": ("name",),
                   "fully-connected": ("shortcut", "input_pool"), "readout": ("input_pool",)}
 _PROJECTION_KEYS = ("source", "stride", "weights")
+
+
+def input_of(architecture: Mapping[str, Any]) -> network.Input:
+    """Return the input of the integer network: its scale goes into the constants of the first layer."""
+    source = {key: value for key, value in architecture["input"].items() if key != "scale"}
+    return network.Input(**(source | {"encoding": network.Encoding(source["encoding"])}))
 
 
 class CheckpointError(InputError):

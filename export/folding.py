@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.architecture import layer_shapes, mean_size
-from arch.network import Encoding, Input, Shape
+from arch.network import Shape
 from arch.projection import joined_filters
 from export.certificate import RealNeuron
 from export.sources.rational import RationalNetwork, Trained
 
-__all__ = ["FoldedLayer", "fold", "fold_input", "real_neurons", "score_sign", "trained_codes"]
+__all__ = ["FoldedLayer", "fold", "real_neurons", "score_sign", "trained_codes"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,12 +40,6 @@ class FoldedLayer:
     negated: int = 0
     #: Number of channels whose weights became zero because g = 0.
     zeroed: int = 0
-
-
-def fold_input(checkpoint: Trained) -> Input:
-    """Return the input of the integer network: its scale has gone into the first layer's constants."""
-    source = {key: value for key, value in checkpoint.architecture["input"].items() if key != "scale"}
-    return Input(**(source | {"encoding": Encoding(source["encoding"])}))
 
 
 #: What stands for a tensor that a layer does not have.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch import network_file, widths
-from arch.architecture import projection_sources, shortcut_sources, weighted_layers
+from arch.architecture import input_of, projection_sources, shortcut_sources, weighted_layers
 from arch.network import (
     Convolution,
     Encoding,
@@ -28,7 +28,7 @@ from export.certificate import RealValueError, round_leaky
 from export.certificate import certify as certify_layer
 from export.evaluation import layer_spikes
 from export.fitting import FitError, Room, fit_channels
-from export.folding import FoldedLayer, fold_input, real_neurons, score_sign, trained_codes
+from export.folding import FoldedLayer, real_neurons, score_sign, trained_codes
 from export.sources.rational import Trained
 from reference.network import Reference
 from support.errors import InputError
@@ -151,7 +151,7 @@ def certify(checkpoint: Trained, folded: list[FoldedLayer], *, max_fraction: int
                                             trained=entry.trained))
             continue
         inputs = (widths.spike_range(summed="shortcut" in layer) if entry.index
-                  else widths.input_range(fold_input(checkpoint)))
+                  else widths.input_range(input_of(checkpoint.architecture)))
         currents = widths.channel_currents(joined_filters(entry.weights, entry.projection), inputs,
                                            pool=layer.get("pool", 1))
         exact: bool | None = None
@@ -200,7 +200,7 @@ def assemble(checkpoint: Trained, certified: list[CertifiedLayer], metadata: Map
     # Leaky layers are not certified: the network is neither exact nor known to differ.
     states = {layer["exact"] for layer in layers}
     exact = False if False in states else None if None in states else True
-    return Network(input=fold_input(checkpoint), layers=tuple(entry.layer for entry in certified),
+    return Network(input=input_of(checkpoint.architecture), layers=tuple(entry.layer for entry in certified),
                    timesteps=checkpoint.architecture["timesteps"],
                    metadata={**metadata, "exact": exact, "certificate": {"layers": layers}})
 

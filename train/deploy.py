@@ -68,7 +68,8 @@ def check_recipe(arguments: argparse.Namespace, values: Any) -> None:
         answer = check(shapes, board)
     print_line(json.dumps(answer.to_json(), indent=2) if arguments.json else format_check(answer))
     if not answer.plan.bearing:
-        finding = next(finding for finding in answer.findings if not finding.depends_on_weights)
+        # What is too much for the sparsest weights need not be worded as for the densest: then no limit is certain.
+        finding = next((finding for finding in answer.findings if not finding.depends_on_weights), answer.findings[0])
         remedies = [remedy.text for circuit in answer.plan.circuits.values() for remedy in circuit.remedies]
         raise DeployError(f"{recipe.name} runs on no circuit of the {board.title}: {finding}: "
                           f"{remedies[0] if remedies else 'use another --board, or a smaller network'}")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from arch.network import Network
+from gateware.mapper.bound import Bound
 from gateware.mapper.plan import Plan
 from gateware.mapper.streamed.plan import StreamedPlan
 
-__all__ = ["SCHEMA", "Bears", "Bound", "Check", "CheckFinding", "CheckedLayer", "CircuitCheck", "DeployPlan", "Remedy",
+__all__ = ["SCHEMA", "Bears", "Check", "CheckFinding", "CheckedLayer", "CircuitCheck", "DeployPlan", "Remedy",
            "Resource"]
 
 #: Name and version of the JSON; a key is never renamed within a version.
@@ -23,19 +24,6 @@ class Bears(enum.Enum):
     NO = "no"
     #: The shapes fit; whether sums and membranes do is known after training.
     OPEN = "depends on the weights"
-
-
-class Bound(enum.Enum):
-    """What most clocks of a layer are spent on."""
-
-    #: The engine waits for weights from the flash.
-    WEIGHTS = "weights"
-    #: The array takes a word of spikes in each clock.
-    SPIKES = "spikes"
-    #: The array takes a word of pixels in each clock.
-    PIXELS = "pixels"
-    #: Neither: sums of fewer words than the array has lanes wait for it, spikes are written, a layer begins and ends.
-    CLOCKS = "clocks"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

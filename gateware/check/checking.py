@@ -11,7 +11,6 @@ from arch.network import Network
 from boards import BOARDS, Board, BoardError, board_named
 from gateware.check.answer import (
     Bears,
-    Bound,
     Check,
     CheckedLayer,
     CheckFinding,
@@ -20,11 +19,12 @@ from gateware.check.answer import (
     Remedy,
     Resource,
 )
-from gateware.check.rounding import EXPORT_FIT, rounded
+from gateware.check.rounding import rounded
 from gateware.check.shapes import Shapes
 from gateware.engine.configuration import EngineConfig
 from gateware.flash.reader import FlashMode
 from gateware.mapper.advice import joined
+from gateware.mapper.bound import bound_of
 from gateware.mapper.choice import check_fit
 from gateware.mapper.fit import Fit
 from gateware.mapper.limits import Finding
@@ -45,7 +45,8 @@ BAKED, FLASH = "baked", "flash"
 
 
 def check(network: Network | Shapes | str | os.PathLike[str], board: Board | str, *, lanes: int | None = None,
-          width: int | None = None, clock_hz: float | None = None, remedies: bool = True) -> Check:
+          width: int | None = None, clock_hz: float | None = None, remedies: bool = True,
+          fit: Fit | None = None) -> Check:
     """Check a network against the circuits of a board: with its weights in the bitstream, and in the flash.
 
     Parameters
@@ -60,6 +61,9 @@ def check(network: Network | Shapes | str | os.PathLike[str], board: Board | str
         Clock of both circuits, in Hz; by default that of the board, and that of its overlay.
     remedies : :class:`bool`
         Look for changes with which a circuit that does not bear the network would, which takes some seconds.
+    fit : :class:`gateware.mapper.fit.Fit`, optional
+        What :func:`gateware.mapper.choice.check_fit` has said of a network and the board, with its geometry and its
+        remedies: it is not asked again.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def check(network: Network | Shapes | str | os.PathLike[str], board: Board | str
                        check_flash(sparse, board, flash_hz, remedies=remedies))]
         name, digest = network.name, None
     else:
-        circuits = [check_baked(network, board, baked_hz, lanes, width, remedies=remedies),
+        circuits = [check_baked(network, board, baked_hz, lanes, width, remedies=remedies, fit=fit),
                     check_flash(network, board, flash_hz, remedies=remedies)]
         name, digest = name or str(network.metadata.get("name") or "network"), network_file.digest(network)
     plan = DeployPlan(network=name, network_sha256=digest, board=board.name,
@@ -120,17 +124,28 @@ def _limit_of(finding: CheckFinding) -> tuple[str, str]:
     return finding.where, re.sub(r"\d+", "", finding.problem)
 
 
-def _bound(*, clocks: int, words: int, stalls: int, pixels: bool) -> Bound:
-    """What most clocks are spent on; where two are equal, on what the array does."""
-    shares = {Bound.PIXELS if pixels else Bound.SPIKES: words, Bound.WEIGHTS: stalls,
-              Bound.CLOCKS: clocks - words - stalls}
-    return max(shares, key=lambda bound: shares[bound])
-
-
 def check_baked(network: Network, board: Board, clock_hz: float, lanes: int | None, width: int | None, *,
-                remedies: bool) -> CircuitCheck:
-    """Check the circuit with the weights in its block RAM."""
-    fit = check_fit(network, board, lanes=lanes, width=width, remedies=remedies)
+                remedies: bool, fit: Fit | None = None) -> CircuitCheck:
+    """Check the circuit with the weights in its block RAM.
+
+    Parameters
+    ----------
+    network, board, lanes, width, remedies, fit
+        As of :func:`check`; None is the largest geometry that bears the network.
+    clock_hz : :class:`float`
+        Its clock, in Hz.
+
+    Returns
+    -------
+    :class:`CircuitCheck`
+        With every limit that is exceeded.
+
+    Raises
+    ------
+    :exc:`gateware.engine.configuration.ConfigError`
+        If no circuit has this geometry.
+    """
+    fit = check_fit(network, board, lanes=lanes, width=width, remedies=remedies) if fit is None else fit
     config, there = fit.config, board.fpga.resources
     layers = tuple(_baked_layers(network, fit))
     resources = [
@@ -159,7 +174,7 @@ def _baked_layers(network: Network, fit: Fit) -> Iterator[CheckedLayer]:
         yield CheckedLayer(
             index=layer.index, kind=layer.kind, weight_rows=layer.weight_rows, spike_words=layer.spike_words,
             words=words, clocks=layer.clocks, operations=operations,
-            bound=_bound(clocks=layer.clocks, words=words, stalls=0, pixels=fit.config.pixels and number == 0),
+            bound=bound_of(clocks=layer.clocks, words=words, pixels=fit.config.pixels and number == 0),
             utilisation=operations / (layer.clocks * fit.config.sop_per_cycle))
 
 
@@ -172,14 +187,29 @@ def _baked_remedies(network: Network, board: Board, fit: Fit) -> Iterator[Remedy
 
 def check_flash(network: Network, board: Board, clock_hz: float, *, double: bool = False,
                 remedies: bool) -> CircuitCheck:
-    """Check the circuit that reads weights from the flash, with ``double`` at both edges of its clock: the overlay."""
+    """Check the circuit that reads weights from the flash: the overlay, whose array is that of the board.
+
+    Parameters
+    ----------
+    network, board, remedies
+        As of :func:`check`.
+    clock_hz : :class:`float`
+        Its clock, in Hz.
+    double : :class:`bool`
+        Read the flash at both edges of its clock.
+
+    Returns
+    -------
+    :class:`CircuitCheck`
+        With every limit that is exceeded; a board whose FPGA cannot read its flash so is one of them.
+    """
     config = streamed_config(board)
     obstacles: tuple[Finding, ...] = ()
     mode: Any = FlashMode.QUAD
     try:
         mode = flash_mode(board, double=double)
     except BoardError as error:
-        obstacles = (Finding(where=board.title, problem=str(error).partition(": use ")[0]),)
+        obstacles = (Finding(where=board.title, problem=str(error).rpartition(": ")[0]),)
     inspection = inspect_for_board(network, board)
     findings = (*obstacles, *inspection.findings)
     exact    = not findings
@@ -204,8 +234,8 @@ def _flash_layers(network: Network, config: EngineConfig, inspection: Inspection
         yield CheckedLayer(
             index=layer.index, kind=layer.kind, weight_rows=layer.weight_rows, spike_words=layer.spike_words,
             words=cycles.words, clocks=cycles.clocks, operations=layer.operations, utilisation=layer.utilisation,
-            bound=_bound(clocks=cycles.clocks, words=cycles.words, stalls=cycles.flash_stalls,
-                         pixels=layer.index in pixels))
+            bound=bound_of(clocks=cycles.clocks, words=cycles.words, stalls=cycles.flash_stalls,
+                           pixels=layer.index in pixels))
 
 
 def _flash_resources(board: Board, config: EngineConfig, inspection: Inspection) -> Iterator[Resource]:
@@ -227,7 +257,7 @@ def _flash_remedies(network: Network, board: Board, findings: Sequence[Finding])
         # The export moves constants that need more bits than there are. What it makes of them, this check cannot know;
         # that constants near them are borne, it can.
         network = rounded(network, streamed_config(board))
-        texts.append(EXPORT_FIT.format(board=board.name))
+        texts.append(next(finding.remedy for finding in findings if finding.remedy).replace("BOARD", board.name))
         if _runs(network, board):
             yield Remedy(circuit=FLASH, text=joined(texts), networks=(network,), board=board.name)
             return

@@ -8,10 +8,7 @@ import numpy.typing as npt
 from arch.network import Convolution, FullyConnected, Layer, Network, Neurons
 from gateware.engine.configuration import EngineConfig
 
-__all__ = ["EXPORT_FIT", "rounded"]
-
-#: What is to be done, with the name of the board; the export says what it costs.
-EXPORT_FIT = "export the checkpoint with --fit {board}, which moves constants and says what that costs"
+__all__ = ["rounded"]
 
 
 def rounded(network: Network, config: EngineConfig) -> Network:

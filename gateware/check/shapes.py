@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.architecture import layer_shapes, projection_sources, shortcut_sources
+from arch.architecture import input_of, layer_shapes, projection_sources, shortcut_sources
 from arch.network import (
     Convolution,
-    Encoding,
     FullyConnected,
-    Input,
     Layer,
     Network,
     Neurons,
@@ -64,8 +62,7 @@ class Shapes:
         layers: list[Layer] = []
         for index, (layer, shape, output) in enumerate(layer_shapes(self.architecture)):
             layers.append(self._layer(index, layer, shape, output, layers, dense=dense))
-        source = {key: value for key, value in self.architecture["input"].items() if key != "scale"}
-        return Network(input=Input(**(source | {"encoding": Encoding(source["encoding"])})), layers=tuple(layers),
+        return Network(input=input_of(self.architecture), layers=tuple(layers),
                        timesteps=self.architecture["timesteps"], metadata={"name": self.name})
 
     def _layer(self, index: int, layer: Mapping[str, Any], shape: Shape, output: Shape, before: list[Layer], *,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from arch.checkpoint import Checkpoint
-from train import session
+from train import deploy, session
 from train.catalogue import shipped_recipes
 from train.command import MAX_THREADS, main
 from train.deploy import DeployError, exported_architecture
@@ -208,6 +208,22 @@ def test_a_network_that_no_circuit_runs_is_an_error_behind_the_answer(tmp_path, 
     assert "does not fit: network: timesteps must be at most 32, not 64 (32 too many)" in printed.out.splitlines()
     assert printed.err == ("ERROR: tiny runs on no circuit of the iCEBreaker: baked: network: timesteps must be at "
                            "most 4, not 64: train it with 4 timesteps\n")
+
+
+def test_limits_that_all_depend_on_the_weights_are_said_with_the_first(tmp_path, recipe, capsys, monkeypatch):
+    """The densest and the sparsest weights may ask for other geometries, and so word no limit alike."""
+    whole = deploy.check
+
+    def check(*given):
+        answer = whole(*given)
+        return answer._replace(findings=tuple(
+            dataclasses.replace(finding, depends_on_weights=True) for finding in answer.findings))
+
+    monkeypatch.setattr(deploy, "check", check)
+    architecture = json.loads(pathlib.Path(recipe).read_text())["architecture"]
+    path = changed(tmp_path / "long.json", recipe, architecture={**architecture, "timesteps": 64})
+    assert main(["--recipe", path, "--board", "icebreaker", "--check"]) == 1
+    assert capsys.readouterr().err.startswith("ERROR: tiny runs on no circuit of the iCEBreaker: baked: network: ")
 
 
 @pytest.mark.parametrize(("methods", "timesteps"), [

@@ -8,12 +8,15 @@ import pytest
 from arch import network_file
 from arch.network import Convolution, Encoding, OrPool
 from boards import BOARDS, BoardError
-from gateware.check.answer import SCHEMA, Bears, Bound
-from gateware.check.checking import check
+from gateware.check import checking
+from gateware.check.answer import SCHEMA, Bears
+from gateware.check.checking import check, check_flash
 from gateware.check.shapes import Shapes
 from gateware.check.text import format_check
 from gateware.engine.configuration import ConfigError
-from gateware.mapper.choice import plan_for_board
+from gateware.mapper import choice
+from gateware.mapper.bound import Bound
+from gateware.mapper.choice import check_fit, plan_for_board
 from gateware.mapper.cycles import count_cycles
 from gateware.mapper.streamed import cycles as streamed_cycles
 from gateware.mapper.streamed.choice import lay_out_for_board
@@ -142,6 +145,28 @@ def test_a_board_whose_fpga_cannot_read_the_flash_names_one_that_can():
     assert [finding.problem for finding in flash.findings] == [
         "board must let the FPGA read the flash for the overlay, and the Blind has no flash"]
     assert "use --board icebreaker" in [remedy.text for remedy in flash.remedies]
+
+
+@pytest.mark.parametrize(("board", "problem"), [
+    (BOARDS["icesugar"], None), (dataclasses.replace(BOARD, title="Blind", flash_wiring=None,
+                                                     flash_obstacle="has no flash"),
+                                 "board must let the FPGA read the flash for the overlay, and the Blind has no flash")])
+def test_what_is_to_be_done_is_no_part_of_a_finding(board, problem):
+    """Whatever it is: use another board, or leave the option out."""
+    finding = check_flash(SMALL, board, 48e6, double=True, remedies=False).findings[0]
+    with pytest.raises(BoardError) as caught:
+        checking.flash_mode(board, double=True)
+    assert finding.problem == str(caught.value).rpartition(": ")[0]
+    assert problem in (None, finding.problem)
+    assert not re.search(r"leave|use |give", finding.problem)
+
+
+def test_a_fit_that_is_known_is_not_found_again(monkeypatch):
+    fit = check_fit(LARGE, BOARD)
+    expected = check(LARGE, BOARD).to_json()
+    monkeypatch.setattr(checking, "check_fit", None)
+    monkeypatch.setattr(choice, "find_change", None)
+    assert check(LARGE, BOARD, fit=fit).to_json() == expected
 
 
 def test_a_layer_bound_by_the_flash_is_bound_by_weights():

@@ -90,6 +90,16 @@ class BuildReport:
     steps: list[StepReport] = dataclasses.field(default_factory=list)
     build_seconds: float | None = None
 
+    @property
+    def seeds_tried(self) -> int:
+        """Number of seeds that were tried, whatever came of them."""
+        return len(self.seeds) + len(self.seeds_out_of_time) + len(self.seeds_unplaced)
+
+    @property
+    def bitstream_fmax_mhz(self) -> float | None:
+        """Fmax of the bitstream's seed; None without a bitstream."""
+        return next((fmax for seed, fmax in zip(self.seeds, self.fmax_mhz, strict=False) if seed == self.seed), None)
+
     def to_json(self) -> bytes:
         """Return the content of ``report.json``."""
         return (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode()

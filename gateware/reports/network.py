@@ -30,6 +30,8 @@ class LayerReport:
     utilisation: float
     #: Of the clocks, those in which the array takes a word of spikes; None in reports of earlier versions.
     word_cycles: int | None = None
+    #: What most of the clocks are spent on, as :class:`gateware.mapper.bound.Bound` names it; None as well.
+    bound: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from arch import network_file
 from arch.certificate import certificate_of
 from arch.link import BYTE_BITS, CRC_BYTES, HEADER_BYTES
 from boards import Board
+from gateware.mapper.bound import bound_of
 from gateware.mapper.cycles import count_cycles
 from gateware.mapper.line import loading_cycles
 from gateware.mapper.memories import count_block_rams
@@ -56,7 +57,9 @@ def planned_network(plan: Plan, *, name: str, board: Board, clock_hz: float, bau
             index=stage.index, kind=stage.layer.kind, pool=stage.pool, input=list(stage.source),
             output=list(stage.target), weights=int(stage.layer.weights.size), weight_rows=stage.placement.weight_rows,
             cycles=cycles.stages[number], word_cycles=cycles.words[number], synaptic_operations=operations[number],
-            utilisation=round(operations[number] / (cycles.stages[number] * config.sop_per_cycle), 4))
+            utilisation=round(operations[number] / (cycles.stages[number] * config.sop_per_cycle), 4),
+            bound=bound_of(clocks=cycles.stages[number], words=cycles.words[number],
+                           pixels=config.pixels and number == 0).value)
         for number, stage in enumerate(plan.stages)]
     after_first = sum(operations[1:]) / (max(1, sum(cycles.stages[1:])) * config.sop_per_cycle)
     metadata = network.metadata

@@ -23,7 +23,7 @@ from gateware.reports.folder import BITSTREAM, REPORT
 from gateware.reports.netlist import load_netlist
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
-from gateware.reports.reader import read_report
+from gateware.reports.reader import report_in
 from gateware.swap.base import load_base
 from gateware.swap.filling import Filling
 from gateware.swap.matching import map_into
@@ -37,8 +37,8 @@ from support.progress import Progress
 
 __all__ = ["baked_chip", "engine_of_build", "overlay_chip"]
 
-#: Largest report and largest bitstream that are read.
-_REPORT_BYTES, _BITSTREAM_BYTES = 1 << 24, 1 << 24
+#: Largest bitstream that is read, in bytes.
+_BITSTREAM_BYTES = 1 << 24
 #: Seconds from the start of a clock to the end of the reset, at least.
 _RESET_SECONDS = 20e-6
 
@@ -150,14 +150,7 @@ def engine_of_build(rung: Rung, network: Network, folder: pathlib.Path, *, file:
     :exc:`support.errors.ToolchainError`
         If a tool of the simulation is missing or fails.
     """
-    path = folder / REPORT
-    try:
-        content = read_file(path, limit=_REPORT_BYTES)
-    except FileNotFoundError:
-        raise InputError(f"{printable(str(folder))}: must be a folder in which python -m gateware.build has built a "
-                         f"bitstream, with a {REPORT}, which is missing: build it, or give another folder with "
-                         f"--build") from None
-    report = read_report(content, name=str(path))
+    report = report_in(folder, option="--build")
     if isinstance(report, OverlayReport):
         return _of_overlay(rung, network, folder, report, image, model)
     if image is not None:

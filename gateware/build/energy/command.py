@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,16 +9,12 @@ from gateware.build.energy.activity import Activity
 from gateware.build.energy.model import Estimate, Interval, Resources, estimate
 from gateware.build.energy.resources import activity_of, resources_of
 from gateware.reports.folder import REPORT
-from gateware.reports.network import Report
-from gateware.reports.overlay import OverlayReport
-from gateware.reports.reader import read_report
+from gateware.reports.reader import report_in
 from support.command_line import EXIT_OK, path_argument, print_line, run
 from support.errors import InputError, printable
-from support.files import read_file
 
 __all__ = ["create_parser", "main"]
 
-_REPORT_BYTES = 1 << 24
 #: What the number is, in every output.
 _LABEL = ("estimated from simulated activity and published measurements of other designs, not measured; FPGA core and "
           "PLL supplies only")
@@ -37,16 +32,6 @@ def create_parser() -> argparse.ArgumentParser:
                         help="tell the average power at N images per second (default: %(default)g)")
     parser.add_argument("--json", action="store_true", help="print the estimate as JSON")
     return parser
-
-
-def _report(folder: pathlib.Path) -> Report | OverlayReport:
-    """Read the report of a build; raises :exc:`InputError`."""
-    path = folder / REPORT
-    try:
-        return read_report(read_file(path, limit=_REPORT_BYTES), name=str(path))
-    except FileNotFoundError:
-        raise InputError(f"{printable(str(folder))}: must be a folder in which python -m gateware.build has built a "
-                         f"bitstream, with a {REPORT}, which is missing: build it, or give another folder") from None
 
 
 def _json(interval: Interval, scale: float) -> dict[str, float]:
@@ -86,7 +71,7 @@ def _to_text(result: Estimate, resources: Resources, activity: Activity, rate: f
 
 
 def _work(arguments: argparse.Namespace) -> int:
-    report = _report(arguments.build)
+    report = report_in(arguments.build)
     resources = resources_of(report, name=printable(str(arguments.build / REPORT)))
     if not 0 < arguments.rate < float("inf"):
         raise InputError(f"--rate must be more than 0, not {arguments.rate:g}")

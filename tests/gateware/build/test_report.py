@@ -26,7 +26,7 @@ KEYS = {
     "layers", "exact", "accuracy", "accuracy_images", "accuracy_command", "fmax_mhz", "fmax_median_mhz", "seeds", "lc",
     "ebr", "spram", "dsp", "seed", "sample_accuracy", "sample_images", "sample_seconds", "build_seconds"}
 LAYER_KEYS = {"index", "kind", "pool", "input", "output", "weights", "weight_rows", "cycles", "synaptic_operations",
-              "utilisation", "word_cycles"}
+              "utilisation", "word_cycles", "bound"}
 
 
 def planned(**options):
@@ -40,6 +40,13 @@ def built():
     return dataclasses.replace(
         planned(), fmax_mhz=[50.0, 52.0], fmax_median_mhz=51.0, seeds=[1, 3], seeds_out_of_time=[2], lc=4676, ebr=29,
         spram=4, dsp=0, seed=1, steps=[StepReport(name="pack", seconds=1.5, kept=True)], build_seconds=70.0)
+
+
+def test_seeds_and_the_fmax_of_the_bitstream_are_those_of_the_report():
+    report = dataclasses.replace(built(), seeds_unplaced=[4, 5])
+    assert (report.seeds_tried, report.bitstream_fmax_mhz) == (5, 50.0)
+    assert dataclasses.replace(report, seed=3).bitstream_fmax_mhz == 52.0
+    assert (planned().seeds_tried, planned().bitstream_fmax_mhz) == (0, None)
 
 
 def test_figures_of_the_shipped_network():

@@ -12,23 +12,21 @@ A report must be of a clean checkout and of at least two seeds.
 
 import argparse
 import os
+import pathlib
 from collections.abc import Sequence
 
-import models
-from arch import network_file
 from benchmarks.margins.page import Margins, page
+from gateware.build.page import rebuilding
+from gateware.build.page.subject import shipped_network
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
-from gateware.reports.reader import read_report
+from gateware.reports.reader import load_report
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError, printable
-from support.files import check_output, read_file, write_atomically
+from support.files import check_output, write_atomically
 from support.provenance import command_line
 
 __all__ = ["build_command", "create_parser", "main"]
-
-#: Longest report that is read, in bytes.
-_MAX_BYTES = 1 << 24
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -51,26 +49,20 @@ def build_command(report: Report | OverlayReport) -> str:
     :exc:`InputError`
         If it is of a network that does not ship, whose file nobody else has.
     """
-    words = ["python -m gateware.build --board", report.board]
-    if isinstance(report, OverlayReport):
-        words.append(f"--weights flash --flash-rate {'double' if report.flash_mode == 'double' else 'single'}")
-    else:
-        words += ["--network", _shipped(report)]
-    return " ".join([*words, f"--clock {report.clock_mhz:g} --seeds {Margins(report).tried}"])
+    return rebuilding.build_command(report, _shipped(report) if isinstance(report, Report) else "")
 
 
 def _shipped(report: Report) -> str:
-    for path in models.networks():
-        if network_file.digest(network_file.load(path)) == report.network_sha256:
-            return f"models/{path.name}"
+    if (found := shipped_network(report.network_sha256)) is not None:
+        return found[1]
     raise InputError(f"report must be of a network that ships in models/, not of {printable(report.network)} "
                      f"(sha256 {report.network_sha256[:16]}): build one of those")
 
 
-def _read(path: os.PathLike[str]) -> Margins:
+def _read(path: pathlib.Path) -> Margins:
     """Read the report of a build, which must be one that the page can name."""
     name = printable(os.fspath(path))
-    report = read_report(read_file(path, limit=_MAX_BYTES), name=name)
+    report = load_report(path)
     if report.revision.endswith(("-dirty", "-unknown")):
         raise InputError(f"{name}: report must be of a clean checkout, not of revision {report.revision}: commit, and "
                          f"build again")

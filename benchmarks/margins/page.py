@@ -38,11 +38,6 @@ class Margins:
         return f"{report.network} on {report.board}"
 
     @property
-    def tried(self) -> int:
-        """Number of seeds."""
-        return len(self.report.seeds) + len(self.report.seeds_out_of_time) + len(self.report.seeds_unplaced)
-
-    @property
     def closing(self) -> int:
         """Number of seeds that reach the clock of the build."""
         return sum(fmax >= self.report.clock_mhz for fmax in self.report.fmax_mhz)
@@ -57,7 +52,7 @@ class Margins:
             if seeds]
         return [
             ("clock of the build", f"{self.report.clock_mhz:g} MHz"),
-            ("seeds that reach it", f"{self.closing} of {self.tried}" + "".join(f", {one}" for one in other)),
+            ("seeds that reach it", ", ".join([f"{self.closing} of {self.report.seeds_tried}", *other])),
             ("Fmax: slowest, median, fastest", f"{fmax[0]:.2f}, {median:.2f}, {fmax[-1]:.2f} MHz"),
             ("Fmax: middle half of the seeds", f"{lower:.2f} to {upper:.2f} MHz"),
             ("margin of the median", f"{median / self.report.clock_mhz - 1:+.1%}"),

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from boards.families.placement import Placement
 from support.errors import InputError
 from support.tools import Tool
 
@@ -272,6 +273,13 @@ class Family(abc.ABC):
 
         None if there is no report. A design that misses its clock has one.
         """
+
+    def read_layout(self, files: Callable[[str], bytes]) -> Placement | None:
+        """Read where :meth:`place` has put the cells; ``files`` reads a file of the folder, an input of :meth:`pack`.
+
+        None if that is not known of the device, as by default: then no page shows it.
+        """
+        return None
 
     @abc.abstractmethod
     def refusal(self, log: str) -> Refusal | None:

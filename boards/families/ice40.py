@@ -25,7 +25,9 @@ from boards.families.family import (
 from boards.families.ice40_bitstream import find_icebox, module_of
 from boards.families.ice40_memory import MemoryMap, block_rams, with_block_rams
 from boards.families.ice40_netlist import simulated
+from boards.families.ice40_placement import read_placement
 from boards.families.ice40_primitives import SPRAM_WORDS, clocks_of, pll_settings
+from boards.families.placement import Placement
 from support.tools import YOSYS, Tool
 
 __all__ = ["ICE40UP5K_SG48", "ICEPROG", "ICESPROG", "OPEN_FPGA_LOADER", "Ice40", "synthesis"]
@@ -165,6 +167,9 @@ class Ice40(Family):
         except FileNotFoundError:
             return None
         return nextpnr.read_report(text, CELLS)
+
+    def read_layout(self, files: Callable[[str], bytes]) -> Placement | None:
+        return read_placement(files("sterna.asc").decode("ascii", "replace"))
 
     def refusal(self, log: str) -> Refusal | None:
         return nextpnr.refusal(log)

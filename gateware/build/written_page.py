@@ -32,7 +32,7 @@ def write_page(folder: pathlib.Path, report: BuildReport, *, network: pathlib.Pa
     """
     assert isinstance(report, Report | OverlayReport)
     try:
-        # Here, because a build needs neither package, and its start must not wait for them.
+        # Here, because a build needs none of these packages, and its start must not wait for them.
         from gateware.build.page.rendering import render
         from gateware.build.page.subject import Evidence, subject_of
     except ModuleNotFoundError as error:

@@ -52,9 +52,11 @@ def test_the_page_has_a_section_for_each_report(tmp_path, capsys):
     assert text.startswith("# Timing margins\n")
     assert f"python -m benchmarks.margins {files[0]} {files[1]} --page {page}\n" in text
     network = models.DEFAULT_NETWORK.name
-    assert (f"python -m gateware.build --board icebreaker --network models/{network} --clock 48 --seeds 5\n```\n\n"
+    assert (f"python -m gateware.build --board icebreaker --network models/{network} --lanes 8 --width 16 --clock 48 "
+            f"--baud 12000000 --seeds 5\n```\n\n"
             f"Revision `0123456789ab`, with yosys 0.70.\n") in text
-    other = "python -m gateware.build --board icebreaker --weights flash --flash-rate double --clock 48 --seeds 5"
+    other = ("python -m gateware.build --board icebreaker --weights flash --flash-rate double --clock 48 "
+             "--baud 3000000 --seeds 5")
     assert f"```sh\n{other}\n```\n" in text
     assert "\n 49 to  50 MHz   0\n 50 to  51 MHz   1 #\n" in text
     output = capsys.readouterr().out.splitlines()

@@ -65,7 +65,8 @@ class _Simulated:
     engines: list[str]
     classes: list[int]
     labels: list[int]
-    agree: bool = True
+    #: Whether the engines agree; None of a single engine, which was compared with nothing.
+    agree: bool | None = None
 
 
 def read_answers(path: pathlib.Path, *, network_sha256: str) -> Answers:
@@ -80,7 +81,8 @@ def read_answers(path: pathlib.Path, *, network_sha256: str) -> Answers:
     Raises
     ------
     :exc:`AnswersError`
-        If it is no such report, of another network, has no labels, or tells of a difference.
+        If it is no such report, of another network, has no labels, tells of a difference, or is of a circuit that
+        was not compared with the reference.
     :exc:`OSError`
         If it cannot be read.
     """
@@ -97,11 +99,14 @@ def read_answers(path: pathlib.Path, *, network_sha256: str) -> Answers:
                            f"{made.images}: run python -m sim again with --labels FILE --json")
     if not 0 <= min(made.classes + made.labels) <= max(made.classes + made.labels) < 1000:
         raise AnswersError(f"{path}: classes and labels must be 0 to 999: run python -m sim again")
-    if not made.agree:
+    if made.agree is False:
         raise AnswersError(f"{path}: must be of engines that agree, and tells of a difference: find out why with "
                            f"python -m sim")
     if not made.engines or made.engines[-1] not in _LEVELS:
         raise AnswersError(f"{path}: engines must end with {', '.join(_LEVELS)}, not "
                            f"{strict_json.short(made.engines)}")
+    if made.agree is None and made.engines[-1] != "reference":
+        raise AnswersError(f"{path}: must be of engines that were compared, not of {made.engines[-1]} alone: run "
+                           f"python -m sim with --engine both")
     return Answers(source=path.name, level=_LEVELS[made.engines[-1]], classes=np.array(made.classes),
                    labels=np.array(made.labels))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from gateware.build.page.figures import draw_seeds
 from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Figure, Measure, Section, measures
-from gateware.build.page.sections import sections_of
 from gateware.build.page.subject import Subject
 
 __all__ = ["Change", "Comparison", "compare"]
@@ -112,9 +111,9 @@ def _numbers(section: Section | None) -> list[Measure]:
     return [] if section is None else list(measures(section))
 
 
-def compare(before: Subject, after: Subject) -> Comparison:
-    """Compare two builds, section by section."""
-    of_before, of_after = ({section.name: section for section in sections_of(each)} for each in (before, after))
+def compare(before: Subject, after: Subject, sections: Sequence[Sequence[Section]]) -> Comparison:
+    """Compare two builds by the sections of both, that of ``before`` first."""
+    of_before, of_after = ({section.name: section for section in each} for each in sections)
     parts = []
     for name in dict.fromkeys([*of_before, *of_after]):
         changes = _changes(_numbers(of_before.get(name)), _numbers(of_after.get(name)))

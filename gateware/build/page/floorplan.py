@@ -1,27 +1,28 @@
 """Which block of the circuit is where on the chip."""
 
 import collections
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
-import zipfile
+from collections.abc import Callable
 
-from boards.families.ice40_placement import read_placement
+from boards import BOARDS, Board
 from boards.families.placement import Cell, Placement
 from gateware.reports.archive import MAX_BYTES, unpack
-from gateware.reports.folder import BASE, NETLIST
+from gateware.reports.folder import BASE
+from gateware.reports.netlist import load_netlist
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
 from support.files import read_file
 
 __all__ = ["OTHER", "Floorplan", "find_floorplan", "floorplan_of"]
 
-#: The layout that place and route writes, and the netlist that it reads, by their names in the folder of a build.
-_LAYOUT, _DESIGN = "sterna.asc", "sterna.json"
-
 #: What the blocks are called on the page, by the path of the block in the design.
 _TITLES = {
     "accelerator.array": "neuron array", "accelerator.pif": "PIF neurons", "accelerator.windows": "window writer",
+    "accelerator.image": "image writer",
     "accelerator.sequencer": "sequencer", "accelerator.readout": "readout", "accelerator.collector": "spike collector",
     "accelerator.spikes": "spike memory", "accelerator.fifo": "pixel FIFO", "accelerator.weights": "weight memory",
     "accelerator.constants": "constant memory", "accelerator.ring": "weight ring",
@@ -74,45 +75,43 @@ def _grouped(cells: tuple[Cell, ...], *, memory: bool) -> dict[str, list[Cell]]:
     return dict(found)
 
 
-def floorplan_of(layout: str) -> Floorplan | None:
-    """Read the layout of a routed design; None if its device is none whose wires are known."""
-    placement = read_placement(layout)
-    if placement is None:
-        return None
+def floorplan_of(placement: Placement) -> Floorplan:
+    """Group the cells of a placed design by their blocks."""
     return Floorplan(placement=placement, logic=_grouped(placement.logic, memory=False),
                      block_rams=_grouped(placement.block_rams, memory=True))
 
 
-def _of_base(folder: pathlib.Path, report: Report) -> bytes | None:
+def _of_base(folder: pathlib.Path, report: Report, board: Board) -> Placement | None:
     """Layout in the base of a build, if the base is the report's."""
     content = read_file(folder / BASE, limit=MAX_BYTES)
     if hashlib.sha256(content).hexdigest() != report.base_sha256:
         return None
-    return unpack(content, [_LAYOUT])[_LAYOUT]
+    return board.fpga.read_layout(unpack(content, board.fpga.pack().inputs).__getitem__)
 
 
-def _of_step(folder: pathlib.Path, report: Report | OverlayReport) -> bytes | None:
+def _of_step(folder: pathlib.Path, report: Report | OverlayReport, board: Board) -> Placement | None:
     """Layout that place and route has left in its own folder, if it is one of the report's netlist and seed."""
-    content = read_file(folder / NETLIST, limit=MAX_BYTES)
-    if hashlib.sha256(content).hexdigest() != report.netlist_sha256:
-        return None
-    design = unpack(content, [_DESIGN])[_DESIGN]
+    netlist = load_netlist(folder, board, sha256=report.netlist_sha256)
     for step in sorted((folder / "work").glob(f"place-seed{report.seed}-*")):
-        if read_file(step / _DESIGN, limit=MAX_BYTES) == design:
-            return read_file(step / _LAYOUT, limit=MAX_BYTES)
+        def file_of(name: str, step: pathlib.Path = step) -> bytes:
+            return read_file(step / name, limit=MAX_BYTES)
+
+        if all(file_of(name) == content for name, content in netlist.items()):
+            return board.fpga.read_layout(file_of)
     return None
 
 
 def find_floorplan(folder: pathlib.Path, report: Report | OverlayReport) -> Floorplan | None:
-    """Read the layout that the folder of a build has of its bitstream; None if it has none."""
-    for find in (_of_base, _of_step):
-        if find is _of_base and not isinstance(report, Report):
-            continue
-        try:
-            content = find(folder, report)  # type: ignore[arg-type]
-            if content is not None:
-                return floorplan_of(content.decode("ascii", "replace"))
+    """Read the layout that the folder of a build has of its bitstream; None if it has none whose cells are known."""
+    board = BOARDS.get(report.board)
+    if board is None:
+        return None
+    finds: list[Callable[[], Placement | None]] = [functools.partial(_of_step, folder, report, board)]
+    if isinstance(report, Report):
+        finds.insert(0, functools.partial(_of_base, folder, report, board))
+    for find in finds:
         # What is missing or damaged shows no floorplan: the page of the rest is worth having.
-        except (OSError, ValueError, zipfile.BadZipFile):
-            continue
+        with contextlib.suppress(OSError, ValueError):
+            if (placement := find()) is not None:
+                return floorplan_of(placement)
     return None

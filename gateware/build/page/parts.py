@@ -173,7 +173,7 @@ class Commands:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Missing:
-    """What was not measured, and the command that measures it."""
+    """What is not known, and the command that finds it out."""
 
     what: str
     command: str = ""

@@ -88,6 +88,8 @@ def render(subject: Subject) -> str:
 
 def render_comparison(before: Subject, after: Subject) -> str:
     """Return the page that compares two builds."""
-    data = _data([_build(each, sections_of(each)) for each in (before, after)])
+    builds = before, after
+    sections = [sections_of(each) for each in builds]
+    data = _data([_build(each, shown) for each, shown in zip(builds, sections, strict=True)])
     return _finished(_environment().get_template("comparison.html.j2").render(
-        before=before, after=after, comparison=compare(before, after), data=_json(data), made=data))
+        before=before, after=after, comparison=compare(before, after, sections), data=_json(data), made=data))

@@ -22,14 +22,10 @@ from gateware.build.page.levels import Level
 from gateware.reports.folder import REPORT
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
-from gateware.reports.reader import read_report
+from gateware.reports.reader import load_report
 from support.errors import InputError, printable
-from support.files import read_file
 
-__all__ = ["Evidence", "PageError", "Subject", "load_subject", "subject_of"]
-
-#: Longest report that is read, in bytes.
-_MAX_BYTES = 1 << 24
+__all__ = ["Evidence", "PageError", "Subject", "load_subject", "shipped_network", "subject_of"]
 
 
 class PageError(InputError):
@@ -101,7 +97,7 @@ class Subject:
         return "NETWORK.safetensors" if self.network_path is None else self.network_path
 
 
-def _shipped(sha256: str) -> tuple[Network, str] | None:
+def shipped_network(sha256: str) -> tuple[Network, str] | None:
     """Return the network that ships and has this digest, and its file; None if none has."""
     for path in models.networks():
         network = network_file.load(path)
@@ -113,7 +109,7 @@ def _shipped(sha256: str) -> tuple[Network, str] | None:
 def _network(report: Report, path: pathlib.Path | None) -> tuple[Network | None, str | None]:
     """Return the network of a report, and its file, if they are at hand."""
     if path is None:
-        return _shipped(report.network_sha256) or (None, None)
+        return shipped_network(report.network_sha256) or (None, None)
     network = network_file.load(path)
     if (found := network_file.digest(network)) != report.network_sha256:
         raise PageError(f"{path}: must be the network of the build, whose sha256 is {report.network_sha256[:16]}, not "
@@ -142,12 +138,11 @@ def _answers(network: Network | None, report: Report, evidence: Evidence, activi
 
 
 def _read(path: pathlib.Path) -> Report | OverlayReport:
-    name = printable(str(path))
     try:
-        return read_report(read_file(path, limit=_MAX_BYTES), name=name)
+        return load_report(path)
     except FileNotFoundError:
-        raise PageError(f"{name}: must be the {REPORT} of a build, and is missing: give a folder that python -m "
-                        f"gateware.build has written") from None
+        raise PageError(f"{printable(str(path))}: must be the {REPORT} of a build, and is missing: give a folder "
+                        f"that python -m gateware.build has written") from None
 
 
 def _margins(report: Report | OverlayReport, path: pathlib.Path | None) -> Report | OverlayReport | None:

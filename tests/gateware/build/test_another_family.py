@@ -112,6 +112,8 @@ def test_a_new_family_needs_no_other_file(run, toy_board, tmp_path):
     folder = tmp_path / "cwd" / "build" / "toy" / "small"
     assert (folder / "sterna.bin").read_text() == "seed 1\nclock 36000000.0\ncontents of info block\n"
     assert (folder / "work" / "programmed").read_text() == "seed 1\nclock 36000000.0\ncontents of info block\n"
+    # Where its cells are is not known of it, and no page shows it.
+    assert "The folder of the build does not have its layout, or no known one." in (folder / "report.html").read_text()
     report = Report.from_json((folder / "report.json").read_bytes())
     assert (report.board, report.clock_mhz, report.lc, report.lc_total, report.dsp) == ("toy", 36, 77, 9000, 1)
     assert report.lc_estimate == 1234

@@ -1,6 +1,7 @@
 """How often the network is right, and where it is wrong."""
 
 import io
+import shlex
 
 import numpy as np
 import numpy.typing as npt
@@ -111,10 +112,11 @@ def section(subject: Subject) -> Section | None:
     if facts:
         parts.append(Facts(items=facts))
     if answers is None:
+        network = shlex.quote(subject.network_word)
         parts.append(Missing(
             what="No answers to single images are known.",
-            command=f"python -m sim {subject.network_word} --images IMAGES --labels LABELS --json > answers.json; "
-                    f"python -m gateware.build.page BUILD --network {subject.network_word} --answers answers.json "
+            command=f"python -m sim {network} --images IMAGES --labels LABELS --json > answers.json; "
+                    f"python -m gateware.build.page BUILD --network {network} --answers answers.json "
                     f"--images IMAGES"))
     else:
         if max(int(answers.classes.max()), int(answers.labels.max())) < _MOST_CLASSES:

@@ -1,5 +1,7 @@
 """What the FPGA takes from its supply, as the model estimates it."""
 
+import shlex
+
 from gateware.build.energy.model import Estimate, Interval
 from gateware.build.energy.resources import known_device
 from gateware.build.page.levels import Level
@@ -51,7 +53,7 @@ def section(subject: Subject) -> Section | None:
     lead = ("Estimated from what toggles in a simulated image and from published measurements of other designs, for "
             "the supplies of the FPGA's core and PLL alone: pins, flash and the rest of the board come on top.")
     if found is None:
-        network = subject.network_word if isinstance(report, Report) else "NETWORK.safetensors"
+        network = shlex.quote(subject.network_word) if isinstance(report, Report) else "NETWORK.safetensors"
         weights = "" if isinstance(report, Report) else " --weights flash"
         return Section(name=name, title=title, lead=lead, parts=[Missing(
             what="Nothing was estimated.",

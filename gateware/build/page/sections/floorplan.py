@@ -4,7 +4,7 @@ from gateware.build.page.figures import block_colour, draw_floorplan
 from gateware.build.page.floorplan import OTHER, Floorplan
 from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Column, Figure, Missing, Section, Table, count, share
-from gateware.build.page.sections.reproduce import build_command
+from gateware.build.page.rebuilding import build_command
 from gateware.build.page.subject import Subject
 from gateware.reports.build import BuildReport
 
@@ -43,7 +43,7 @@ def section(subject: Subject) -> Section | None:
     if plan is None:
         return Section(name="floorplan", title="Floorplan", lead=lead, parts=[Missing(
             what="The folder of the build does not have its layout, or no known one.",
-            command=f"{build_command(subject)} --from place")])
+            command=f"{build_command(subject.report, subject.network_word)} --from place")])
     colours = {block: block_colour(position, other=block == OTHER) for position, block in enumerate(plan.blocks)}
     placement = plan.placement
     figure = Figure(

@@ -1,27 +1,12 @@
 """What each layer costs: clocks, and how well the array is used."""
 
-import math
-
 from gateware.build.page.levels import Level
 from gateware.build.page.naming import layer_name
 from gateware.build.page.parts import Better, Column, Number, Section, Table, count, share
 from gateware.build.page.subject import Subject
-from gateware.reports.network import LayerReport, Report
+from gateware.reports.network import Report
 
-__all__ = ["bound_of", "section"]
-
-
-def bound_of(layer: LayerReport, lanes: int) -> str | None:
-    """Say what decides how many clocks a layer takes; None if the report is of a version that does not know.
-
-    A sum takes a clock for each word of spikes, and its results leave the array one lane after the other, while the
-    next sum is under way: the longer of the two decides.
-    """
-    if layer.word_cycles is None:
-        return None
-    channels, rows, columns = layer.output
-    sums = rows * columns * layer.pool**2 * math.ceil(channels / lanes)
-    return "results" if sums * lanes > layer.word_cycles + sums // layer.pool**2 else "words"
+__all__ = ["section"]
 
 
 def _shape(shape: list[int]) -> str:
@@ -39,15 +24,15 @@ def section(subject: Subject) -> Section | None:
             layer_name(layer.index, layer.kind) + (f", OR-pool {layer.pool}" if layer.pool > 1 else ""),
             _shape(layer.input), _shape(layer.output), count(layer.weights),
             count(layer.cycles, bar=layer.cycles / report.cycles_per_inference), count(layer.synaptic_operations),
-            share(layer.utilisation, bar=True), bound_of(layer, report.lanes)])
+            share(layer.utilisation, bar=True), layer.bound])
     rows.append(["all", "", "", count(sum(layer.weights for layer in report.layers)),
                  count(report.cycles_per_inference), count(sum(layer.synaptic_operations for layer in report.layers)),
                  share(report.array_utilisation.total, bar=True), ""])
     return Section(
         name="layers", title="Layers", lead=(
             "What each layer takes of an inference. Utilisation is the share of the array's additions that are "
-            "synapses of the network; the rest is padding, and waiting. A layer is bound by words if reading spikes "
-            "decides how long it takes, and by results if handing them out does."),
+            "synapses of the network; the rest is padding, and waiting. A layer is bound by spikes, or by pixels, if "
+            "the array takes a word of them in most of its clocks, and by clocks if it waits in most of them."),
         parts=[Table(caption="Layers of the network, with the pool behind each", columns=[
             Column(title="layer"), Column(title="input"), Column(title="output"),
             Column(title="weights", level=Level.SET), Column(title="clocks", level=Level.COMPUTED, better=Better.LESS),

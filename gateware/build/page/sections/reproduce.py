@@ -3,31 +3,11 @@
 import shlex
 
 from gateware.build.page.parts import Commands, Section
+from gateware.build.page.rebuilding import build_command
 from gateware.build.page.subject import Subject
 from gateware.reports.network import Report
-from gateware.reports.overlay import OverlayReport
 
-__all__ = ["build_command", "section"]
-
-
-def build_command(subject: Subject) -> str:
-    """Return the command that places a build again; that of a network that was put in has its network placed."""
-    report = subject.report
-    words = ["python", "-m", "gateware.build", "--board", report.board]
-    if isinstance(report, OverlayReport):
-        words += ["--weights", "flash", "--flash-rate", "double" if report.flash_mode == "double" else "single"]
-    else:
-        words += ["--network", subject.network_word, "--lanes", str(report.lanes), "--width", str(report.width)]
-        words += [word for also in report.also for word in ("--also", also.file)]
-    words += ["--clock", f"{report.clock_mhz:.15g}", "--baud", str(report.baud)]
-    tried = len(report.seeds) + len(report.seeds_out_of_time) + len(report.seeds_unplaced)
-    if tried > 1:
-        words += ["--seeds", str(tried)]
-    for verified in report.verified:
-        words += ["--verify", verified.rung]
-    if report.verified:
-        words += ["--verify-images", str(report.verified[0].images)]
-    return shlex.join(words)
+__all__ = ["section"]
 
 
 def _made_by(subject: Subject) -> str:
@@ -35,7 +15,7 @@ def _made_by(subject: Subject) -> str:
     report = subject.report
     if isinstance(report, Report) and report.swap is not None:
         return shlex.join(["python", "-m", "export", subject.network_word, "--into", report.swap.into])
-    return build_command(subject)
+    return build_command(report, subject.network_word)
 
 
 def section(subject: Subject) -> Section:

@@ -5,7 +5,7 @@ import statistics
 from gateware.build.page.figures import draw_seeds
 from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Fact, Facts, Figure, Missing, Part, Section, count, decimal, share
-from gateware.build.page.sections.reproduce import build_command
+from gateware.build.page.rebuilding import build_command
 from gateware.build.page.subject import Subject
 from gateware.reports.build import BuildReport
 
@@ -15,12 +15,11 @@ __all__ = ["section"]
 def _distribution(report: BuildReport) -> list[Fact]:
     """Say how the seeds are distributed."""
     fmax = report.fmax_mhz
-    tried = len(report.seeds) + len(report.seeds_out_of_time) + len(report.seeds_unplaced)
     closing = sum(each >= report.clock_mhz for each in fmax)
     others = [f"{len(seeds)} {what}" for seeds, what in (
         (report.seeds_out_of_time, "out of time"), (report.seeds_unplaced, "without a legal placement")) if seeds]
     return [
-        Fact(name="seeds tried", value=count(tried), level=Level.SET, note=", ".join(others)),
+        Fact(name="seeds tried", value=count(report.seeds_tried), level=Level.SET, note=", ".join(others)),
         Fact(name="seeds that reach the clock", value=count(closing), level=Level.ROUTED, better=Better.MORE),
         Fact(name="median Fmax", value=decimal(statistics.median(fmax), 2, "MHz"), level=Level.ROUTED,
              better=Better.MORE),
@@ -32,9 +31,7 @@ def section(subject: Subject) -> Section:
     """Say what the static timing analysis found."""
     report, seeds = subject.report, subject.seeds
     facts = [Fact(name="clock", value=decimal(report.clock_mhz, 2, "MHz"), level=Level.SET)]
-    by_seed = dict(zip(report.seeds, report.fmax_mhz, strict=False))
-    if report.seed in by_seed:
-        fmax = by_seed[report.seed]
+    if (fmax := report.bitstream_fmax_mhz) is not None:
         facts += [Fact(name="Fmax of the bitstream", value=decimal(fmax, 2, "MHz"), level=Level.ROUTED,
                        note=f"seed {report.seed}", better=Better.MORE),
                   Fact(name="margin", value=share(fmax / report.clock_mhz - 1), level=Level.ROUTED,
@@ -52,7 +49,7 @@ def section(subject: Subject) -> Section:
     else:
         parts.append(Missing(
             what="How much Fmax depends on the seed is not known: fewer than two were placed.",
-            command=f"{build_command(subject)} --seeds 50"))
+            command=build_command(report, subject.network_word, seeds=50)))
     return Section(name="timing", title="Timing", parts=parts, lead=(
         "Place and route begins with random numbers; how fast its result may run depends on their seed. Fmax is the "
         "clock that the slowest path of the layout allows, by static timing analysis."))

@@ -31,7 +31,7 @@ def _fits(report: Report | OverlayReport) -> Question:
 
 def _closes(report: Report | OverlayReport) -> Question:
     question = f"Does it run at {report.clock_mhz:g} MHz?"
-    fmax = dict(zip(report.seeds, report.fmax_mhz, strict=False)).get(-1 if report.seed is None else report.seed)
+    fmax = report.bitstream_fmax_mhz
     if fmax is None:
         return Question(question=question, answer=None, reason="No timing of its layout is known.")
     return Question(question=question, answer=fmax >= report.clock_mhz, level=Level.ROUTED, reason=(
@@ -47,7 +47,8 @@ def _simulated(report: Report | OverlayReport) -> Iterator[Question]:
                            ("bitstream", Level.BITSTREAM, "Does the finished bitstream?")):
         if images.get(rung):
             yield Question(question=question, answer=True, level=level, reason=(
-                f"Scores, classes and clocks of {images[rung]} images are those of the reference, bit for bit."))
+                f"Scores and classes of {images[rung]} images are those of the reference, bit for bit, and the clocks "
+                f"those of the cycle model."))
         else:
             yield Question(question=question, answer=None, reason="It was not simulated.")
 
@@ -88,8 +89,8 @@ def section(subject: Subject) -> Section:
     elif any(each.answer is None for each in questions[:3]):
         lead = "The build was not checked as far as it can be; the answers without a mark say what is open."
     else:
-        lead = (f"The bitstream fits, meets its clock, and computed every simulated image exactly. {unknown} of "
-                f"{len(questions)} questions {'is' if unknown == 1 else 'are'} open.")
+        lead = (f"It fits, it meets its clock, and every image simulated on its circuit was computed exactly. "
+                f"{unknown} of {len(questions)} questions {'is' if unknown == 1 else 'are'} open.")
     parts: list[Part] = [Verdict(questions=questions)]
     if headline := _headline(report):
         parts.insert(0, Headline(items=headline))

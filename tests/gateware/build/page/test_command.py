@@ -41,8 +41,8 @@ def test_further_evidence_is_shown(run, folder, tmp_path):
     more = folder(report_of(shipped=True, seeds=[1, 2, 3, 4], fmax_mhz=[50.0, 51.0, 52.0, 53.0]), "more")
     sha256 = network_file.digest(network_file.load(DEFAULT_NETWORK))
     answers = tmp_path / "answers.json"
-    answers.write_text(f'{{"network_sha256": "{sha256}", "images": 2, "engines": ["bitstream"], "classes": [7, 2], '
-                       f'"labels": [7, 3]}}')
+    answers.write_text(f'{{"network_sha256": "{sha256}", "images": 2, "engines": ["reference", "bitstream"], '
+                       f'"classes": [7, 2], "labels": [7, 3], "agree": true}}')
     images = tmp_path / "images.npy"
     np.save(images, np.zeros((2, 28, 28), np.uint8))
     options = ["--network", DEFAULT_NETWORK, "--answers", answers, "--margins", more / REPORT]
@@ -96,7 +96,7 @@ def test_refusals(run, folder, tmp_path):
 def test_images_want_the_network(run, folder, tmp_path):
     report = report_of()
     answers = tmp_path / "answers.json"
-    answers.write_text(f'{{"network_sha256": "{report.network_sha256}", "images": 1, "engines": ["rtl"], "classes": '
-                       f'[0], "labels": [0]}}')
+    answers.write_text(f'{{"network_sha256": "{report.network_sha256}", "images": 1, "engines": ["reference"], '
+                       f'"classes": [0], "labels": [0]}}')
     assert run(folder(report), "--answers", answers, "--images", "x") == (
         1, "", "ERROR: --images must be given with the network, which says what an image is: give --network FILE\n")

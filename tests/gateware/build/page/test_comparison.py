@@ -2,10 +2,12 @@
 
 import pytest
 
+from gateware.build.page import comparison
 from gateware.build.page.comparison import Change, compare
 from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Measure, count, decimal, share
 from gateware.build.page.rendering import render_comparison
+from gateware.build.page.sections import sections_of, timing
 from gateware.build.page.subject import Subject
 from tests.gateware.build.page.conftest import overlay_report, report_of
 from tests.gateware.build.page.test_page import HOSTILE, LARGEST, Page, data_of
@@ -33,7 +35,7 @@ def test_a_number_of_one_build_alone_is_said():
 
 def test_builds_are_compared_by_the_names_of_their_numbers():
     before, after = Subject(report=report_of()), Subject(report=report_of(lc=4000, fmax_mhz=[49.0, 47.0], ebr=30))
-    found = compare(before, after)
+    found = compare(before, after, [sections_of(before), sections_of(after)])
     changes = {(part.name, change.name): change.verdict for part in found.parts for change in part.changes}
     assert changes["resources", "logic cells: used"] == "better"
     assert changes["resources", "block RAMs: used"] == "worse"
@@ -47,11 +49,20 @@ def test_builds_are_compared_by_the_names_of_their_numbers():
 
 def test_the_same_build_twice_has_no_difference():
     subject = Subject(report=report_of())
-    found = compare(subject, subject)
+    found = compare(subject, subject, [sections_of(subject)] * 2)
     assert not any(change.differs for part in found.parts for change in part.changes)
     text = render_comparison(subject, subject)
     assert "numbers are the same." in text
     assert "Numbers that differ" not in text
+
+
+def test_each_figure_is_drawn_once(monkeypatch):
+    drawn = []
+    for module in (timing, comparison):
+        monkeypatch.setattr(module, "draw_seeds", lambda *given, **_: drawn.append(given) or "<svg></svg>")
+    render_comparison(Subject(report=report_of()), Subject(report=report_of(lc=7)))
+    # That of each build, and the one of both.
+    assert len(drawn) == 3
 
 
 @pytest.mark.parametrize("other", [overlay_report(), report_of(network=HOSTILE, revision=HOSTILE, lc=7)])

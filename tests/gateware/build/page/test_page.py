@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import html
 import html.parser
 import json
 import re
@@ -9,16 +10,18 @@ import re
 import pytest
 
 from gateware.build.page.levels import Level
+from gateware.build.page.rebuilding import build_command
 from gateware.build.page.rendering import SCHEMA, render
-from gateware.build.page.sections.layers import bound_of
-from gateware.build.page.sections.reproduce import build_command
+from gateware.build.page.sections import sections_of, verdict
 from gateware.build.page.subject import Evidence, Subject, subject_of
+from gateware.check.checking import check
 from gateware.reports.archive import pack
 from gateware.reports.folder import BASE
-from gateware.reports.network import Also, LayerReport, Swap
+from gateware.reports.network import Also, Swap
+from models import DEFAULT_NETWORK
 from tests.gateware.build.page.conftest import layout_of, overlay_report, report_of
 
-#: Largest page, in bytes (issue: must 300 KiB).
+#: Largest page, in bytes: one that is attached to a mail without a thought.
 LARGEST = 300 * 1024
 
 VOID = {"meta", "img", "br", "link", "input"}
@@ -164,7 +167,8 @@ def test_the_overlay_has_no_sections_of_a_network(pages):
 
 def test_what_was_not_measured_is_said_with_its_command(pages):
     small, bare = pages[1][1], pages[3][1]
-    assert "The file of the network is not at hand." in small
+    # Not known is what was measured elsewhere, too.
+    assert "<strong>Not known.</strong> The file of the network is not at hand." in small
     assert "python -m gateware.build.page BUILD --network FILE" in small
     assert "python -m sim NETWORK.safetensors --images IMAGES --labels LABELS --json" in small
     assert "It was not placed and routed." in bare
@@ -181,6 +185,20 @@ def test_the_verdict_answers_what_is_known(changes, answers):
     text = render(Subject(report=report_of(**changes)))
     assert re.findall(r'<span class="answer">(\w+)</span>', text) == answers
     assert ("Something is not as it should be" in text) == ("no" in answers)
+
+
+@pytest.mark.parametrize(("changes", "lead"), [
+    # Nobody has simulated the bitstream: nothing of it is claimed but that it fits and meets its clock.
+    ({}, ("It fits, it meets its clock, and every image simulated on its circuit was computed exactly. 3 of 7 "
+          "questions are open.")),
+    ({"sample_images": 0},
+     "The build was not checked as far as it can be; the answers without a mark say what is open.")])
+def test_the_lead_claims_what_was_simulated(changes, lead):
+    section = verdict.section(Subject(report=report_of(**changes)))
+    assert section.lead == lead
+    texts = [question.reason for question in section.parts[-1].questions]
+    assert ("Scores and classes of 20 images are those of the reference, bit for bit, and the clocks those of the "
+            "cycle model.") in texts
 
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>$\\frac{a}{b}$&amp;"
@@ -207,12 +225,25 @@ def test_lone_surrogates_of_a_report_are_written(tmp_path):
     assert b"\\udcff" in text.encode("utf-8", "backslashreplace")
 
 
-@pytest.mark.parametrize(("cycles", "words", "bound"), [(3200, 3000, "words"), (5000, 400, "results"), (9, None, None)])
-def test_the_bound_of_a_layer(cycles, words, bound):
-    layer = LayerReport(index=0, kind="convolution", pool=2, input=[1, 8, 8], output=[10, 4, 4], weights=90,
-                        weight_rows=2, cycles=cycles, synaptic_operations=1, utilisation=0.5, word_cycles=words)
-    # 16 positions of 4 sums for each of two groups: 128 sums of 8 results, and 32 writes.
-    assert bound_of(layer, 8) == bound
+def bounds(report):
+    """The bound of each layer in the table of the page."""
+    section, = (each for each in sections_of(Subject(report=report)) if each.name == "layers")
+    table = section.parts[0]
+    assert table.columns[-1].title == "bound by"
+    return [row[-1] for row in table.rows[:-1]]
+
+
+def test_the_bound_of_a_layer_is_that_of_the_check():
+    answer = check(DEFAULT_NETWORK, "icebreaker", remedies=False)
+    found = bounds(report_of(shipped=True))
+    assert found == [layer.bound.value for layer in answer.plan.circuits["baked"].layers]
+    assert found == ["pixels", "spikes", "spikes", "clocks"]
+
+
+def test_a_report_of_a_version_that_knows_no_bound_shows_none():
+    report = report_of()
+    report = dataclasses.replace(report, layers=[dataclasses.replace(layer, bound=None) for layer in report.layers])
+    assert set(bounds(report)) == {None}
 
 
 def test_a_network_that_was_put_in_is_made_by_the_export():
@@ -223,8 +254,24 @@ def test_a_network_that_was_put_in_is_made_by_the_export():
 
 
 def test_the_command_makes_the_build_again():
-    assert build_command(Subject(report=report_of(), network_path="my net.safetensors")) == (
-        "python -m gateware.build --board icebreaker --network 'my net.safetensors' --lanes 8 --width 16 --clock 48 "
-        "--baud 3000000 --seeds 3 --verify netlist --verify-images 20")
-    assert build_command(Subject(report=overlay_report())) == (
+    command = ("python -m gateware.build --board icebreaker --network 'my net.safetensors' --lanes 8 --width 16 "
+               "--clock 48 --baud 3000000 --seeds {} --verify netlist --verify-images 20")
+    assert build_command(report_of(), "my net.safetensors") == command.format(3)
+    assert build_command(report_of(), "my net.safetensors", seeds=50) == command.format(50)
+    assert build_command(overlay_report(), "") == (
         "python -m gateware.build --board icebreaker --weights flash --flash-rate single --clock 48 --baud 3000000")
+
+
+def test_the_command_for_more_seeds_names_them_once():
+    report = report_of(fmax_mhz=[50.0], seeds=[1], seeds_out_of_time=[2, 3])
+    text = render(Subject(report=report, network_path="a.safetensors"))
+    command, = re.findall(r"fewer than two were placed\. <code>(.*?)</code>", text)
+    assert re.findall(r"--seeds \d+", command) == ["--seeds 50"]
+
+
+def test_a_command_to_copy_names_the_file_as_one_word():
+    text = html.unescape(render(Subject(report=report_of(), network_path="my net.safetensors")))
+    for also in ("--labels LABELS --json", "--engine rtl --vcd image.vcd", "--labels LABELS --engine all --build"):
+        assert f"python -m sim 'my net.safetensors' --images IMAGES {also}" in text
+    assert "python -m gateware.build.page BUILD --network 'my net.safetensors' --answers" in text
+    assert " my net.safetensors" not in text

@@ -101,11 +101,11 @@ def build_baked(arguments: argparse.Namespace, *, seed_seconds: float) -> None:
         if arguments.program:
             programming = Programming(request.board, programmer=arguments.programmer)
         check_build_tools(request)
+    fit = find_fit(request)
     if arguments.json:
-        answer = check(request.network, request.board, lanes=request.lanes, width=request.width,
+        answer = check(request.network, request.board, fit=fit,
                        clock_hz=None if arguments.clock is None else request.clock_hz)
         print_line(json.dumps(answer.to_json(), indent=2))
-    fit = find_fit(request)
     if fit.plan is None:
         if not arguments.json:
             print_line(format_fit(fit))

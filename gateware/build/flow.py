@@ -182,8 +182,9 @@ def verify(report: SomeReport, made: Made, keeper: Keeper, rungs: Mapping[Rung, 
 def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
                     run_steps: Callable[[Keeper], tuple[SomeReport, Mapping[str, bytes]]],
                     format_report: Callable[[SomeReport], str], programming: Programming | None) -> None:
-    """Run the steps of a build in its folder, publish the files of its result together, make their page, and program
-    the board.
+    """Run the steps of a build in its folder, publish the files of its result together, and program the board.
+
+    The page is made last: if it cannot be written, the result is there all the same, and on the board.
 
     Parameters
     ----------
@@ -208,10 +209,9 @@ def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
             keeper.prune()
         report = reports.finished(report, keeper.records, time.monotonic() - begun)
         folder.publish({**files, REPORT: report.to_json()})
-        page = write_page(path, report, network=arguments.network)
         print_line("")
         print_line(format_report(report))
         print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
-        print_line(page)
         if programming is not None:
             programming.write(folder.work, bitstream=files[BITSTREAM])
+        print_line(write_page(path, report, network=arguments.network))

@@ -1,6 +1,7 @@
 """The build command: choices, fit and messages without a toolchain; the flow with one that obeys; once the real one."""
 
 import dataclasses
+import errno
 import json
 import os
 import pathlib
@@ -15,9 +16,10 @@ import pytest
 from arch import network_file
 from arch.network import Convolution, Encoding, Input, Network, Neurons, OrPool, Projection, Readout, Reset
 from boards import BOARDS
-from gateware.build import command
+from gateware.build import command, flow
 from gateware.build.steps import plan
 from gateware.engine.configuration import ConfigError
+from gateware.mapper import choice
 from gateware.mapper.choice import fit_of_all, map_network, plan_for_board
 from gateware.mapper.cycles import count_cycles
 from gateware.reports.network import Report
@@ -53,13 +55,18 @@ def test_the_dry_run_as_json_is_the_check_of_both_circuits(run):
     assert list(HERE.iterdir()) == []
 
 
-def test_the_json_of_a_network_that_does_not_fit_is_printed_before_the_error(run):
+def test_the_json_of_a_network_that_does_not_fit_is_printed_before_the_error(run, monkeypatch):
+    searched, find_change = [], choice.find_change
+    monkeypatch.setattr(choice, "find_change", lambda *given, **options: (
+        searched.append(given) or find_change(*given, **options)))
     large = network(conv(16, 1, 7, stride=2, padding=3), conv(96, 16), conv(96, 96), shape=(1, 28, 28))
     code, out, err = run("--dry-run", "--json", network=large)
     answer = json.loads("\n".join(out))
     assert (code, answer["circuits"]["baked"]["bears"], answer["valid"]) == (1, "no", True)
     assert len(err) == 1
     assert err[0].startswith("ERROR: network: weight rows of 8 x 16 must be at most 256, not ")
+    # What would help takes seconds to find, and is found once.
+    assert len(searched) == 1
 
 
 def test_the_shipped_network_has_the_figures_of_the_readme(run):
@@ -510,10 +517,22 @@ def test_a_tool_that_writes_nothing_is_told(run, toolchain):
 
 def test_programming_shows_the_last_words_of_the_programmer(run, toolchain):
     code, out, err = run("--program", network=small_network())
-    assert (code, err, out[-1]) == (0, [], "programmed the iCEBreaker")
+    assert (code, err, out[-2]) == (0, [], "programmed the iCEBreaker")
     toolchain.plan(programmer="no board")
     assert fails(run, toolchain, "--program", code=3) == (
         "ERROR: iceprog failed: Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or 0x6014).")
+
+
+def test_a_page_that_cannot_be_written_hides_no_result_and_keeps_no_board_from_its_bitstream(
+        run, toolchain, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.html")
+
+    monkeypatch.setattr(flow, "write_page", full)
+    code, out, err = run("--program", network=small_network())
+    assert (code, err) == (1, ["ERROR: report.html: No space left on device"])
+    assert out[-1] == "programmed the iCEBreaker"
+    assert re.match(r"wrote build/icebreaker/small/sterna\.bin and build/icebreaker/small/report\.json in ", out[-2])
 
 
 @pytest.mark.parametrize(("name", "source"), [

@@ -308,15 +308,15 @@ def test_bitstream_and_image_are_written(flash, tools, image, what, calls):
     code, out, err = flash("--program", *what, "--image", image)
     assert (code, err) == (0, [])
     assert programmed(tools) == calls
-    assert out[-2:] == ["programmed the iCEBreaker",
-                        f"programmed {image} at 0x100000 of the iCEBreaker: models 0 first, 1 second"]
+    assert out[-3:-1] == ["programmed the iCEBreaker",
+                          f"programmed {image} at 0x100000 of the iCEBreaker: models 0 first, 1 second"]
     assert (FOLDER / "work" / "image.bin").read_bytes() == image.read_bytes()
 
 
 @pytest.mark.parametrize("what", [[], ["bitstream"]])
 def test_the_bitstream_alone_is_written(flash, tools, what):
     code, out, _ = flash("--program", *what)
-    assert (code, out[-1], programmed(tools)) == (0, "programmed the iCEBreaker", [["sterna.bin"]])
+    assert (code, out[-2], programmed(tools)) == (0, "programmed the iCEBreaker", [["sterna.bin"]])
 
 
 def test_the_image_alone_needs_no_build(flash, tools, image):
@@ -458,8 +458,8 @@ WRITE, READ = ["-b", "ice40_generic", "--write-flash"], ["-b", "ice40_generic", 
 def test_another_programmer_writes_and_what_it_wrote_is_read_back(flash, tools, image):
     code, out, err = flash("--program", "--programmer", "openFPGALoader", "--image", image)
     assert (code, err) == (0, [])
-    assert out[-2:] == ["programmed the iCEBreaker",
-                        f"programmed {image} at 0x100000 of the iCEBreaker: models 0 first, 1 second"]
+    assert out[-3:-1] == ["programmed the iCEBreaker",
+                          f"programmed {image} at 0x100000 of the iCEBreaker: models 0 first, 1 second"]
     bitstream, content = (FOLDER / "sterna.bin").read_bytes(), image.read_bytes()
     assert programmed(tools, "openFPGALoader") == [
         [*WRITE, "sterna.bin"], [*READ, str(len(bitstream)), "read_back.bin"],

@@ -16,9 +16,9 @@ def _folder(package: str) -> Path:
 
 
 def source_files(*packages: str) -> list[Path]:
-    """Every source file of ``packages``, in Python, C++ and Verilog, in the order of their names."""
+    """Every source file of ``packages``, in Python, C++, Verilog and JSON, in the order of their names."""
     return [path for package in packages for path in sorted(_folder(package).rglob("*"))
-            if path.suffix in (".py", ".cpp", ".h", ".v")]
+            if path.suffix in (".py", ".cpp", ".h", ".v", ".json")]
 
 
 def sources_digest(*packages: str) -> str:

@@ -14,6 +14,7 @@ from gateware.engine.feed import drain_cycles
 from gateware.flash.reader import FlashMode
 from gateware.mapper.choice import choose_config, map_network, plan_for_board
 from gateware.mapper.cycles import count_cycles
+from gateware.reports import prebuilt
 from models import FOLDER
 from sim import circuits, sources
 from sim.circuits import circuit_verilog, shared_circuit
@@ -113,6 +114,17 @@ def test_the_hash_of_the_sources_sees_every_package(package, monkeypatch):
     before, folder_of = circuits._sources(), sources._folder
     monkeypatch.setattr(sources, "_folder", lambda name: FOLDER if name == package else folder_of(name))
     assert circuits._sources() != before
+
+
+def test_reports_of_overlays_are_sources(tmp_path, monkeypatch):
+    """What is computed of a circuit from the flash depends on them."""
+    assert [path for path in sources.source_files("gateware") if path.suffix == ".json"] == sorted(
+        prebuilt.FOLDER.glob("*.json"))
+    monkeypatch.setattr(sources, "_folder", lambda name: tmp_path)
+    (tmp_path / "overlay.json").write_text("{}")
+    before = sources.sources_digest("gateware")
+    (tmp_path / "overlay.json").write_text("[]")
+    assert sources.sources_digest("gateware") != before
 
 
 def test_sources_are_those_of_the_packages_that_are_imported():

@@ -6,7 +6,10 @@ import hashlib
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy.typing as npt
 
 from arch import network_file
 from arch.images import load_images, load_labels
@@ -35,6 +38,8 @@ _MAX_SEEDS = 10_000
 #: Most processes.
 _MAX_JOBS = 1024
 
+_Value = TypeVar("_Value")
+
 
 class ExploreError(InputError):
     """What is to be explored cannot be."""
@@ -57,7 +62,7 @@ def create_parser() -> argparse.ArgumentParser:
                         help="with baked weights, try P output channels at a time (default: those of the board)")
     parser.add_argument("--width", metavar="W", type=int, nargs="+",
                         help="with baked weights, try W synapses a clock (default: those of the board)")
-    parser.add_argument("--flash-rate", metavar="RATE", choices=("single", "double"), nargs="+", default=["single"],
+    parser.add_argument("--flash-rate", metavar="RATE", choices=("single", "double"), nargs="+",
                         help="with weights from the flash, read it at one edge of its clock, single, or at both, "
                              "double (default: single)")
     parser.add_argument("--clock", metavar="MHZ", type=float, nargs="+",
@@ -101,7 +106,9 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise ExploreError("--jobs has no effect with --scheduler, whose workers do the work: leave one of the two out")
     if (arguments.images is None) != (arguments.labels is None):
         raise ExploreError("--images and --labels must be given together: accuracy needs both")
-    if arguments.weights == [Weights.FLASH.value]:
+    if set(arguments.weights or ()) == {Weights.BAKED.value} and arguments.flash_rate is not None:
+        raise ExploreError("--flash-rate has no effect with --weights baked, which reads no flash: leave it out")
+    if set(arguments.weights or ()) == {Weights.FLASH.value}:
         for option in ("lanes", "width"):
             if getattr(arguments, option) is not None:
                 raise ExploreError(f"--{option} has no effect with --weights flash, whose array is that of the board: "
@@ -111,11 +118,11 @@ def _check_options(arguments: argparse.Namespace) -> None:
 def _axes(arguments: argparse.Namespace) -> Axes:
     weights = arguments.weights or [where.value for where in Weights]
     return Axes(boards=_unique(arguments.board), weights=_unique(weights), lanes=_unique(arguments.lanes),
-                widths=_unique(arguments.width), flash_rates=_unique(arguments.flash_rate),
+                widths=_unique(arguments.width), flash_rates=_unique(arguments.flash_rate) or ("single",),
                 clocks_mhz=_unique(arguments.clock), timesteps=_unique(arguments.timesteps))
 
 
-def _unique(values: Sequence[object] | None) -> list:
+def _unique(values: Sequence[_Value] | None) -> list[_Value]:
     return list(dict.fromkeys(values or ()))
 
 
@@ -128,6 +135,7 @@ class _Exploration:
         self._jobs = arguments.jobs or os.cpu_count() or 1
         self._sources = sources_digest()
         self._contents: dict[str, bytes] = {}
+        self._read_samples: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
         self.configurations = list(self._read())
 
     def _read(self) -> Iterator[Configuration]:
@@ -153,16 +161,16 @@ class _Exploration:
                              content=self._contents[self.configurations[number].network_sha256]) for number in open_]
         results = {number: record.result for number, record in enumerate(found) if record is not None}
         with Progress("dry run") as progress:
-            for done, (task, result) in enumerate(self._completed(tasks), 1):
+            for done, (task, measured) in enumerate(self._completed(tasks), 1):
                 number = open_[task]
                 progress.update(f"{done} of {len(tasks)}")
-                self._records.add(Record(key=keys[number], kind="dry-run", result=result,
+                self._records.add(Record(key=keys[number], kind="dry-run", result=measured,
                                          configuration=self.configurations[number]))
-                results[number] = result
+                results[number] = measured
         return [(configuration, result) for number, configuration in enumerate(self.configurations)
                 if (result := results[number]) is not None]
 
-    def _completed(self, tasks: Sequence[Measurement] | Sequence[Placing] | Sequence[Accuracy]) -> Iterator:
+    def _completed(self, tasks: Sequence[Callable[[], _Value]]) -> Iterator[tuple[int, _Value]]:
         return completed(tasks, jobs=self._jobs, scheduler=self._arguments.scheduler)
 
     def with_accuracy(self, results: list[Named]) -> list[Named]:
@@ -173,9 +181,7 @@ class _Exploration:
         tasks: dict[str, Accuracy] = {}
         keys: dict[tuple[str, int], str] = {}
         for digest, timesteps in wanted:
-            network = network_file.loads(self._contents[digest])
-            images = load_images(self._arguments.images, network)
-            labels = load_labels(self._arguments.labels, classes=network.classes, count=len(images))
+            images, labels = self._samples(digest)
             content = [self._sources.encode(), digest.encode(), str(timesteps).encode(), images.tobytes(),
                        labels.tobytes()]
             key = keys[digest, timesteps] = hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
@@ -187,6 +193,15 @@ class _Exploration:
                 progress.update(f"{done} of {len(names)} networks")
                 self._records.add(Record(key=names[number], kind="accuracy", accuracy=accuracy), at_once=True)
         return [(one, self._judged(one, result, keys)) for one, result in results]
+
+    def _samples(self, digest: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Read the images and their labels as the network takes them; once for all of its timesteps."""
+        if digest not in self._read_samples:
+            network = network_file.loads(self._contents[digest])
+            images = load_images(self._arguments.images, network)
+            labels = load_labels(self._arguments.labels, classes=network.classes, count=len(images))
+            self._read_samples[digest] = images, labels
+        return self._read_samples[digest]
 
     def _judged(self, configuration: Configuration, result: Result, keys: dict[tuple[str, int], str]) -> Result:
         if not result.fits:

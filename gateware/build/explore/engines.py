@@ -61,10 +61,16 @@ def _in_processes(tasks: Sequence[Callable[[], _Answer]], jobs: int) -> Iterator
     # Forked processes have all modules imported, which takes longer than many a task.
     pool = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"),
                                                   initializer=_ignore_interruption)
+    others = set(multiprocessing.active_children())
     try:
         futures = {pool.submit(_call, task): number for number, task in enumerate(tasks)}
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
+    except (KeyboardInterrupt, GeneratorExit):
+        # Nobody takes what they are at, which may last minutes. What they have started ends with them.
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     except concurrent.futures.process.BrokenProcessPool:
         raise ToolchainError("a process of the exploration was ended from outside, as for want of memory: give the "
                              "same command with fewer --jobs, it goes on") from None

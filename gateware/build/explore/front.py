@@ -1,13 +1,14 @@
 """The Pareto front: results than which no other is better in one respect and as good in all others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from gateware.build.explore.result import Result
 
-__all__ = ["dominates", "front_of"]
+__all__ = ["dominates", "front_of", "least"]
 
 _Named = TypeVar("_Named")
+_Entry = TypeVar("_Entry")
 
 
 def _costs(result: Result) -> tuple[float, ...]:
@@ -18,10 +19,20 @@ def _costs(result: Result) -> tuple[float, ...]:
             worst if result.accuracy is None else -result.accuracy)
 
 
+def _dominates(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
+    return ours != theirs and all(mine <= other for mine, other in zip(ours, theirs, strict=True))
+
+
 def dominates(first: Result, second: Result) -> bool:
     """Whether ``first`` is better than ``second`` in time, cells or accuracy, and worse in none of them."""
-    ours, theirs = _costs(first), _costs(second)
-    return ours != theirs and all(mine <= other for mine, other in zip(ours, theirs, strict=True))
+    return _dominates(_costs(first), _costs(second))
+
+
+def least(entries: Sequence[_Entry], costs: Callable[[_Entry], tuple[float, ...]]) -> list[_Entry]:
+    """Return the entries that no other one dominates, by what is to be small of each; in the order of these costs."""
+    known = [(costs(entry), entry) for entry in entries]
+    best  = [(ours, entry) for ours, entry in known if not any(_dominates(theirs, ours) for theirs, _ in known)]
+    return [entry for _, entry in sorted(best, key=lambda pair: pair[0])]
 
 
 def front_of(results: Sequence[tuple[_Named, Result]]) -> list[tuple[_Named, Result]]:
@@ -30,6 +41,4 @@ def front_of(results: Sequence[tuple[_Named, Result]]) -> list[tuple[_Named, Res
     A result that missed its clock in place and route does not run at its time, and is left out.
     """
     usable = [(name, result) for name, result in results if result.fits and result.closes is not False]
-    best = [(name, result) for name, result in usable
-            if not any(dominates(other, result) for _, other in usable)]
-    return sorted(best, key=lambda entry: _costs(entry[1]))
+    return least(usable, lambda entry: _costs(entry[1]))

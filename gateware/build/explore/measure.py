@@ -49,15 +49,15 @@ class Measurement:
             return Result(fits=False, reason=str(error))
         if circuit.findings:
             return Result(fits=False, reason=str(circuit.findings[0]))
-        cells = {resource.name: resource for resource in circuit.resources}
+        resources = {resource.name: resource for resource in circuit.resources}
+        cells, rams = resources.get("logic cells"), resources.get("block RAMs")
         network = changed_network(self.content, self.configuration.timesteps)
         accuracy = network.metadata.get("accuracy")
         return Result(
             fits=True, clocks=circuit.clocks, inference_ms=round(circuit.inference_ms, 6),
             utilisation=round(circuit.utilisation, 4),
-            logic_cells=cells["logic cells"].used if "logic cells" in cells else None,
-            block_rams=cells["block RAMs"].used if "block RAMs" in cells else None,
-            cells_evidence=cells["logic cells"].evidence if "logic cells" in cells else None,
+            logic_cells=None if cells is None else cells.used, block_rams=None if rams is None else rams.used,
+            cells_evidence=None if cells is None else cells.evidence,
             accuracy=accuracy, accuracy_evidence=None if accuracy is None else "metadata")
 
     def _circuit(self) -> CircuitCheck:

@@ -2,33 +2,25 @@
 
 import dataclasses
 import pathlib
-import subprocess
-import sys
 
-from arch import json_object, network_file, strict_json
+from arch import network_file
+from gateware.build.child import error_of, run_module
 from gateware.build.explore.configuration import Configuration
 from gateware.build.explore.measure import changed_network
 from gateware.build.explore.result import Result
+from gateware.reports.build import ReportError
 from gateware.reports.folder import REPORT
+from gateware.reports.reader import load_report
 from sim.report import Weights
-from support import parent_death
 from support.command_line import EXIT_INPUT, EXIT_OK
-from support.errors import ToolchainError, first_line
-from support.files import read_file, write_atomically
+from support.errors import ToolchainError
+from support.files import write_atomically
 
 __all__ = ["Placing"]
 
-#: Largest report that is read.
-_REPORT_BYTES = 1 << 24
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Report:
-    """What is read of the ``report.json`` of a build."""
-
-    lc: int
-    ebr: int
-    fmax_mhz: list[float]
+#: How the error of a build begins that says something of the design (:mod:`gateware.build.steps.place`). With any
+#: other, as of a full disk, the same build may end well another time.
+_FINDINGS = ("no seed closes ", "the design does not fit ")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,24 +43,22 @@ class Placing:
         Raises
         ------
         :exc:`ToolchainError`
-            If a tool is missing or fails.
+            If the build ends in another way: a tool is missing or fails, the disk is full, the folder is in use.
         """
         work = pathlib.Path(self.work)
         work.mkdir(parents=True, exist_ok=True)
         output = work / self.name
-        done = subprocess.run(parent_death.command(sys.executable, self._arguments(work, output)), capture_output=True,
-                              text=True, check=False, stdin=subprocess.DEVNULL)
-        if done.returncode == EXIT_INPUT:
-            error = next(line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR: "))
-            return dataclasses.replace(self.planned, closes=False, reason=error.removeprefix("ERROR: "))
-        if done.returncode != EXIT_OK:
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise ToolchainError(f"build in {output}: {said[-1].removeprefix('ERROR: ')}")
-        return self._routed(output)
+        done = run_module("gateware.build", self._arguments(work, output))
+        if done.returncode == EXIT_OK:
+            return self._routed(output)
+        error = error_of(done)
+        if done.returncode == EXIT_INPUT and error.startswith(_FINDINGS):
+            return dataclasses.replace(self.planned, closes=False, reason=error)
+        raise ToolchainError(f"build in {output}: {error}")
 
     def _arguments(self, work: pathlib.Path, output: pathlib.Path) -> list[str]:
         wanted = self.configuration
-        options = ["-m", "gateware.build", "--board", wanted.board, "--weights", wanted.weights,
+        options = ["--board", wanted.board, "--weights", wanted.weights,
                    "--clock", f"{wanted.clock_mhz:g}", "--seeds", str(self.seeds), "--no-simulation", "-o", str(output)]
         if wanted.weights == Weights.FLASH:
             return [*options, "--flash-rate", str(wanted.flash_rate)]
@@ -77,12 +67,10 @@ class Placing:
         return [*options, "--network", str(network), "--lanes", str(wanted.lanes), "--width", str(wanted.width)]
 
     def _routed(self, output: pathlib.Path) -> Result:
-        """Read the report of the build."""
+        """Read the report of the build, which has ended well: a seed closes the clock."""
         try:
-            values = strict_json.parse(read_file(output / REPORT, limit=_REPORT_BYTES))
-            report = json_object.make(_Report, values)
-        except ValueError as error:
-            raise ToolchainError(f"{output / REPORT}: must be the report of the build: {first_line(error)}") from None
-        closes = max(report.fmax_mhz) >= self.configuration.clock_mhz
+            report = load_report(output / REPORT)
+        except ReportError as error:
+            raise ToolchainError(str(error)) from None
         return dataclasses.replace(self.planned, logic_cells=report.lc, block_rams=report.ebr, cells_evidence="routed",
-                                   fmax_mhz=report.fmax_mhz, closes=closes)
+                                   fmax_mhz=report.fmax_mhz, closes=True)

@@ -13,13 +13,13 @@ from typing import Any, Self
 from arch import json_object, strict_json
 from gateware.build.explore.configuration import Configuration
 from gateware.build.explore.result import Result
+from sim.sources import sources_digest as source_files_digest
 from support.errors import InputError
 from support.files import read_file, write_atomically
 from support.provenance import tool_versions
 
 __all__ = ["Record", "Records", "sources_digest"]
 
-_ROOT = pathlib.Path(__file__).resolve().parents[3]
 #: What a result of a dry run depends on.
 _SOURCES = ("arch", "boards", "gateware", "reference", "sim", "support")
 #: Largest file that is read.
@@ -31,11 +31,9 @@ _WRITE_SECONDS = 1.0
 @functools.cache
 def sources_digest() -> str:
     """SHA-256 of the sources and of the packages that compute a result."""
-    digest = hashlib.sha256(json.dumps(tool_versions("amaranth", "numpy"), sort_keys=True).encode())
-    for path in sorted(path for folder in _SOURCES for path in (_ROOT / folder).rglob("*")
-                       if path.suffix in (".py", ".json", ".v")):
-        digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    versions = tool_versions("amaranth", "numpy")
+    content  = json.dumps({"sources": source_files_digest(*_SOURCES), "versions": versions}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,9 @@ from gateware.build.explore.front import front_of
 from gateware.build.explore.result import Result
 from support.errors import printable
 
-__all__ = ["format_results", "label"]
+__all__ = ["Named", "format_results", "label"]
 
+#: A configuration, and what came of it.
 Named = tuple[Configuration, Result]
 
 

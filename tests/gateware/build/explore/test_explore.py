@@ -1,10 +1,12 @@
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from arch import network_file
 from arch.network import Encoding
 from boards import BOARDS
-from gateware.build.explore import command, engines, place
+from gateware.build import child
+from gateware.build.explore import command, engines
 from gateware.build.explore.configuration import Axes, Configuration, grid
 from gateware.build.explore.front import dominates, front_of
 from gateware.build.explore.measure import Measurement, changed_network
@@ -23,6 +26,7 @@ from gateware.check.checking import check
 from models import DEFAULT_NETWORK
 from reference.network import Reference
 from support.errors import InputError, ToolchainError
+from tests.gateware.build.page.conftest import report_of
 from tests.gateware.mapper.networks import conv, network
 
 SMALL = network(conv(8, 1, 5, stride=2, padding=2), conv(16, 8), shape=(1, 12, 12))
@@ -200,8 +204,10 @@ def test_accuracy_comes_from_the_reference_once(explore, file, tmp_path, monkeyp
     np.savez(tmp_path / "images.npz", images=images, labels=labels)
     options = ("--network", file, "--timesteps", 2, 4, "--images", tmp_path / "images.npz", "--labels",
                tmp_path / "images.npz")
+    read, load_images = [], command.load_images
+    monkeypatch.setattr(command, "load_images", lambda *given: read.append(given) or load_images(*given))
     code, out, err = explore(*options)
-    assert (code, err) == (0, [])
+    assert (code, err, len(read)) == (0, [], 1)
     for steps in (2, 4):
         right = float((Reference(changed_network(CONTENT, steps)).run(images).classes == labels).mean())
         assert any(f" {steps} " in line and line.endswith(f"{right:.2%} reference") for line in out[2:])
@@ -257,9 +263,6 @@ def test_the_table_says_why_configurations_do_not_fit():
     assert text.splitlines()[-2:] == ["2 configurations: no lanes", "1 configuration: no seed closes"]
 
 
-REPORT = {"lc": 4321, "ebr": 29, "fmax_mhz": [47.0, 49.5], "board": "icebreaker"}
-
-
 @pytest.fixture
 def build(monkeypatch):
     """A build that obeys: it writes a report, or fails as it is told."""
@@ -269,13 +272,14 @@ def build(monkeypatch):
         arguments = command_line[command_line.index("gateware.build") + 1:]
         calls.append(arguments)
         if fake.code == 0:
-            folder = place.pathlib.Path(arguments[arguments.index("-o") + 1])
+            folder = pathlib.Path(arguments[arguments.index("-o") + 1])
             folder.mkdir(parents=True)
             (folder / "report.json").write_text(fake.report)
         return subprocess.CompletedProcess(command_line, fake.code, stdout="", stderr=fake.said)
 
-    fake.code, fake.said, fake.report, fake.calls = 0, "", json.dumps(REPORT), calls
-    monkeypatch.setattr(place.subprocess, "run", fake)
+    fake.code, fake.said, fake.calls = 0, "", calls
+    fake.report = report_of(lc=4321, ebr=29, fmax_mhz=[47.0, 49.5]).to_json().decode()
+    monkeypatch.setattr(child.subprocess, "run", fake)
     return fake
 
 
@@ -311,15 +315,37 @@ def test_what_closes_with_no_seed_is_no_part_of_the_front(explore, file, build):
                    "1 configuration: no seed closes 48 MHz: the best reaches 47.00 MHz: use --clock 39"]
 
 
+def test_what_does_not_fit_when_it_is_placed_is_a_result(explore, file, build):
+    build.code, build.said = 1, "ERROR: the design does not fit the iCE40UP5K-SG48: no BELs: use --lanes 4\n"
+    options = ("--network", file, "--weights", "baked", "--lanes", 8, "--width", 16, "--place")
+    code, out, err = explore(*options)
+    assert (code, err, out[-1][:45]) == (0, [], "1 configuration: the design does not fit the ")
+    assert explore(*options)[1] == out
+    assert len(build.calls) == 1
+
+
 @pytest.mark.parametrize(("code", "said", "report", "line"), [
     (3, "ERROR: yosys is not installed\n", "", "yosys is not installed"), (-9, "", "", "exit code -9"),
-    (0, "", "{}", "report.json: must be the report of the build: ")])
-def test_a_tool_that_fails_ends_the_exploration(explore, file, build, code, said, report, line):
+    (1, "note: x\nERROR: work/pack: No space left on device\n", "", "work/pack: No space left on device"),
+    (1, "ERROR: build: another build is at work in this folder\n", "", "another build is at work in this folder"),
+    (1, "a line without the word\n", "", "a line without the word"), (1, "", "", "exit code 1"),
+    (0, "", "{}", "report.json: must be a report.json of python -m gateware.build: ")])
+def test_a_build_that_ends_in_another_way_ends_the_exploration(explore, file, build, tmp_path, code, said, report,
+                                                               line):
+    good, options = build.report, ("--network", file, "--weights", "baked", "--lanes", 8, "--width", 16, "--place")
     build.code, build.said, build.report = code, said, report
-    status, out, err = explore("--network", file, "--weights", "baked", "--lanes", 8, "--width", 16, "--place")
+    status, out, err = explore(*options)
     assert (status, out, len(err)) == (3, [], 1)
     assert err[0].startswith("ERROR: ")
     assert line in err[0]
+    assert [record["kind"] for record in lines_of(tmp_path)] == ["dry-run"]
+    # Nothing of it is kept: the same command tries again.
+    build.code, build.said, build.report = 0, "", good
+    for folder in tmp_path.glob("results.builds/*/"):
+        (folder / "report.json").unlink(missing_ok=True)
+        folder.rmdir()
+    assert explore(*options)[0] == 0
+    assert len(build.calls) == 2
 
 
 def test_results_are_written_whole(tmp_path):
@@ -362,12 +388,27 @@ def test_two_explorations_do_not_write_the_same_file(explore, file, tmp_path):
     (["--labels", "x"], "--images and --labels must be given together: accuracy needs both"),
     (["--weights", "flash", "--lanes", "4"],
      "--lanes has no effect with --weights flash, whose array is that of the board: leave it out"),
+    (["--weights", "flash", "--weights", "flash", "--width", "8"],
+     "--width has no effect with --weights flash, whose array is that of the board: leave it out"),
+    (["--weights", "baked", "--flash-rate", "single"],
+     "--flash-rate has no effect with --weights baked, which reads no flash: leave it out"),
+    (["--weights", "baked", "--weights", "baked", "--flash-rate", "double"],
+     "--flash-rate has no effect with --weights baked, which reads no flash: leave it out"),
     (["--lanes", "0"], "--lanes must be a positive number, not 0"),
     (["--clock", "nan"], "--clock must be a positive number, not nan"),
     (["--timesteps", "-1"], "--timesteps must be a positive number, not -1"),
     (["--network", "none.safetensors"], "none.safetensors: No such file or directory")])
 def test_wrong_options_are_one_line(explore, arguments, line):
     assert explore(*arguments) == (1, [], [f"ERROR: {line}"])
+
+
+@pytest.mark.parametrize(("options", "rates"), [
+    ([], {"single"}), (["--flash-rate", "double", "single"], {"single", "double"}),
+    (["--weights", "flash", "--weights", "baked", "--flash-rate", "double"], {"double"})])
+def test_the_rate_of_the_flash_is_single_unless_it_is_given(explore, file, tmp_path, options, rates):
+    assert explore("--network", file, "--lanes", 8, "--width", 16, *options)[0] == 0
+    assert {record["configuration"]["flash_rate"] for record in lines_of(tmp_path)
+            if record["configuration"]["weights"] == "flash"} == rates
 
 
 def test_the_command_runs_from_a_fresh_interpreter(tmp_path, file):
@@ -385,3 +426,50 @@ def test_a_process_that_is_killed_is_one_line():
     with pytest.raises(ToolchainError, match=r"^a process of the exploration was ended from outside, as for want of "
                                              r"memory: give the same command with fewer --jobs, it goes on$"):
         list(engines.completed([die, die], jobs=2))
+
+
+#: Three tasks on two processes, each of which waits for a program that Ctrl-C does not end.
+UNDER_WAY = """
+import functools, pathlib, subprocess, sys
+from gateware.build.explore import engines
+from support import parent_death
+
+def wait(path):
+    program = subprocess.Popen(parent_death.command(sys.executable, ["-c", "import time; time.sleep(120)"]))
+    path.with_suffix(".new").write_text(str(program.pid))
+    path.with_suffix(".new").rename(path)
+    program.wait()
+
+folder = pathlib.Path(sys.argv[1])
+list(engines.completed([functools.partial(wait, folder / f"{number}.pid") for number in range(3)], jobs=2))
+"""
+
+
+def running(pid):
+    """Whether a process runs: one that has ended may wait for its parent to ask."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def within(seconds, holds):
+    deadline = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def test_ctrl_c_ends_what_is_under_way_and_begins_nothing(tmp_path):
+    exploration = subprocess.Popen([sys.executable, "-c", UNDER_WAY, str(tmp_path)], start_new_session=True,
+                                   stderr=subprocess.PIPE, text=True)
+    try:
+        assert within(60, lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+        programs = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
+        os.killpg(exploration.pid, signal.SIGINT)
+        _, said = exploration.communicate(timeout=30)
+    finally:
+        exploration.kill()
+    assert said.splitlines()[-1] == "KeyboardInterrupt"
+    assert within(30, lambda: not any(map(running, programs)))
+    assert len(list(tmp_path.iterdir())) == 2

@@ -9,8 +9,10 @@ from typing import Any
 
 from arch import json_object, strict_json
 from boards import BOARDS
+from gateware.build.explore.front import least
+from gateware.build.search.identity import Identity
 from gateware.build.search.space import Axis, SpaceError, changed
-from gateware.build.search.trial import Outcome, run_trial
+from gateware.build.search.trial import Outcome, check_training, run_trial
 from sim.report import Weights
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError, printable
@@ -169,6 +171,10 @@ def search(arguments: argparse.Namespace) -> None:
         trials = _read_trials(path)
         if any(trial.values.keys() != {axis.place for axis in axes} for trial in trials):
             raise SearchError(f"{path}: its trials vary other places: give the same --vary, or another folder with -o")
+        identity = Identity.of(
+            recipe, axes, board=arguments.board, weights=arguments.weights, epochs=arguments.epochs,
+            data=arguments.data if arguments.unverified else None)
+        identity.claim(output, begun=bool(trials))
         study = _Search(axes, trials, seed=arguments.seed)
         _run(arguments, recipe, study, path)
     print_line(_format(trials))
@@ -180,8 +186,16 @@ def _run(arguments: argparse.Namespace, recipe: dict[str, Any], study: _Search, 
     if arguments.unverified:
         given = (*given, "--unverified")
     trials = study.trials
+
+    def going() -> bool:
+        return len(trials) < arguments.trials or trials[-1].outcome is None
+
     with Progress("search") as progress:
-        while len(trials) < arguments.trials or (trials and trials[-1].outcome is None):
+        if going():
+            # What is wrong with the data must not become the outcome of every trial.
+            progress.update("check")
+            check_training(arguments.recipe, path.parent, data=arguments.data, options=given)
+        while going():
             if not trials or trials[-1].outcome is not None:
                 # Kept before it begins, so that an interrupted training goes on.
                 trials.append(Trial(number=len(trials), values=study.propose()))
@@ -199,11 +213,10 @@ def _run(arguments: argparse.Namespace, recipe: dict[str, Any], study: _Search, 
 
 def _front(trials: Sequence[Trial]) -> list[Trial]:
     """Trials than which no other has fewer clocks and is as accurate, or is more accurate with as many."""
-    done = [(trial, trial.outcome.clocks or 0, trial.outcome.validation_accuracy or 0.0) for trial in trials
+    done = [(trial, trial.outcome) for trial in trials
             if trial.outcome is not None and trial.outcome.reason is None]
-    return [trial for trial, clocks, accuracy in sorted(done, key=lambda entry: entry[1])
-            if not any(other <= clocks and better >= accuracy and (other, better) != (clocks, accuracy)
-                       for _, other, better in done)]
+    return [trial for trial, _ in least(
+        done, lambda entry: (entry[1].clocks or 0, -(entry[1].validation_accuracy or 0.0)))]
 
 
 def _format(trials: Sequence[Trial]) -> str:

@@ -1,22 +1,25 @@
 """One trial: the recipe is checked for the board, and trained if the board runs its network."""
 
 import dataclasses
+import errno
 import json
+import os
 import pathlib
 import subprocess
-import sys
 from typing import Any
 
 from arch import json_object, strict_json
-from support import parent_death
+from gateware.build.child import error_of, run_module
 from support.command_line import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK
-from support.errors import ToolchainError, first_line
+from support.errors import InputError, ToolchainError, first_line
 from support.files import read_file, write_atomically
 
-__all__ = ["Outcome", "run_trial"]
+__all__ = ["Outcome", "check_training", "run_trial"]
 
 #: Largest result of a training that is read.
 _MAX_BYTES = 1 << 24
+#: How an error line ends that is of the operating system, as on a full disk: no other values of a recipe mend it.
+_SYSTEM = tuple(f": {os.strerror(number)}" for number in errno.errorcode)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,8 @@ def run_trial(recipe: Any, folder: pathlib.Path, *, board: str, weights: str, da
 
     Raises
     ------
+    :exc:`InputError`
+        If the operating system refuses something, as on a full disk.
     :exc:`ToolchainError`
         If a training ends in another way than by its end or by an error of its input.
     """
@@ -71,17 +76,40 @@ def run_trial(recipe: Any, folder: pathlib.Path, *, board: str, weights: str, da
     return Outcome(clocks=circuit["clocks"], validation_accuracy=made.validation_accuracy)
 
 
+def check_training(recipe: pathlib.Path, folder: pathlib.Path, *, data: pathlib.Path, options: tuple[str, ...]) -> None:
+    """Check that the unchanged recipe could be trained, with the data and the options of all trials.
+
+    Parameters
+    ----------
+    recipe : :class:`pathlib.Path`
+    folder : :class:`pathlib.Path`
+        Where the trainings will be; nothing is written.
+    data : :class:`pathlib.Path`
+    options : tuple of :class:`str`
+        Of the training command.
+
+    Raises
+    ------
+    :exc:`InputError`, :exc:`ToolchainError`
+        If it could not.
+    """
+    done = _command("--recipe", str(recipe), "--data", str(data), "-o", str(folder / "unchanged"), "--quiet",
+                    "--dry-run", *options)
+    if done.returncode != EXIT_OK and (reason := _failed(done).reason) is not None:
+        raise InputError(reason)
+
+
 def _command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(parent_death.command(sys.executable, ["-m", "train", *arguments]), capture_output=True,
-                          text=True, check=False, stdin=subprocess.DEVNULL)
+    return run_module("train", arguments)
 
 
 def _failed(done: "subprocess.CompletedProcess[str]") -> Outcome:
     """Say why a command failed; what no other recipe would mend ends the search."""
     if done.returncode == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
-    said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-    reason = said[-1].removeprefix("ERROR: ")
+    reason = error_of(done)
+    if reason.endswith(_SYSTEM):
+        raise InputError(reason)
     if done.returncode != EXIT_INPUT:
         raise ToolchainError(f"python -m train: {reason}")
     return Outcome(reason=reason)

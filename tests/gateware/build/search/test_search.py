@@ -7,10 +7,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from gateware.build.search import command, trial
+from gateware.build import child
+from gateware.build.search import command
 from gateware.build.search.space import Axis, SpaceError, changed
-from gateware.build.search.trial import Outcome, run_trial
-from support.errors import ToolchainError
+from gateware.build.search.trial import Outcome, check_training, run_trial
+from support.errors import InputError, ToolchainError
 
 ROOT = pathlib.Path(__file__).parents[4]
 NAMED = ("--vary architecture.layers.0 must be a place of the recipe, and 'layers' is none: put the architecture "
@@ -72,14 +73,14 @@ def training(monkeypatch):
         calls.append(arguments)
         if "--check" in arguments:
             return subprocess.CompletedProcess(line, 0 if fake.check else fake.code, fake.check, fake.said)
-        if fake.code == 0:
+        if fake.code == 0 and "--dry-run" not in arguments:
             folder = pathlib.Path(arguments[arguments.index("-o") + 1])
             folder.mkdir(exist_ok=True)
             (folder / "result.json").write_text(json.dumps(fake.result))
         return subprocess.CompletedProcess(line, fake.code, "", fake.said)
 
     fake.check, fake.code, fake.said, fake.result, fake.calls = answer(), 0, "", {"validation_accuracy": 0.9}, calls
-    monkeypatch.setattr(trial.subprocess, "run", fake)
+    monkeypatch.setattr(child.subprocess, "run", fake)
     return fake
 
 
@@ -125,13 +126,39 @@ def test_an_error_of_the_input_is_an_outcome_and_one_of_a_tool_ends_the_search(t
         tried(tmp_path)
 
 
+@pytest.mark.parametrize("said", ["out/recipe.json: No space left on device", "standard output: Input/output error"])
+def test_an_error_of_the_operating_system_ends_the_search(tmp_path, training, said):
+    training.code, training.said = 1, f"ERROR: {said}\n"
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+        tried(tmp_path)
+    training.check = ""
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+        tried(tmp_path)
+
+
+def test_the_unchanged_recipe_is_checked_without_a_training(tmp_path, training):
+    options = {"data": tmp_path / "data", "options": ("--epochs", "2")}
+    check_training(tmp_path / "r.json", tmp_path / "out", **options)
+    assert training.calls == [["--recipe", str(tmp_path / "r.json"), "--data", str(tmp_path / "data"), "-o",
+                               str(tmp_path / "out" / "unchanged"), "--quiet", "--dry-run", "--epochs", "2"]]
+    training.code, training.said = 1, "ERROR: /nowhere: train-images is missing\n"
+    with pytest.raises(InputError, match=r"^/nowhere: train-images is missing$"):
+        check_training(tmp_path / "r.json", tmp_path / "out", **options)
+    training.code, training.said = 3, "ERROR: torch is not installed\n"
+    with pytest.raises(ToolchainError, match=r"^python -m train: torch is not installed$"):
+        check_training(tmp_path / "r.json", tmp_path / "out", **options)
+
+
+VARY = ("learning_rate=0.001:0.1:log", "architecture.layers.0.channels=4,8,16")
+
+
 @pytest.fixture
 def search(tmp_path, capsys):
     pytest.importorskip("optuna")
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(RECIPE))
 
-    def search(*arguments, vary=("learning_rate=0.001:0.1:log", "architecture.layers.0.channels=4,8,16")):
+    def search(*arguments, vary=VARY):
         options = [word for text in vary for word in ("--vary", text)]
         code = command.main(["--recipe", str(path), "--data", str(tmp_path), "--board", "icebreaker", "-o",
                              str(tmp_path / "out"), *options, *arguments])
@@ -155,8 +182,14 @@ def trials(monkeypatch):
             return Outcome(reason="it is too large")
         return Outcome(clocks=100 * channels, validation_accuracy=0.5 + channels / 100)
 
-    fake.made, fake.interrupted, fake.refused = made, None, None
+    def check(recipe, folder, **_):
+        fake.checks.append((recipe, folder))
+        if fake.wrong is not None:
+            raise InputError(fake.wrong)
+
+    fake.made, fake.interrupted, fake.refused, fake.checks, fake.wrong = made, None, None, [], None
     monkeypatch.setattr(command, "run_trial", fake)
+    monkeypatch.setattr(command, "check_training", check)
     return fake
 
 
@@ -203,6 +236,61 @@ def test_a_search_of_other_places_is_not_gone_on_with(search, trials, tmp_path):
     assert err[0].startswith(f"ERROR: {path}: must be the trials of a search: ")
 
 
+def refused(tmp_path, why):
+    return 1, [], [f"ERROR: {tmp_path}/out/search.json: {why}another folder with -o"]
+
+
+@pytest.mark.parametrize(("arguments", "vary", "differ"), [
+    (["--board", "icesugar"], VARY, "--board"), (["--weights", "flash"], VARY, "--weights"),
+    (["--epochs", "3"], VARY, "--epochs"), (["--unverified"], VARY, "--data"),
+    ([], ("learning_rate=0.001:0.2:log", VARY[1]), "--vary"), ([], (VARY[0], f"{VARY[1]},32"), "--vary"),
+    (["--board", "icesugar", "--epochs", "3"], VARY, "--board and --epochs")])
+def test_trials_of_another_search_are_not_mixed_with_these(search, trials, tmp_path, arguments, vary, differ):
+    search("--trials", "2")
+    kept = (tmp_path / "out" / "trials.jsonl").read_bytes()
+    assert search("--trials", "3", *arguments, vary=vary) == refused(tmp_path, f"its trials are of another {differ}: "
+                                                                               f"give the same, or ")
+    assert (tmp_path / "out" / "trials.jsonl").read_bytes() == kept
+    # The places may be given in any order, and the number of trials decides nothing.
+    assert search("--trials", "3", vary=VARY[::-1])[0] == 0
+
+
+def test_trials_of_another_recipe_are_not_mixed_with_these(search, trials, tmp_path):
+    search("--trials", "1")
+    (tmp_path / "recipe.json").write_text(json.dumps({**RECIPE, "seed": 2}))
+    assert search() == refused(tmp_path, "its trials are of another --recipe: give the same, or ")
+
+
+def test_a_folder_without_trials_takes_any_search(search, trials):
+    trials.wrong = "data: train-images is missing"
+    assert search() == (1, [], ["ERROR: data: train-images is missing"])
+    trials.wrong = None
+    assert search("--board", "icesugar", "--trials", "1")[0] == 0
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b"x"])
+def test_trials_of_which_nothing_says_what_they_are_of_are_left_alone(search, trials, tmp_path, content):
+    search("--trials", "1")
+    path = tmp_path / "out" / "search.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert search() == refused(
+        tmp_path, "must say which search the trials beside it are of, and does not: give ")
+
+
+def test_what_no_trial_could_be_trained_with_ends_the_search_before_the_first(search, trials, tmp_path):
+    trials.wrong = "/nowhere: train-images is missing"
+    assert search() == (1, [], ["ERROR: /nowhere: train-images is missing"])
+    assert (trials.made, (tmp_path / "out" / "trials.jsonl").exists()) == ([], False)
+    assert trials.checks == [(tmp_path / "recipe.json", tmp_path / "out")]
+    trials.wrong = None
+    assert search("--trials", "1")[0] == 0
+    # What is complete is shown, wherever the data are by now.
+    trials.wrong = "/nowhere: train-images is missing"
+    assert search("--trials", "1")[0] == 0
+
+
 @pytest.mark.parametrize(("arguments", "line"), [
     (["--trials", "0"], "--trials must be 1 to 10000, not 0"),
     (["--seed", "-1"], "--seed must be 0 to 2147483647, not -1"),
@@ -245,6 +333,8 @@ def test_a_real_training_is_searched(tmp_path, capsys):
                          "--vary", "architecture.layers.0.channels=8,16", "--trials", "2", "--epochs", "1",
                          "--threads", "1", "-o", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out.splitlines()
+    # The check before the trials writes nothing.
+    assert not (tmp_path / "out" / "unchanged").exists()
     assert out[0].startswith("2 trials, 0 without a result, on the front of validation accuracy and clocks ")
     assert re.fullmatch(r"trial [01]: validation accuracy \d+\.\d\d%, [\d,]+ clocks: architecture\.layers\.0\.channels "
                         r"(8|16)", out[1])

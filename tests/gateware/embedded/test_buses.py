@@ -39,14 +39,18 @@ class Registers:
             before = address
 
 
+#: Clocks within which every bus answers.
+DEADLINE = 1000
+
+
 async def cycles_until(ctx, signal):
     """Clocks until a signal is high, that one counted."""
-    count = 1
-    while not ctx.get(signal):
+    for count in range(1, DEADLINE + 1):
+        if ctx.get(signal):
+            return count
         await ctx.tick()
         await ctx.delay(2e-9)
-        count += 1
-    return count
+    raise AssertionError(f"the signal must be high within {DEADLINE} clocks, and is not")
 
 
 async def axi_write(ctx, bus, address, strobe, value):

@@ -55,6 +55,8 @@ def create_parser() -> argparse.ArgumentParser:
                              "limits that are exceeded, and what helps; needs no data")
     parser.add_argument("--board", metavar="BOARD", help="with --check, check for BOARD, as icebreaker")
     parser.add_argument("--json", action="store_true", help="with --check, print the answer as JSON")
+    parser.add_argument("--no-remedies", action="store_true",
+                        help="with --check, do not look for what helps, which may take minutes")
     parser.add_argument("--quiet", action="store_true", help="show neither progress bar nor the lines of the epochs")
     add_options(parser)
     return parser
@@ -69,9 +71,9 @@ def check_threads(threads: int | None) -> None:
 def _check_options(arguments: argparse.Namespace) -> None:
     """Refuse options that are missing, or would have no effect."""
     if not arguments.check:
-        for option in ("board", "json"):
+        for option in ("board", "json", "no_remedies"):
             if getattr(arguments, option):
-                raise InputError(f"--{option} must be given with --check: it has no effect without")
+                raise InputError(f"--{option.replace('_', '-')} must be given with --check: it has no effect without")
         if arguments.data is None:
             create_parser().error("the following arguments are required: --data")
         return

@@ -65,7 +65,7 @@ def check_recipe(arguments: argparse.Namespace, values: Any) -> None:
     shapes = Shapes(name=recipe.name, architecture=exported_architecture(recipe))
     # What helps a network of millions of weights takes minutes to find.
     with Progress("check"):
-        answer = check(shapes, board)
+        answer = check(shapes, board, remedies=not arguments.no_remedies)
     print_line(json.dumps(answer.to_json(), indent=2) if arguments.json else format_check(answer))
     if not answer.plan.bearing:
         # What is too much for the sparsest weights need not be worded as for the densest: then no limit is certain.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from arch.checkpoint import Checkpoint
+from gateware.mapper import choice
 from train import deploy, session
 from train.catalogue import shipped_recipes
 from train.command import MAX_THREADS, main
@@ -210,12 +211,23 @@ def test_a_network_that_no_circuit_runs_is_an_error_behind_the_answer(tmp_path, 
                            "most 4, not 64: train it with 4 timesteps\n")
 
 
+def test_what_helps_is_not_looked_for_where_nobody_asks(tmp_path, recipe, capsys, monkeypatch):
+    monkeypatch.setattr(choice, "find_change", None)
+    architecture = json.loads(pathlib.Path(recipe).read_text())["architecture"]
+    path = changed(tmp_path / "long.json", recipe, architecture={**architecture, "timesteps": 64})
+    assert main(["--recipe", path, "--board", "icebreaker", "--check", "--json", "--no-remedies"]) == 1
+    printed = capsys.readouterr()
+    assert [circuit["remedies"] for circuit in json.loads(printed.out)["circuits"].values()] == [[], []]
+    assert printed.err == ("ERROR: tiny runs on no circuit of the iCEBreaker: baked: network: timesteps must be at "
+                           "most 4, not 64: use another --board, or a smaller network\n")
+
+
 def test_limits_that_all_depend_on_the_weights_are_said_with_the_first(tmp_path, recipe, capsys, monkeypatch):
     """The densest and the sparsest weights may ask for other geometries, and so word no limit alike."""
     whole = deploy.check
 
-    def check(*given):
-        answer = whole(*given)
+    def check(*given, **options):
+        answer = whole(*given, **options)
         return answer._replace(findings=tuple(
             dataclasses.replace(finding, depends_on_weights=True) for finding in answer.findings))
 
@@ -263,6 +275,7 @@ def test_shipped_recipes_that_export_no_network_for_the_array_are_known():
 
 @pytest.mark.parametrize(("arguments", "line"), [
     (["--data", "X", "--json"], "--json must be given with --check: it has no effect without"),
+    (["--data", "X", "--no-remedies"], "--no-remedies must be given with --check: it has no effect without"),
     (["--data", "X", "--board", "icebreaker"], "--board must be given with --check: it has no effect without"),
     (["--check"], "--check must be given with --board: say which board is to run the network"),
     (["--check", "--board", "icebreaker", "--epochs", "3"],

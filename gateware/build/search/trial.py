@@ -58,7 +58,7 @@ def run_trial(recipe: Any, folder: pathlib.Path, *, board: str, weights: str, da
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.json"
     write_atomically(path, json.dumps(recipe, indent=1).encode())
-    checked = _command("--recipe", str(path), "--board", board, "--check", "--json")
+    checked = _command("--recipe", str(path), "--board", board, "--check", "--json", "--no-remedies")
     if not checked.stdout:
         return _failed(checked)
     circuit = strict_json.parse(checked.stdout.encode())["circuits"][weights]

@@ -93,7 +93,8 @@ def test_a_trial_is_checked_and_then_trained(tmp_path, training):
     assert tried(tmp_path) == Outcome(clocks=100, validation_accuracy=0.9)
     folder = tmp_path / "t"
     assert training.calls == [
-        ["--recipe", str(folder / "recipe.json"), "--board", "icebreaker", "--check", "--json"],
+        ["--recipe", str(folder / "recipe.json"), "--board", "icebreaker", "--check", "--json",
+         "--no-remedies"],
         ["--recipe", str(folder / "recipe.json"), "--data", str(tmp_path), "-o", str(folder / "training"), "--quiet",
          "--epochs", "2"]]
     assert json.loads((folder / "recipe.json").read_text()) == RECIPE

@@ -1,11 +1,13 @@
 """Two builds side by side: which numbers differ, and which of them are better."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 from gateware.build.page.figures import draw_seeds
 from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Figure, Measure, Section, measures
+from gateware.build.page.sections.floorplan import colours_of, floorplan_figure
 from gateware.build.page.subject import Subject
 
 __all__ = ["Change", "Comparison", "compare"]
@@ -63,7 +65,19 @@ class Comparison:
     parts: Sequence[Part]
     #: Texts that differ: name, and that of each.
     texts: Sequence[tuple[str, str, str]]
-    figure: Figure | None
+    #: The seeds of both.
+    seeds: Figure | None
+    #: Both chips from above, and the colour of each block on them; empty if one of them is not known.
+    chips: Sequence[Figure]
+    colours: Mapping[str, str]
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """Colours with the names of the blocks that have them: the small ones have one together."""
+        names: dict[str, list[str]] = {}
+        for block, colour in self.colours.items():
+            names.setdefault(colour, []).append(block)
+        return [(colour, ", ".join(blocks)) for colour, blocks in names.items()]
 
     def count(self, verdict: str) -> int:
         """Return how many numbers are better, worse or different."""
@@ -94,17 +108,39 @@ def _texts(before: Subject, after: Subject) -> list[tuple[str, str, str]]:
             for name in dict.fromkeys([*of_before, *of_after]) if of_before.get(name) != of_after.get(name)]
 
 
-def _figure(before: Subject, after: Subject) -> Figure | None:
+def _spread(fmax: Sequence[float]) -> str:
+    """Say how far the seeds of a build are apart."""
+    if len(fmax) == 1:
+        return f"1 seed, {fmax[0]:.2f} MHz"
+    return f"{len(fmax)} seeds, {min(fmax):.2f} to {max(fmax):.2f} MHz"
+
+
+def _seeds(before: Subject, after: Subject) -> Figure | None:
     """Draw the seeds of both, if one of them has several."""
     reports = [before.seeds, after.seeds]
     if max(len(report.fmax_mhz) for report in reports) < 2 or not all(report.fmax_mhz for report in reports):
         return None
     return Figure(
         name="seeds", title="Fmax of each seed", level=Level.ROUTED,
-        description="; ".join(f"{name}: {len(report.fmax_mhz)} seeds, {min(report.fmax_mhz):.2f} to "
-                              f"{max(report.fmax_mhz):.2f} MHz" for name, report in zip("AB", reports, strict=True)),
+        description="; ".join(f"{name}: {_spread(report.fmax_mhz)}"
+                              for name, report in zip("AB", reports, strict=True)),
         svg=draw_seeds([(name, report.fmax_mhz) for name, report in zip("AB", reports, strict=True)],
                        [report.clock_mhz for report in reports]))
+
+
+def _colours(before: Subject, after: Subject) -> dict[str, str]:
+    """Give each block its colour on both chips, the largest first; empty if one of them is not known."""
+    if before.floorplan is None or after.floorplan is None:
+        return {}
+    pairs = itertools.zip_longest(before.floorplan.blocks, after.floorplan.blocks)
+    return colours_of(block for pair in pairs for block in pair if block is not None)
+
+
+def _chips(before: Subject, after: Subject, colours: Mapping[str, str]) -> list[Figure]:
+    """Draw both chips, if there are colours for both."""
+    return [floorplan_figure(subject.floorplan, colours, name=f"floorplan-{name.lower()}",
+                             title=f"The chip of {name} from above")
+            for name, subject in (("A", before), ("B", after)) if colours and subject.floorplan is not None]
 
 
 def _numbers(section: Section | None) -> list[Measure]:
@@ -119,4 +155,6 @@ def compare(before: Subject, after: Subject, sections: Sequence[Sequence[Section
         changes = _changes(_numbers(of_before.get(name)), _numbers(of_after.get(name)))
         if changes:
             parts.append(Part(name=name, title=(of_before.get(name) or of_after[name]).title, changes=changes))
-    return Comparison(parts=parts, texts=_texts(before, after), figure=_figure(before, after))
+    colours = _colours(before, after)
+    return Comparison(parts=parts, texts=_texts(before, after), seeds=_seeds(before, after),
+                      chips=_chips(before, after, colours), colours=colours)

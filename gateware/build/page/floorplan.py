@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from boards import BOARDS, Board
 from boards.families.placement import Cell, Placement
+from gateware.build.page.naming import BLOCKS, OTHER, WHOLE_BLOCKS
 from gateware.reports.archive import MAX_BYTES, unpack
 from gateware.reports.folder import BASE
 from gateware.reports.netlist import load_netlist
@@ -17,24 +18,7 @@ from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
 from support.files import read_file
 
-__all__ = ["OTHER", "Floorplan", "find_floorplan", "floorplan_of"]
-
-#: What the blocks are called on the page, by the path of the block in the design.
-_TITLES = {
-    "accelerator.array": "neuron array", "accelerator.pif": "PIF neurons", "accelerator.windows": "window writer",
-    "accelerator.image": "image writer",
-    "accelerator.sequencer": "sequencer", "accelerator.readout": "readout", "accelerator.collector": "spike collector",
-    "accelerator.spikes": "spike memory", "accelerator.fifo": "pixel FIFO", "accelerator.weights": "weight memory",
-    "accelerator.constants": "constant memory", "accelerator.ring": "weight ring",
-    "accelerator.partial": "partial sums", "accelerator.membranes": "membrane store",
-    "accelerator.program": "layer program", "accelerator.entry": "layer program",
-    "link.receiver": "frame receiver", "link.transmitter": "frame transmitter", "link.info": "info memory",
-}
-#: The same, for blocks of which all parts are one.
-_WHOLE = {"loader": "model loader", "reader": "flash reader", "selector": "model selector"}
-
-#: Cells between the blocks of the circuit, as on the way to a memory that several blocks use.
-OTHER = "between the blocks"
+__all__ = ["Floorplan", "find_floorplan", "floorplan_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +43,13 @@ def _block(net: str, *, memory: bool) -> str:
     """Return the block that a net belongs to, by its path; a memory may be known by the name of what it reads."""
     words = [word.partition("$")[0].partition("[")[0] for word in net.split(".")]
     if memory and words[-1] == "weights":
-        return _TITLES["accelerator.weights"]
+        return BLOCKS["accelerator.weights"]
     if words[0] != "system" or len(words) < 3:
         return OTHER
-    if words[1] in _WHOLE:
-        return _WHOLE[words[1]]
+    if words[1] in WHOLE_BLOCKS:
+        return WHOLE_BLOCKS[words[1]]
     # What has no further name is a wire between blocks; the tools name cells after the wires that they drive.
-    return _TITLES.get(".".join(words[1:3]), OTHER) if memory or len(words) > 3 else OTHER
+    return BLOCKS.get(".".join(words[1:3]), OTHER) if memory or len(words) > 3 else OTHER
 
 
 def _grouped(cells: tuple[Cell, ...], *, memory: bool) -> dict[str, list[Cell]]:

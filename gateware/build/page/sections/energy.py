@@ -5,6 +5,7 @@ import shlex
 from gateware.build.energy.model import Estimate, Interval
 from gateware.build.energy.resources import known_device
 from gateware.build.page.levels import Level
+from gateware.build.page.naming import block_name
 from gateware.build.page.parts import (
     Better,
     Column,
@@ -36,11 +37,11 @@ def _fact(name: str, interval: Interval, scale: float, unit: str, note: str = ""
 def _parts(estimate: Estimate) -> Table:
     return Table(
         caption="Energy of an inference, by what takes it",
-        columns=[Column(title="part", hint="a name with a point is a block of the circuit, and its toggles"),
+        columns=[Column(title="part", hint="a block of the circuit takes what its bits take that toggle"),
                  Column(title="energy", level=Level.ESTIMATED, better=Better.LESS),
                  Column(title="at least", level=Level.ESTIMATED), Column(title="at most", level=Level.ESTIMATED),
                  Column(title="share", level=Level.ESTIMATED)],
-        rows=[[name, _number(1e6 * part.value, "µJ"), _number(1e6 * part.low, "µJ"), _number(1e6 * part.high, "µJ"),
+        rows=[[block_name(name), *(_number(1e6 * value, "µJ") for value in (part.value, part.low, part.high)),
                share(part.value / estimate.inference.value, bar=True)] for name, part in estimate.parts.items()])
 
 

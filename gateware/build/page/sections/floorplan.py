@@ -1,8 +1,11 @@
 """Where the blocks of the circuit are on the chip."""
 
+from collections.abc import Iterable, Mapping
+
 from gateware.build.page.figures import block_colour, draw_floorplan
-from gateware.build.page.floorplan import OTHER, Floorplan
+from gateware.build.page.floorplan import Floorplan
 from gateware.build.page.levels import Level
+from gateware.build.page.naming import OTHER
 from gateware.build.page.parts import Better, Column, Figure, Missing, Section, Table, count, share
 from gateware.build.page.rebuilding import build_command
 from gateware.build.page.subject import Subject
@@ -34,6 +37,26 @@ def _blocks(plan: Floorplan, colours: dict[str, str], report: BuildReport) -> Ta
                count(len(plan.block_rams[block])) if block in plan.block_rams else None] for block in names])
 
 
+def colours_of(blocks: Iterable[str]) -> dict[str, str]:
+    """Give each block a colour, the first the first; a block may come several times."""
+    return {block: block_colour(position, other=block == OTHER)
+            for position, block in enumerate(dict.fromkeys(blocks))}
+
+
+def floorplan_figure(plan: Floorplan, colours: Mapping[str, str], *, name: str, title: str) -> Figure:
+    """Draw a chip from above."""
+    placement = plan.placement
+    return Figure(
+        name=name, title=title, level=Level.ROUTED,
+        description=f"{placement.columns} by {placement.rows} tiles with {placement.cells_per_tile} logic cells each. "
+                    f"A cell has the colour of its block; framed rectangles are block RAMs. Cells that drive no net, "
+                    f"single-port RAMs and pads are not drawn.",
+        svg=draw_floorplan(
+            (placement.columns, placement.rows, placement.cells_per_tile),
+            {block: [(cell.column, cell.row, cell.index) for cell in cells] for block, cells in plan.logic.items()},
+            {block: [(cell.column, cell.row) for cell in cells] for block, cells in plan.block_rams.items()}, colours))
+
+
 def section(subject: Subject) -> Section | None:
     """Draw the chip; nothing for a build that was not placed."""
     plan, report = subject.floorplan, subject.report
@@ -44,15 +67,6 @@ def section(subject: Subject) -> Section | None:
         return Section(name="floorplan", title="Floorplan", lead=lead, parts=[Missing(
             what="The folder of the build does not have its layout, or no known one.",
             command=f"{build_command(subject.report, subject.network_word)} --from place")])
-    colours = {block: block_colour(position, other=block == OTHER) for position, block in enumerate(plan.blocks)}
-    placement = plan.placement
-    figure = Figure(
-        name="floorplan", title="The chip from above", level=Level.ROUTED,
-        description=f"{placement.columns} by {placement.rows} tiles with {placement.cells_per_tile} logic cells each. "
-                    f"A cell has the colour of its block; framed rectangles are block RAMs. Cells that drive no net, "
-                    f"single-port RAMs and pads are not drawn.",
-        svg=draw_floorplan(
-            (placement.columns, placement.rows, placement.cells_per_tile),
-            {block: [(cell.column, cell.row, cell.index) for cell in cells] for block, cells in plan.logic.items()},
-            {block: [(cell.column, cell.row) for cell in cells] for block, cells in plan.block_rams.items()}, colours))
+    colours = colours_of(plan.blocks)
+    figure = floorplan_figure(plan, colours, name="floorplan", title="The chip from above")
     return Section(name="floorplan", title="Floorplan", lead=lead, parts=[figure, _blocks(plan, colours, report)])

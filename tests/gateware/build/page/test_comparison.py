@@ -1,15 +1,19 @@
 """Two builds side by side: what is better, what is worse, and what is known of one alone."""
 
+import re
+
 import pytest
 
+from boards.families.ice40_placement import read_placement
 from gateware.build.page import comparison
 from gateware.build.page.comparison import Change, compare
+from gateware.build.page.floorplan import floorplan_of
 from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Measure, count, decimal, share
 from gateware.build.page.rendering import render_comparison
 from gateware.build.page.sections import sections_of, timing
 from gateware.build.page.subject import Subject
-from tests.gateware.build.page.conftest import overlay_report, report_of
+from tests.gateware.build.page.conftest import layout_of, overlay_report, report_of
 from tests.gateware.build.page.test_page import HOSTILE, LARGEST, Page, data_of
 
 
@@ -44,7 +48,8 @@ def test_builds_are_compared_by_the_names_of_their_numbers():
     assert found.count("better") > 0
     assert found.equal > 10
     assert found.texts == []
-    assert found.figure is not None
+    assert found.seeds.description == "A: 2 seeds, 47.50 to 50.00 MHz; B: 2 seeds, 47.00 to 49.00 MHz"
+    assert (found.chips, found.colours) == ([], {})
 
 
 def test_the_same_build_twice_has_no_difference():
@@ -63,6 +68,30 @@ def test_each_figure_is_drawn_once(monkeypatch):
     render_comparison(Subject(report=report_of()), Subject(report=report_of(lc=7)))
     # That of each build, and the one of both.
     assert len(drawn) == 3
+
+
+def test_both_chips_are_drawn_with_the_same_colours():
+    one, other = (floorplan_of(read_placement(layout)) for layout in (
+        layout_of(), layout_of(("system.reader.timer[1]", "system.reader.timer[2]", "clk"), memories=())))
+    found = compare(Subject(report=report_of(), floorplan=one), Subject(report=report_of(), floorplan=other), [[], []])
+    assert [figure.name for figure in found.chips] == ["floorplan-a", "floorplan-b"]
+    assert found.chips[0].svg != found.chips[1].svg
+    assert set(found.colours) == {*one.blocks, *other.blocks}
+    # The largest blocks of both come first.
+    assert list(found.colours)[:3] == [one.blocks[0], "flash reader", one.blocks[1]]
+    for chip, plan in zip(found.chips, (one, other), strict=True):
+        assert set(re.findall(r'(?:stroke|fill)="(#\w+)"', chip.svg)) == {found.colours[each] for each in plan.blocks}
+    assert sum(len(blocks.split(", ")) for _, blocks in found.legend) == len(found.colours)
+    text = render_comparison(Subject(report=report_of(), floorplan=one), Subject(report=report_of(), floorplan=other))
+    page = Page(text)
+    assert page.faults == []
+    assert {"figure-floorplan-a", "figure-floorplan-b"} <= set(page.ids)
+
+
+def test_one_chip_alone_is_not_drawn():
+    plan = floorplan_of(read_placement(layout_of()))
+    found = compare(Subject(report=report_of(), floorplan=plan), Subject(report=report_of()), [[], []])
+    assert (found.chips, found.legend) == ([], [])
 
 
 @pytest.mark.parametrize("other", [overlay_report(), report_of(network=HOSTILE, revision=HOSTILE, lc=7)])

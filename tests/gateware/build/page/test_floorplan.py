@@ -9,7 +9,8 @@ from arch.link import INFO_BYTES
 from boards import BOARDS
 from boards.families.ice40_placement import read_placement
 from gateware.build.page import floorplan
-from gateware.build.page.floorplan import OTHER, find_floorplan, floorplan_of
+from gateware.build.page.floorplan import find_floorplan, floorplan_of
+from gateware.build.page.naming import OTHER
 from gateware.engine.accelerator import Accelerator
 from gateware.engine.streamed_accelerator import StreamedAccelerator
 from gateware.flash.reader import FlashMode

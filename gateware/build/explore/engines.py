@@ -67,9 +67,10 @@ def _in_processes(tasks: Sequence[Callable[[], _Answer]], jobs: int) -> Iterator
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     except (KeyboardInterrupt, GeneratorExit):
-        # Nobody takes what they are at, which may last minutes. What they have started ends with them.
+        # Nobody takes what they are at, which may last minutes. What they have started ends with them. They answer
+        # SIGTERM as support.start has told this process to, and would go on with the next task.
         for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+            process.kill()
         raise
     except concurrent.futures.process.BrokenProcessPool:
         raise ToolchainError("a process of the exploration was ended from outside, as for want of memory: give the "

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -430,7 +431,7 @@ def test_a_process_that_is_killed_is_one_line():
 
 #: Three tasks on two processes, each of which waits for a program that Ctrl-C does not end.
 UNDER_WAY = """
-import functools, pathlib, subprocess, sys
+import functools, pathlib, signal, subprocess, sys
 from gateware.build.explore import engines
 from support import parent_death
 
@@ -440,6 +441,8 @@ def wait(path):
     path.with_suffix(".new").rename(path)
     program.wait()
 
+# As support.start does.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 folder = pathlib.Path(sys.argv[1])
 list(engines.completed([functools.partial(wait, folder / f"{number}.pid") for number in range(3)], jobs=2))
 """
@@ -473,3 +476,12 @@ def test_ctrl_c_ends_what_is_under_way_and_begins_nothing(tmp_path):
     assert said.splitlines()[-1] == "KeyboardInterrupt"
     assert within(30, lambda: not any(map(running, programs)))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_nobody_waits_for_any_more_is_ended():
+    """As when Ctrl-C comes while a result is written."""
+    found = engines.completed([functools.partial(time.sleep, seconds) for seconds in (0, 60, 60)], jobs=2)
+    assert next(found) == (0, None)
+    begun = time.monotonic()
+    found.close()
+    assert time.monotonic() - begun < 30

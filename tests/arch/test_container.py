@@ -1,5 +1,7 @@
 import hashlib
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -40,6 +42,12 @@ def test_the_header_is_canonical_and_the_data_are_aligned():
     assert header["__metadata__"]["metadata"] == '{"a":[1.5,null],"b":1}'
     assert header["a"] == {"dtype": "I64", "shape": [2], "data_offsets": [3, 19]}
     assert len(content) == 8 + length + 19
+
+
+def test_the_page_states_the_limits():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    header, file = re.search(r"A header has at most 2\^(\d+) bytes, a file at most 2\^(\d+)\.", page).groups()
+    assert (1 << int(header), 1 << int(file)) == (container.MAX_HEADER_BYTES, container.MAX_FILE_BYTES)
 
 
 def test_digest_is_of_the_description_and_the_data():

@@ -91,8 +91,8 @@ def create_parser() -> argparse.ArgumentParser:
     waveform.add_argument("--fst", metavar="FILE", type=path_argument,
                           help="the same, compressed to a tenth or less")
     parser.add_argument("--from", dest="first_clock", metavar="CLOCK", type=int,
-                        help="begin the waveform CLOCK clocks after the first bit of the image on the line (default: "
-                             "0)")
+                        help="begin the waveform CLOCK clocks after the first bit of the frame that carries the image "
+                             "(default: 0)")
     parser.add_argument("--to", dest="end_clock", metavar="CLOCK", type=int,
                         help="end the waveform before CLOCK (default: with the last bit of the result)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

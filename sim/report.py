@@ -62,7 +62,7 @@ class Waveform:
 
     #: The waveform, and the views beside it.
     files: Sequence[str]
-    #: Clocks that are in it, from the first bit of the image on the line or so many clocks later.
+    #: Clocks that are in it, from the first bit of the frame that carries the image or so many clocks later.
     clocks: int
     first_clock: int
     #: Commands that open it.
@@ -153,7 +153,7 @@ class Report:
 
     def to_text(self) -> str:
         """Return the report as lines."""
-        lines = [f"{self.network} (sha256 {self.network_sha256[:16]}), {self.images} images, " +
+        lines = [f"{self.network} (sha256 {self.network_sha256[:16]}), {_counted(self.images)}, " +
                  _listed([*self.images_per_second]), *self._table()]
         if self.correct is not None:
             lines.append(f"accuracy: {100 * self.correct / self.images:.2f} % ({self.correct} of {self.images})")
@@ -175,7 +175,7 @@ class Report:
             clocks = self.comparison.clocks_of
             if clocks:
                 on += f"; the clocks of the {_listed(clocks)} are those of the cycle model"
-            lines.append((f"agreement: {what} of {self.images} images are equal{on}" if self.agree else
+            lines.append((f"agreement: {what} of {_counted(self.images)} are equal{on}" if self.agree else
                           f"DIFFERENCE: {self.comparison.difference}") + note)
         versions = ", ".join(f"{name} {version}" for name, version in self.tool_versions.items())
         return "\n".join([*lines, f"made by: revision {self.revision}, {versions}"])
@@ -210,6 +210,10 @@ class Report:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _counted(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
 
 
 def _span(values: list[int]) -> str:

@@ -59,7 +59,8 @@ def check_fst(path: pathlib.Path) -> None:
 class Recording:
     """A waveform that is to be written: where, how and of which clocks.
 
-    Clocks are counted from the first bit of the image on the line. The waveform ends with the last bit of the result.
+    Clocks are counted from the first bit of the frame that carries the image. The waveform ends with the last bit of
+    the result.
 
     Raises
     ------

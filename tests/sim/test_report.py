@@ -100,6 +100,13 @@ def test_why_spikes_were_not_compared_is_told():
             in unseen.to_text())
 
 
+def test_one_image_is_told_in_the_singular():
+    one = EngineResult(scores=SCORES[:1], classes=np.array([0]))
+    lines = report(result=one, comparison=Comparison(spikes_compared=False, difference=None)).to_text().splitlines()
+    assert lines[0] == "net.safetensors (sha256 0123456789abcdef), 1 image, reference"
+    assert lines[-2] == "agreement: scores and classes of 1 image are equal"
+
+
 def test_text_lists_ten_images():
     for count, more in ((10, []), (11, ["   ...  (1 more; --json lists all)"])):
         result = EngineResult(scores=np.zeros((count, 2), np.int64), classes=np.zeros(count, np.int64))

@@ -57,7 +57,8 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="with --check, print the answer as JSON")
     parser.add_argument("--no-remedies", action="store_true",
                         help="with --check, do not look for what helps, which may take minutes")
-    parser.add_argument("--quiet", action="store_true", help="show neither progress bar nor the lines of the epochs")
+    parser.add_argument("-q", "--quiet", action="store_true",
+                        help="show neither progress bar nor the lines of the epochs")
     add_options(parser)
     return parser
 

@@ -57,7 +57,7 @@ def test_training_from_the_command_line_leaves_all_files(tmp_path, data, recipe,
     assert provenance["seed"] == 7
     assert provenance["test_images"] == 20
     # Given again, the finished training is only reported.
-    assert main([*arguments, "--quiet"]) == 0
+    assert main([*arguments, "-q"]) == 0
     assert capsys.readouterr().out == printed.out
 
 

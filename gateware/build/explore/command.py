@@ -18,7 +18,7 @@ from gateware.build.explore.configuration import Axes, Configuration, grid
 from gateware.build.explore.engines import completed
 from gateware.build.explore.measure import Accuracy, Measurement
 from gateware.build.explore.place import Placing
-from gateware.build.explore.plot import draw
+from gateware.build.explore.plot import check_picture, draw
 from gateware.build.explore.records import Record, Records, sources_digest
 from gateware.build.explore.result import Result
 from gateware.build.explore.text import Named, format_results
@@ -135,17 +135,20 @@ class _Exploration:
         self._jobs = arguments.jobs or os.cpu_count() or 1
         self._sources = sources_digest()
         self._contents: dict[str, bytes] = {}
+        #: What the file of a network says of its accuracy, which its digest does not cover.
+        self._accuracies: dict[str, float | None] = {}
         self._read_samples: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
         self.configurations = list(self._read())
 
     def _read(self) -> Iterator[Configuration]:
         axes = _axes(self._arguments)
-        for file in self._arguments.network or [DEFAULT_NETWORK]:
+        for file in _networks(self._arguments):
             network = network_file.load(file)
             digest = network_file.digest(network)
             if digest in self._contents:
                 continue
             self._contents[digest] = read_file(file, limit=_NETWORK_BYTES)
+            self._accuracies[digest] = network.metadata.get("accuracy")
             yield from grid(axes, network=printable(network_file.name_of(network, file)), network_sha256=digest,
                             timesteps=network.timesteps)
 
@@ -154,7 +157,8 @@ class _Exploration:
 
     def plan(self) -> list[Named]:
         """Do the dry runs that were not done before."""
-        keys  = [configuration.key(self._sources) for configuration in self.configurations]
+        keys  = [configuration.key(self._sources, accuracy=self._accuracies[configuration.network_sha256])
+                 for configuration in self.configurations]
         found = self._done("dry-run", keys)
         open_ = [number for number, record in enumerate(found) if record is None]
         tasks = [Measurement(configuration=self.configurations[number],
@@ -247,15 +251,30 @@ def _build_of(configuration: Configuration) -> Configuration:
     return dataclasses.replace(configuration, network="", network_sha256="", timesteps=0)
 
 
+def _networks(arguments: argparse.Namespace) -> list[pathlib.Path]:
+    return arguments.network or [DEFAULT_NETWORK]
+
+
+def _inputs(arguments: argparse.Namespace) -> list[pathlib.Path]:
+    """Files that are read, which no output may replace."""
+    samples = [file for file in (arguments.images, arguments.labels) if file is not None]
+    return [*_networks(arguments), *samples]
+
+
 def explore(arguments: argparse.Namespace) -> None:
     """Explore what the command line asks for, and print the front; raises what becomes the error line."""
     _check_options(arguments)
     output: pathlib.Path = arguments.output
     check_output_folder(output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)
-    check_output(output, inputs=arguments.network or ())
+    inputs = _inputs(arguments)
+    check_output(output, inputs=inputs)
+    # Before the lock, which would stay beside a file that is none of ours.
+    Records(output)
     if arguments.plot is not None:
-        check_output(arguments.plot, inputs=[*(arguments.network or ()), output])
+        if arguments.plot.resolve() == output.resolve():
+            raise ExploreError(f"{arguments.plot}: --plot must be another file than that of the results")
+        check_picture(arguments.plot, inputs=inputs)
     busy = f"{output}: another exploration is at work with this file: wait for its end, or give another file with -o"
     with locked(output.with_name(f".{output.name}.lock"), busy=busy), Records(output) as records:
         exploration = _Exploration(arguments, records)

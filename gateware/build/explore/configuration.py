@@ -32,9 +32,22 @@ class Configuration:
     flash_rate: str | None = None
     clock_mhz: float
 
-    def key(self, sources: str) -> str:
-        """Return what a result is found by: a digest of the configuration and of the ``sources`` that compute it."""
-        content = json.dumps({"sources": sources, **dataclasses.asdict(self)}, sort_keys=True)
+    def key(self, sources: str, *, accuracy: float | None = None) -> str:
+        """Return what a result is found by.
+
+        Parameters
+        ----------
+        sources : :class:`str`
+            Digest of the sources that compute the result.
+        accuracy : :class:`float` or None
+            What the network's file says of its accuracy, if the result repeats it.
+
+        Returns
+        -------
+        key : :class:`str`
+            Digest of these and of the configuration, 16 hexadecimal digits.
+        """
+        content = json.dumps({"sources": sources, "accuracy": accuracy, **dataclasses.asdict(self)}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -1,14 +1,40 @@
 """The results as a picture: time against logic cells, the front joined, as SVG."""
 
 import os
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterable, Sequence
 
 from gateware.build.explore.front import front_of
 from gateware.build.explore.result import Result
 from gateware.build.explore.text import Named, label
-from support.files import write_with
+from support.errors import InputError
+from support.files import check_output, write_with
 
-__all__ = ["draw"]
+__all__ = ["check_picture", "draw"]
+
+#: Bytes at the beginning of an SVG that hold its outermost element, behind the XML declaration and a comment.
+_HEAD_BYTES = 4096
+
+
+def check_picture(path: str | os.PathLike[str], *, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Check that a picture can be written to ``path``, and replaces nothing but an SVG.
+
+    Raises
+    ------
+    :exc:`support.errors.InputError`
+        As of :func:`support.files.check_output`, or if a file of another kind is there.
+    :exc:`OSError`
+        If the file that is there must not be read.
+    """
+    check_output(path, inputs=inputs)
+    target = pathlib.Path(path)
+    if not target.exists():
+        return
+    with target.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head and b"<svg" not in head:
+        raise InputError(f"{os.fspath(path)}: picture must be a new file or replace an SVG, not a file of another "
+                         f"kind: give another name")
 
 
 def draw(results: Sequence[Named], path: str | os.PathLike[str]) -> None:

@@ -256,6 +256,47 @@ def test_a_picture_is_drawn_and_is_the_same_again(explore, file, tmp_path):
     assert picture.read_bytes() == first
 
 
+OTHER_KIND = "picture must be a new file or replace an SVG, not a file of another kind: give another name"
+
+
+def test_a_picture_replaces_only_an_svg(explore, file, tmp_path):
+    pytest.importorskip("matplotlib")
+    notes, picture = tmp_path / "notes.txt", tmp_path / "picture.svg"
+    notes.write_text("years of work")
+    assert explore("--network", file, "--plot", notes) == (1, [], [f"ERROR: {notes}: {OTHER_KIND}"])
+    assert notes.read_text() == "years of work"
+    for content in ("", '<?xml version="1.0"?><svg/>'):
+        picture.write_text(content)
+        assert explore("--network", file, "--plot", picture)[0] == 0
+        assert b"small, 8 x 16, T = 4" in picture.read_bytes()
+
+
+def test_no_output_replaces_an_input(explore, file, tmp_path, monkeypatch):
+    # An SVG, as the picture may replace one that is no input.
+    images = tmp_path / "images.svg"
+    images.write_text("<svg/>")
+    samples = ("--network", file, "--images", images, "--labels", images)
+    monkeypatch.setattr(command, "DEFAULT_NETWORK", file)
+    for arguments, replaced in (((*samples, "--plot", images), images), ((*samples, "-o", images), images),
+                                (("--plot", file), file), (("-o", file), file)):
+        before = replaced.read_bytes()
+        assert explore(*arguments) == (
+            1, [], [f"ERROR: {replaced}: output must not be the input {replaced}: give another name"])
+        assert replaced.read_bytes() == before
+    results = tmp_path / "results.jsonl"
+    assert explore("--network", file, "--plot", results) == (
+        1, [], [f"ERROR: {results}: --plot must be another file than that of the results"])
+    # Nor is anything left beside it.
+    assert {entry.name for entry in tmp_path.iterdir()} == {images.name, file.name}
+
+
+def test_the_accuracy_is_that_of_the_file_as_it_is_now(explore, file):
+    for accuracy in (0.25, 0.75):
+        network_file.save(dataclasses.replace(SMALL, metadata={"accuracy": accuracy}), file)
+        _, out, _ = explore("--network", file)
+        assert out[2].endswith(f"{accuracy:.2%} metadata")
+
+
 def test_the_table_says_why_configurations_do_not_fit():
     text = format_results([(configuration(), result()), (configuration(lanes=3), Result(fits=False, reason="no lanes")),
                            (configuration(lanes=5), Result(fits=False, reason="no lanes")),
@@ -368,6 +409,7 @@ def test_a_file_that_is_none_of_an_exploration_is_left_alone(explore, file, tmp_
     assert err[0].startswith(f"ERROR: {path}: line 1 must be a record of python -m gateware.build.explore: ")
     assert err[0].endswith(": give another file with -o")
     assert path.read_text() == '{"years": "of work"}\n'
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, file.name}
 
 
 def test_two_explorations_do_not_write_the_same_file(explore, file, tmp_path):

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from gateware.build.page.rendering import render, render_comparison
+from gateware.build.page.rendering import is_page, render, render_comparison
 from gateware.build.page.subject import Evidence, PageError, load_subject
 from gateware.reports.folder import PAGE, REPORT
 from support.command_line import path_argument, print_line, run
@@ -65,6 +65,15 @@ def _inputs(arguments: argparse.Namespace) -> list[pathlib.Path]:
     return [*(path for path in given if path is not None), *(folder / REPORT for folder in folders)]
 
 
+def _check_output(output: pathlib.Path, inputs: Sequence[pathlib.Path]) -> None:
+    """Check that a page can be written, and that nothing but an earlier page is lost."""
+    check_output(output, inputs=inputs)
+    # A page is made of more files than the command names: the results of builds, and the networks that ship.
+    if output.exists() and not is_page(output):
+        raise PageError(f"{printable(os.fspath(output))}: output must be a new file or an earlier page, and this file "
+                        f"is no page: give another name with -o")
+
+
 def make_page(arguments: argparse.Namespace) -> None:
     """Write the page that the command line asks for; raises what becomes the error line."""
     _check_options(arguments)
@@ -73,7 +82,7 @@ def make_page(arguments: argparse.Namespace) -> None:
     evidence = Evidence(network=arguments.network, answers=arguments.answers, images=arguments.images,
                         export=arguments.export, waveform=arguments.waveform, margins=arguments.margins)
     subject = load_subject(arguments.build, evidence)
-    check_output(output, inputs=_inputs(arguments))
+    _check_output(output, _inputs(arguments))
     if arguments.compare is None:
         text = render(subject)
     else:

@@ -17,12 +17,22 @@ from gateware.build.page.sections import sections_of
 from gateware.build.page.subject import Subject
 from support.provenance import revision, tool_versions
 
-__all__ = ["SCHEMA", "render", "render_comparison"]
+__all__ = ["SCHEMA", "is_page", "render", "render_comparison"]
 
 #: Name and version of the data in the page, which ``docs/report.md`` describes.
 SCHEMA = "sterna-report/1"
 
 _TEMPLATES = pathlib.Path(__file__).with_name("templates")
+
+#: What the head of every page says of who made it, and bytes of a file that are searched for it.
+_MADE_BY = b'<meta name="generator" content="Sterna '
+_HEAD_BYTES = 1024
+
+
+def is_page(path: pathlib.Path) -> bool:
+    """Whether a file is a page that :func:`render` or :func:`render_comparison` has made."""
+    with path.open("rb") as file:
+        return _MADE_BY in file.read(_HEAD_BYTES)
 
 
 def _unit(table: Table, column: int) -> str:

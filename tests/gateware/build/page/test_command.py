@@ -54,6 +54,23 @@ def test_further_evidence_is_shown(run, folder, tmp_path):
     assert 'alt="Image 1, of class 3, taken for 2"' in (path / PAGE).read_text()
 
 
+def test_only_a_page_is_overwritten(run, folder, tmp_path):
+    path, other, network = folder(report_of(shipped=True)), folder(report_of(), "other"), tmp_path / "n.safetensors"
+    network.write_bytes(DEFAULT_NETWORK.read_bytes())
+    kept = {network: network.read_bytes(), path / "sterna.bin": b"\xff\x00", path / "base.zip": b"PK",
+            other / "netlist.zip": b"", tmp_path / "mine.html": b"<!DOCTYPE html>\n<title>Sterna</title>"}
+    for file, content in kept.items():
+        file.write_bytes(content)
+        for options in ([], ["--compare", other]):
+            _, out, err = run(path, *options, "-o", file)
+            assert out == ""
+            assert err == (f"ERROR: {file}: output must be a new file or an earlier page, and this file is no page: "
+                           f"give another name with -o\n")
+        assert file.read_bytes() == content
+    for options in ([], ["--compare", other], []):
+        assert run(path, *options, "-o", tmp_path / "new.html")[0] == 0
+
+
 @pytest.mark.parametrize(("content", "message"), [
     (b"{}", r"must be a report\.json of python -m gateware\.build: .*"),
     (b"\xff\x00", r"must be a report\.json of python -m gateware\.build: .*"),

@@ -5,6 +5,7 @@ A reader (:mod:`export.sources.nir.graph`) states a network in these terms, what
 """
 
 import dataclasses
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "Pool",
     "SourceError",
     "SpikingNeurons",
+    "exact",
     "per_channel",
     "rationals",
     "shift_of",
@@ -147,6 +149,17 @@ def per_channel(values: tuple[Fraction, ...], channels: int) -> tuple[Fraction, 
 def rationals(values: npt.NDArray[Any]) -> list[Fraction]:
     """Return the exact values of a flat array of floats."""
     return [Fraction(float(value)) for value in np.ravel(values)]
+
+
+def exact(text: str) -> Fraction:
+    """Return the exact value of ``text``, such as ``1e-4``, ``0.5`` or ``1/255``; raises :exc:`ValueError`."""
+    # An exponent of more digits is a number, too, and of so many digits that nobody would see the end of it.
+    if len(text) > 40 or re.search(r"e[+-]?\d{4}", text.replace("_", ""), re.IGNORECASE):
+        raise ValueError(text)
+    try:
+        return Fraction(text)
+    except ZeroDivisionError:
+        raise ValueError(text) from None
 
 
 def shift_of(share: Fraction) -> int | None:

@@ -16,7 +16,7 @@ from arch.network import Encoding, Reset, Shape
 from export.exported import Exported
 from export.sources.chain import SourceError, SpikingNeurons
 from export.sources.live.importing import Stated, export_module
-from export.sources.live.neurons import channel_values, check_spikes, layer_leak
+from export.sources.live.neurons import ANY_LEAK, channel_values, check_spikes, layer_leak
 from export.sources.live.package import Package
 from export.sources.live.tracing import Place
 from export.sources.rules import Comparison
@@ -96,12 +96,12 @@ def _neurons(name: str, place: Place) -> SpikingNeurons:
         raise SourceError(f"node {name}: threshold must be positive, not {float(min(theta)):g}")
     # The class limits it in the same way.
     lost = [1 - min(max(value, Fraction(0)), Fraction(1)) for value in channel_values(name, "beta", module.beta, shape)]
-    leak = layer_leak(name, lost, "train with beta of 0.5, 0.75 or 0.875, or with 1")
+    leak = layer_leak(name, lost, f"train with beta of 0.5, 0.75 or 0.875, or with 1{ANY_LEAK}")
     if leak and reset is Reset.SUBTRACT:
         raise SourceError(f"node {name}: neurons with leak must be reset to zero, as a subtraction "
                           + ("comes a timestep late, after the leak" if module.reset_delay else
                              "of the threshold, above which they spike, has no exact place with a leak")
-                          + ": train with reset_mechanism=\"zero\", or with beta=1")
+                          + f": train with reset_mechanism=\"zero\", or with beta=1{ANY_LEAK}")
     initial = _first_membrane(name, place)
     count = max(len(theta), len(initial))
     thetas, starts = (values * (count if len(values) == 1 else 1) for values in (theta, initial))

@@ -17,7 +17,7 @@ from arch.network import MAX_LEAK_SHIFT, Encoding, Reset, Shape
 from export.exported import Exported
 from export.sources.chain import SourceError, SpikingNeurons
 from export.sources.live.importing import Stated, export_module
-from export.sources.live.neurons import channel_values, check_spikes, layer_leak
+from export.sources.live.neurons import ANY_LEAK, channel_values, check_spikes, layer_leak
 from export.sources.live.package import Package
 from export.sources.live.recording import array_of
 from export.sources.live.tracing import Place
@@ -85,7 +85,7 @@ def _neurons(name: str, place: Place) -> SpikingNeurons:
     leak, gain = Fraction(0), Fraction(1)
     if place.leaf.kind[1] in _LEAKY:
         lost = _lost(name, module)
-        leak = layer_leak(name, [lost], "train with tau of 2, 4 or 8, or with IFNode")
+        leak = layer_leak(name, [lost], f"train with tau of 2, 4 or 8, or with IFNode{ANY_LEAK}")
         gain = lost if module.decay_input else Fraction(1)
     return SpikingNeurons(name=name, theta=theta, gain=(gain,), leak=leak, initial=(first - rest,),
                           reset=Reset.SUBTRACT if module.v_reset is None else Reset.ZERO)

@@ -191,8 +191,14 @@ class EngineConfig:
 
     @property
     def sum_width(self) -> int:
-        """Bits of a dot product: W spikes, or the slices side by side."""
-        return max(bits_for(self.width), PLANES if self.pixels and not self.streamed else 1)
+        """Bits of a dot product: W spikes, or the slices side by side, of which the last needs no more than its count.
+
+        A bit more would always be 0, and synthesis would make a reset of what chooses between it and a sum, which cuts
+        the carry chain of the neuron array.
+        """
+        if not self.pixels or self.streamed:
+            return bits_for(self.width)
+        return max(bits_for(self.width), (self.slices - 1) * self.timesteps + bits_for(self.slice_width))
 
     @property
     def current_width(self) -> int:

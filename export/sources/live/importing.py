@@ -14,7 +14,7 @@ import numpy.typing as npt
 from arch.limits import MAX_SIDE, MAX_TIMESTEPS
 from arch.network import MAX_FRACTION, Encoding, Reset, Shape
 from export.exported import Exported, export_trained
-from export.sources.chain import Chain, Flatten, Node, SourceError, SpikingNeurons
+from export.sources.chain import Chain, Flatten, Node, SourceError, SpikingNeurons, exact
 from export.sources.live.comparison import compare
 from export.sources.live.layers import check_evaluation, layer_nodes
 from export.sources.live.package import Package
@@ -71,8 +71,8 @@ class Stated:
                               "\"1/255\" if images were 0 to 1")
         try:
             # A float has been rounded: 1 / 255 is none of them.
-            scale = Fraction(0) if isinstance(self.scale, float) else Fraction(self.scale)
-        except (ValueError, ZeroDivisionError, TypeError):
+            scale = exact(str(self.scale)) if isinstance(self.scale, str | int | Fraction) else Fraction(0)
+        except ValueError:
             scale = Fraction(0)
         if scale <= 0:
             raise SourceError(f"scale must be a positive quotient in exact form, as \"1/255\" or Fraction(1, 255), not "

@@ -12,7 +12,10 @@ from export.sources.chain import SourceError, rationals, shift_of
 from export.sources.live.recording import array_of
 from export.sources.nodes import finite, same_over_positions
 
-__all__ = ["channel_values", "check_spikes", "layer_leak"]
+__all__ = ["ANY_LEAK", "channel_values", "check_spikes", "layer_leak"]
+
+#: What may be done with a leak that has no exact place, without changing the network.
+ANY_LEAK = ", or write it as a NIR graph for python -m train --from, which takes any leak"
 
 
 def channel_values(name: str, key: str, value: Any, shape: Sequence[int]) -> tuple[Fraction, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from arch import strict_json
 from arch.limits import MAX_TIMESTEPS
 from arch.network import Encoding, Reset
-from export.sources.chain import SourceError
+from export.sources.chain import SourceError, exact
 from export.sources.rules import PRESETS, Comparison
 from support.errors import first_line
 
@@ -69,13 +69,10 @@ class Facts:
 def fraction(where: str, text: str) -> Fraction:
     """Return a positive number such as ``1e-4``, ``0.5`` or ``1/255``, exactly; raises :exc:`SourceError`."""
     try:
-        if len(text) > 40:
-            raise ValueError
-        value = Fraction(text)
-        # Exponents of any size are numbers, too, of as many digits.
+        value = exact(text)
         if not 0 < value or not 1e-30 < float(value) < 1e30:
             raise ValueError
-    except (ValueError, ZeroDivisionError, OverflowError):
+    except (ValueError, OverflowError):
         raise SourceError(f"{where} must be a positive number such as 1e-4, 0.5 or 1/255, not "
                           f"{strict_json.short(text)}") from None
     return value
@@ -115,10 +112,10 @@ def _membranes(value: Any) -> Mapping[str, tuple[Fraction, ...]]:
     try:
         found = {}
         for name, texts in value.items():
-            if not texts or any(len(text) > 40 or "e" in text.lower() for text in texts):
+            if not texts or any("e" in text.lower() for text in texts):
                 raise ValueError
-            found[name] = tuple(map(Fraction, texts))
-    except (AttributeError, TypeError, ValueError, ZeroDivisionError):
+            found[name] = tuple(map(exact, texts))
+    except (AttributeError, TypeError, ValueError):
         raise SourceError("initial must be lists of numbers as text, such as \"-3/8\", by the names of nodes") from None
     return found
 

@@ -1,4 +1,5 @@
 import itertools
+import json
 import random
 
 import pytest
@@ -8,6 +9,7 @@ from gateware.engine.configuration import EngineConfig
 from gateware.engine.neuron_array import NeuronArray, ending_layout, follow_ending
 from tests import streams
 from tests.circuits import streamed_circuit
+from tests.gateware.costs import synthesise
 from tests.twins import blocks as twins
 
 CONFIGS = {
@@ -138,3 +140,17 @@ def test_endings_are_followed_to_their_clock(name, stable):
             await ctx.tick()
 
     streams.run(m, testbench)
+
+
+@pytest.mark.parametrize(("width", "timesteps"), [(8, 4), (16, 4), (8, 8), (8, 2), (8, 1)])
+def test_no_bit_of_a_sum_has_a_reset_of_its_own(width, timesteps, tmp_path):
+    """A synchronous reset in some bits of the carry chain of the sums would cut it in two, to a third of the clock."""
+    config = EngineConfig(lanes=1, width=width, timesteps=timesteps, accumulator_width=12)
+    synthesise(NeuronArray(config), tmp_path)
+    (block,) = (module for module in json.loads((tmp_path / "netlist.json").read_text())["modules"].values()
+                if "SB_LUT4" not in module.get("attributes", {}) and any(
+                    cell["type"].startswith("SB_DFF") for cell in module["cells"].values()))
+    names = {bit: name for name, net in block["netnames"].items() for bit in net["bits"]}
+    held = {cell["type"] for cell in block["cells"].values()
+            if cell["type"].startswith("SB_DFF") and names[cell["connections"]["Q"][0]].startswith("total0")}
+    assert held == {"SB_DFFE"}

@@ -17,6 +17,7 @@ from torch import nn
 
 from arch import network_file
 from export.sources.chain import SourceError
+from export.sources.live.neurons import ANY_LEAK
 from export.sources.snntorch import from_snntorch
 from export.sources.spikingjelly import from_spikingjelly
 from reference.network import Reference
@@ -230,7 +231,7 @@ def test_a_learnt_tau_is_a_power_of_two_within_its_roundings():
     module[1].w.data += 0.01
     with pytest.raises(SourceError, match=r"^node 1: the share of the membrane lost in a timestep must be 0, or 2\^-k "
                                           r"with k from 1 to 31, not 0.25188: train with tau of 2, 4 or 8, or with "
-                                          r"IFNode$"):
+                                          rf"IFNode{ANY_LEAK}$"):
         from_spikingjelly(module, FLAT, **PIXELS)
 
 
@@ -340,13 +341,13 @@ def hooked(module):
 MEMBRANES = "the share of the membrane lost in a timestep must be 0, or 2^-k with k from 1 to 31, not 0.1"
 REFUSED_SNNTORCH = {
     "a leak": (lambda: one(leaky(0.9, init_hidden=True, reset_mechanism="zero")), FLAT,
-               f"node 1: {MEMBRANES}: train with beta of 0.5, 0.75 or 0.875, or with 1"),
+               f"node 1: {MEMBRANES}: train with beta of 0.5, 0.75 or 0.875, or with 1{ANY_LEAK}"),
     "a late subtraction": (lambda: one(leaky(0.5, init_hidden=True)), FLAT, (
         "node 1: neurons with leak must be reset to zero, as a subtraction comes a timestep late, after the leak: "
-        "train with reset_mechanism=\"zero\", or with beta=1")),
+        f"train with reset_mechanism=\"zero\", or with beta=1{ANY_LEAK}")),
     "a subtraction at once": (lambda: one(leaky(0.5, init_hidden=True, reset_delay=False)), FLAT, (
         "node 1: neurons with leak must be reset to zero, as a subtraction of the threshold, above which they spike, "
-        "has no exact place with a leak: train with reset_mechanism=\"zero\", or with beta=1")),
+        f"has no exact place with a leak: train with reset_mechanism=\"zero\", or with beta=1{ANY_LEAK}")),
     "no reset": (lambda: one(leaky(init_hidden=True, reset_mechanism="none")), FLAT, (
         "node 1: reset_mechanism must be subtract or zero, not none: end in weights, of which the currents are summed, "
         "or give it a reset")),
@@ -463,7 +464,7 @@ def jelly(part, head=None):
 REFUSED_SPIKINGJELLY = {
     "tau": (lambda: jelly(neuron.LIFNode(tau=3.0)), (
         "node 1: the share of the membrane lost in a timestep must be 0, or 2^-k with k from 1 to 31, not 0.333333: "
-        "train with tau of 2, 4 or 8, or with IFNode")),
+        f"train with tau of 2, 4 or 8, or with IFNode{ANY_LEAK}")),
     "a threshold below the reset": (lambda: jelly(neuron.IFNode(v_threshold=1.0, v_reset=1.5)),
                                     "node 1: v_threshold must be above v_reset, or above 0 without one, not 1"),
     "a surrogate of counts": (
@@ -500,6 +501,8 @@ def test_spikingjelly_is_refused_with_node_and_remedy(what):
                        "images were 0 to 1")),
     ({"scale": 0.004},
      "scale must be a positive quotient in exact form, as \"1/255\" or Fraction(1, 255), not 0.004"),
+    ({"scale": "1e999999999"}, ("scale must be a positive quotient in exact form, as \"1/255\" or Fraction(1, 255), "
+                                "not '1e999999999'")),
     ({"scale": "fast"}, ("scale must be a positive quotient in exact form, as \"1/255\" or Fraction(1, 255), not "
                          "'fast'")),
     ({"encoding": "rate"}, "encoding must be pixels or events, not rate"),

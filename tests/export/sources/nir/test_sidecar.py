@@ -67,7 +67,8 @@ def test_numbers_are_exact(text, value):
     assert sidecar.fraction("--dt", text) == value
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1/0", "x", "1e-999999", "1e99", "nan", "inf", "1" * 50, ""])
+@pytest.mark.parametrize("text", ["0", "-1", "1/0", "x", "1e-999999", "1e99", "1e999999999", "1E+9_999_999_9",
+                                  "1e-99999999", "nan", "inf", "1" * 50, ""])
 def test_numbers_that_are_none(text):
     with pytest.raises(SourceError, match=r"^--dt must be a positive number such as 1e-4, 0\.5 or 1/255, not "):
         sidecar.fraction("--dt", text)

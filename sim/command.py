@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from arch import network_file
-from arch.images import load_images, load_labels
+from arch.images import images_digest, load_images, load_labels
 from arch.network import Network
 from reference.engines import (
     ClockDifference,
@@ -266,11 +266,10 @@ def simulate(arguments: argparse.Namespace) -> Report:
             speeds[engine.name] = speed
         if len(engines) > 1:
             comparison = _compared(network, images, engines, results, first=chosen or 0)
-    return Report(network=arguments.network, network_sha256=network_file.digest(network), images_per_second=speeds,
-                  result=results[-1], labels=labels, comparison=comparison, circuit=circuit,
-                  chosen=chosen, waveform=waveform,
-                  revision=provenance.revision(),
-                  tool_versions=provenance.tool_versions("numpy"))
+    return Report(network=arguments.network, network_sha256=network_file.digest(network),
+                  images_sha256=images_digest(images), images_per_second=speeds, result=results[-1], labels=labels,
+                  comparison=comparison, circuit=circuit, chosen=chosen, waveform=waveform,
+                  revision=provenance.revision(), tool_versions=provenance.tool_versions("numpy"))
 
 
 def _work(arguments: argparse.Namespace) -> int:

@@ -81,6 +81,8 @@ class Report:
     network: str
     #: Content hash of the network.
     network_sha256: str
+    #: Content hash of the images (:func:`arch.images.images_digest`).
+    images_sha256: str
     #: Images per second of each engine, by its name, in the order in which they ran.
     images_per_second: Mapping[str, float]
     #: What the last engine computed.
@@ -121,6 +123,7 @@ class Report:
             "network": self.network,
             "network_sha256": self.network_sha256,
             "images": self.images,
+            "images_sha256": self.images_sha256,
             "engines": list(self.images_per_second),
             "classes": result.classes.tolist(),
             "scores": result.scores.tolist(),

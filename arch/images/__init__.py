@@ -8,8 +8,8 @@ network's data set, and :mod:`arch.images.payload` orders bytes.
 from arch.images.files import MAX_BYTES, ImageError
 from arch.images.formats import load_array
 from arch.images.inputs import TakesImages, check_array, load_images, load_labels, parse_images, shape_images
-from arch.images.payload import image_bytes
+from arch.images.payload import image_bytes, images_digest
 from arch.images.samples import Samples, samples_of
 
-__all__ = ["MAX_BYTES", "ImageError", "Samples", "TakesImages", "check_array", "image_bytes", "load_array",
-           "load_images", "load_labels", "parse_images", "samples_of", "shape_images"]
+__all__ = ["MAX_BYTES", "ImageError", "Samples", "TakesImages", "check_array", "image_bytes", "images_digest",
+           "load_array", "load_images", "load_labels", "parse_images", "samples_of", "shape_images"]

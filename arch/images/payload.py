@@ -1,5 +1,6 @@
 """The bytes of one image, in the order in which a host sends them and the engine takes them."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from arch.images.inputs import TakesImages, check_array
 from arch.link import MAX_EVENT_TIMESTEPS
 from arch.network import Encoding
 
-__all__ = ["image_bytes"]
+__all__ = ["image_bytes", "images_digest"]
 
 
 def image_bytes(network: TakesImages, image: npt.NDArray[Any]) -> bytes:
@@ -37,3 +38,21 @@ def image_bytes(network: TakesImages, image: npt.NDArray[Any]) -> bytes:
             raise ImageError(f"events must have at most {MAX_EVENT_TIMESTEPS} timesteps to be sent, not {len(image)}")
         image = np.packbits(image, axis=0, bitorder="little")[0]
     return image.astype(np.uint8, copy=False).transpose(1, 2, 0).tobytes()
+
+
+def images_digest(images: npt.NDArray[Any]) -> str:
+    """Return the SHA-256 of images, by which a report says which ones it is of; the format of their file is not in it.
+
+    Parameters
+    ----------
+    images
+        ``uint8[n, channels, height, width]`` or ``bool[n, T, channels, height, width]``: what
+        :func:`arch.images.inputs.shape_images` returns. A spike counts as a byte, 0 or 1.
+
+    Raises
+    ------
+    :exc:`ImageError`
+        If ``images`` is masked or another subclass of an array.
+    """
+    check_array(images)
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()

@@ -20,6 +20,7 @@ MADE_BY = "made by: revision abc123, python 3.11, numpy 2.4"
 
 def report(**changes):
     return Report(**{"network": "net.safetensors", "network_sha256": "0123456789abcdef" * 4,
+                     "images_sha256": "fedcba9876543210" * 4,
                      "images_per_second": {"reference": 1234.5678}, "result": RESULT, "labels": None,
                      "comparison": None, "circuit": None, "revision": "abc123",
                      "tool_versions": {"python": "3.11", "numpy": "2.4"},
@@ -118,8 +119,9 @@ def test_text_lists_ten_images():
 def test_json_leaves_out_what_is_not_known():
     found = report().to_json()
     assert found == {
-        "network": "net.safetensors", "network_sha256": "0123456789abcdef" * 4, "images": 3, "engines": ["reference"],
-        "classes": [0, 1, 2], "scores": SCORES.tolist(), "images_per_second": {"reference": 1234.568},
+        "network": "net.safetensors", "network_sha256": "0123456789abcdef" * 4, "images": 3,
+        "images_sha256": "fedcba9876543210" * 4, "engines": ["reference"], "classes": [0, 1, 2],
+        "scores": SCORES.tolist(), "images_per_second": {"reference": 1234.568},
         "revision": "abc123", "tool_versions": {"python": "3.11", "numpy": "2.4"}}
     assert json.loads(json.dumps(found)) == found
 

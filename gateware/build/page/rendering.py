@@ -75,7 +75,7 @@ def _build(subject: Subject, sections: Sequence[Section]) -> dict[str, Any]:
         "activity": None if subject.activity is None else dataclasses.asdict(subject.activity),
         "answers": None if answers is None else {
             "source": answers.source, "level": answers.level.word, "classes": answers.classes.tolist(),
-            "labels": answers.labels.tolist()}}
+            "labels": answers.labels.tolist(), "first": answers.first}}
 
 
 def _data(builds: Sequence[dict[str, Any]]) -> dict[str, Any]:

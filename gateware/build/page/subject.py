@@ -8,7 +8,7 @@ import numpy as np
 
 import models
 from arch import network_file
-from arch.images import load_images, samples_of
+from arch.images import samples_of
 from arch.network import Network
 from boards import BOARDS, Board
 from gateware.build.energy.model import Estimate, estimate
@@ -128,13 +128,8 @@ def _answers(network: Network | None, report: Report, evidence: Evidence, activi
         return Answers(source=f"the {len(samples.images)} samples of {samples.dataset} that ship",
                        level=Level.RTL if shipped else Level.COMPUTED, classes=np.array(activity.classes),
                        labels=samples.labels, images=samples.images)
-    found = read_answers(evidence.answers, network_sha256=report.network_sha256)
-    if evidence.images is None:
-        return found
-    if network is None:
-        raise PageError("--images must be given with the network, which says what an image is: give --network FILE")
-    images = load_images(evidence.images, network, first=len(found.classes), asked_by="--answers")
-    return dataclasses.replace(found, images=images)
+    return read_answers(evidence.answers, network_sha256=report.network_sha256, images=evidence.images,
+                        network=network)
 
 
 def _read(path: pathlib.Path) -> Report | OverlayReport:

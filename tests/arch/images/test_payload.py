@@ -1,9 +1,10 @@
+import hashlib
 import re
 
 import numpy as np
 import pytest
 
-from arch.images import ImageError, check_array, image_bytes, shape_images
+from arch.images import ImageError, check_array, image_bytes, images_digest, shape_images
 from arch.network import Encoding
 from tests.image_files import make_network
 
@@ -48,3 +49,13 @@ NOT_PLAIN = [
 def test_what_is_no_plain_array_is_refused(take, image, message):
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
         take(image)
+
+
+def test_the_digest_is_one_of_the_values_in_their_order():
+    images = RNG.integers(0, 2, (3, 2, 4, 5), dtype=np.uint8)
+    expected = hashlib.sha256(bytes(images.ravel().tolist())).hexdigest()
+    for same in (images, np.asfortranarray(images), images.astype(bool)):
+        assert images_digest(same) == expected
+    assert images_digest(images[::-1]) != expected
+    with pytest.raises(ImageError, match=r"^images must be a numpy\.ndarray, not MaskedArray: "):
+        images_digest(np.ma.masked_array(images))

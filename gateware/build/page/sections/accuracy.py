@@ -77,13 +77,15 @@ def _wrong(answers: Answers) -> list[Part]:
     shown = wrong[:_MOST_PICTURES]
     more = f"; the first {len(shown)} of them" if len(wrong) > len(shown) else ""
     if answers.images is None:
-        pairs = ", ".join(f"{index} ({answers.labels[index]} taken for {answers.classes[index]})" for index in shown)
+        pairs = ", ".join(f"{answers.first + index} ({answers.labels[index]} taken for {answers.classes[index]})"
+                          for index in shown)
         return [Text(text=f"Wrongly classified images, by number from 0{more}: {pairs}."),
                 Missing(what="The images themselves were not given.",
                         command="python -m gateware.build.page BUILD --answers FILE --images IMAGES")]
     return [Pictures(title=f"Wrongly classified images: {len(wrong)} of {len(answers.classes)}{more}", pictures=[
         Picture(content=picture_of(answers.images[index]),
-                description=f"Image {index}, of class {answers.labels[index]}, taken for {answers.classes[index]}",
+                description=(f"Image {answers.first + index}, of class {answers.labels[index]}, taken for "
+                             f"{answers.classes[index]}"),
                 caption=f"{answers.labels[index]} as {answers.classes[index]}") for index in shown])]
 
 

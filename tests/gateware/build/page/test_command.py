@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from arch import network_file
+from arch.images import images_digest
 from gateware.build.page import command
 from gateware.reports.folder import PAGE, REPORT
 from models import DEFAULT_NETWORK, FOLDER
@@ -41,10 +42,12 @@ def test_further_evidence_is_shown(run, folder, tmp_path):
     more = folder(report_of(shipped=True, seeds=[1, 2, 3, 4], fmax_mhz=[50.0, 51.0, 52.0, 53.0]), "more")
     sha256 = network_file.digest(network_file.load(DEFAULT_NETWORK))
     answers = tmp_path / "answers.json"
+    pixels = np.zeros((2, 1, 28, 28), np.uint8)
     answers.write_text(f'{{"network_sha256": "{sha256}", "images": 2, "engines": ["reference", "bitstream"], '
-                       f'"classes": [7, 2], "labels": [7, 3], "agree": true}}')
+                       f'"images_sha256": "{images_digest(pixels)}", "classes": [7, 2], "labels": [7, 3], '
+                       f'"agree": true}}')
     images = tmp_path / "images.npy"
-    np.save(images, np.zeros((2, 28, 28), np.uint8))
+    np.save(images, pixels)
     options = ["--network", DEFAULT_NETWORK, "--answers", answers, "--margins", more / REPORT]
     assert run(path, *options)[0] == 0
     text = (path / PAGE).read_text()

@@ -18,7 +18,7 @@ that no altered byte goes unnoticed.
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ import numpy.typing as npt
 from arch import container, ternary
 from arch.container import MAX_FILE_BYTES, MAX_HEADER_BYTES
 from arch.foreign import Kind
+from arch.limits import check_integer
 from arch.network import (
     Convolution,
     Encoding,
@@ -50,6 +51,9 @@ __all__ = ["MAX_FILE_BYTES", "MAX_HEADER_BYTES", "VERSION", "digest", "dumps", "
 
 #: Version of the format; a file of another version is refused.
 VERSION = 1
+
+#: Most images that an accuracy may be of.
+_MAX_IMAGES = 2**53
 
 _EXPORT = "bring the network into a checkpoint as docs/your-network.md shows, and export that"
 _FORMAT = container.Format(
@@ -137,8 +141,29 @@ def name_of(network: Network, path: str | os.PathLike[str]) -> str:
     return name if isinstance(name, str) and name else pathlib.Path(path).stem
 
 
+def _check_facts(metadata: Mapping[str, Any]) -> None:
+    """Check the metadata that commands compute with and print, which anybody may have written; null is not known."""
+    accuracy, images, exact, command = (
+        metadata.get(key) for key in ("accuracy", "accuracy_images", "exact", "accuracy_command"))
+    if accuracy is not None and (type(accuracy) not in (int, float) or not 0 <= accuracy <= 1):
+        raise NetworkError(f"metadata: accuracy must be a number from 0 to 1, not {container.short(accuracy)}")
+    if images is not None:
+        check_integer("metadata: accuracy_images", images, 1, _MAX_IMAGES)
+    if exact is not None and type(exact) is not bool:
+        raise NetworkError(f"metadata: exact must be true, false or null, not {container.short(exact)}")
+    if command is not None and not isinstance(command, str):
+        raise NetworkError(f"metadata: accuracy_command must be a string, not {container.short(command)}")
+
+
 def dumps(network: Network) -> bytes:
-    """Content of the file of ``network``; raises :exc:`NetworkError` for metadata that are not JSON."""
+    """Content of the file of ``network``.
+
+    Raises
+    ------
+    :exc:`NetworkError`
+        If the metadata are not JSON, or have an accuracy or another fact that commands read in a form that is none.
+    """
+    _check_facts(network.metadata)
     return container.dumps(_FORMAT, _describe(network), _tensors(network), network.metadata,
                            max_header_bytes=MAX_HEADER_BYTES)
 
@@ -166,6 +191,7 @@ def loads(content: bytes) -> Network:
     description, metadata, reader = container.loads(_FORMAT, content, max_file_bytes=MAX_FILE_BYTES,
                                                     max_header_bytes=MAX_HEADER_BYTES)
     network = _build(description, metadata, reader)
+    # Written again, the metadata are checked, too.
     container.check_canonical(content, dumps(network))
     return network
 

@@ -359,6 +359,30 @@ def test_altered_graphs_are_noticed():
             network_file.loads(content.replace(old, new))
 
 
+@pytest.mark.parametrize(("metadata", "message"), [
+    *(({"accuracy": value}, f"accuracy must be a number from 0 to 1, not {shown}") for value, shown in (
+        ("0.3", "'0.3'"), ([1], "[1]"), (True, "True"), (2.5, "2.5"), (-1, "-1"), (1e300, "1e+300"))),
+    ({"accuracy_images": 0}, "accuracy_images must be an integer from 1 to 9007199254740992, not 0"),
+    ({"accuracy_images": "60"}, "accuracy_images must be an integer from 1 to 9007199254740992, not '60'"),
+    ({"exact": "yes"}, "exact must be true, false or null, not 'yes'"),
+    ({"accuracy_command": ["export"]}, "accuracy_command must be a string, not ['export']")])
+def test_facts_that_are_none_are_refused(metadata, message):
+    header, data = parts(network_file.dumps(make_network()))
+    header["__metadata__"]["metadata"] = json.dumps(metadata, separators=(",", ":"))
+    for refused in (lambda: network_file.loads(join(header, data)),
+                    lambda: network_file.dumps(make_network(metadata=metadata))):
+        with pytest.raises(NetworkError, match=f"^{re.escape(f'metadata: {message}')}$"):
+            refused()
+
+
+@pytest.mark.parametrize("metadata", [
+    {"accuracy": None, "accuracy_images": None, "exact": None, "accuracy_command": None},
+    {"accuracy": 0, "exact": False}, {"accuracy": 1, "accuracy_images": 1, "exact": True, "accuracy_command": "x"}])
+def test_facts_that_are_not_known_or_at_their_limits_are_read(metadata):
+    made = network_file.loads(network_file.dumps(make_network(metadata=metadata)))
+    assert made.metadata == metadata
+
+
 def test_altered_contents_do_not_match_their_hashes():
     header, data = parts(network_file.dumps(make_network()))
     altered = data[:5] + b"\x07" + data[6:]

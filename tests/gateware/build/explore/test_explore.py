@@ -27,6 +27,7 @@ from gateware.check.checking import check
 from models import DEFAULT_NETWORK
 from reference.network import Reference
 from support.errors import InputError, ToolchainError
+from tests.arch.altered_files import join, parts
 from tests.gateware.build.page.conftest import report_of
 from tests.gateware.mapper.networks import conv, network
 
@@ -295,6 +296,15 @@ def test_the_accuracy_is_that_of_the_file_as_it_is_now(explore, file):
         network_file.save(dataclasses.replace(SMALL, metadata={"accuracy": accuracy}), file)
         _, out, _ = explore("--network", file)
         assert out[2].endswith(f"{accuracy:.2%} metadata")
+
+
+def test_an_accuracy_that_is_none_is_refused_and_not_kept(explore, file, tmp_path):
+    header, data = parts(CONTENT)
+    header["__metadata__"]["metadata"] = '{"accuracy":[1]}'
+    file.write_bytes(join(header, data))
+    assert explore("--network", file) == (
+        1, [], [f"ERROR: {file}: metadata: accuracy must be a number from 0 to 1, not [1]"])
+    assert not (tmp_path / "results.jsonl").exists()
 
 
 def test_the_table_says_why_configurations_do_not_fit():

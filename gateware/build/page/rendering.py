@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,14 @@ def _unit(table: Table, column: int) -> str:
     return units.pop() if len(units) == 1 else ""
 
 
+def _command(line: str) -> markupsafe.Markup:
+    """Return a command in which a browser breaks no line inside the name of an option, which begins at a hyphen."""
+    words = re.split(r"((?<!\S)--?[a-z][a-z-]*)", line)
+    return markupsafe.Markup("").join(
+        markupsafe.Markup('<span class="option">{}</span>').format(word) if index % 2 else word
+        for index, word in enumerate(words))
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -49,6 +58,7 @@ def _environment() -> jinja2.Environment:
     environment.globals["levels"] = list(Level)
     environment.tests["number"] = lambda value: isinstance(value, Number)
     environment.filters["kind"] = lambda part: type(part).__name__.lower()
+    environment.filters["command"] = _command
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode()
     # Drawings are made by this program, and what is written in them is escaped there.
     environment.filters["drawing"] = markupsafe.Markup

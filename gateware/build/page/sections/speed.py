@@ -28,7 +28,7 @@ def _of_network(report: Report) -> Section:
             "The time of an inference depends on the shape of the network alone, never on the image."), parts=[
             Facts(items=[
                 _clocks(report),
-                Fact(name="clock", value=decimal(report.clock_mhz, 2, "MHz"), level=Level.SET, better=Better.MORE),
+                Fact(name="clock", value=decimal(report.clock_mhz, 2, "MHz"), level=Level.SET),
                 Fact(name="latency", value=decimal(report.latency_ms, 4, "ms"), level=Level.COMPUTED,
                      note="from the last pixel on the line to the class", better=Better.LESS),
                 Fact(name="images per second", value=decimal(report.images_per_second_link, 1, "1/s"),
@@ -49,7 +49,7 @@ def _of_network(report: Report) -> Section:
 
 def _of_overlay(report: OverlayReport) -> Section:
     items = [
-        Fact(name="clock", value=decimal(report.clock_mhz, 2, "MHz"), level=Level.SET, better=Better.MORE),
+        Fact(name="clock", value=decimal(report.clock_mhz, 2, "MHz"), level=Level.SET),
         Fact(name="peak", value=decimal(report.peak_gsops, 3, "GSOP/s"), level=Level.COMPUTED,
              note=f"{report.sop_per_cycle} synaptic operations in a clock", better=Better.MORE)]
     if report.sample_cycles is not None and report.sample_images:

@@ -52,6 +52,26 @@ def test_builds_are_compared_by_the_names_of_their_numbers():
     assert (found.chips, found.colours) == ([], {})
 
 
+def test_a_clock_is_a_choice_and_neither_better_nor_worse_in_any_section():
+    before, after = Subject(report=report_of()), Subject(report=report_of(clock_mhz=24.0))
+    found = compare(before, after, [sections_of(before), sections_of(after)])
+    told = {part.name: change.verdict for part in found.parts for change in part.changes if change.name == "clock"}
+    assert told == {"speed": "differs", "timing": "differs"}
+
+
+def test_the_verdict_counts_in_sentences_and_has_its_link(monkeypatch):
+    subject = Subject(report=report_of())
+    one = "1 is better in B, 1 is worse, 1 is another that is neither, and 1 is the same. 1 is known of one build only."
+    two = ("2 are better in B, 2 are worse, 2 are others that are neither, and 2 are the same. 2 are known of one "
+           "build only.")
+    for numbers, told in ((1, one), (2, two)):
+        monkeypatch.setattr(comparison.Comparison, "count", lambda *_, numbers=numbers: numbers)
+        monkeypatch.setattr(comparison.Comparison, "equal", numbers)
+        text = render_comparison(subject, subject)
+        assert f'<p class="lead">Of the numbers that both builds have, {told}</p>' in text
+    assert '<li><a href="#verdict">Verdict</a></li>' in text
+
+
 def test_the_same_build_twice_has_no_difference():
     subject = Subject(report=report_of())
     found = compare(subject, subject, [sections_of(subject)] * 2)

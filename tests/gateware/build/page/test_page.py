@@ -27,6 +27,11 @@ LARGEST = 300 * 1024
 VOID = {"meta", "img", "br", "link", "input"}
 
 
+def without_options(text):
+    """A page whose commands are as one writes them: without the marks around the names of options."""
+    return re.sub(r'<span class="option">(.*?)</span>', r"\1", text)
+
+
 class Page(html.parser.HTMLParser):
     """A page, read strictly: its elements, the texts in them, and the numbers with their levels."""
 
@@ -166,7 +171,7 @@ def test_the_overlay_has_no_sections_of_a_network(pages):
 
 
 def test_what_was_not_measured_is_said_with_its_command(pages):
-    small, bare = pages[1][1], pages[3][1]
+    small, bare = (without_options(pages[index][1]) for index in (1, 3))
     # Not known is what was measured elsewhere, too.
     assert "<strong>Not known.</strong> The file of the network is not at hand." in small
     assert "python -m gateware.build.page BUILD --network FILE" in small
@@ -248,7 +253,7 @@ def test_a_report_of_a_version_that_knows_no_bound_shows_none():
 
 def test_a_network_that_was_put_in_is_made_by_the_export():
     swap = Swap(into="build/base", network="other", network_sha256="0" * 64, bitstream_sha256="1" * 64)
-    text = render(Subject(report=report_of(swap=swap), network_path="mine.safetensors"))
+    text = without_options(render(Subject(report=report_of(swap=swap), network_path="mine.safetensors")))
     assert "python -m export mine.safetensors --into build/base<" in text
     assert "in build/base: placed and routed with that network" in text
 
@@ -264,13 +269,24 @@ def test_the_command_makes_the_build_again():
 
 def test_the_command_for_more_seeds_names_them_once():
     report = report_of(fmax_mhz=[50.0], seeds=[1], seeds_out_of_time=[2, 3])
-    text = render(Subject(report=report, network_path="a.safetensors"))
+    text = without_options(render(Subject(report=report, network_path="a.safetensors")))
     command, = re.findall(r"fewer than two were placed\. <code>(.*?)</code>", text)
     assert re.findall(r"--seeds \d+", command) == ["--seeds 50"]
 
 
+def test_no_line_ends_inside_an_option():
+    text = render(Subject(report=report_of(), network_path="a-b.safetensors"))
+    build, *_ = [command for command in re.findall(r"<pre><code>(.*?)</code>", text) if ">--lanes<" in command]
+    assert re.findall(r'<span class="option">(.*?)</span>', build) == [
+        "-m", "--board", "--network", "--lanes", "--width", "--clock", "--baud", "--seeds", "--verify",
+        "--verify-images"]
+    # Every command on the page, also one for what is not known.
+    assert [command for command in re.findall(r"<code>(python -m .*?)</code>", text) if re.search(r" -", command)] == []
+    assert re.search(r"\.option {[^}]*white-space: nowrap", text)
+
+
 def test_a_command_to_copy_names_the_file_as_one_word():
-    text = html.unescape(render(Subject(report=report_of(), network_path="my net.safetensors")))
+    text = html.unescape(without_options(render(Subject(report=report_of(), network_path="my net.safetensors"))))
     for also in ("--labels LABELS --json", "--engine rtl --vcd image.vcd", "--labels LABELS --engine all --build"):
         assert f"python -m sim 'my net.safetensors' --images IMAGES {also}" in text
     assert "python -m gateware.build.page BUILD --network 'my net.safetensors' --answers" in text

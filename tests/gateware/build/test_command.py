@@ -464,6 +464,26 @@ def test_no_seed_closes_names_a_clock_that_the_best_reaches(run, toolchain):
     assert run("--clock", "45", network=small_network())[0] == 0
 
 
+@pytest.mark.parametrize(("lanes", "advised"), [("8", "--clock 45 or --lanes 4"), ("4", "--clock 45")])
+def test_fewer_lanes_are_advised_for_the_width_that_was_asked_for(run, toolchain, lanes, advised):
+    """Two lanes have room for the weights with a width of 16, and not with 8."""
+    size = network(conv(16, 1), conv(16, 16), shape=(1, 8, 8))
+    toolchain.plan(default=46.93)
+    said = fails(run, toolchain, "--lanes", lanes, "--width", "8", "--seeds", "1", network=size)
+    assert said == f"ERROR: no seed closes 48 MHz: the best reaches 46.93 MHz: use {advised}"
+    if "--lanes" in advised:
+        toolchain.plan(default=50.0)
+        assert run("--lanes", "4", "--width", "8", network=size)[0] == 0
+
+
+@pytest.mark.parametrize(("lanes", "advised"), [("8", "--lanes 4"), ("4", "a smaller network")])
+def test_fewer_lanes_that_lose_pixels_are_not_advised(run, toolchain, lanes, advised):
+    toolchain.plan(default="too large")
+    asked = ["--clock", "12", "--baud", "1000000", "--lanes", lanes]
+    said = fails(run, toolchain, *asked, network=wide_network())
+    assert said.endswith(f"cell type 'ICESTORM_RAM': use {advised}")
+
+
 def test_the_clock_that_is_advised_divides_by_the_rate_that_was_asked_for(run, toolchain):
     toolchain.plan(default=46.93)
     assert fails(run, toolchain, "--baud", "12000000", "--seeds", "1", "--lanes", "1") == (

@@ -115,9 +115,12 @@ class EngineConfig:
         if self.pixels:
             if PLANES % self.timesteps:
                 raise ConfigError(f"timesteps must divide 8 for pixel input, not be {self.timesteps}")
-            if not self.streamed and (self.width % self.slices or self.slice_width >= 1 << self.timesteps):
-                raise ConfigError(f"width must be at most {self.slices * ((1 << self.timesteps) - 1)} and divisible "
-                                  f"by {self.slices} for pixel input at {self.timesteps} timesteps, not {self.width}")
+            # A slice counts its pixels in as many bits as there are timesteps, and the width is a power of two.
+            least, most = max(2, self.slices), self.slices << (self.timesteps - 1)
+            if not self.streamed and not least <= self.width <= most:
+                allowed = str(least) if least == most else f"a power of two from {least} to {most}"
+                raise ConfigError(f"width must be {allowed} for pixel input at {self.timesteps} "
+                                  f"timestep{'s' if self.timesteps > 1 else ''}, not {self.width}")
         if not 2 <= self.accumulator_width <= MAX_ACCUMULATOR_WIDTH:
             raise ConfigError(f"accumulator width must be 2 to {MAX_ACCUMULATOR_WIDTH} bits, "
                               f"not {self.accumulator_width!r}")

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -18,10 +19,13 @@ from gateware.engine.configuration import ConfigError, EngineConfig, bits_for
     ({"timesteps": 0}, r"^timesteps must be 1 to 8, not 0$"),
     ({"timesteps": 9}, r"^timesteps must be 1 to 8, not 9$"),
     ({"timesteps": 3}, r"^timesteps must divide 8 for pixel input, not be 3$"),
-    ({"timesteps": 2}, r"^width must be at most 12 and divisible by 4 for pixel input at 2 timesteps, not 16$"),
+    ({"timesteps": 2}, r"^width must be a power of two from 4 to 8 for pixel input at 2 timesteps, not 16$"),
     ({"timesteps": 2, "lanes": 1, "width": 2},
-     r"^width must be at most 12 and divisible by 4 for pixel input at 2 timesteps, not 2$"),
-    ({"width": 32}, r"^width must be at most 30 and divisible by 2 for pixel input at 4 timesteps, not 32$"),
+     r"^width must be a power of two from 4 to 8 for pixel input at 2 timesteps, not 2$"),
+    ({"width": 32}, r"^width must be a power of two from 2 to 16 for pixel input at 4 timesteps, not 32$"),
+    ({"timesteps": 1}, r"^width must be 8 for pixel input at 1 timestep, not 16$"),
+    ({"timesteps": 8, "width": 256},
+     r"^width must be a power of two from 2 to 128 for pixel input at 8 timesteps, not 256$"),
     ({"accumulator_width": 1}, r"^accumulator width must be 2 to 24 bits, not 1$"),
     ({"accumulator_width": 25}, r"^accumulator width must be 2 to 24 bits, not 25$"),
     ({"membrane_width": 5}, r"^membrane width must be fraction \+ 2 to 40 bits, not 5$"),
@@ -35,6 +39,23 @@ from gateware.engine.configuration import ConfigError, EngineConfig, bits_for
 def test_impossible_circuit_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         EngineConfig(**options)
+
+
+@pytest.mark.parametrize("timesteps", [1, 2, 4, 8])
+def test_the_widths_that_a_refusal_names_are_all_there_are(timesteps):
+    widths = [1 << power for power in range(1, 10)]
+    made, refused = [], set()
+    for width in widths:
+        try:
+            made.append(EngineConfig(lanes=1, width=width, timesteps=timesteps).width)
+        except ConfigError as error:
+            refused.add(re.sub(r", not \d+$", "", str(error)))
+    rule = str(made[0]) if len(made) == 1 else f"a power of two from {made[0]} to {made[-1]}"
+    steps = "1 timestep" if timesteps == 1 else f"{timesteps} timesteps"
+    assert refused == {f"width must be {rule} for pixel input at {steps}"}
+    # A slice of a word counts its pixels in as many bits as there are timesteps.
+    slices = 8 // timesteps
+    assert made == [width for width in widths if width % slices == 0 and width // slices < 1 << timesteps]
 
 
 STREAMED = {"streamed": True, "accumulator_width": 8, "layers": 8, "max_run": 255, "max_side": 63, "max_row_words": 255}

@@ -127,7 +127,7 @@ def test_options_that_mean_nothing_are_one_line(run, arguments, message):
     (("--width", "-4"), "width must be at least 1, not -4"),
     (("--lanes", "3"), "lanes must be a power of two, not 3"),
     (("--lanes", "8", "--width", "4"), "lanes must be at most width and width at least 2, not 8 and 4"),
-    (("--width", "64"), "width must be at most 30 and divisible by 2 for pixel input at 4 timesteps, not 64"),
+    (("--width", "64"), "width must be a power of two from 2 to 16 for pixel input at 4 timesteps, not 64"),
     (("--lanes", "32"), "lanes must be at most width and width at least 2, not 32 and 16"),
 ])
 def test_arrays_that_cannot_be_are_one_line(run, size, message):

@@ -13,8 +13,8 @@ from support.errors import InputError
 HERE = pathlib.Path("made")
 CHANGED = ("{}: file must be as an earlier run wrote it, which this run would replace or remove: move it to another "
            "folder, or give another with -o")
-FOREIGN = ("{}: output must not be a file that no earlier run wrote: move it to another folder, or give another --name, "
-           "or another folder with -o")
+FOREIGN = ("{}: output must not be a file that no earlier run wrote: move it to another folder, or give another "
+           "--name, or another folder with -o")
 
 
 @pytest.fixture(autouse=True)

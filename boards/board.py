@@ -159,7 +159,7 @@ class Board:
             return bauds
         rates = ", ".join(map(str, BAUD_RATES))
         raise BoardError(f"clock must be a multiple of one of {rates} Hz with eight clocks a bit, "
-                         f"not {clock_hz / 1e6:g} MHz: use --clock with another, or --baud")
+                         f"not {clock_hz / 1e6:.12g} MHz: use --clock with another, or --baud")
 
     def check_clock(self, clock_hz: float) -> None:
         """Check that the FPGA makes this clock of the board's oscillator.

@@ -234,7 +234,7 @@ class Family(abc.ABC):
         """Raise :exc:`BoardError` unless ``clock_hz`` is one of :meth:`clocks`."""
         if not math.isfinite(clock_hz) or clock_hz not in self.clocks(oscillator_hz):
             raise BoardError(f"clock must be one that the PLL makes of {oscillator_hz / 1e6:g} MHz, "
-                             f"not {clock_hz / 1e6:g} MHz")
+                             f"not {clock_hz / 1e6:.12g} MHz")
 
     # ---- what a circuit takes, before synthesis
 

@@ -84,9 +84,13 @@ def _check(arguments: argparse.Namespace) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", arguments.name) or arguments.name in RESERVED or len(arguments.name) > 64:
         raise VerilogError(f"name must be at most 64 small letters, digits and underscores that begin with a letter, "
                            f"and no word of Verilog, not {printable(arguments.name)!r}")
+    ports = {port.name for port in ports_of(Interface(arguments.interface), classes=1)}
+    if arguments.name in ports:
+        raise VerilogError(f"name must not be that of a port of the module, not {arguments.name!r}: give another "
+                           f"--name")
     # The info block has four bytes for the clock in kHz.
     if not (math.isfinite(arguments.clock) and 1 <= round(arguments.clock * 1000) < 1 << 32):
-        raise VerilogError(f"clock must be 0.001 to 4,294,967 MHz, not {arguments.clock:g}")
+        raise VerilogError(f"clock must be 0.001 to 4,294,967 MHz, not {arguments.clock:.12g}")
     for what, value in (("lanes", arguments.lanes), ("width", arguments.width)):
         if value is not None and value < 1:
             raise VerilogError(f"{what} must be at least 1, not {value}")

@@ -80,6 +80,8 @@ def test_the_shipped_network_has_the_figures_of_the_readme(run):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--clock", "47.3", "--dry-run"], "ERROR: clock must be one that the PLL makes of 12 MHz, not 47.3 MHz"),
+    (["--clock", "48.0000001", "--dry-run"],
+     "ERROR: clock must be one that the PLL makes of 12 MHz, not 48.0000001 MHz"),
     (["--clock", "nan"], "ERROR: clock must be a positive number of MHz, not nan"),
     (["--clock", "inf"], "ERROR: clock must be a positive number of MHz, not inf"),
     (["--clock", "-48"], "ERROR: clock must be a positive number of MHz, not -48"),

@@ -16,13 +16,16 @@ def network(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def made(network, tmp_path_factory):
-    """Folders of the small network as Verilog, by interface; one with memory files, and one of a wider array."""
+    """Folders of the small network as Verilog, by interface; one with memory files, one of a wider array, and one whose
+    module is called as a signal in it.
+    """
     folder = tmp_path_factory.mktemp("made")
     size = ["--lanes", str(LANES), "--width", str(WIDTH)]
     folders = {}
     for key, options in [*((each.value, [*size, "--interface", each.value]) for each in Interface),
                          ("files", [*size, "--memory-files", "--name", "core1"]),
-                         ("wide", ["--lanes", "4", "--width", "8"])]:
+                         ("wide", ["--lanes", "4", "--width", "8"]),
+                         ("signal", [*size, "--interface", "axi", "--name", "ready"])]:
         folders[key] = folder / key
         assert main(["--network", str(network), "-o", str(folders[key]), *options]) == 0
     return folders

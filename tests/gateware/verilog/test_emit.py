@@ -14,7 +14,7 @@ from gateware.embedded.interfaces import Interface
 from gateware.verilog.emit import RESERVED, WAIVERS
 from support.tools import YOSYS, find_tool
 
-KINDS = [each.value for each in Interface] + ["files", "wide"]
+KINDS = [each.value for each in Interface] + ["files", "wide", "signal"]
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 

@@ -25,6 +25,7 @@ import os
 import pathlib
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from support.errors import InputError, ToolchainError, printable
@@ -211,6 +212,9 @@ def _fill_descriptors() -> None:
 def run_module(module: str) -> int:
     """Import ``module`` and return what its ``main()`` returns; a package that is not installed is one line as well."""
     _fill_descriptors()
+    # Amaranth warns of every block that was made and not used, which is a mistake where circuits are written. Where a
+    # command is interrupted or fails, it is what must be.
+    warnings.filterwarnings("ignore", message=r"(?s).* created but never used\Z")
     try:
         main = importlib.import_module(module).main
     except ModuleNotFoundError as error:

@@ -101,6 +101,20 @@ def test_interruption_of_source_text_that_is_run_is_an_exit_code_too(body, tmp_p
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "ERROR: interrupted\n")
 
 
+@pytest.mark.parametrize(("error", "line", "code"), [
+    ("KeyboardInterrupt()", "interrupted", 130), ("InputError('x must be 1, not 2')", "x must be 1, not 2", 1)])
+def test_a_circuit_that_is_left_half_made_is_no_more_lines(error, line, code, tmp_path):
+    words, environment = command(
+        "from amaranth.back import rtlil\nfrom amaranth.hdl import Elaboratable, Module\n"
+        "from support.errors import InputError\n"
+        "class Inner(Elaboratable):\n    def elaborate(self, platform):\n        return Module()\n"
+        "class Outer(Elaboratable):\n    def elaborate(self, platform):\n        m = Module()\n"
+        f"        m.submodules.inner = Inner()\n        m.submodules.other = other = Inner()\n        raise {error}\n"
+        "def work(_):\n    rtlil.convert(Outer(), name='outer', ports=[])\n" + WORKING, tmp_path)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"ERROR: {line}\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_the_tools_that_a_command_has_started(number, tmp_path):
     words, environment = command(

@@ -288,6 +288,8 @@ class Checkpoint:
 
     @classmethod
     def _read(cls, content: bytes) -> "Checkpoint":
+        if not content:
+            raise CheckpointError(foreign.EMPTY)
         try:
             file = tensor_file.loads(content)
         except tensor_file.TensorFileError as error:

@@ -199,6 +199,8 @@ def loads(form: Format, content: bytes, *, max_file_bytes: int,
 
 
 def _loads(form: Format, content: bytes, max_header_bytes: int) -> tuple[dict[str, Any], dict[str, Any], "Reader"]:
+    if not content:
+        raise NetworkError(foreign.EMPTY)
     if len(content) < 8:
         raise NetworkError(f"file is truncated: {len(content)} bytes, and the first 8 are the header's length")
     length = int.from_bytes(content[:8], "little")

@@ -6,7 +6,10 @@ from typing import Any
 from arch import strict_json
 from arch.flash.circuit import MAGIC
 
-__all__ = ["Kind", "kind_of"]
+__all__ = ["EMPTY", "Kind", "kind_of"]
+
+#: What every reader says of a file without a byte, which is of no kind.
+EMPTY = "file must not be empty: what made or copied it did not end, so make or copy it again"
 
 #: Longest header of a safetensors file that is looked into, in bytes.
 _MAX_HEADER_BYTES = 2**24

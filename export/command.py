@@ -16,7 +16,7 @@ import numpy.typing as npt
 from arch import network_file
 from arch.checkpoint import MAX_BYTES, Checkpoint
 from arch.flash.image import save_image
-from arch.foreign import Kind, kind_of
+from arch.foreign import EMPTY, Kind, kind_of
 from arch.images import load_images, load_labels
 from arch.network import MAX_FRACTION, Network
 from boards import BOARDS, board_named
@@ -244,7 +244,11 @@ _TRAINED = {Kind.CHECKPOINT: "checkpoint", Kind.HDF5: "NIR graph"}
 
 
 def _kind(path: str) -> Kind | None:
-    return kind_of(read_file(path, limit=MAX_BYTES))
+    content = read_file(path, limit=MAX_BYTES)
+    if not content:
+        # Before it is asked which options a file of its kind has.
+        raise ExportError(f"{printable(path)}: {EMPTY}")
+    return kind_of(content)
 
 
 def _check_source(arguments: argparse.Namespace, kind: Kind | None) -> None:

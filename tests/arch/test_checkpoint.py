@@ -217,7 +217,7 @@ def test_files_with_wrong_metadata_are_named(tmp_path, metadata, text):
 @pytest.mark.parametrize(("cut", "reason"), [
     (lambda content: content[:-1], r"\d+ bytes of tensors, and tensor \w+\.\w+ ends at \d+"),
     (lambda content: content[:100], r"100 bytes, and the header ends at \d+"),
-    (lambda content: b"", "0 bytes, and the first 8 are the header's length"),
+    (lambda content: b"", "file must not be empty: what made or copied it did not end, so make or copy it again"),
     (lambda content: b"hello", "5 bytes, and the first 8 are the header's length"),
     (lambda content: bytes(1000), "header must be a JSON object"),
     (lambda content: b"\xff" * 100, r"header must be at most 16777216 bytes, not \d+"),

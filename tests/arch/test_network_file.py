@@ -215,7 +215,8 @@ KEYS = "sterna_network, network, content_sha256, metadata, metadata_sha256"
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"", "file is truncated: 0 bytes, and the first 8 are the header's length"),
+    (b"", "file must not be empty: what made or copied it did not end, so make or copy it again"),
+    (b"1234567", "file is truncated: 7 bytes, and the first 8 are the header's length"),
     (b"\xff" * 20, ("not a network that python -m export writes: its header must be at most 16777216 bytes, not "
                     "18446744073709551615")),
     (b"# Sterna, as text", ("not a network that python -m export writes: its header must be at most 16777216 bytes, "

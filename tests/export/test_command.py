@@ -467,6 +467,15 @@ def test_bad_checkpoints_are_one_line(tmp_path, capsys):
         f"docs/your-network.md shows how to bring a network into a checkpoint\n")
 
 
+@pytest.mark.parametrize("options", [[], ["--package", "snntorch"], ["--nir", "graph.nir"]])
+def test_an_empty_file_is_called_empty(tmp_path, monkeypatch, capsys, options):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.nir").touch()
+    assert main(["empty.nir", "-q", *options]) == 1
+    assert capsys.readouterr().err == (
+        "ERROR: empty.nir: file must not be empty: what made or copied it did not end, so make or copy it again\n")
+
+
 def test_empty_layers_are_refused(tmp_path, capsys):
     checkpoint = make_checkpoint()
     empty = dict(checkpoint.tensors) | {"fc.ternary": np.zeros_like(checkpoint.tensors["fc.ternary"])}

@@ -98,7 +98,8 @@ FIRST, WEIGHTS, TOTAL = 24, 18, 24 + 18 + 48 + 36 + 72 + 9
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"", "file is truncated: 0 bytes, and the first 8 are the header's length"),
+    (b"", "file must not be empty: what made or copied it did not end, so make or copy it again"),
+    (b"1234567", "file is truncated: 7 bytes, and the first 8 are the header's length"),
     (b"\xff" * 20, ("not a network with time-to-first-spike coding: its header must be at most 16777216 bytes, not "
                     "18446744073709551615")),
     ((50).to_bytes(8, "little") + b"{}", "file is truncated: 10 bytes, and the header ends at 58"),

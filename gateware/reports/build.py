@@ -5,6 +5,7 @@ import json
 from typing import Any, ClassVar, Self
 
 from arch import json_object, strict_json
+from gateware.reports.ranges import check_ranges
 from support.errors import InputError
 
 __all__ = ["BuildReport", "ReportError", "StepReport", "VerifiedReport"]
@@ -122,12 +123,14 @@ class BuildReport:
         Raises
         ------
         :exc:`ReportError`
-            If it is no report, lacks a key that has no default, or has a value of another type.
+            If it is no report, lacks a key that has no default, or has a value of another type or out of range.
         """
         try:
             values = strict_json.parse(content)
             if isinstance(values, dict):
                 cls.check_values(values)
-            return json_object.make(cls, values)
+            made = json_object.make(cls, values)
+            check_ranges(dataclasses.asdict(made))
+            return made
         except ValueError as error:
             raise ReportError(f"{name}: must be a report.json of {cls.command}: {error}") from None

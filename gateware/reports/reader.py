@@ -63,7 +63,7 @@ def report_in(folder: pathlib.Path, *, option: str = "") -> Report | OverlayRepo
     """
     try:
         return load_report(folder / REPORT)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{printable(str(folder))}: must be a folder in which python -m gateware.build has built a "
                          f"bitstream, with a {REPORT}, which is missing: build it, or give another folder"
                          f"{option and f' with {option}'}") from None

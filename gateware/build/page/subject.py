@@ -135,7 +135,7 @@ def _answers(network: Network | None, report: Report, evidence: Evidence, activi
 def _read(path: pathlib.Path) -> Report | OverlayReport:
     try:
         return load_report(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise PageError(f"{printable(str(path))}: must be the {REPORT} of a build, and is missing: give a folder "
                         f"that python -m gateware.build has written") from None
 

@@ -96,6 +96,8 @@ def test_refusals(run, folder, tmp_path):
     for arguments, message in [
         ([tmp_path], (f"{tmp_path}/report.json: must be the report.json of a build, and is missing: give a folder that "
                      f"python -m gateware.build has written")),
+        ([path / REPORT], (f"{path / REPORT}/report.json: must be the report.json of a build, and is missing: give a "
+                           f"folder that python -m gateware.build has written")),
         ([path, "--images", "x"], "--images must be given with --answers, which says how they were classified"),
         ([path, "--compare", other, "--margins", "x"],
          "--margins has no effect with --compare: leave one of the two out"),

@@ -20,6 +20,8 @@ __all__ = ["Activity", "read_activity"]
 _TOP = ("TOP", "sterna")
 #: The module whose blocks are told apart.
 _ENGINE = "accelerator"
+#: The module that only circuits with weights from a flash have.
+_READER = ".".join((*_TOP, "reader", ""))
 _CLOCK, _BUSY = ".".join((*_TOP, "clk")), ".".join((*_TOP, "busy"))
 
 
@@ -33,6 +35,8 @@ class Activity:
     #: Bits that toggle in the inference, and in all other clocks, by the name of the block.
     inference_toggles: Mapping[str, int]
     other_toggles: Mapping[str, int]
+    #: Whether the circuit reads its weights from a flash, as the overlay does.
+    streamed: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -68,7 +72,8 @@ def _read_header(lines: Iterator[str]) -> tuple[dict[str, _Net], dict[str, str]]
                     nets[code] = _Net(_block(scopes), len(scopes))
             case ["$enddefinitions", *_]:
                 return nets, codes
-    raise ValueError("it has no end of definitions")
+    raise ValueError("it ends early, before the end of its definitions: record it again" if codes else
+                     "it has no definitions of signals")
 
 
 def _count(lines: Iterator[str]) -> Activity:
@@ -99,13 +104,18 @@ def _count(lines: Iterator[str]) -> Activity:
             toggles[computing][net.block] += (net.value ^ value).bit_count()
         net.value = value
     if first != 0 or not began or computing:
-        raise ValueError("it has not all of an image and its result: record it without --from and --to")
+        raise ValueError("it has not all of an image and its result: record it again, without --from and --to")
     return Activity(inference_clocks=clocks[1], other_clocks=clocks[0], inference_toggles=dict(toggles[1]),
-                    other_toggles=dict(toggles[0]))
+                    other_toggles=dict(toggles[0]), streamed=any(name.startswith(_READER) for name in codes))
 
 
 def _lines(file: IO[str]) -> Iterator[str]:
-    return (line for line in file if line.strip())
+    """Yield the lines that are not empty; raises :exc:`ValueError` at one that the file breaks off in."""
+    for line in file:
+        if not line.endswith("\n"):
+            raise ValueError("it ends early, in the middle of a line: record it again")
+        if line.strip():
+            yield line
 
 
 def read_activity(path: pathlib.Path) -> Activity:
@@ -124,5 +134,5 @@ def read_activity(path: pathlib.Path) -> Activity:
         with path.open(encoding="ascii") as file:
             return _count(_lines(file))
     except (ValueError, IndexError) as error:
-        reason = error if str(error).startswith("it has ") else "it is no VCD"
+        reason = error if str(error).startswith(("it has ", "it ends ")) else "it is no VCD"
         raise InputError(f"{name}: activity must be a waveform of python -m sim --vcd, but {reason}") from None

@@ -9,6 +9,8 @@ from gateware.build.energy.activity import Activity
 from gateware.build.energy.model import Estimate, Interval, Resources, estimate
 from gateware.build.energy.resources import activity_of, resources_of
 from gateware.reports.folder import REPORT
+from gateware.reports.network import Report
+from gateware.reports.overlay import OverlayReport
 from gateware.reports.reader import report_in
 from support.command_line import EXIT_OK, path_argument, print_line, run
 from support.errors import InputError, printable
@@ -70,16 +72,27 @@ def _to_text(result: Estimate, resources: Resources, activity: Activity, rate: f
     yield f"largest uncertainty: {widest}"
 
 
+def _check_rate(rate: float, report: Report | OverlayReport, resources: Resources, activity: Activity) -> None:
+    """Refuse a rate at which no build computes; raises :exc:`InputError`.
+
+    The time of an image on the link depends on its network: an overlay's report does not know it.
+    """
+    if isinstance(report, Report) and rate > report.images_per_second_link:
+        raise InputError(f"--rate must be at most {report.images_per_second_link:g}, the images per second that the "
+                         f"build takes at {report.baud} baud, not {rate:g}")
+    most = resources.clock_hz / activity.inference_clocks
+    if rate > most:
+        raise InputError(f"--rate must be at most {most:.1f}, because an inference takes {activity.inference_clocks} "
+                         f"clocks, not {rate:g}")
+
+
 def _work(arguments: argparse.Namespace) -> int:
     report = report_in(arguments.build)
     resources = resources_of(report, name=printable(str(arguments.build / REPORT)))
     if not 0 < arguments.rate < float("inf"):
         raise InputError(f"--rate must be more than 0, not {arguments.rate:g}")
     activity = activity_of(report, arguments.activity)
-    most = resources.clock_hz / activity.inference_clocks
-    if arguments.rate > most:
-        raise InputError(f"--rate must be at most {most:.1f}, because an inference takes {activity.inference_clocks} "
-                         f"clocks, not {arguments.rate:g}")
+    _check_rate(arguments.rate, report, resources, activity)
     result = estimate(resources, activity)
     values = (result, resources, activity, arguments.rate)
     print_line(json.dumps(_to_json(*values)) if arguments.json else "\n".join(_to_text(*values)))

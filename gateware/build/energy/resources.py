@@ -7,6 +7,7 @@ from gateware.build.energy.activity import Activity, read_activity
 from gateware.build.energy.model import Resources
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
+from sim.weights import Weights
 from support.errors import InputError, printable
 
 __all__ = ["activity_of", "known_device", "resources_of"]
@@ -47,19 +48,27 @@ def resources_of(report: Report | OverlayReport, *, name: str) -> Resources:
 
 
 def activity_of(report: Report | OverlayReport, waveform: pathlib.Path) -> Activity:
-    """Count what toggles in a waveform, which must be one of the network that was built in.
+    """Count what toggles in a waveform, which must be one of the circuit and the network that were built.
 
-    A waveform does not say which network it is of, but how many clocks the inference takes: the signal ``busy`` is high
-    for all of them but the first. The time of an overlay depends on its network, so there is nothing to compare.
+    A circuit with weights from flash is known by its flash reader. A waveform does not say which network it is of, but
+    how many clocks the inference takes: the signal ``busy`` is high for all of them but the first. The time of an
+    overlay depends on its network, so there is nothing to compare.
 
     Raises
     ------
     :exc:`InputError`
-        If the file is no waveform of a whole image, or its inference takes another time than that of the build.
+        If the file is no waveform of a whole image, is of the other kind of circuit, or its inference takes another
+        time than that of the build.
     :exc:`OSError`
         If it cannot be read.
     """
     activity = read_activity(waveform)
+    overlay = isinstance(report, OverlayReport)
+    if activity.streamed != overlay:
+        kinds = {False: "a circuit with baked weights", True: "a circuit with weights from flash"}
+        raise InputError(f"{printable(str(waveform))}: activity must be of {kinds[overlay]}, as the build is, not of "
+                         f"{kinds[not overlay]}: record it with python -m sim --vcd and --weights "
+                         f"{Weights.FLASH if overlay else Weights.BAKED}")
     if isinstance(report, Report) and activity.inference_clocks + 1 != report.cycles_per_inference:
         raise InputError(f"{printable(str(waveform))}: activity must be of the network of the build, whose inference "
                          f"takes {report.cycles_per_inference} clocks, not {activity.inference_clocks + 1}: record it "

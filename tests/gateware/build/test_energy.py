@@ -14,7 +14,7 @@ from gateware.build.energy.command import main
 from gateware.build.energy.model import COEFFICIENTS, Coefficients, Interval, Resources, estimate
 from support.errors import InputError
 from tests.gateware.build.page.conftest import report_of
-from tests.gateware.build.waveforms import CHANGES, HEADER
+from tests.gateware.build.waveforms import CHANGES, HEADER, STREAMED_HEADER
 from tests.gateware.reports.overlays import made_report
 
 
@@ -33,7 +33,14 @@ def test_toggles_are_counted_once_for_the_block_that_declares_the_net_deepest(wa
         other_toggles={"top": 1, "accelerator": 2, "link": 2 + 3})
 
 
-PART = "it has not all of an image and its result: record it without --from and --to"
+@pytest.fixture
+def streamed_waveform(tmp_path):
+    path = tmp_path / "streamed.vcd"
+    path.write_text(STREAMED_HEADER + CHANGES)
+    return path
+
+
+PART = "it has not all of an image and its result: record it again, without --from and --to"
 
 
 @pytest.mark.parametrize(("change", "reason"), [
@@ -42,8 +49,13 @@ PART = "it has not all of an image and its result: record it without --from and 
     (lambda text: text.replace('1"', '0"'), PART),
     (lambda text: text.replace(" busy ", " idle "), "it has no signal TOP.sterna.busy"),
     (lambda text: text.replace("module sterna", "module top"), "it has no signal TOP.sterna.clk"),
-    (lambda text: text.partition("$enddefinitions")[0], "it has no end of definitions"),
-    (lambda text: "", "it has no end of definitions"),
+    (lambda text: text.partition("$enddefinitions")[0],
+     "it ends early, before the end of its definitions: record it again"),
+    (lambda text: text.partition("x$1 ")[0], "it ends early, in the middle of a line: record it again"),
+    (lambda text: text.rpartition("1110001 c")[0], "it ends early, in the middle of a line: record it again"),
+    (lambda text: text.rpartition("b11110001 c")[0], PART),
+    (lambda text: "", "it has no definitions of signals"),
+    (lambda text: "# Sterna\n\nA network.\n", "it has no definitions of signals"),
     (lambda text: text.replace("#0\n", "#x\n", 1), "it is no VCD"),
     (lambda text: text.replace("b0111 b", "b0111"), "it is no VCD"),
     (lambda text: text.replace("word", "w\u00f6rd"), "it is no VCD"),
@@ -119,12 +131,12 @@ def build(tmp_path):
     return folder, write
 
 
-def test_the_command_prints_what_the_model_says(build, waveform, capsys):
+def test_the_command_prints_what_the_model_says(build, streamed_waveform, capsys):
     folder, write = build
     report = write()
-    arguments = [str(folder), "--activity", str(waveform), "--rate", "1000"]
+    arguments = [str(folder), "--activity", str(streamed_waveform), "--rate", "1000"]
     expected = estimate(Resources(clock_hz=report.clock_mhz * 1e6, lc=report.lc, ebr=report.ebr, spram=report.spram,
-                                  dsp=report.dsp), read_activity(waveform))
+                                  dsp=report.dsp), read_activity(streamed_waveform))
     assert main([*arguments, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["evidence"], printed["inference_cycles"], printed["images_per_second"]) == ("estimated", 3, 1000)
@@ -155,14 +167,14 @@ def test_the_command_prints_what_the_model_says(build, waveform, capsys):
      ("{report}: build must have been placed and routed, so that its cells are counted: run python -m gateware.build "
       "without --dry-run")),
 ])
-def test_bad_input_is_one_line(build, waveform, capsys, monkeypatch, changed, options, message):
+def test_bad_input_is_one_line(build, streamed_waveform, capsys, monkeypatch, changed, options, message):
     folder, write = build
     there = BOARDS["icebreaker"]
     # It has single-port RAMs too: the device alone says which currents it takes.
     monkeypatch.setitem(BOARDS, "other", dataclasses.replace(
         there, name="other", fpga=dataclasses.replace(there.fpga, device="iCE40HX8K-CT256")))
     write(**changed)
-    assert main([str(folder), "--activity", str(waveform), *options]) == 1
+    assert main([str(folder), "--activity", str(streamed_waveform), *options]) == 1
     assert capsys.readouterr().err == f"ERROR: {message.format(report=folder / 'report.json')}\n"
 
 
@@ -173,6 +185,31 @@ def test_the_waveform_is_one_of_the_network_of_the_build(tmp_path, waveform, cap
         assert capsys.readouterr().err == ("" if code == 0 else (
             f"ERROR: {waveform}: activity must be of the network of the build, whose inference takes {cycles} clocks, "
             f"not 4: record it with python -m sim --vcd and that network\n"))
+
+
+def test_the_waveform_is_one_of_the_kind_of_circuit_of_the_build(build, waveform, streamed_waveform, tmp_path, capsys):
+    (tmp_path / "report.json").write_bytes(report_of(cycles_per_inference=4).to_json())
+    kinds = ["a circuit with baked weights", "a circuit with weights from flash"]
+    for folder, right, wrong, (kind, other), weights in (
+            (tmp_path, waveform, streamed_waveform, kinds, "baked"),
+            (build[0], streamed_waveform, waveform, kinds[::-1], "flash")):
+        assert main([str(folder), "--activity", str(right)]) == 0
+        assert capsys.readouterr().err == ""
+        assert main([str(folder), "--activity", str(wrong)]) == 1
+        assert capsys.readouterr().err == (
+            f"ERROR: {wrong}: activity must be of {kind}, as the build is, not of {other}: record it with python -m "
+            f"sim --vcd and --weights {weights}\n")
+
+
+def test_the_rate_is_one_that_the_link_carries(waveform, tmp_path, capsys):
+    (tmp_path / "report.json").write_bytes(
+        report_of(cycles_per_inference=4, images_per_second_link=379.3, baud=3_000_000).to_json())
+    arguments = [str(tmp_path), "--activity", str(waveform), "--rate"]
+    assert main([*arguments, "379.3"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "379.4"]) == 1
+    assert capsys.readouterr().err == ("ERROR: --rate must be at most 379.3, the images per second that the build "
+                                       "takes at 3000000 baud, not 379.4\n")
 
 
 def test_missing_files_are_one_line(build, waveform, tmp_path, capsys):

@@ -11,9 +11,10 @@ from gateware.build.page.levels import Level
 from gateware.build.page.parts import Missing, measures
 from gateware.build.page.sections.energy import section
 from gateware.build.page.subject import Evidence, Subject, subject_of
+from gateware.reports.overlay import OverlayReport
 from support.errors import InputError
 from tests.gateware.build.page.conftest import overlay_report, report_of
-from tests.gateware.build.waveforms import CHANGES, HEADER
+from tests.gateware.build.waveforms import CHANGES, HEADER, STREAMED_HEADER
 
 
 @pytest.fixture
@@ -25,6 +26,8 @@ def waveform(tmp_path):
 
 @pytest.mark.parametrize("report", [report_of(cycles_per_inference=4), overlay_report()])
 def test_the_page_has_what_the_model_says(report, waveform, tmp_path):
+    if isinstance(report, OverlayReport):
+        waveform.write_text(STREAMED_HEADER + CHANGES)
     expected = estimate(resources_of(report, name="it"), read_activity(waveform))
     found = section(subject_of(tmp_path, report, Evidence(waveform=waveform)))
     numbers = {measure.name: measure for measure in measures(found)}

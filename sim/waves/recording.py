@@ -14,7 +14,7 @@ from sim.rtl import RtlEngine
 from sim.streamed_rtl import StreamedRtlEngine
 from sim.verilator import Trace, top_module
 from sim.waves.signals import groups_of, signals_of
-from sim.waves.views import GTKWAVE_MARK, SURFER_MARK, gtkwave_view, surfer_view
+from sim.waves.views import GTKWAVE_MARK, SURFER_MARK, gtkwave_view, is_as_written, surfer_view
 from support.errors import InputError, printable
 from support.files import check_output, read_file, write_all, write_with
 
@@ -102,16 +102,16 @@ class Recording:
         Raises
         ------
         :exc:`InputError`
-            If the waveform cannot be written, or a view that somebody has saved is in the place of one.
+            If the waveform cannot be written, or a view that somebody has changed or saved is in the place of one.
         """
         inputs = list(inputs)
         check_output(self.path, inputs=inputs)
         for mark, view in self.views.items():
             check_output(view, inputs=inputs)
-            if view.exists() and not read_file(view, limit=_VIEW_BYTES).startswith(mark.encode()):
-                raise InputError(f"{printable(str(view))}: view beside the waveform must be one that this command has "
-                                 f"written, and this one was saved by another program: rename it, or give --"
-                                 f"{self.trace} another name")
+            if view.exists() and not is_as_written(read_file(view, limit=_VIEW_BYTES), mark):
+                raise InputError(f"{printable(str(view))}: view beside the waveform must be as this command has "
+                                 f"written it, and this one was changed or comes from another program: rename it, or "
+                                 f"give --{self.trace} another name")
 
     def write(self, engine: Engine, compute: Callable[[], _T]) -> tuple[Waveform, _T]:
         """Write the waveform of one image, then its views.

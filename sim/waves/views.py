@@ -1,13 +1,15 @@
 """Saved views of a waveform: which signals a viewer shows, in which order and how."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from sim.waves.signals import Format, Group, Signal
 
-__all__ = ["GTKWAVE_MARK", "SURFER_MARK", "gtkwave_view", "surfer_view"]
+__all__ = ["GTKWAVE_MARK", "SURFER_MARK", "gtkwave_view", "is_as_written", "surfer_view"]
 
-#: First lines, which say who wrote a view: a viewer that saves one writes another.
+#: How the first lines begin, which say who wrote a view: a viewer that saves one writes another. The SHA-256 of the
+#: lines below follows, by which a view is known that somebody has changed.
 GTKWAVE_MARK = "[*] Sterna: view of a waveform (docs/waveforms.md)"
 SURFER_MARK = "# Sterna: view of a waveform (docs/waveforms.md)"
 
@@ -19,6 +21,18 @@ _GROUP_BEGIN, _GROUP_END = 0x80_0200, 0x100_0200
 _WAVE_PIXELS = 1000
 #: Times of the cursor and of the 26 markers, where there are none.
 _NO_MARKERS = " ".join(["-1"] * 27)
+
+
+def _written(mark: str, lines: Iterator[str]) -> str:
+    """Return a view: its first line, and ``lines``."""
+    below = "".join(f"{line}\n" for line in lines)
+    return f"{mark}, sha256 {hashlib.sha256(below.encode()).hexdigest()}\n{below}"
+
+
+def is_as_written(content: bytes, mark: str) -> bool:
+    """Whether the content of a file is a view with the first line ``mark``, as this module has made it."""
+    first, _, below = content.partition(b"\n")
+    return first == f"{mark}, sha256 {hashlib.sha256(below).hexdigest()}".encode()
 
 
 def _scoped(top: str, signal: Signal) -> str:
@@ -41,7 +55,6 @@ def gtkwave_view(groups: Sequence[Group], signals: Mapping[str, Signal], *, top:
     zoom = -math.log2(max(units, _WAVE_PIXELS) / _WAVE_PIXELS)
 
     def lines() -> Iterator[str]:
-        yield GTKWAVE_MARK
         yield f'[dumpfile] "{waveform}"'
         yield "[timestart] 0"
         yield f"*{zoom:.6f} {_NO_MARKERS}"
@@ -57,7 +70,7 @@ def gtkwave_view(groups: Sequence[Group], signals: Mapping[str, Signal], *, top:
             yield f"@{_GROUP_END:x}"
             yield f"-{group.title}"
 
-    return "\n".join([*lines(), ""])
+    return _written(GTKWAVE_MARK, lines())
 
 
 def surfer_view(groups: Sequence[Group], signals: Mapping[str, Signal], *, top: str) -> str:
@@ -66,7 +79,6 @@ def surfer_view(groups: Sequence[Group], signals: Mapping[str, Signal], *, top: 
     Surfer has no command that sets the format of a signal by its name, so it shows its own choice.
     """
     def lines() -> Iterator[str]:
-        yield SURFER_MARK
         for group in groups:
             # The command takes one word.
             yield f"divider_add {group.title.replace(' ', '_')}"
@@ -74,4 +86,4 @@ def surfer_view(groups: Sequence[Group], signals: Mapping[str, Signal], *, top: 
                 yield f"variable_add {_scoped(top, signals[shown.name])}"
         yield "zoom_fit"
 
-    return "\n".join([*lines(), ""])
+    return _written(SURFER_MARK, lines())

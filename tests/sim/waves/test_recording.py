@@ -15,6 +15,7 @@ from sim.rtl import RtlEngine
 from sim.spike_maps import read_map
 from sim.verilator import Trace
 from sim.waves.recording import CLOCK_UNITS, Recording
+from sim.waves.views import gtkwave_view, surfer_view
 from support.errors import InputError
 from tests.link_board import CACHE
 from tests.random_networks import SMALL, draw, images_for, kept_stages
@@ -231,11 +232,19 @@ def test_files_that_would_be_lost_are_one_line(tmp_path):
     with pytest.raises(InputError, match=f"^{network}: output must not be the input {network}: give another name$"):
         recording.check([network])
     recording.check([])
-    view = tmp_path / "network.gtkw"
-    view.write_text("[*] GTKWave Analyzer v3.3.116\n")
-    with pytest.raises(InputError, match=(
-            rf"^{view}: view beside the waveform must be one that this command has written, and this one was saved by "
-            r"another program: rename it, or give --vcd another name$")):
+    gtkwave, surfer = gtkwave_view([], {}, top="sterna", waveform="network.vcd", units=10), surfer_view(
+        [], {}, top="sterna")
+    for name, written in (("network.gtkw", gtkwave), ("network.sucl", surfer)):
+        view = tmp_path / name
+        for changed in ("[*] GTKWave Analyzer v3.3.116\n", f"{written}# mine\n", written.replace("\n", "\n\n", 1),
+                        written[:-1], written.partition("\n")[0], "", f"# mine\n{written}"):
+            view.write_text(changed)
+            with pytest.raises(InputError) as caught:
+                recording.check([])
+            assert str(caught.value) == (
+                f"{view}: view beside the waveform must be as this command has written it, and this one was changed or "
+                f"comes from another program: rename it, or give --vcd another name")
+        view.write_text(written)
         recording.check([])
     with pytest.raises(InputError, match=rf"^{tmp_path}/no/x\.vcd: folder {tmp_path}/no must exist$"):
         dataclasses.replace(recording, path=tmp_path / "no" / "x.vcd").check([])

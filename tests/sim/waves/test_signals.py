@@ -1,5 +1,7 @@
 """The signals of a view are signals of the circuits, and views are what the viewers read."""
 
+import hashlib
+
 import pytest
 
 from boards import BOARDS
@@ -59,11 +61,18 @@ GROUPS = [Group("Host link", [Shown("clk"), Shown("core.sums", Format.SIGNED)]),
                            Shown("sums", Format.UNSIGNED)])]
 
 
+def first_line(mark, view):
+    """The first line of a view, with the digest of the lines below."""
+    _, _, below = view.partition("\n")
+    return f"{mark}, sha256 {hashlib.sha256(below.encode()).hexdigest()}"
+
+
 def test_the_view_of_gtkwave_is_a_save_file_with_groups_and_formats():
     # The lines from "@800200" on are those that pyvcd 0.4.1 writes (vcd.gtkw.GTKWSave).
     markers = " ".join(["-1"] * 27)
-    assert gtkwave_view(GROUPS, signals_of(VERILOG), top="top", waveform="a b.vcd", units=8000).splitlines() == [
-        "[*] Sterna: view of a waveform (docs/waveforms.md)", '[dumpfile] "a b.vcd"', "[timestart] 0",
+    view = gtkwave_view(GROUPS, signals_of(VERILOG), top="top", waveform="a b.vcd", units=8000)
+    assert view.splitlines() == [
+        first_line("[*] Sterna: view of a waveform (docs/waveforms.md)", view), '[dumpfile] "a b.vcd"', "[timestart] 0",
         f"*-3.000000 {markers}", "[size] 1600 1000", "[signals_width] 400",
         "@800200", "-Host link", "@28", "TOP.top.clk", "@420", "TOP.top.core.sums[11:0]", "@1000200", "-Host link",
         "@800200", "-Spikes", "@28", "TOP.top.core.spikes$125.write", "@22", "TOP.top.sums[3:0]", "@24",
@@ -71,8 +80,9 @@ def test_the_view_of_gtkwave_is_a_save_file_with_groups_and_formats():
 
 
 def test_the_view_of_surfer_is_a_file_of_commands():
-    assert surfer_view(GROUPS, signals_of(VERILOG), top="top").splitlines() == [
-        "# Sterna: view of a waveform (docs/waveforms.md)",
+    view = surfer_view(GROUPS, signals_of(VERILOG), top="top")
+    assert view.splitlines() == [
+        first_line("# Sterna: view of a waveform (docs/waveforms.md)", view),
         "divider_add Host_link", "variable_add TOP.top.clk", "variable_add TOP.top.core.sums",
         "divider_add Spikes", "variable_add TOP.top.core.spikes$125.write", "variable_add TOP.top.sums",
         "variable_add TOP.top.sums", "zoom_fit"]

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from arch import network_file
 from arch.images import load_images, load_labels
-from boards import BOARDS
+from arch.limits import MAX_TIMESTEPS
+from boards import BOARDS, Board
 from gateware.build.explore.configuration import Axes, Configuration, grid
 from gateware.build.explore.engines import completed
 from gateware.build.explore.measure import Accuracy, Measurement
@@ -100,6 +101,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
         for value in getattr(arguments, option) or ():
             if not math.isfinite(value) or value <= 0:
                 raise ExploreError(f"--{option} must be a positive number, not {value:g}")
+    _check_axes(arguments)
     if arguments.seeds is not None and not arguments.place:
         raise ExploreError("--seeds must be given with --place: it has no effect without")
     if arguments.jobs is not None and arguments.scheduler is not None:
@@ -113,6 +115,31 @@ def _check_options(arguments: argparse.Namespace) -> None:
             if getattr(arguments, option) is not None:
                 raise ExploreError(f"--{option} has no effect with --weights flash, whose array is that of the board: "
                                    f"leave it out")
+
+
+def _check_axes(arguments: argparse.Namespace) -> None:
+    """Refuse values that no configuration can have; what some cannot have is a result of these."""
+    for option, least in (("lanes", 1), ("width", 2)):
+        for value in getattr(arguments, option) or ():
+            if value < least or value & (value - 1):
+                raise ExploreError(f"--{option} must be powers of two of at least {least}, not {value}")
+    for value in arguments.timesteps or ():
+        if value > MAX_TIMESTEPS:
+            raise ExploreError(f"--timesteps must be 1 to {MAX_TIMESTEPS}, not {value}")
+    for value in arguments.clock or ():
+        errors = [error for board in arguments.board if (error := _clock_error(BOARDS[board], value * 1e6)) is not None]
+        if len(errors) == len(arguments.board):
+            raise ExploreError(f"--clock: {errors[0]}")
+
+
+def _clock_error(board: Board, clock_hz: float) -> InputError | None:
+    """Return why a board has no such clock, or no rate of its link that divides it; None if it has."""
+    try:
+        board.check_clock(clock_hz)
+        board.default_bauds(clock_hz)
+    except InputError as error:
+        return error
+    return None
 
 
 def _axes(arguments: argparse.Namespace) -> Axes:

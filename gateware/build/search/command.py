@@ -10,7 +10,7 @@ from typing import Any
 from arch import json_object, strict_json
 from boards import BOARDS
 from gateware.build.explore.front import least
-from gateware.build.search.identity import Identity
+from gateware.build.search.identity import IDENTITY, Identity
 from gateware.build.search.space import Axis, SpaceError, changed
 from gateware.build.search.trial import Outcome, check_training, run_trial
 from sim.report import Weights
@@ -23,6 +23,8 @@ __all__ = ["SearchError", "Trial", "create_parser", "main", "search"]
 
 #: Largest recipe, and largest file of trials, that is read.
 _RECIPE_BYTES, _TRIALS_BYTES = 1 << 20, 1 << 26
+#: The trials, and the lock, in the folder of a search.
+_TRIALS, _LOCK = "trials.jsonl", ".search.lock"
 #: Most trials of a search.
 _MAX_TRIALS = 10_000
 
@@ -156,25 +158,36 @@ def _check(arguments: argparse.Namespace, axes: Sequence[Axis]) -> None:
             raise SpaceError(f"--vary must name each place once, not {place} twice")
 
 
+def _check_folder(folder: pathlib.Path) -> None:
+    """Check that a search may work in a folder; raises :exc:`InputError` if it holds what no search has put there."""
+    check_output_folder(folder)
+    # A search that was ended while it made the folder has left its lock.
+    found = sorted({entry.name for entry in folder.iterdir()} - {_LOCK}) if folder.is_dir() else []
+    if found and not {IDENTITY, _TRIALS} & set(found):
+        raise SearchError(f"{folder}: output must be a new or empty folder or that of an earlier search, not one with "
+                          f"{found[0]!r}: give another with -o")
+
+
 def search(arguments: argparse.Namespace) -> None:
     """Make the trials that the command line asks for, and print the best; raises what becomes the error line."""
     axes = [Axis.parse(text) for text in arguments.vary]
     _check(arguments, axes)
     recipe = _read_recipe(arguments.recipe)
-    changed(recipe, {axis.place: None for axis in axes})
+    for axis in axes:
+        axis.check(recipe)
     output: pathlib.Path = arguments.output
-    check_output_folder(output)
+    path = output / _TRIALS
+    _check_folder(output)
     output.mkdir(parents=True, exist_ok=True)
-    path = output / "trials.jsonl"
     busy = f"{output}: another search is at work in this folder: wait for its end, or give another one with -o"
-    with locked(output / ".search.lock", busy=busy):
+    with locked(output / _LOCK, busy=busy):
         trials = _read_trials(path)
         if any(trial.values.keys() != {axis.place for axis in axes} for trial in trials):
             raise SearchError(f"{path}: its trials vary other places: give the same --vary, or another folder with -o")
         identity = Identity.of(
             recipe, axes, board=arguments.board, weights=arguments.weights, epochs=arguments.epochs,
             data=arguments.data if arguments.unverified else None)
-        identity.claim(output, begun=bool(trials))
+        identity.claim(output, begun=path.exists())
         study = _Search(axes, trials, seed=arguments.seed)
         _run(arguments, recipe, study, path)
     print_line(_format(trials))

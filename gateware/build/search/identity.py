@@ -12,10 +12,10 @@ from gateware.build.search.space import Axis
 from support.errors import InputError
 from support.files import read_file, write_atomically
 
-__all__ = ["Identity", "IdentityError"]
+__all__ = ["IDENTITY", "Identity", "IdentityError"]
 
 #: The file, in the folder of a search, and its largest size.
-_FILE, _MAX_BYTES = "search.json", 1 << 20
+IDENTITY, _MAX_BYTES = "search.json", 1 << 20
 
 
 class IdentityError(InputError):
@@ -53,23 +53,30 @@ class Identity:
         ----------
         folder : :class:`pathlib.Path`
         begun : :class:`bool`
-            Whether the folder has trials.
+            Whether the folder has a file of trials.
 
         Raises
         ------
         :exc:`IdentityError`
-            If the trials are those of another search, or nothing says of which.
+            If the trials are those of another search, or nothing says of which; or if the file that says so is none
+            of ours, with or without trials.
         """
-        path = folder / _FILE
-        if not begun:
-            write_atomically(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+        path = folder / IDENTITY
+        if not begun and not path.exists():
+            self._write(path)
             return
         try:
             there = json_object.make(Identity, strict_json.parse(read_file(path, limit=_MAX_BYTES)))
         except (FileNotFoundError, ValueError):
             raise IdentityError(f"{path}: must say which search the trials beside it are of, and does not: give "
                                 f"another folder with -o") from None
+        if not begun:
+            self._write(path)
+            return
         names = [field.name for field in dataclasses.fields(self)]
         if differ := [f"--{name}" for name in names if getattr(self, name) != getattr(there, name)]:
             raise IdentityError(f"{path}: its trials are of another {' and '.join(differ)}: give the same, or another "
                                 f"folder with -o")
+
+    def _write(self, path: pathlib.Path) -> None:
+        write_atomically(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())

@@ -52,6 +52,22 @@ class Axis:
                              f"not {values!r}")
         return cls(place=place, low=low, high=high, logarithmic=logarithmic)
 
+    def check(self, recipe: Any) -> None:
+        """Check that the place is in the JSON ``recipe``, and takes fractions if the values are some.
+
+        Raises
+        ------
+        :exc:`SpaceError`
+            If it is not, or if an integer is there, which as a rule counts something.
+        """
+        there = recipe
+        for part in self.place.split("."):
+            there = _step(there, part, self.place)
+        floats = not self.choices or any(isinstance(choice, float) for choice in self.choices)
+        if type(there) is int and floats:
+            raise SpaceError(f"--vary {self.place} must be integers to choose from, as 8,16, because the recipe has "
+                             f"the integer {there} there: write {there}.0 in the recipe if it may be a fraction")
+
 
 def _value(text: str) -> int | float | str | bool:
     """Read a value as JSON; what is none is a string."""

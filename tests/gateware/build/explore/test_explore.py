@@ -450,9 +450,27 @@ def test_two_explorations_do_not_write_the_same_file(explore, file, tmp_path):
     (["--lanes", "0"], "--lanes must be a positive number, not 0"),
     (["--clock", "nan"], "--clock must be a positive number, not nan"),
     (["--timesteps", "-1"], "--timesteps must be a positive number, not -1"),
+    (["--lanes", "8", "3"], "--lanes must be powers of two of at least 1, not 3"),
+    (["--width", "1"], "--width must be powers of two of at least 2, not 1"),
+    (["--timesteps", "65"], "--timesteps must be 1 to 64, not 65"),
     (["--network", "none.safetensors"], "none.safetensors: No such file or directory")])
 def test_wrong_options_are_one_line(explore, arguments, line):
     assert explore(*arguments) == (1, [], [f"ERROR: {line}"])
+
+
+def test_a_clock_that_no_board_has_is_refused(explore, file, tmp_path):
+    code, out, err = explore("--network", file, "--clock", 48, 47.3)
+    assert (code, out, len(err)) == (1, [], 1)
+    assert err[0].startswith("ERROR: --clock: clock must be one that the PLL makes of 12 MHz, not 47.3 MHz")
+    assert {entry.name for entry in tmp_path.iterdir()} == {file.name}
+
+
+def test_a_clock_that_one_of_the_boards_has_is_explored(monkeypatch):
+    arguments = command.create_parser().parse_args(["--board", "icebreaker", "--board", "icesugar", "--clock", "47.3"])
+    monkeypatch.setattr(type(BOARDS["icesugar"]), "check_clock", lambda board, clock_hz: (
+        None if board.name == "icesugar" else board.fpga.check_clock(board.oscillator_hz, clock_hz)))
+    monkeypatch.setattr(type(BOARDS["icesugar"]), "default_bauds", lambda board, clock_hz: None)
+    command._check_axes(arguments)
 
 
 @pytest.mark.parametrize(("options", "rates"), [

@@ -280,6 +280,42 @@ def test_trials_of_which_nothing_says_what_they_are_of_are_left_alone(search, tr
         tmp_path, "must say which search the trials beside it are of, and does not: give ")
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "trial-0/recipe.json"])
+def test_a_folder_that_is_none_of_a_search_is_left_alone(search, trials, tmp_path, name):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("years of work")
+    line = (f"{tmp_path}/out: output must be a new or empty folder or that of an earlier search, not one with "
+            f"{name.split('/')[0]!r}: give another with -o")
+    assert search() == (1, [], [f"ERROR: {line}"])
+    assert path.read_text() == "years of work"
+    assert [entry for entry in (tmp_path / "out").rglob("*") if entry.is_file()] == [path]
+
+
+@pytest.mark.parametrize(("name", "content"), [("search.json", "{}"), ("trials.jsonl", "")])
+def test_files_that_only_have_the_names_of_a_search_are_left_alone(search, trials, tmp_path, name, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(content)
+    assert search() == refused(
+        tmp_path, "must say which search the trials beside it are of, and does not: give ")
+    assert (tmp_path / "out" / name).read_text() == content
+
+
+def test_a_folder_in_which_only_the_lock_was_made_is_taken(search, trials, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".search.lock").touch()
+    assert search("--trials", "1")[0] == 0
+
+
+@pytest.mark.parametrize("values", ["8:16", "8.5:9", "8,8.5"])
+def test_fractions_are_no_values_of_an_integer(search, tmp_path, values):
+    place = "architecture.layers.1.channels"
+    line = (f"--vary {place} must be integers to choose from, as 8,16, because the recipe has the integer 16 there: "
+            f"write 16.0 in the recipe if it may be a fraction")
+    assert search(vary=(f"{place}={values}",)) == (1, [], [f"ERROR: {line}"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_no_trial_could_be_trained_with_ends_the_search_before_the_first(search, trials, tmp_path):
     trials.wrong = "/nowhere: train-images is missing"
     assert search() == (1, [], ["ERROR: /nowhere: train-images is missing"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from arch.foreign import EMPTY
 from export.sources.chain import SourceError
 from export.sources.nir.file import MAX_BYTES, Graph, RawNode, parse
 from support.errors import InputError, ToolchainError
@@ -68,6 +69,8 @@ def load(path: str) -> Graph:
         If the file cannot be read.
     """
     content = read_file(path, limit=MAX_BYTES)
+    if not content:
+        raise SourceError(f"{path}: {EMPTY}")
     try:
         return _unpacked(guarded(__name__, content, seconds=_SECONDS + len(content) // _SECOND_BYTES))
     except UnfinishedError as error:

@@ -118,6 +118,15 @@ def test_names_cannot_command_the_terminal(tmp_path):
     assert str(error.value).isprintable()
 
 
+def test_an_empty_file_is_called_empty(tmp_path):
+    path = tmp_path / "net.nir"
+    path.touch()
+    with pytest.raises(SourceError) as refused:
+        load(str(path))
+    assert str(refused.value) == (
+        f"{path}: file must not be empty: what made or copied it did not end, so make or copy it again")
+
+
 def test_damaged_files_are_refused_or_read(tmp_path):
     """Whatever byte is altered, there is a graph or one line; HDF5 has no hash of its own."""
     content = bytearray(file.dumps(chained(layers()), "1.0.8"))

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # another. Must be said before PyTorch is imported; programs that tests start inherit it.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and all tests of an interruption would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same code gets the same verdict: the same examples, and none is wrong because the machine is busy.
 hypothesis.settings.register_profile("gate", deadline=None, derandomize=True,

@@ -59,10 +59,13 @@ def _svg(figure: Figure, name: str) -> str:
     text = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
+    # A path without a line and without a filling is not seen.
+    text = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", text)
     # Identifiers that nothing refers to only take room, and one page has those of all drawings.
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
-    text = re.sub(r' id="([^"]+)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    used = {identifier: f"{name}-{number}" for number, identifier in enumerate(
+        dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', text)))}
+    text = re.sub(r' id="([^"]+)"', lambda found: f' id="{used[found[1]]}"' if found[1] in used else "", text)
+    text = re.sub(r'(href="#|url\(#)([^")]+)', lambda found: found[1] + used[found[2]], text)
     # Texts have the font of the page, and no turn by nothing.
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)

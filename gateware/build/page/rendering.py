@@ -46,7 +46,7 @@ def _command(line: str) -> markupsafe.Markup:
     """Return a command in which a browser breaks no line inside the name of an option, which begins at a hyphen."""
     words = re.split(r"((?<!\S)--?[a-z][a-z-]*)", line)
     return markupsafe.Markup("").join(
-        markupsafe.Markup('<span class="option">{}</span>').format(word) if index % 2 else word
+        markupsafe.Markup("<span>{}</span>").format(word) if index % 2 else word
         for index, word in enumerate(words))
 
 

@@ -29,7 +29,7 @@ VOID = {"meta", "img", "br", "link", "input"}
 
 def without_options(text):
     """A page whose commands are as one writes them: without the marks around the names of options."""
-    return re.sub(r'<span class="option">(.*?)</span>', r"\1", text)
+    return re.sub(r'<span>(.*?)</span>', r"\1", text)
 
 
 class Page(html.parser.HTMLParser):
@@ -277,12 +277,12 @@ def test_the_command_for_more_seeds_names_them_once():
 def test_no_line_ends_inside_an_option():
     text = render(Subject(report=report_of(), network_path="a-b.safetensors"))
     build, *_ = [command for command in re.findall(r"<pre><code>(.*?)</code>", text) if ">--lanes<" in command]
-    assert re.findall(r'<span class="option">(.*?)</span>', build) == [
+    assert re.findall(r'<span>(.*?)</span>', build) == [
         "-m", "--board", "--network", "--lanes", "--width", "--clock", "--baud", "--seeds", "--verify",
         "--verify-images"]
     # Every command on the page, also one for what is not known.
     assert [command for command in re.findall(r"<code>(python -m .*?)</code>", text) if re.search(r" -", command)] == []
-    assert re.search(r"\.option {[^}]*white-space: nowrap", text)
+    assert re.search(r"code span {[^}]*white-space: nowrap", text)
 
 
 def test_a_command_to_copy_names_the_file_as_one_word():

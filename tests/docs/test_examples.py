@@ -48,8 +48,6 @@ def test_the_network_of_snntorch_learns(example, monkeypatch, tmp_path, capsys):
 # snnTorch's exporter calls a function that nirtorch will rename.
 @pytest.mark.filterwarnings("ignore:nirtorch.extract_nir_graph:DeprecationWarning")
 def test_the_graph_of_snntorch_is_read(example, tmp_path):
-    pytest.importorskip("nir")
-    pytest.importorskip("nirtorch")
     path = str(tmp_path / "net.nir")
     network = example.make()
     # A network that has run has membranes, which are no part of the graph.

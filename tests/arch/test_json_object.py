@@ -81,5 +81,6 @@ def test_an_exact_object_has_every_key_and_no_other(change, message):
 
 def test_a_single_value_is_checked():
     assert check_value(list[int], [1, 2], "it") == [1, 2]
+    assert check_value(list[Leaf], [{"count": 1, "new": 2}], "it") == [Leaf(count=1)]
     with pytest.raises(ValueError, match=r"^it 1 must be an integer, not True$"):
         check_value(list[int], [1, True], "it")

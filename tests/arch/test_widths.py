@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -119,8 +120,13 @@ def test_channels_are_ranged_apart():
 
 def test_huge_pixel_layers_fall_back_to_a_bound():
     neurons = make_neurons(10)
+    tracemalloc.start()
     membrane, _ = membrane_range(neurons, one(-2**22, 2**22), 2, constant=True)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert membrane.total == Range(-2**23, 2**23 - 10)
+    # Not one current after the other: there are eight million.
+    assert most_bytes < 2**16
 
 
 def test_membranes_too_wide_for_the_reference_are_refused():

@@ -102,6 +102,22 @@ def test_membranes_that_leave_the_range_are_brought_back(reset, beta):
         assert channel in moved or all(ours == theirs for ours, theirs in spikes)
 
 
+@pytest.mark.parametrize("bias", [-23, 27])
+def test_a_membrane_that_leaves_the_range_by_one_is_brought_back(bias):
+    """Six bits hold -32 to 31. What the neuron has in its registers reaches -33 or 32."""
+    room = Room(board="small", title="Small", fraction=1, membrane_width=6)
+    rounded = Neurons(threshold=np.array([7]), bias=np.array([bias]), initial=np.array([1]), fraction=1,
+                      reset=Reset.SUBTRACT)
+    neuron = make_neuron(theta=single(3.5), beta=single(bias / 2), initial=single(0.5))
+    fitted, _ = fit_channels([neuron], rounded, [], ChannelRange(np.array([-2]), np.array([2])), timesteps=1,
+                             constant=False, room=room)
+    before, after = ([number for current in range(-2, 3) for number in registers(made, 0, [current])]
+                     for made in (rounded, fitted))
+    assert (min(before), max(before)).count(-33 if bias < 0 else 32) == 1
+    assert min(after) >= -32
+    assert max(after) <= 31
+
+
 def test_what_no_constants_keep_in_the_range_is_refused():
     room = Room(board="small", title="Small", fraction=1, membrane_width=6)
     message = (r"^channel 0: its membrane of 3 timesteps must fit the 6 bits of the Small, not need 9, and no "

@@ -219,3 +219,11 @@ def test_progress_is_told_in_bytes(tmp_path, monkeypatch, make, pack):
     told = []
     load_images(path, make_network(), progress=lambda *numbers: told.append(numbers))
     assert told == [(25, 60), (50, 60), (60, 60)]
+
+
+def test_progress_is_told_every_16_mib(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.zeros((40, 1, 1024, 1024), np.uint8))
+    told = []
+    load_images(path, make_network(height=1024, width=1024), progress=lambda *numbers: told.append(numbers))
+    assert told == [(done * 2**20, 40 * 2**20) for done in (16, 32, 40)]

@@ -29,12 +29,14 @@ def test_png_gives_one_image(path):
     assert (found == COLOURS.transpose(2, 0, 1)[None]).all()
 
 
-def test_interlaced_pixels_are_the_same(path):
+@pytest.mark.parametrize(("height", "width"), [(4, 5), (15, 13), (1, 1)])
+def test_interlaced_pixels_are_the_same(path, height, width):
+    pixels = RNG.integers(0, 256, (height, width), dtype=np.uint8)
     # Adam7 (section 8.1): seven passes, each every so many rows and columns from a first one.
     passes = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
-    rows = [row for top, down, left, right in passes for row in GREY[top::down, left::right] if len(row)]
-    path.write_bytes(raw_png(rows, interlace=1, size=(5, 4)))
-    assert (load_images(path, make_network()) == GREY[None, None]).all()
+    rows = [row for top, down, left, right in passes for row in pixels[top::down, left::right] if len(row)]
+    path.write_bytes(raw_png(rows, interlace=1, size=(width, height)))
+    assert (load_images(path, make_network(height=height, width=width)) == pixels[None, None]).all()
 
 
 @pytest.mark.parametrize(("content", "found"), [

@@ -117,9 +117,8 @@ def check_scores(page, image):
         for layer in expected.spikes for step, spikes in enumerate(layer[0])]
 
 
-def lit(page, number):
-    """Pixels of a picture of spikes that have the colour of a spike."""
-    return page.locator("#layers canvas").nth(number).evaluate("""canvas => {
+#: Pixels of a picture of spikes that have the colour of a spike.
+LIT = """canvas => {
       const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
       copy.drawImage(canvas, 0, 0);
       const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
@@ -130,7 +129,11 @@ def lit(page, number):
         count += data.slice(at, at + 3).join() === spike;
       }
       return count;
-    }""")
+    }"""
+
+
+def lit(page, number):
+    return page.locator("#layers canvas").nth(number).evaluate(LIT)
 
 
 def test_a_sample_is_shown_at_once(demonstration, opened):
@@ -157,8 +160,9 @@ def test_every_spike_is_a_pixel_of_its_colour(demonstration, opened):
             assert [lit(page, 4 * number + step) for step in range(4)] == [int(step.sum()) for step in maps[0]]
     # The colours follow the theme while the page is open.
     page.emulate_media(color_scheme="light")
-    expect(page.locator("#layers canvas").first).to_be_visible()
-    assert lit(page, 0) == spikes[0][0, 0].sum()
+    # The page hears of it with its next picture of the screen, and the test may ask before that.
+    page.wait_for_function(f"wanted => ({LIT})(document.querySelector('#layers canvas')) === wanted",
+                           arg=int(spikes[0][0, 0].sum()))
 
 
 def test_a_digit_is_drawn_with_the_mouse(demonstration, opened):

@@ -278,6 +278,26 @@ def test_one_pooling_may_be_called_in_two_places():
     assert differ(found) == 0
 
 
+def test_a_dropout_may_be_anywhere():
+    """In evaluation mode it gives the very tensor that it saw, be that the input of the module."""
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.fc2, self.dropout = ternary(nn.Linear(6, 5)), ternary(nn.Linear(5, 3)), nn.Dropout(0.5)
+            self.lif1, self.lif2 = leaky(), leaky()
+
+        def forward(self, x):
+            mem1, mem2 = self.lif1.reset_mem(), self.lif2.reset_mem()
+            for _ in range(T):
+                spikes, mem1 = self.lif1(self.fc1(self.dropout(x)), mem1)
+                spikes, mem2 = self.lif2(self.fc2(self.dropout(spikes)), mem2)
+            return spikes
+
+    found = from_snntorch(Shared().eval(), FLAT, **PIXELS)
+    assert [layer.kind for layer in found.network.layers] == ["fully-connected", "fully-connected", "readout"]
+    assert differ(found) == 0
+
+
 # --- What is refused ---
 
 def noisy(x):

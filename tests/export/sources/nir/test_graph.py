@@ -53,6 +53,11 @@ def test_layers_of_the_network():
     assert network.provenance == {"scores": "spikes of the last neurons, counted"}
 
 
+def test_the_largest_stride_is_taken():
+    conv = chain_of(chained(layers(conv=convolution(TERNARY, stride=[7, 7]))), RULE).nodes[0]
+    assert conv.stride == 7
+
+
 def test_sums_of_windows_have_no_divisor():
     network = read(chained(layers(pool=pool("SumPool2d"))))
     assert network.neurons["fc"][0].scale == Fraction(1, 4)

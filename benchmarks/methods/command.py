@@ -5,11 +5,13 @@ import pathlib
 from collections.abc import Sequence
 
 from support.command_line import path_argument, print_line, run
-from support.errors import InputError
-from support.files import check_output, write_atomically
+from support.errors import InputError, printable
+from support.files import check_output, read_file, write_atomically
 
 __all__ = ["create_parser", "main"]
 
+#: Longest older page that is read, in bytes.
+_MAX_BYTES = 2**24
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
@@ -30,7 +32,8 @@ def create_parser() -> argparse.ArgumentParser:
     tabling.add_argument("runs", metavar="RUNS", type=path_argument,
                          help="take the measured trainings in the folder RUNS (build/train)")
     tabling.add_argument("-o", "--output", metavar="FILE", type=path_argument, default=PAGE,
-                         help="write the page to FILE (default: docs/benchmarks.md, which is overwritten)")
+                         help="write the page to FILE, and keep what it has of other trainings (default: "
+                              "docs/benchmarks.md)")
     return parser
 
 
@@ -51,6 +54,7 @@ def _measure(arguments: argparse.Namespace) -> None:
 
 def _table(arguments: argparse.Namespace) -> None:
     # Here for the same reason: the page reads recipes.
+    from benchmarks.methods.kept import KeptRowsError
     from benchmarks.methods.measurement import BenchmarkError, read_measurement
     from benchmarks.methods.page import table
 
@@ -59,7 +63,17 @@ def _table(arguments: argparse.Namespace) -> None:
         raise BenchmarkError(f"{arguments.runs}: must hold folders with a benchmark.json: measure trainings first, and "
                              f"give the folder that holds them")
     check_output(arguments.output)
-    page = table([read_measurement(path) for path in found])
+    try:
+        before = read_file(arguments.output, limit=_MAX_BYTES).decode()
+    except FileNotFoundError:
+        before = ""
+    except UnicodeDecodeError as error:
+        raise BenchmarkError(f"{printable(str(arguments.output))}: an older page must be text in UTF-8, and byte "
+                             f"{error.start} is not: give another file with --output") from None
+    try:
+        page = table([read_measurement(path) for path in found], before)
+    except KeptRowsError as error:
+        raise BenchmarkError(f"{printable(str(arguments.output))}: {error}") from None
     write_atomically(arguments.output, page.encode())
     print_line(f"{arguments.output}: {len(found)} measurements")
 

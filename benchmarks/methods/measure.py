@@ -16,12 +16,14 @@ from arch.ttfs import network_file as ttfs_network_file
 from arch.ttfs.network import EarliestPool
 from arch.ttfs.network import Network as TtfsNetwork
 from benchmarks.methods.measurement import LAYOUT, BenchmarkError, read_json, read_result
+from benchmarks.notation import notation
 from export import steps
 from export.folding import fold
 from export.ttfs import conversion as ttfs
 from reference import latency
 from reference.network import Reference, classify
 from reference.ttfs.network import Reference as TtfsReference
+from support.errors import InputError
 from support.files import check_output, write_atomically
 from support.progress import Progress
 from support.provenance import revision
@@ -83,17 +85,19 @@ def _run(network: Network, images: np.ndarray) -> tuple[np.ndarray, list[metrics
 
 
 def _on_rtl(network: Network, images: np.ndarray) -> dict[str, Any]:
-    """Run ``images`` on the simulated RTL and compare every spike; a limit's name where the network does not fit."""
+    """Run ``images`` on the simulated RTL and compare every spike; a limit's name where the network does not fit.
+
+    The circuit is the first of the iCEBreaker's that bears the network: with weights baked in, or from the flash.
+    """
     if not len(images):
         return {}
     # Needs Verilator and Amaranth.
-    from gateware.engine.configuration import ConfigError
     from reference.engines import ReferenceEngine, first_difference
-    from sim.rtl import RtlEngine
+    from sim.choice import choose_engine
 
     try:
-        engine = RtlEngine(network)
-    except ConfigError as error:
+        engine, circuit = choose_engine(network, board="icebreaker")
+    except InputError as error:
         return {"rtl_limit": str(error)}
     with engine:
         reference = ReferenceEngine(network)
@@ -102,7 +106,7 @@ def _on_rtl(network: Network, images: np.ndarray) -> dict[str, Any]:
     if difference is not None:
         raise BenchmarkError(f"the RTL differs from the reference: {difference}")
     assert actual.cycles is not None
-    return {"rtl_images": len(images), "rtl_cycles": int(actual.cycles[0])}
+    return {"rtl_images": len(images), "rtl_cycles": int(actual.cycles[0]), "rtl_weights": circuit.weights.value}
 
 
 def _over_time(network: Network, scores: np.ndarray, labels: np.ndarray, validation: datasets.Split) -> dict[str, Any]:
@@ -143,36 +147,11 @@ def _float_accuracy(folder: pathlib.Path, result: Mapping[str, Any], recipe: Rec
     return None
 
 
-def _notation(architecture: Mapping[str, Any]) -> str:
-    """Layers in the field's shorthand, which the page explains."""
-    found = []
-    for layer in architecture["layers"]:
-        shortcut = _shortcut(layer)
-        if layer.get("input_pool", 1) > 1:
-            found.append(f"AP{layer['input_pool']}")
-        if layer["kind"] == "convolution":
-            stride = f"s{layer['stride']}" if layer["stride"] > 1 else ""
-            found.append(f"{layer['channels']}C{layer['kernel']}{stride}{shortcut}")
-            if layer.get("pool", 1) > 1:
-                found.append(f"AP{layer['pool']}")
-        elif layer["kind"] == "or-pool":
-            found.append(f"MP{layer['size']}")
-        else:
-            found.append(f"FC{layer['classes'] if layer['kind'] == 'readout' else layer['neurons']}{shortcut}")
-    return "-".join(found)
-
-
-def _shortcut(layer: Mapping[str, Any]) -> str:
-    if "projection" in layer:
-        return "+i" if layer["projection"]["weights"] == "identity" else "+p"
-    return "+" if "shortcut" in layer else ""
-
-
 def _facts(folder: pathlib.Path, result: Mapping[str, Any], recipe: Recipe,
            provenance: Mapping[str, Any], *, verify: bool) -> dict[str, Any]:
     return {"layout": LAYOUT, "name": recipe.name,
             "dataset": recipe.dataset if verify else f"{recipe.dataset}, files that are not the official ones",
-            "network": _notation(recipe.architecture),
+            "network": notation(recipe.architecture),
             "methods": [method["kind"] for method in recipe.methods],
             "seed": recipe.seed, "epochs": recipe.epochs, "needs": recipe.needs,
             "float_test_accuracy": _float_accuracy(folder, result, recipe),

@@ -1,9 +1,10 @@
 """Make ``docs/benchmarks.md`` of measurements: one row per recipe, comparisons, and what the papers report."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.methods.kept import KeptRows
 from benchmarks.methods.measure import VERIFIED
 from benchmarks.methods.measurement import BenchmarkError
 from train.catalogue import shipped_recipes
@@ -11,6 +12,9 @@ from train.recipe import load_recipe
 
 __all__ = ["COMPARISONS", "PAPERS", "rtl_cell", "table"]
 
+#: Headings of the page.
+METHODS, COMPARED, SURENESS = "Methods, measured", "Comparisons", "Sureness"
+OVER_TIME, THRESHOLDS = "Accuracy over time", "Thresholds of converted networks"
 #: Timesteps of the page's table over time.
 STEPS_SHOWN = (1, 2, 4, 8, 16, 24, 32, 64)
 #: What seeds of one recipe have in common.
@@ -77,11 +81,18 @@ def _percent(values: Sequence[float | None], form: str = "{:.2f}") -> str:
 def rtl_cell(row: Mapping[str, Any]) -> str:
     """Return in words what the simulated RTL gave for a measurement, ``-`` if it was not asked."""
     if "rtl_images" in row:
-        return f"equal on {row['rtl_images']} images, {row['rtl_cycles']:,} clocks"
+        where = ", weights from flash" if row.get("rtl_weights") == "flash" else ""
+        return f"equal on {row['rtl_images']} images, {row['rtl_cycles']:,} clocks{where}"
     return f"does not fit: {row['rtl_limit']}" if "rtl_limit" in row else "-"
 
 
 Runs = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def _merged(head: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[Mapping[str, str]],
+            order: Callable[[Sequence[str]], Any]) -> list[Sequence[str]]:
+    """Join rows with those that are kept, in the order of a key; what these lack is not measured."""
+    return sorted([*rows, *([row.get(column, "-") for column in head] for row in kept)], key=order)
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -187,11 +198,8 @@ def _sweep_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             for row in rows for threshold, accuracy in row["threshold_sweep"]["accuracies"].items()]
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page: one row per method and data set, seeds of one recipe as mean and standard error.
-
-    Raises :exc:`BenchmarkError` if measurements of one name are not seeds of one recipe.
-    """
+def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return measurements by their recipes; raises as :func:`table`."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: (row["name"], row["seed"])):
         groups.setdefault(row["name"], []).append(row)
@@ -203,9 +211,21 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         if differing:
             raise BenchmarkError(f"{name}: measurements must be seeds of one recipe, but differ in "
                                  f"{' and '.join(differing)}")
-    lines = [
-        "# Methods, measured", "",
-        "Made by `python -m benchmarks.methods table RUNS`; do not edit. Every number of an exported network was",
+    return groups
+
+
+def _first(cells: Sequence[str]) -> str:
+    return cells[0]
+
+
+def _methods(groups: Runs, kept: KeptRows) -> list[str]:
+    head = ("recipe", "data set", "network", "methods", "weights", "T", "compression", "float accuracy",
+            "exported accuracy", "exact", "ECE", "firing rate", "SOPs per image (events; dense)", "RTL", "training",
+            "command")
+    return [
+        f"# {METHODS}", "",
+        "Made by `python -m benchmarks.methods table RUNS`; do not edit. Rows of trainings that are not in RUNS are",
+        "kept. Every number of an exported network was",
         "measured with its integers on the whole test set, by `python -m benchmarks.methods measure RUN --data DIR`;",
         "choices were made on validation images. Several seeds: mean ± standard error. *Network*: 32C3 is 32 channels",
         "of a 3 x 3 convolution, MP max-pooling (OR of spikes), AP average pooling of currents before the neurons",
@@ -217,43 +237,81 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "synaptic operations that spikes cause (events), all synapses x timesteps (dense); the first layer of an",
         "image, which sees pixels and not spikes, is in neither. *Training* is wall-clock time on the machine",
         "that trained, often shared with other work, without the networks that a recipe starts from or learns",
-        "from; the command is to be run after theirs. *RTL*: every spike of test images, simulated, and the",
-        "clocks of an inference. A cell with - was not measured.", "",
-        *_lines(("recipe", "data set", "network", "methods", "weights", "T", "compression", "float accuracy",
-                 "exported accuracy", "exact", "ECE", "firing rate", "SOPs per image (events; dense)", "RTL",
-                 "training", "command"), _method_rows(groups))]
-    compared = _comparison_rows(groups)
-    if compared:
-        lines += ["## Comparisons", "",
-                  "Differences of test accuracy, in percentage points, and of two ECEs (below; negative is better); of",
-                  "several seeds with the standard error of the difference.", "",
-                  *_lines(("question", "network", "against", "accuracy", "ECE", "ECE of mean scores"), compared)]
-    lines += ["## Sureness", "",
-              "Of the predictive distribution, the mean over time of each timestep's softmax: *ECE* is the expected",
-              "calibration error, 15 bins; negative log-likelihood; Brier score, a sum over classes; predictive",
-              "entropy; and mutual information, what timesteps disagree about. The last three columns are of the",
-              "softmax of the mean scores instead, which is surer. No temperature is fitted, logarithms are natural.",
-              "",
-              *_lines(("recipe", "ECE", "negative log-likelihood", "Brier", "predictive entropy",
-                       "mutual information", "ECE of mean scores", "negative log-likelihood of mean scores",
-                       "Brier of mean scores"), _sureness_rows(groups))]
-    over_time = [row for runs in groups.values() for row in runs if row.get("early_exit")]
-    if over_time:
-        steps_shown = [step for step in STEPS_SHOWN if step <= max(row["timesteps"] for row in over_time)]
-        lines += [
-            "## Accuracy over time", "",
-            "One run of T timesteps, read out after each. *Early exit* stops an image when the best class leads by a",
-            "margin, set per timestep on validation images so that at most the tolerance is lost there; the rest is",
-            "the whole test set. Measured on the reference: an array with T side by side has no time left to save.", "",
-            *_lines(("recipe", *(f"t = {step}" for step in steps_shown),
-                     "early exit: tolerance, accuracy, mean timesteps"), _time_rows(over_time, steps_shown))]
+        "from; the command is to be run after theirs. *RTL*: every spike of test images, simulated on the first",
+        "circuit of the iCEBreaker that bears the network, and the clocks of an inference. A cell with - was not",
+        "measured.", "",
+        *_lines(head, _merged(head, _method_rows(groups), kept.of(METHODS), _first))]
+
+
+def _comparisons(groups: Runs, kept: KeptRows) -> list[str]:
+    head = ("question", "network", "against", "accuracy", "ECE", "ECE of mean scores")
+    questions = [question for question, _, _ in COMPARISONS]
+
+    def order(cells: Sequence[str]) -> tuple[int, str]:
+        return (questions.index(cells[0]), "") if cells[0] in questions else (len(questions), cells[1])
+
+    rows = _merged(head, _comparison_rows(groups), kept.of(COMPARED), order)
+    return [] if not rows else [
+        f"## {COMPARED}", "",
+        "Differences of test accuracy, in percentage points, and of two ECEs (below; negative is better); of",
+        "several seeds with the standard error of the difference.", "", *_lines(head, rows)]
+
+
+def _sureness(groups: Runs, kept: KeptRows) -> list[str]:
+    head = ("recipe", "ECE", "negative log-likelihood", "Brier", "predictive entropy", "mutual information",
+            "ECE of mean scores", "negative log-likelihood of mean scores", "Brier of mean scores")
+    return [
+        f"## {SURENESS}", "",
+        "Of the predictive distribution, the mean over time of each timestep's softmax: *ECE* is the expected",
+        "calibration error, 15 bins; negative log-likelihood; Brier score, a sum over classes; predictive",
+        "entropy; and mutual information, what timesteps disagree about. The last three columns are of the",
+        "softmax of the mean scores instead, which is surer. No temperature is fitted, logarithms are natural.",
+        "", *_lines(head, _merged(head, _sureness_rows(groups), kept.of(SURENESS), _first))]
+
+
+def _over_time(groups: Runs, kept: KeptRows) -> list[str]:
+    rows = [row for runs in groups.values() for row in runs if row.get("early_exit")]
+    old = kept.of(OVER_TIME)
+    longest = max([row["timesteps"] for row in rows], default=0)
+    shown = [step for step in STEPS_SHOWN if step <= longest or any(f"t = {step}" in row for row in old)]
+    head = ("recipe", *(f"t = {step}" for step in shown), "early exit: tolerance, accuracy, mean timesteps")
+    return [] if not rows and not old else [
+        f"## {OVER_TIME}", "",
+        "One run of T timesteps, read out after each. *Early exit* stops an image when the best class leads by a",
+        "margin, set per timestep on validation images so that at most the tolerance is lost there; the rest is",
+        "the whole test set. Measured on the reference: an array with T side by side has no time left to save.", "",
+        *_lines(head, _merged(head, _time_rows(rows, shown), old, _first))]
+
+
+def _thresholds(groups: Runs, kept: KeptRows) -> list[str]:
+    head = ("recipe", "percentile", "spiking network", "its ANN", "validation images")
     swept = [row for runs in groups.values() for row in runs if row.get("threshold_sweep")]
-    if swept:
-        lines += ["## Thresholds of converted networks", "",
-                  "A layer's threshold is a percentile of its activations, or the level of least squared error. What",
-                  "is best on validation images, after all timesteps, is exported.", "",
-                  *_lines(("recipe", "percentile", "spiking network", "its ANN", "validation images"),
-                          _sweep_rows(swept))]
+    rows = _merged(head, _sweep_rows(swept), kept.of(THRESHOLDS), _first)
+    return [] if not rows else [
+        f"## {THRESHOLDS}", "",
+        "A layer's threshold is a percentile of its activations, or the level of least squared error. What",
+        "is best on validation images, after all timesteps, is exported.", "", *_lines(head, rows)]
+
+
+def table(rows: Sequence[Mapping[str, Any]], before: str = "") -> str:
+    """Return the page: one row per method and data set, seeds of one recipe as mean and standard error.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Measurements, as of :func:`benchmarks.methods.measure.measure`.
+    before : :class:`str`
+        An older page: its rows of recipes that ``rows`` lacks are kept.
+
+    Raises
+    ------
+    :exc:`BenchmarkError`
+        If measurements of one name are not seeds of one recipe, or ``before`` has a row that is no row of its table.
+    """
+    groups = _grouped(rows)
+    kept = KeptRows(before, list(groups))
+    lines = [line for section in (_methods, _comparisons, _sureness, _over_time, _thresholds)
+             for line in section(groups, kept)]
     lines += ["## What the papers report", "",
               "Quoted, not rerun. Most choose the best epoch by the test set; ours does not.", "",
               *_lines(("method", "data set", "network", "weights", "accuracy", "source", "what differs from ours"),

@@ -15,9 +15,10 @@ from arch import network_file
 from arch.checkpoint import Checkpoint
 from benchmarks.methods import measure as measuring
 from benchmarks.methods.command import main
-from benchmarks.methods.measure import _notation, measure
+from benchmarks.methods.measure import measure
 from benchmarks.methods.measurement import LAYOUT, BenchmarkError
 from benchmarks.methods.page import table
+from benchmarks.notation import notation
 from boards import BOARDS
 from export import steps
 from gateware.mapper.choice import plan_for_board
@@ -284,7 +285,37 @@ def test_layers_are_written_in_shorthand():
               {"kind": "convolution", "channels": 8, "kernel": 3, "stride": 1, "projection": {"weights": "identity"}},
               {"kind": "convolution", "channels": 9, "kernel": 3, "stride": 2, "projection": {"weights": "trained"}},
               {"kind": "fully-connected", "neurons": 32}, {"kind": "readout", "classes": 10, "input_pool": 4}]
-    assert _notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-8C3+i-9C3s2+p-FC32-AP4-FC10"
+    assert notation({"layers": layers}) == "16C5s2-16C3+-MP3-8C1-AP2-8C3+i-9C3s2+p-FC32-AP4-FC10"
+
+
+def test_rows_of_other_trainings_are_kept():
+    """A page that is made again with some of its trainings, or with others, differs in their rows alone."""
+    slow = {**row_of("slow", 1, 0.7, 0.1), "timesteps": 8, "accuracy_by_step": [0.1] * 8,
+            "early_exit": [{"tolerance": 0.0, "accuracy": 0.1, "mean_timesteps": 8.0}]}
+    rows = [row_of("cifar10-distilled", 1, 0.8, 0.1), row_of("cifar10-ternary", 1, 0.7, 0.1), slow]
+    page = table(rows)
+    assert "| t = 4 | t = 8 |" in page
+    assert table([], page) == table(rows[:2], page) == table(rows[2:], page) == table(rows[2:], table(rows[:2])) == page
+    # Recipes are measured anew, and so are the seeds of one.
+    again = [row_of("slow", seed, 0.75, 0.1) for seed in (2, 3)]
+    assert table(again, page) == table([*rows[:2], *again])
+    # The difference of one that was measured anew and one of the page is not known.
+    page = table([row_of("cifar10-ternary", 1, 0.9, 0.1)], page)
+    assert "against plain training" not in page
+    assert "| cifar10-distilled |" in page
+
+
+def test_an_older_page_that_is_none_is_refused(runs, data, tmp_path, capsys):
+    measure(runs / "plain-1", data, verify=False)
+    page = tmp_path / "page.md"
+    longer = ("line 5: a row must have the 2 cells of its table, not 3: mend the line, or give another file with "
+              "--output")
+    binary = "an older page must be text in UTF-8, and byte 0 is not: give another file with --output"
+    for content, problem in ((b"# A\n\n| a | b |\n|---|---|\n| 1 | 2 | 3 |\n", longer), (b"\xff", binary)):
+        page.write_bytes(content)
+        assert main(["table", str(runs), "-o", str(page)]) == 1
+        assert capsys.readouterr().err == f"ERROR: {page}: {problem}\n"
+        assert page.read_bytes() == content
 
 
 @pytest.mark.parametrize(("key", "value"), [

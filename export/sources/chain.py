@@ -30,6 +30,7 @@ __all__ = [
     "per_channel",
     "rationals",
     "shift_of",
+    "shown",
 ]
 
 
@@ -160,6 +161,14 @@ def exact(text: str) -> Fraction:
         return Fraction(text)
     except ZeroDivisionError:
         raise ValueError(text) from None
+
+
+def shown(value: Fraction) -> str:
+    """Return ``value`` for a message, rounded; a quotient of floats may be larger than any of them."""
+    try:
+        return f"{float(value):.6g}"
+    except OverflowError:
+        return f"{'-' if value < 0 else ''}1e{len(str(abs(int(value)))) - 1} or more"
 
 
 def shift_of(share: Fraction) -> int | None:

@@ -35,6 +35,7 @@ from export.sources.chain import (
     per_channel,
     rationals,
     shift_of,
+    shown,
 )
 from export.sources.rational import RationalNetwork
 from export.sources.rules import Comparison, Rule
@@ -200,7 +201,7 @@ def _leak_shift(neurons: SpikingNeurons) -> int | None:
     shift = shift_of(neurons.leak)
     if neurons.leak and shift is None:
         raise SourceError(f"node {neurons.name}: the share of the membrane lost in a timestep must be 2^-k with k from "
-                          f"1 to {MAX_LEAK_SHIFT}, not {float(neurons.leak):.6g}: train with a leak of 1/2, 1/4, 1/8 "
+                          f"1 to {MAX_LEAK_SHIFT}, not {shown(neurons.leak)}: train with a leak of 1/2, 1/4, 1/8 "
                           f"(tau of 2, 4, 8 timesteps), or without one; or give the dt that the file was made with")
     return shift
 
@@ -237,8 +238,8 @@ def _real_neurons(stage: Stage, neurons: SpikingNeurons, scales: list[Fraction],
 def _check_single(network: RationalNetwork, stages: list[Stage], names: list[str], *, several: bool) -> None:
     """Check that no membrane can reach twice its threshold, where more than one spike would then be due.
 
-    A membrane is at most at its threshold after a timestep with at most one spike. So it stays below twice that as long
-    as no current is larger than the threshold.
+    A membrane is below its threshold, or at it where only more spikes, after a timestep with at most one spike. So it
+    stays below twice that as long as no current is larger than the threshold. The first membrane may be anywhere.
     """
     source = network.architecture["input"]
     pixels = Input(encoding=Encoding(source["encoding"]), channels=source["channels"], height=source["height"],
@@ -252,10 +253,12 @@ def _check_single(network: RationalNetwork, stages: list[Stage], names: list[str
         for channel, (neuron, low, high) in enumerate(zip(network.neurons[name], currents.low, currents.high,
                                                           strict=True)):
             largest = _largest_current(neuron, int(low), int(high))
-            if largest + max(neuron.initial, neuron.theta) <= 2 * neuron.theta:
+            first = neuron.initial + largest
+            if largest <= neuron.theta and (first < 2 * neuron.theta or (neuron.strict and first == 2 * neuron.theta)):
                 continue
-            reached = (f"currents of channel {channel} reach {float(largest):g}, more than the threshold of "
-                       f"{float(neuron.theta):g}")
+            reached = f"currents of channel {channel} reach {shown(largest)}, " + (
+                f"more than the threshold of {shown(neuron.theta)}" if largest > neuron.theta else
+                f"on a first membrane of {shown(neuron.initial)}, with a threshold of {shown(neuron.theta)}")
             if stage.neurons.small_currents:
                 raise SourceError(
                     f"node {stage.neurons.name}: no current may exceed the threshold with reset_delay=False, as what "

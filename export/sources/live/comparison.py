@@ -17,7 +17,7 @@ import numpy.typing as npt
 from arch.network import Network
 from export.certificate import root_ends
 from export.evaluation import layer_currents
-from export.sources.chain import SourceError
+from export.sources.chain import SourceError, shown
 from export.sources.rational import RationalNetwork, Scaled
 from reference.network import Reference
 
@@ -99,7 +99,7 @@ def _check_layer(trained: RationalNetwork, index: int, maps: npt.NDArray[Any], o
             raise SourceError(
                 f"{name}: the forward of the module must compute what its layers say, but in image {image}, timestep "
                 f"{timestep}, channel {channel}, row {row}, column {column} it gives {int(own[channel, row, column])} "
-                f"where the membrane is {float(u):g} and the threshold {float(neuron.theta):g}: leave out of the "
+                f"where the membrane is {shown(u)} and the threshold {shown(neuron.theta)}: leave out of the "
                 f"forward what changes numbers or membranes besides them")
 
 

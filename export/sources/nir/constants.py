@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arch.network import MAX_LEAK_SHIFT
-from export.sources.chain import SourceError
+from export.sources.chain import SourceError, shown
 from export.sources.rules import Constants, Rule
 
 __all__ = ["ULPS", "integrator_gain", "leak_and_gain"]
@@ -25,7 +25,7 @@ ULPS = 4
 
 def _snapped(product: Fraction, dtype: np.dtype[Any]) -> Fraction:
     """Return the power of two, 1 or below, that ``product`` is but for roundings of ``dtype``; else itself."""
-    if product <= 0:
+    if not 0 < product < 2:
         return product
     shift = round(-np.log2(float(product))) if float(product) > 0 else 0
     power = Fraction(1, 2**min(max(shift, 0), MAX_LEAK_SHIFT))
@@ -78,7 +78,7 @@ def leak_and_gain(name: str, tau: npt.NDArray[Any], r: npt.NDArray[Any],
     lost = [_snapped(step / Fraction(float(value)), dtype) for value in tau]
     if max(lost) > 1:
         raise SourceError(f"node {name}: the share of the membrane lost in a timestep must be at most 1, not "
-                          f"{float(max(lost)):.6g}: give the --dt that the file was made with")
+                          f"{shown(max(lost))}: give the --dt that the file was made with")
     if len(set(lost)) > 1:
         raise SourceError(f"node {name}: all neurons must have one leak, not {len(set(lost))}: train with one tau a "
                           f"layer")

@@ -56,6 +56,26 @@ def _h5py() -> Any:
     return h5py
 
 
+def _plain(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return floats as they are, and others as ``int64``, in which no arithmetic on them is that of a narrow type.
+
+    Raises :exc:`SourceError` for numbers that a float of 64 bits does not hold: it is what they are computed with.
+    """
+    if array.dtype.kind == "f":
+        if array.dtype.itemsize <= 8:
+            return array
+        with np.errstate(over="ignore"):
+            narrow = array.astype(np.float64)
+        exact = np.array_equal(narrow.astype(array.dtype), array, equal_nan=True)
+    else:
+        exact = not array.size or (int(array.min()) >= -2**53 and int(array.max()) <= 2**53)
+        narrow = array.astype(np.int64)
+    if not exact:
+        raise SourceError(f"{name} must hold numbers that a float of 64 bits holds exactly, not others of "
+                          f"{array.dtype}: write them as float64")
+    return narrow
+
+
 class _Reader:
     """Reads groups of one file, and counts what they hold."""
 
@@ -87,7 +107,7 @@ class _Reader:
         array = np.asarray(found)
         if array.dtype.kind not in "fiub":
             raise SourceError(f"{dataset.name} must hold numbers or a text, not {array.dtype}")
-        return array
+        return _plain(dataset.name, array)
 
     def text(self, group: Any, name: str) -> str:
         """Read one dataset that is a text."""

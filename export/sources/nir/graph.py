@@ -115,6 +115,10 @@ def _shape(values: npt.NDArray[Any], stated: Shape | None, name: str) -> tuple[S
         if math.prod(stated) != math.prod(sizes):
             raise SourceError(f"node {name}: --input must have the {math.prod(sizes)} values of the file's input "
                               f"{_times(sizes)}, not {_times(stated)}")
+        own = [size for size in sizes if size > 1]
+        if len(own) > 1 and own != [size for size in stated if size > 1]:
+            raise SourceError(f"node {name}: --input must be that of the file's input, {_times(sizes)}, not "
+                              f"{_times(stated)}: channels, rows and columns can be stated only of an input in a row")
         without_batch = sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes
         return stated, len(sizes) == 1 or len(without_batch) == 1
     if len(sizes) == 3:

@@ -10,7 +10,7 @@ import pytest
 from export.sources.chain import SourceError
 from export.sources.nir import file, loading
 from export.sources.nir.loading import load
-from tests.export.sources.nir.graphs import chained, layers
+from tests.export.sources.nir.graphs import chained, layers, node
 from tests.export.sources.nir.test_importing import DATA
 
 
@@ -29,11 +29,36 @@ def test_what_is_written_is_read(tmp_path):
     back = load(str(tmp_path / "net.nir"))
     assert (back.edges, back.metadata) == (graph.edges, graph.metadata)
     assert set(back.nodes) == set(graph.nodes)
-    for name, node in graph.nodes.items():
-        assert back.nodes[name].kind == node.kind
-        assert set(back.nodes[name].values) == set(node.values)
-        for key, value in node.values.items():
+    for name, stored in graph.nodes.items():
+        assert back.nodes[name].kind == stored.kind
+        assert set(back.nodes[name].values) == set(stored.values)
+        for key, value in stored.values.items():
             assert np.array_equal(back.nodes[name].values[key], value)
+
+
+@pytest.mark.parametrize("values", [
+    np.ones((3, 16), dtype=bool), np.full((3, 16), -128, dtype=np.int8), np.full((3, 16), 255, dtype=np.uint8),
+    np.full((3, 16), 2**53, dtype=np.uint64), np.full((3, 16), 0.25, dtype=np.longdouble),
+    np.full((3, 16), np.nan, dtype=np.longdouble)])
+def test_narrow_integers_and_wide_floats_become_those_that_are_computed_with(tmp_path, values):
+    """The magnitude of -128 is no int8, and a bool has no sign."""
+    graph = chained(layers(fc=node("Linear", weight=values)))
+    (tmp_path / "net.nir").write_bytes(file.dumps(graph, "1.0.8"))
+    found = load(str(tmp_path / "net.nir")).nodes["fc"].values["weight"]
+    assert found.dtype == (np.float64 if values.dtype.kind == "f" else np.int64)
+    assert np.array_equal(found, values, equal_nan=values.dtype.kind == "f")
+
+
+@pytest.mark.parametrize(("values", "kind"), [
+    (np.full((3, 16), 2**53 + 1, dtype=np.int64), "int64"), (np.full((3, 16), 2**64 - 1, dtype=np.uint64), "uint64"),
+    (np.full((3, 16), -2**63, dtype=np.int64), "int64"),
+    (np.full((3, 16), np.longdouble(1) / 3), str(np.dtype(np.longdouble)))])
+def test_no_number_is_rounded(values, kind):
+    content = file.dumps(chained(layers(fc=node("Linear", weight=values))), "1.0.8")
+    with pytest.raises(SourceError) as error:
+        file.parse(content)
+    assert str(error.value) == (f"not a NIR graph that can be read: /node/nodes/fc/weight must hold numbers that a "
+                                f"float of 64 bits holds exactly, not others of {kind}: write them as float64")
 
 
 @pytest.mark.parametrize("name", ["norse-fc-if", "snntorch-conv-if", "rockpool-fc-lif-float"])

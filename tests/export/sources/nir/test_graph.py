@@ -74,8 +74,8 @@ def test_pooled_currents(kind, gain, bias):
     assert (network.neurons["conv"][0].scale, network.neurons["conv"][0].beta) == (gain, bias)
 
 
-@pytest.mark.parametrize(("threshold", "initial", "possible"), [(6, 0, False), (5.875, 0, True), (6, 6, False),
-                                                                (6, 6.125, True), (7, 8, False)])
+@pytest.mark.parametrize(("threshold", "initial", "possible"), [(6, 0, False), (5.875, 0, True), (6, 5.875, False),
+                                                                (6, 6, True), (7, 7.875, False), (7, 8, True)])
 def test_several_spikes_are_taken_only_where_they_cannot_happen(threshold, initial, possible):
     """Three weights of 2: a current of 6 on a membrane below the threshold of 6 stays below 12."""
     rule = Rule(comparison=Comparison.AT_LEAST, reset=Reset.SUBTRACT, several=True, dt=Fraction(1, 10000))
@@ -328,6 +328,36 @@ def test_inputs(changed, line):
     with pytest.raises(SourceError) as error:
         read(chained(layers(), **changed))
     assert str(error.value) == line
+
+
+@pytest.mark.parametrize(("shape", "stated", "line"), [
+    ((1, 4, 8), (1, 8, 4), "not 1x8x4"), ((1, 4, 8), (1, 1, 32), "not 1x1x32"), ((1, 1, 4, 8), (4, 8, 1), None),
+    ((1, 1, 4, 8), (8, 4, 1), "not 8x4x1"), ((1, 4, 8), (1, 4, 8), None), ((1, 32), (1, 8, 4), None)])
+def test_only_an_input_in_a_row_is_given_a_shape(shape, stated, line):
+    """Rows and columns that change places would be another network."""
+    graph = chained({"flat": node("Flatten", start_dim=0, end_dim=-1), "fc": node("Linear", weight=np.ones((2, 32)))},
+                    shape=shape)
+    if line is None:
+        assert chain_of(graph, RULE, stated).shape == stated
+        return
+    with pytest.raises(SourceError) as error:
+        chain_of(graph, RULE, stated)
+    assert str(error.value) == (f"node input: --input must be that of the file's input, {'x'.join(map(str, shape))}, "
+                                f"{line}: channels, rows and columns can be stated only of an input in a row")
+
+
+@pytest.mark.parametrize(("nodes", "line"), [
+    (layers(if2=spiking((3,), kind="LIF", tau=np.full(3, 5e-324), v_leak=np.zeros(3))),
+     "node if2: the share of the membrane lost in a timestep must be at most 1, not 1e319 or more: give the --dt"),
+    (layers(if1=spiking((4, 4, 4), threshold=99.0), fc=node("Linear", weight=DENSE * 1e300), if2=spiking(3, r=1e300)),
+     "node if2: a neuron must spike at most once in a timestep, but currents of channel 0 reach 1e596 or more, more"),
+])
+def test_numbers_beyond_those_of_floats_are_refused(nodes, line):
+    """Quotients and products of a file's floats are exact, and larger than any float."""
+    several = dataclasses.replace(RULE, several=True)
+    with pytest.raises(SourceError) as error:
+        read(chained(nodes), several, Frame(timesteps=4, encoding=Encoding.EVENTS))
+    assert str(error.value).startswith(line)
 
 
 def edges(*more, without=()):

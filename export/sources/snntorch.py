@@ -137,7 +137,7 @@ def from_snntorch(module: Any, example: Any, *, timesteps: int, encoding: str | 
     zero_point : pixel that means zero, 0 or 128: the module sees ``scale (p - zero_point)``
     shape : channels, height and width of images where the module sees them in a row
     readout : ``spikes``, those of the last neurons, counted, or ``currents`` of the last weights, for which neurons at
-        the end are dropped; None takes what the module ends in
+        the end are dropped; None takes what the module ends in, and what it returns must have the classes in that order
     forward : what is called with the input in the place of ``module``, and runs all timesteps
     images : ``uint8[images, C, H, W]`` or ``bool[images, T, C, H, W]`` on which spikes are compared; None takes noise
     name : what the network is called

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from arch.network import MAX_LEAK_SHIFT, Encoding, Reset, Shape
@@ -65,6 +66,14 @@ def _lost(name: str, module: Any) -> Fraction:
     return power if abs(share / power - 1) <= _ULPS * 2.0**-23 else Fraction(share)
 
 
+def _computed(place: Place, value: Any) -> Any:
+    """Return a number of Python as the float that PyTorch takes for it beside the membranes; a tensor as it is."""
+    if not isinstance(value, int | float) or str(place.calls[0].inputs[0].dtype) == "torch.float64":
+        return value
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
 def _neurons(name: str, place: Place) -> SpikingNeurons:
     """Return the node of a layer of neurons; raises :exc:`SourceError` if it has no exact place."""
     module, shape = place.leaf.module, place.seen.shape[2:]
@@ -76,9 +85,10 @@ def _neurons(name: str, place: Place) -> SpikingNeurons:
         raise SourceError(f"node {name}: the reset value of v must be a number: give it one with set_reset_value")
     rest = Fraction(0)
     if module.v_reset is not None:
-        (rest,) = channel_values(name, "v_reset", module.v_reset, (1,))
-    (first,) = channel_values(name, "the reset value of v", start, (1,))
-    theta = tuple(value - rest for value in channel_values(name, "v_threshold", module.v_threshold, shape))
+        (rest,) = channel_values(name, "v_reset", _computed(place, module.v_reset), (1,))
+    (first,) = channel_values(name, "the reset value of v", _computed(place, start), (1,))
+    threshold = _computed(place, module.v_threshold)
+    theta = tuple(value - rest for value in channel_values(name, "v_threshold", threshold, shape))
     if min(theta) <= 0:
         raise SourceError(f"node {name}: v_threshold must be above v_reset, or above 0 without one, not "
                           f"{float(min(theta) + rest):g}")

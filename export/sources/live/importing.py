@@ -19,6 +19,7 @@ from export.sources.live.comparison import compare
 from export.sources.live.layers import check_evaluation, layer_nodes
 from export.sources.live.package import Package
 from export.sources.live.recording import Leaf, leaves_of, record
+from export.sources.live.result import check_result
 from export.sources.live.tracing import Place, path_of
 from export.sources.rational import RationalNetwork
 from export.sources.rules import Rule
@@ -113,10 +114,14 @@ class _Runs:
         paths = [path_of(recording, self.batch, self.sample) for recording in recordings]
         if len({tuple(place.leaf.name for place in path) for path in paths}) > 1:
             raise SourceError("a module must call the same layers in every timestep")
-        return [dataclasses.replace(
+        places = [dataclasses.replace(
             same[0], calls=[call for place in same for call in place.calls],
             seen=np.concatenate([place.seen for place in same]), given=np.concatenate([place.given for place in same]))
             for same in zip(*paths, strict=True)]
+        if self.frame.currents is None:
+            check_result(places[-1], [recording.results for recording in recordings], self.batch,
+                         _EPSILON[str(self.example.dtype)])
+        return places
 
     def is_neuron(self, place: Place) -> bool:
         """Whether the layer is of neurons that have a place."""

@@ -70,10 +70,20 @@ class Recording:
     #: What it was called with, a leaf of the graph of gradients.
     input: Any
     calls: list[Call]
+    #: The numbers of all tensors that it returned.
+    results: list[npt.NDArray[np.float64]]
 
 
 def _is_tensor(value: Any) -> bool:
     return hasattr(value, "grad_fn") and hasattr(value, "detach")
+
+
+def _tensors_in(result: Any) -> list[Any]:
+    """Return the tensors that a forward gives: one, or those in tuples, lists and dictionaries of them."""
+    if _is_tensor(result):
+        return [result]
+    parts = result.values() if isinstance(result, Mapping) else result if isinstance(result, tuple | list) else ()
+    return [tensor for part in parts for tensor in _tensors_in(part)]
 
 
 def leaves_of(module: Any, packages: tuple[str, ...]) -> list[Leaf]:
@@ -190,12 +200,12 @@ def record(module: Any, forward: Callable[[Any], Any], leaves: list[Leaf], input
             calls: list[Call] = []
             with _hooked(leaves, calls):
                 try:
-                    forward(tensor)
+                    result = forward(tensor)
                 except SourceError:
                     raise
                 except Exception as error:
                     at = f"node {printable(calls[-1].leaf.name)}: " if calls and not calls[-1].outputs else ""
                     raise SourceError(f"{at}the module must run on an input like example, of {tuple(example.shape)}, "
                                       f"but says: {printable(first_line(error))}") from error
-            recordings.append(Recording(input=tensor, calls=calls))
+            recordings.append(Recording(input=tensor, calls=calls, results=list(map(array_of, _tensors_in(result)))))
     return recordings

@@ -52,11 +52,12 @@ class Two(nn.Module):
         self.between, self.timesteps = between, timesteps
 
     def forward(self, x):
-        mem1, mem2 = self.lif1.reset_mem(), self.lif2.reset_mem()
+        mem1, mem2, found = self.lif1.reset_mem(), self.lif2.reset_mem(), []
         for _ in range(self.timesteps):
             spikes, mem1 = self.lif1(self.conv(x), mem1)
             spikes, mem2 = self.lif2(self.fc(self.between(self, spikes)), mem2)
-        return spikes
+            found.append(spikes)
+        return torch.stack(found)
 
 
 def one(part=None, head=None):
@@ -194,7 +195,7 @@ def test_a_function_may_run_the_timesteps():
             spikes, mem = module(x, mem)
         return spikes
 
-    assert differ(from_snntorch(module, FLAT, forward=run, **PIXELS)) == 0
+    assert differ(from_snntorch(module, FLAT, forward=run, readout="spikes", **PIXELS)) == 0
     with pytest.raises(SourceError, match=r"^the module must run on an input like example, of \(2, 6\), but says: "):
         from_snntorch(module, FLAT, **PIXELS)
 
@@ -272,7 +273,7 @@ def test_one_pooling_may_be_called_in_two_places():
                 spikes, mem3 = self.lif3(self.fc(self.pool(spikes).flatten(1)), mem3)
             return spikes
 
-    found = from_snntorch(Shared(), torch.zeros(2, 1, 8, 8), **PIXELS)
+    found = from_snntorch(Shared(), torch.zeros(2, 1, 8, 8), readout="spikes", **PIXELS)
     assert [layer.kind for layer in found.network.layers] == [
         "convolution", "or-pool", "convolution", "or-pool", "fully-connected", "readout"]
     assert differ(found) == 0
@@ -293,9 +294,71 @@ def test_a_dropout_may_be_anywhere():
                 spikes, mem2 = self.lif2(self.fc2(self.dropout(spikes)), mem2)
             return spikes
 
-    found = from_snntorch(Shared().eval(), FLAT, **PIXELS)
+    found = from_snntorch(Shared().eval(), FLAT, readout="spikes", **PIXELS)
     assert [layer.kind for layer in found.network.layers] == ["fully-connected", "fully-connected", "readout"]
     assert differ(found) == 0
+
+
+class Returning(nn.Module):
+    """Returns what ``result`` makes of the spikes and membranes of its last neurons, ``[T, images, 3]`` each."""
+
+    def __init__(self, result):
+        super().__init__()
+        self.fc, self.lif, self.result = ternary(nn.Linear(6, 3)), leaky(), result
+
+    def forward(self, x):
+        mem, found = self.lif.reset_mem(), []
+        for _ in range(T):
+            found.append(self.lif(self.fc(x), mem))
+            mem = found[-1][1]
+        return self.result(*map(torch.stack, zip(*found, strict=True)))
+
+
+@pytest.mark.parametrize("result", [
+    lambda spikes, _: spikes, lambda spikes, mem: (spikes, mem), lambda spikes, mem: [mem, {"out": spikes}],
+    lambda spikes, _: spikes.swapaxes(0, 1), lambda spikes, _: spikes.mean(0), lambda spikes, _: -3 + spikes.sum(0) / 7,
+    lambda spikes, _: spikes.sum(0).softmax(1), lambda spikes, _: spikes.sum(0).argmax(1), lambda *_: None])
+def test_what_has_the_order_of_the_sums_may_be_returned(result):
+    assert differ(from_snntorch(Returning(result), torch.zeros(8, 6), **PIXELS)) == 0
+
+
+@pytest.mark.parametrize("result", [
+    lambda _, mem: mem, lambda _, mem: mem[-1], lambda spikes, _: spikes[-1], lambda spikes, _: -spikes,
+    lambda spikes, _: spikes[:, :, [1, 2, 0]], lambda spikes, _: spikes[:, :, :2], lambda spikes, _: spikes.amax(0),
+    lambda spikes, _: spikes.sum(0).argmin(1), lambda spikes, _: spikes.sum(0).argmax(1) + 1,
+    lambda spikes, _: spikes.sum(0) * np.nan, lambda spikes, _: spikes.sum()])
+def test_a_module_with_other_classes_than_the_sums_is_refused(result):
+    module = Returning(result)
+    with pytest.raises(SourceError, match=r'^node lif: the forward must return what this layer gives, or its sum or '
+                                          r'mean over the timesteps, by which the classes are decided, not what orders '
+                                          r'them otherwise: let it return that, or give forward=, a function that '
+                                          r'does; or say readout="spikes" or readout="currents", and the sums decide '
+                                          r'whatever it returns$'):
+        from_snntorch(module, torch.zeros(8, 6), **PIXELS)
+    assert differ(from_snntorch(module, torch.zeros(8, 6), readout="spikes", **PIXELS)) == 0
+
+
+def test_the_answers_of_single_timesteps_are_summed():
+    class Negated(nn.Sequential):
+        def forward(self, x):
+            return -super().forward(x)
+
+    parts = ternary(nn.Linear(6, 3)), leaky(init_hidden=True)
+    assert differ(from_snntorch(nn.Sequential(*parts), torch.zeros(8, 6), **PIXELS)) == 0
+    with pytest.raises(SourceError, match=r"^node 1: the forward must return what this layer gives"):
+        from_snntorch(Negated(*parts), torch.zeros(8, 6), **PIXELS)
+
+
+def test_a_threshold_is_the_float_that_the_module_compares_with():
+    """0.7 as float32 is below 0.7: a weight of it reaches a threshold of it, as both are the same float."""
+    head = ternary(layer.Linear(6, 3, bias=False))
+    head.weight.data = head.weight.data.sign() * 0.7
+    module = nn.Sequential(head, neuron.IFNode(v_threshold=0.7))
+    found = from_spikingjelly(module, torch.zeros(8, 6), timesteps=1, encoding="events")
+    assert differ(found) == 0
+    module = module.double()
+    head.weight.data = head.weight.data.sign() * 0.7
+    assert differ(from_spikingjelly(module, torch.zeros(8, 6).double(), timesteps=1, encoding="events")) == 0
 
 
 # --- What is refused ---

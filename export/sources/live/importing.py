@@ -34,6 +34,10 @@ _EPSILON = {"torch.float64": 2.0**-52, "torch.float32": 2.0**-23, "torch.bfloat1
 _RESETS = {Reset.SUBTRACT: "minus the threshold", Reset.ZERO: "to zero"}
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Stated:
     """What a module does not say, as it was given."""
@@ -47,8 +51,9 @@ class Stated:
 
     def frame(self) -> Frame:
         """Return what is stated about inputs and scores; raises :exc:`SourceError` for what cannot be."""
-        if not 1 <= self.timesteps <= MAX_TIMESTEPS:
-            raise SourceError(f"timesteps must be 1 to {MAX_TIMESTEPS}, not {self.timesteps}")
+        if not _is_integer(self.timesteps) or not 1 <= self.timesteps <= MAX_TIMESTEPS:
+            raise SourceError(f"timesteps must be an integer from 1 to {MAX_TIMESTEPS}, not "
+                              f"{printable(repr(self.timesteps))}")
         kinds = [kind.value for kind in Encoding]
         if self.encoding not in (*kinds, *Encoding):
             raise SourceError(f"encoding must be {' or '.join(kinds)}, not {printable(str(self.encoding))}")
@@ -78,6 +83,9 @@ class Stated:
         if scale <= 0:
             raise SourceError(f"scale must be a positive quotient in exact form, as \"1/255\" or Fraction(1, 255), not "
                               f"{printable(repr(self.scale))}")
+        # Beyond, products with it need not be floats.
+        if not Fraction("1e-30") < scale < Fraction("1e30"):
+            raise SourceError(f"scale must be between 1e-30 and 1e30, not {printable(repr(self.scale))}")
         return scale
 
 
@@ -284,10 +292,11 @@ def export_module(package: Package, module: Any, example: Any, stated: Stated, *
     """Export ``module``, of which the neurons are of ``package``; see :func:`export.sources.snntorch.from_snntorch`."""
     if not all(hasattr(module, key) for key in ("named_modules", "register_forward_hook")):
         raise SourceError(f"module must be a module of PyTorch, not {printable(type(module).__name__)}")
-    if not name or printable(name) != name:
-        raise SourceError(f"name must be one line of printable text, not {name[:40]!r}")
-    if not 0 <= max_fraction <= MAX_FRACTION:
-        raise SourceError(f"max_fraction must be 0 to {MAX_FRACTION}, not {max_fraction}")
+    if not isinstance(name, str) or not name or printable(name) != name:
+        raise SourceError(f"name must be one line of printable text, not {repr(name)[:42]}")
+    if not _is_integer(max_fraction) or not 0 <= max_fraction <= MAX_FRACTION:
+        raise SourceError(f"max_fraction must be an integer from 0 to {MAX_FRACTION}, not "
+                          f"{printable(repr(max_fraction))}")
     frame = stated.frame()
     batch, sample, frames = _sizes(package, example, stated)
     shape = _network_shape(sample, stated.shape)

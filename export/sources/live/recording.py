@@ -70,7 +70,7 @@ class Recording:
     #: What it was called with, a leaf of the graph of gradients.
     input: Any
     calls: list[Call]
-    #: The numbers of all tensors that it returned.
+    #: The numbers of all tensors that it returned, and the sums of those that were in one list, as over timesteps.
     results: list[npt.NDArray[np.float64]]
 
 
@@ -78,12 +78,17 @@ def _is_tensor(value: Any) -> bool:
     return hasattr(value, "grad_fn") and hasattr(value, "detach")
 
 
-def _tensors_in(result: Any) -> list[Any]:
-    """Return the tensors that a forward gives: one, or those in tuples, lists and dictionaries of them."""
+def _numbers_in(result: Any) -> list[npt.NDArray[np.float64]]:
+    """Return the numbers of the tensors that a forward gives: one, or those in tuples, lists and dictionaries of them.
+
+    Tensors of one shape in one tuple or list may be those of the timesteps: their sum comes behind them.
+    """
     if _is_tensor(result):
-        return [result]
+        return [array_of(result)]
     parts = result.values() if isinstance(result, Mapping) else result if isinstance(result, tuple | list) else ()
-    return [tensor for part in parts for tensor in _tensors_in(part)]
+    found = [numbers for part in parts for numbers in _numbers_in(part)]
+    alike = len(found) > 1 and all(map(_is_tensor, parts)) and len({numbers.shape for numbers in found}) == 1
+    return [*found, np.sum(found, axis=0)] if alike else found
 
 
 def leaves_of(module: Any, packages: tuple[str, ...]) -> list[Leaf]:
@@ -207,5 +212,5 @@ def record(module: Any, forward: Callable[[Any], Any], leaves: list[Leaf], input
                     at = f"node {printable(calls[-1].leaf.name)}: " if calls and not calls[-1].outputs else ""
                     raise SourceError(f"{at}the module must run on an input like example, of {tuple(example.shape)}, "
                                       f"but says: {printable(first_line(error))}") from error
-            recordings.append(Recording(input=tensor, calls=calls, results=list(map(array_of, _tensors_in(result)))))
+            recordings.append(Recording(input=tensor, calls=calls, results=_numbers_in(result)))
     return recordings

@@ -316,7 +316,8 @@ class Returning(nn.Module):
 
 @pytest.mark.parametrize("result", [
     lambda spikes, _: spikes, lambda spikes, mem: (spikes, mem), lambda spikes, mem: [mem, {"out": spikes}],
-    lambda spikes, _: spikes.swapaxes(0, 1), lambda spikes, _: spikes.mean(0), lambda spikes, _: -3 + spikes.sum(0) / 7,
+    lambda spikes, mem: (list(mem), list(spikes)), lambda spikes, _: spikes.swapaxes(0, 1),
+    lambda spikes, _: spikes.mean(0), lambda spikes, _: -3 + spikes.sum(0) / 7,
     lambda spikes, _: spikes.sum(0).softmax(1), lambda spikes, _: spikes.sum(0).argmax(1), lambda *_: None])
 def test_what_has_the_order_of_the_sums_may_be_returned(result):
     assert differ(from_snntorch(Returning(result), torch.zeros(8, 6), **PIXELS)) == 0
@@ -590,7 +591,12 @@ def test_spikingjelly_is_refused_with_node_and_remedy(what):
                          "'fast'")),
     ({"encoding": "rate"}, "encoding must be pixels or events, not rate"),
     ({"encoding": "events"}, "scale and zero_point must be left out for events, which are 0 and 1"),
-    ({"timesteps": 0}, "timesteps must be 1 to 64, not 0"),
+    ({"scale": "1e400"}, "scale must be between 1e-30 and 1e30, not '1e400'"),
+    ({"scale": "1e-40"}, "scale must be between 1e-30 and 1e30, not '1e-40'"),
+    ({"timesteps": 0}, "timesteps must be an integer from 1 to 64, not 0"),
+    ({"timesteps": 4.0}, "timesteps must be an integer from 1 to 64, not 4.0"),
+    ({"timesteps": True}, "timesteps must be an integer from 1 to 64, not True"),
+    ({"timesteps": "4"}, "timesteps must be an integer from 1 to 64, not '4'"),
     ({"zero_point": 7}, "zero_point must be 0 or 128, not 7"),
     ({"readout": "membranes"}, "readout must be spikes, currents or None, not membranes"),
     ({"shape": (1, 2, 4)}, "shape must have the 6 values of an image of example, not 1 x 2 x 4"),
@@ -615,7 +621,9 @@ def test_spikingjelly_is_refused_with_node_and_remedy(what):
     ({"example": torch.zeros(2, 7)}, None),
     ({"images": np.zeros((3, 1, 1, 6))}, "images must be uint8 of images x 1 x 1 x 6, not float64 of 3 x 1 x 1 x 6"),
     ({"name": ""}, "name must be one line of printable text, not ''"),
-    ({"max_fraction": 99}, "max_fraction must be 0 to 16, not 99"),
+    ({"name": 7}, "name must be one line of printable text, not 7"),
+    ({"max_fraction": 99}, "max_fraction must be an integer from 0 to 16, not 99"),
+    ({"max_fraction": None}, "max_fraction must be an integer from 0 to 16, not None"),
 ])
 def test_nothing_is_guessed(stated, line):
     given = {"module": one(), "example": FLAT} | PIXELS | stated

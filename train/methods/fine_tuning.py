@@ -33,7 +33,8 @@ class FineTuning(Method):
     The network begins with the values of :mod:`train.sources.student`. In every step the float network sees the same
     distorted images by its own rule (:mod:`train.sources.float_network`), and its scores, averaged over time, are
     scaled once so that they fit the labels of the validation images best: ``tau`` means the same for counted spikes and
-    for currents.
+    for currents. ``mu`` is small by default: the float network has mostly not seen distorted images, and where the
+    ternary network becomes better than it, it holds it back.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class FineTuning(Method):
     graph: str
     sha256: str
     facts: Mapping[str, Any]
-    weight: float = 0.5
+    weight: float = 0.1
     temperature: float = 4.0
 
     def __post_init__(self) -> None:

@@ -156,14 +156,23 @@ def refused(capsys, *arguments):
     (["--from", "{graph}", *RULE, "--dataset", "cifar-10"],
      "--dataset must be mnist or fashion-mnist for pixels of 1x28x28 and 10 classes, not cifar-10"),
     (["--from", "{graph}", *RULE, "--input", "1x16x49"],
-     ("{graph}: no data set has pixels of 1x16x49 and 10 classes (docs/datasets.md): give the input its shape with "
-     "--input, or train in a loop of your own (docs/your-network.md)")),
+     ("{graph}: node input: --input must be that of the file's input, 1x28x28, not 1x16x49: channels, rows and columns "
+      "can be stated only of an input in a row")),
     (["--from", "{graph}", *RULE[:6], "--encoding", "events", "--ternary-timesteps", "2"],
      "--ternary-timesteps must be the 4 of the graph for events, not 2: both networks see the same frames"),
 ])
 def test_refused_in_one_line(capsys, graph, arguments, line):
     given = [argument.format(graph=graph) for argument in arguments]
     assert refused(capsys, *given) == f"ERROR: {line.format(graph=graph)}\n"
+
+
+def test_a_shape_that_no_data_set_has_is_refused(capsys, tmp_path):
+    weight = np.random.default_rng(5).normal(size=(10, 784))
+    path = tmp_path / "row.nir"
+    path.write_bytes(nir_file.dumps(chained({"fc": node("Linear", weight=weight), "lif": lif(10)}, (784,)), "1.0.8"))
+    assert refused(capsys, "--from", str(path), *RULE, "--input", "1x16x49") == (
+        f"ERROR: {path}: no data set has pixels of 1x16x49 and 10 classes (docs/datasets.md): give the input its shape "
+        f"with --input, or train in a loop of your own (docs/your-network.md)\n")
 
 
 def test_data_sets_are_named_by_their_names(capsys, graph):

@@ -40,7 +40,10 @@ def _float_type(*arrays: npt.NDArray[Any]) -> np.dtype[Any]:
 
 
 def integrator_gain(name: str, r: npt.NDArray[Any], rule: Rule) -> tuple[Fraction, ...]:
-    """Gain of an IF node per value of ``r``, which is finite."""
+    """Gain of an IF node per value of ``r``, which is finite; raises :exc:`SourceError` if the rule has none."""
+    if rule.constants is Constants.SNNTORCH:
+        raise SourceError(f"node {name}: it must be LIF, as snnTorch writes no IF node: give the --package that wrote "
+                          f"the file, or none, and --compare, --reset, --spikes and --dt")
     values = [Fraction(float(value)) for value in r]
     if rule.constants is not Constants.EULER:
         return tuple(values)

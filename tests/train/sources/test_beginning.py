@@ -13,7 +13,7 @@ from train.recipe import Recipe, load_recipe
 from train.sources.beginning import recipe_of
 
 PIXELS = Facts(package="spikingjelly", timesteps=25, encoding=Encoding.PIXELS, scale=Fraction(1, 255))
-EVENTS = Facts(package="snntorch", reset=Reset.SUBTRACT, timesteps=6, encoding=Encoding.EVENTS)
+EVENTS = Facts(package="spikingjelly", reset=Reset.SUBTRACT, timesteps=6, encoding=Encoding.EVENTS)
 
 
 def graph(folder, shape, classes=10, name="net.nir"):

@@ -158,6 +158,9 @@ def refused(capsys, *arguments):
     (["--from", "{graph}", *RULE, "--input", "1x16x49"],
      ("{graph}: node input: --input must be that of the file's input, 1x28x28, not 1x16x49: channels, rows and columns "
       "can be stated only of an input in a row")),
+    (["--from", "{graph}", *RULE[:6], "--encoding", "events"],
+     ("{graph}: no data set has events of 1x28x28 and 10 classes (docs/datasets.md): give the input its shape with "
+      "--input, or train in a loop of your own (docs/your-network.md)")),
     (["--from", "{graph}", *RULE[:6], "--encoding", "events", "--ternary-timesteps", "2"],
      "--ternary-timesteps must be the 4 of the graph for events, not 2: both networks see the same frames"),
 ])

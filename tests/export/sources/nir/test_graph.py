@@ -133,9 +133,18 @@ def lif(shape=(4, 4, 4), tau=2e-4, r=1.0, **more):
 ])
 def test_leaks(tau, r, rule, leak, gain):
     kind = np.float32 if isinstance(tau, np.float32) else np.float64
-    chain = chain_of(chained(layers(if1=lif(tau=np.full((4, 4, 4), tau, dtype=kind), r=np.full((4, 4, 4), r, kind)))),
-                     rule)
+    neurons = {name: lif(shape, tau=np.full(shape, tau, dtype=kind), r=np.full(shape, r, kind))
+               for name, shape in (("if1", (4, 4, 4)), ("if2", (3,)))}
+    chain = chain_of(chained(layers(**neurons)), rule)
     assert (chain.nodes[1].leak, set(chain.nodes[1].gain)) == (leak, {gain})
+
+
+def test_snntorch_writes_no_integrators():
+    """Its rule has no gain for them, and that of another package would be 10,000 times as large, or as small."""
+    with pytest.raises(SourceError, match=r"^node if1: it must be LIF, as snnTorch writes no IF node: give the "
+                                          r"--package that wrote the file, or none, and --compare, --reset, --spikes "
+                                          r"and --dt$"):
+        read(chained(layers()), dataclasses.replace(RULE, constants=Constants.SNNTORCH))
 
 
 @pytest.mark.parametrize(("r", "rule", "gain"), [

@@ -23,6 +23,8 @@ _ENGINE = "accelerator"
 #: The module that only circuits with weights from a flash have.
 _READER = ".".join((*_TOP, "reader", ""))
 _CLOCK, _BUSY = ".".join((*_TOP, "clk")), ".".join((*_TOP, "busy"))
+#: What counts results: it changes as the last byte of one leaves.
+_RESULTS = ".".join((*_TOP, "link", "transmitter", "result_slot"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,12 +80,12 @@ def _read_header(lines: Iterator[str]) -> tuple[dict[str, _Net], dict[str, str]]
 
 def _count(lines: Iterator[str]) -> Activity:
     nets, codes = _read_header(lines)
-    for name in (_CLOCK, _BUSY):
+    for name in (_CLOCK, _BUSY, _RESULTS):
         if name not in codes:
             raise ValueError(f"it has no signal {name}")
-    clock, busy = codes[_CLOCK], codes[_BUSY]
+    clock, busy, results = codes[_CLOCK], codes[_BUSY], codes[_RESULTS]
     toggles = collections.Counter[str](), collections.Counter[str]()
-    clocks, computing, began = [0, 0], 0, False
+    clocks, computing, began, answered = [0, 0], 0, False, False
     first: int | None = None
     for line in lines:
         if line[0] == "#":
@@ -100,10 +102,12 @@ def _count(lines: Iterator[str]) -> Activity:
         value = int(digits, 2)
         if code == busy:
             computing, began = value, began or bool(value)
+        if code == results:
+            answered = began and net.value not in (None, value)
         if net.value is not None:
             toggles[computing][net.block] += (net.value ^ value).bit_count()
         net.value = value
-    if first != 0 or not began or computing:
+    if first != 0 or computing or not answered:
         raise ValueError("it has not all of an image and its result: record it again, without --from and --to")
     return Activity(inference_clocks=clocks[1], other_clocks=clocks[0], inference_toggles=dict(toggles[1]),
                     other_toggles=dict(toggles[0]), streamed=any(name.startswith(_READER) for name in codes))

@@ -30,7 +30,7 @@ def test_toggles_are_counted_once_for_the_block_that_declares_the_net_deepest(wa
         inference_clocks=3, other_clocks=3,
         # The bit of busy that rises is one of the inference; the one that falls comes behind it.
         inference_toggles={"top": 1, "accelerator.spikes": 4 + 1 + 1 + 1},
-        other_toggles={"top": 1, "accelerator": 2, "link": 2 + 3})
+        other_toggles={"top": 1, "accelerator": 2, "link": 2 + 3 + 1})
 
 
 @pytest.fixture
@@ -54,6 +54,10 @@ PART = "it has not all of an image and its result: record it again, without --fr
     (lambda text: text.partition("x$1 ")[0], "it ends early, in the middle of a line: record it again"),
     (lambda text: text.rpartition("1110001 c")[0], "it ends early, in the middle of a line: record it again"),
     (lambda text: text.rpartition("b11110001 c")[0], PART),
+    (lambda text: text.rpartition("b01 f")[0], PART),
+    (lambda text: text.rpartition("#50")[0], PART),
+    (lambda text: text.replace("b00 f\n", ""), PART),
+    (lambda text: text.replace("result_slot", "slot"), "it has no signal TOP.sterna.link.transmitter.result_slot"),
     (lambda text: "", "it has no definitions of signals"),
     (lambda text: "# Sterna\n\nA network.\n", "it has no definitions of signals"),
     (lambda text: text.replace("#0\n", "#x\n", 1), "it is no VCD"),

@@ -13,6 +13,9 @@ $scope module TOP $end
   $var wire 4 a word [3:0] $end
   $scope module link $end
    $var wire 4 b bits [3:0] $end
+   $scope module transmitter $end
+    $var wire 2 f result_slot [1:0] $end
+   $upscope $end
   $upscope $end
   $scope module accelerator $end
    $var wire 1 ! clk $end
@@ -42,6 +45,7 @@ CHANGES = """#0
 0"
 b0000 a
 bxxxx b
+b00 f
 b00000000 c
 0d
 #5
@@ -77,4 +81,5 @@ b0011 a
 b0000 b
 #55
 1!
+b01 f
 """

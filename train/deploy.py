@@ -5,22 +5,27 @@ module alone of ``train`` asks the mapper of the gateware, which needs no tool (
 """
 
 import argparse
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from boards import board_named
 from gateware.check.checking import check
-from gateware.check.shapes import Shapes
+from gateware.check.shapes import ImageSize, Shapes
 from gateware.check.text import format_check
 from support.command_line import print_line
 from support.errors import InputError
 from support.progress import Progress
+from train.datasets import DATASETS
 from train.methods import make_methods
 from train.quantisers import QUANTISERS
 from train.recipe import Recipe, named_recipe
 
 __all__ = ["DeployError", "check_recipe", "exported_architecture"]
+
+#: Pixels of the longer side of an image that a remedy asks for, at least: in fewer there is little to recognise.
+_LEAST_PIXELS = 8
 
 
 class DeployError(InputError):
@@ -52,6 +57,22 @@ def exported_architecture(recipe: Recipe) -> Mapping[str, Any]:
     return architecture
 
 
+def _sizes(recipe: Recipe) -> Iterator[ImageSize]:
+    """Smaller images that a recipe can have of its data set, the largest first: by larger factors of its framing."""
+    framing = recipe.make_framing()
+    if framing is None:
+        return
+    sensor = DATASETS[recipe.dataset].shape
+    for factor in range(framing.factor + 1, max(sensor[1:]) // _LEAST_PIXELS + 1):
+        try:
+            _, height, width = dataclasses.replace(framing, factor=factor).shape(sensor)
+        except ValueError:
+            continue
+        yield ImageSize(height=height, width=width,
+                        remedy=f"use a framing with the factor {factor} and {height} x {width} as the height and width "
+                               f"of the architecture's input")
+
+
 def check_recipe(arguments: argparse.Namespace, values: Any) -> None:
     """Check the recipe of the JSON ``values`` as the arguments of :mod:`train.command` say, and print the answer.
 
@@ -62,7 +83,7 @@ def check_recipe(arguments: argparse.Namespace, values: Any) -> None:
     """
     board = board_named(arguments.board)
     recipe = named_recipe(arguments, values)
-    shapes = Shapes(name=recipe.name, architecture=exported_architecture(recipe))
+    shapes = Shapes(name=recipe.name, architecture=exported_architecture(recipe), sizes=tuple(_sizes(recipe)))
     # What helps a network of millions of weights takes minutes to find.
     with Progress("check"):
         answer = check(shapes, board, remedies=not arguments.no_remedies)

@@ -23,7 +23,7 @@ from gateware.check.rounding import rounded
 from gateware.check.shapes import Shapes
 from gateware.engine.configuration import EngineConfig
 from gateware.flash.reader import FlashMode
-from gateware.mapper.advice import joined
+from gateware.mapper.advice import ImageSize, joined
 from gateware.mapper.bound import bound_of
 from gateware.mapper.choice import check_fit
 from gateware.mapper.fit import Fit
@@ -85,12 +85,12 @@ def check(network: Network | Shapes | str | os.PathLike[str], board: Board | str
         path, network = network, network_file.load(network)
         name = network_file.name_of(network, path)
     if isinstance(network, Shapes):
-        dense, sparse = network.densest, network.sparsest
+        dense, sparse, sizes = network.densest, network.sparsest, network.sizes
         circuits = [
             _of_shapes(check_baked(dense, board, baked_hz, lanes, width, remedies=False),
-                       check_baked(sparse, board, baked_hz, lanes, width, remedies=remedies)),
+                       check_baked(sparse, board, baked_hz, lanes, width, remedies=remedies, sizes=sizes)),
             _of_shapes(check_flash(dense, board, flash_hz, remedies=False),
-                       check_flash(sparse, board, flash_hz, remedies=remedies))]
+                       check_flash(sparse, board, flash_hz, remedies=remedies, sizes=sizes))]
         name, digest = network.name, None
     else:
         circuits = [check_baked(network, board, baked_hz, lanes, width, remedies=remedies, fit=fit),
@@ -125,7 +125,7 @@ def _limit_of(finding: CheckFinding) -> tuple[str, str]:
 
 
 def check_baked(network: Network, board: Board, clock_hz: float, lanes: int | None, width: int | None, *,
-                remedies: bool, fit: Fit | None = None) -> CircuitCheck:
+                remedies: bool, fit: Fit | None = None, sizes: Sequence[ImageSize] | None = None) -> CircuitCheck:
     """Check the circuit with the weights in its block RAM.
 
     Parameters
@@ -134,6 +134,8 @@ def check_baked(network: Network, board: Board, clock_hz: float, lanes: int | No
         As of :func:`check`; None is the largest geometry that bears the network.
     clock_hz : :class:`float`
         Its clock, in Hz.
+    sizes : sequence of :class:`gateware.mapper.advice.ImageSize`, optional
+        All smaller images that a remedy may ask for, the largest first; by default any.
 
     Returns
     -------
@@ -145,7 +147,8 @@ def check_baked(network: Network, board: Board, clock_hz: float, lanes: int | No
     :exc:`gateware.engine.configuration.ConfigError`
         If no circuit has this geometry.
     """
-    fit = check_fit(network, board, lanes=lanes, width=width, remedies=remedies) if fit is None else fit
+    if fit is None:
+        fit = check_fit(network, board, lanes=lanes, width=width, remedies=remedies, sizes=sizes)
     config, there = fit.config, board.fpga.resources
     layers = tuple(_baked_layers(network, fit))
     resources = [
@@ -186,13 +189,15 @@ def _baked_remedies(network: Network, board: Board, fit: Fit) -> Iterator[Remedy
 
 
 def check_flash(network: Network, board: Board, clock_hz: float, *, double: bool = False,
-                remedies: bool) -> CircuitCheck:
+                remedies: bool, sizes: Sequence[ImageSize] | None = None) -> CircuitCheck:
     """Check the circuit that reads weights from the flash: the overlay, whose array is that of the board.
 
     Parameters
     ----------
     network, board, remedies
         As of :func:`check`.
+    sizes
+        As of :func:`check_baked`.
     clock_hz : :class:`float`
         Its clock, in Hz.
     double : :class:`bool`
@@ -222,7 +227,7 @@ def check_flash(network: Network, board: Board, clock_hz: float, *, double: bool
         timesteps=config.timesteps, clock_mhz=clock_hz / 1e6, layers=layers,
         resources=tuple(_flash_resources(board, config, inspection)), clocks=sum(layer.clocks for layer in layers),
         clocks_are_exact=exact, findings=tuple(_finding(FLASH, finding) for finding in findings),
-        remedies=tuple(_flash_remedies(network, board, findings)) if remedies and findings else (),
+        remedies=tuple(_flash_remedies(network, board, findings, sizes)) if remedies and findings else (),
         plan=inspection.plan(network, config) if exact else None)
 
 
@@ -250,7 +255,8 @@ def _flash_resources(board: Board, config: EngineConfig, inspection: Inspection)
         yield Resource(name="block RAMs", used=report.ebr, available=report.ebr_total, evidence="routed")
 
 
-def _flash_remedies(network: Network, board: Board, findings: Sequence[Finding]) -> Iterator[Remedy]:
+def _flash_remedies(network: Network, board: Board, findings: Sequence[Finding],
+                    sizes: Sequence[ImageSize] | None) -> Iterator[Remedy]:
     """Find what helps; each is yielded only after the check of it has passed."""
     texts = []
     if any(finding.remedy for finding in findings):
@@ -268,7 +274,8 @@ def _flash_remedies(network: Network, board: Board, findings: Sequence[Finding])
     if board.flash_wiring is None:
         return
     remaining = [finding for finding in findings if not finding.remedy]
-    for change in find_changes(network, streamed_config(board), remaining, lambda candidate: _runs(candidate, board)):
+    for change in find_changes(network, streamed_config(board), remaining, lambda candidate: _runs(candidate, board),
+                               sizes=sizes):
         found = change.after(texts) if texts else change
         yield Remedy(circuit=FLASH, text=found.text, networks=found.networks, board=board.name)
 

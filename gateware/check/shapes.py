@@ -6,7 +6,7 @@ the widths of its sums: one in which no weight is zero, and one in which every f
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ from arch.network import (
     Reset,
     Shape,
 )
+from gateware.mapper.advice import ImageSize
 
-__all__ = ["Shapes"]
+__all__ = ["ImageSize", "Shapes"]
 
 #: Fractional bits of the constants of untrained neurons: as many as the membranes of the overlay have.
 _FRACTION = 4
@@ -46,6 +47,8 @@ class Shapes:
     name: str
     #: As :mod:`arch.architecture` states it.
     architecture: Mapping[str, Any]
+    #: All smaller images that it can be trained with, the largest first; None if any.
+    sizes: Sequence[ImageSize] | None = None
 
     @property
     def densest(self) -> Network:

@@ -16,11 +16,22 @@ from arch.network import (
 )
 from gateware.mapper.limits import unsupported_layers
 
-__all__ = ["Change", "Fits", "fewer_channels", "fewer_of_both", "find_change", "joined", "known_remedy", "largest",
-           "nearest_change", "resized", "smaller_image"]
+__all__ = ["Change", "Fits", "ImageSize", "fewer_channels", "fewer_of_both", "find_change", "joined", "known_remedy",
+           "largest", "nearest_change", "resized", "smaller_image"]
 
 #: Says whether a network fits what it is meant for.
 Fits = Callable[[Network], bool]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ImageSize:
+    """A size that images can have, where they cannot have any."""
+
+    #: In pixels.
+    height: int
+    width: int
+    #: How to make them so, as the end of a sentence.
+    remedy: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -51,19 +62,22 @@ def known_remedy(network: Network, *, timesteps: int) -> str:
     return joined([*remedies, "take layers out, because fewer channels and smaller images are not enough"])
 
 
-def find_change(network: Network, fits: Fits, *, timesteps: int) -> Change | None:
+def find_change(network: Network, fits: Fits, *, timesteps: int,
+                sizes: Sequence[ImageSize] | None = None) -> Change | None:
     """Find a change of ``network`` for which ``fits`` is true; None if none of those that are tried is one.
 
     Layers that the array does not run are replaced, and timesteps beyond ``timesteps`` left out, in any case. If that
     is not enough, the change of channels, in one layer or in all, that keeps the most weights is taken; if no number of
-    channels helps, the largest image that does; and if none does, both.
+    channels helps, the largest image that does; and if none does, both. With ``sizes``, images have one of these, which
+    begin with the largest.
     """
     remedies, supported = _within(network, timesteps)
     if supported is None:
         return None
     if fits(supported):
         return Change(text=joined(remedies), networks=(supported,))
-    found = (fewer_channels(supported, fits) or smaller_image(supported, fits) or fewer_of_both(supported, fits))
+    found = (fewer_channels(supported, fits) or smaller_image(supported, fits, sizes)
+             or fewer_of_both(supported, fits, sizes))
     return None if found is None else found.after(remedies)
 
 
@@ -140,8 +154,12 @@ def _channel_choices(network: Network, fits: Fits, layers: Collection[int] | Non
         yield Change(text=f"use at most {percent} % of the channels of every layer", networks=(smaller,))
 
 
-def smaller_image(network: Network, fits: Fits) -> Change | None:
-    """Find the largest image of the same proportions with which the network fits."""
+def smaller_image(network: Network, fits: Fits, sizes: Sequence[ImageSize] | None = None) -> Change | None:
+    """Find the largest image with which the network fits: of ``sizes``, by default of all of the same proportions."""
+    if sizes is not None:
+        made = ((resized(network, image=(size.height, size.width)), size.remedy) for size in sizes)
+        return next((Change(text=remedy, networks=(smaller,)) for smaller, remedy in made
+                     if smaller is not None and fits(smaller)), None)
     height, width = network.input.height, network.input.width
     longer = max(height, width)
 
@@ -154,15 +172,21 @@ def smaller_image(network: Network, fits: Fits) -> Change | None:
     return Change(text=f"use images of at most {smaller.input.height} x {smaller.input.width}", networks=(smaller,))
 
 
-def fewer_of_both(network: Network, fits: Fits) -> Change | None:
-    """Find the largest of some smaller images with which fewer channels are enough."""
-    for eighths in range(7, 0, -1):
-        height, width = (max(1, side * eighths // 8) for side in (network.input.height, network.input.width))
-        smaller = resized(network, image=(height, width))
+def fewer_of_both(network: Network, fits: Fits, sizes: Sequence[ImageSize] | None = None) -> Change | None:
+    """Find the largest image, of ``sizes`` or of some smaller ones, with which fewer channels are enough."""
+    for size in _eighths(network) if sizes is None else sizes:
+        smaller = resized(network, image=(size.height, size.width))
         found   = None if smaller is None else fewer_channels(smaller, fits)
         if found is not None:
-            return found.after([f"use images of at most {height} x {width}"])
+            return found.after([size.remedy])
     return None
+
+
+def _eighths(network: Network) -> Iterator[ImageSize]:
+    """Some images that are smaller than those of a network, the largest first."""
+    for eighths in range(7, 0, -1):
+        height, width = (max(1, side * eighths // 8) for side in (network.input.height, network.input.width))
+        yield ImageSize(height=height, width=width, remedy=f"use images of at most {height} x {width}")
 
 
 def largest(most: int, make: Callable[[int], Network | None], fits: Fits) -> tuple[int, Network | None]:

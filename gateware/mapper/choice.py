@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from arch.network import Encoding, Network
 from boards.board import Board
 from gateware.engine.configuration import ConfigError, EngineConfig
-from gateware.mapper.advice import Change, find_change, known_remedy
+from gateware.mapper.advice import Change, ImageSize, find_change, known_remedy
 from gateware.mapper.contents import memory_contents
 from gateware.mapper.cycles import count_cycles, estimate_cycles
 from gateware.mapper.fit import DoesNotFitError, Fit, LayerFit
@@ -116,7 +116,7 @@ def _base_config(network: Network, board: Board, geometry: tuple[int, int]) -> E
 
 
 def check_fit(network: Network, board: Board, *, lanes: int | None = None, width: int | None = None,
-              remedies: bool = True) -> Fit:
+              remedies: bool = True, sizes: Sequence[ImageSize] | None = None) -> Fit:
     """Find the largest array of a board that runs the network; else every limit that is in its way.
 
     Parameters
@@ -127,6 +127,8 @@ def check_fit(network: Network, board: Board, *, lanes: int | None = None, width
         Ask for this geometry instead; what is not given is that of the board's largest array.
     remedies : :class:`bool`
         Look for a remedy, which takes long for a large network.
+    sizes : sequence of :class:`gateware.mapper.advice.ImageSize`, optional
+        All smaller images that a remedy may ask for, the largest first; by default any.
 
     Returns
     -------
@@ -165,7 +167,7 @@ def check_fit(network: Network, board: Board, *, lanes: int | None = None, width
         return _fit(network, board, base, stages, findings=findings, geometry=other,
                     remedy=f"use {other[0]} lanes and a width of {other[1]}, with which it fits")
     change = find_change(network, lambda candidate: any(fits(candidate, geometry) for geometry in geometries),
-                         timesteps=board.timesteps)
+                         timesteps=board.timesteps, sizes=sizes)
     return _fit(network, board, base, stages, findings=findings, change=change,
                 remedy=known_remedy(network, timesteps=board.timesteps) if change is None else change.text)
 

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 
 from arch.checkpoint import Checkpoint
+from boards import BOARDS
+from gateware.check.answer import Bears
+from gateware.check.checking import check
+from gateware.check.shapes import Shapes
 from gateware.mapper import choice
 from train import deploy, session
 from train.catalogue import shipped_recipes
 from train.command import MAX_THREADS, main
+from train.datasets import DATASETS
 from train.deploy import DeployError, exported_architecture
-from train.recipe import load_recipe
+from train.recipe import Recipe, load_recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -220,6 +225,30 @@ def test_what_helps_is_not_looked_for_where_nobody_asks(tmp_path, recipe, capsys
     assert [circuit["remedies"] for circuit in json.loads(printed.out)["circuits"].values()] == [[], []]
     assert printed.err == ("ERROR: tiny runs on no circuit of the iCEBreaker: baked: network: timesteps must be at "
                            "most 4, not 64: use another --board, or a smaller network\n")
+
+
+def test_images_of_a_data_set_are_made_smaller_by_its_framing_alone(tmp_path, capsys):
+    assert main(["--recipe", "tsnn-nmnist", "--board", "icebreaker", "--check", "--json"]) == 0
+    remedy, = json.loads(capsys.readouterr().out)["circuits"]["baked"]["remedies"]
+    assert remedy == ("use a framing with the factor 2 and 17 x 17 as the height and width of the architecture's input "
+                      "and use at most 24 neurons in layer 4 (fully-connected)")
+    # What it says can be done: the recipe is one, has the images of its data set, and fits.
+    values = json.loads((ROOT / "train/recipes/tsnn-nmnist.json").read_text())
+    architecture = json.loads((ROOT / "train/architectures/tsnn-nmnist.json").read_text())
+    architecture["input"] |= {"height": 17, "width": 17}
+    architecture["layers"][4]["neurons"] = 24
+    made = Recipe.from_json({**values, "framing": {**values["framing"], "factor": 2}, "architecture": architecture})
+    assert made.make_framing().shape(DATASETS["n-mnist"].shape)[1:] == (17, 17)
+    circuit = check(Shapes(name="smaller", architecture=made.architecture), BOARDS["icebreaker"]).plan.circuits["baked"]
+    assert circuit.bears is not Bears.NO
+
+
+def test_pixels_of_a_data_set_are_as_many_as_they_are(recipe, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(deploy, "check", lambda shapes, *given, **options: asked.append(shapes.sizes) or check(
+        shapes, *given, **options))
+    assert main(["--recipe", recipe, "--board", "icebreaker", "--check"]) == 0
+    assert asked == [()]
 
 
 def test_limits_that_all_depend_on_the_weights_are_said_with_the_first(tmp_path, recipe, capsys, monkeypatch):

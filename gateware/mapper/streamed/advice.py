@@ -16,7 +16,16 @@ from arch.network import (
     shortcut_of,
 )
 from gateware.engine.configuration import EngineConfig
-from gateware.mapper.advice import Change, Fits, fewer_channels, fewer_of_both, joined, largest, smaller_image
+from gateware.mapper.advice import (
+    Change,
+    Fits,
+    ImageSize,
+    fewer_channels,
+    fewer_of_both,
+    joined,
+    largest,
+    smaller_image,
+)
 from gateware.mapper.limits import Finding
 from gateware.mapper.streamed.limits import most_classes, most_timesteps
 
@@ -33,7 +42,8 @@ def nearest_changes(network: Network, config: EngineConfig, findings: Sequence[F
         "layers, smaller images, and all of these")
 
 
-def find_changes(network: Network, config: EngineConfig, findings: Sequence[Finding], fits: Fits) -> list[Change]:
+def find_changes(network: Network, config: EngineConfig, findings: Sequence[Finding], fits: Fits, *,
+                 sizes: Sequence[ImageSize] | None = None) -> list[Change]:
     """Find changes of ``network`` for which ``fits`` is true; none if none of those that are tried is one.
 
     What the circuit has for no network is changed in any case: leaks, timesteps and classes beyond its limits. If that
@@ -49,6 +59,8 @@ def find_changes(network: Network, config: EngineConfig, findings: Sequence[Find
         Why it does not. Channels are taken from layers that are named first, and from those whose maps they read.
     fits : function of a :class:`Network`
         Lays a network out, and says whether it fits.
+    sizes : sequence of :class:`gateware.mapper.advice.ImageSize`, optional
+        All smaller images that there can be, the largest first; by default any.
     """
     most = most_classes(config)
 
@@ -75,9 +87,9 @@ def find_changes(network: Network, config: EngineConfig, findings: Sequence[Find
     # With all timesteps that the circuit computes, else with those that it computes side by side.
     for steps in dict.fromkeys((limit, min(limit, config.timesteps))):
         shorter = dataclasses.replace(network, timesteps=steps)
-        choices = [_fewest_channels(shorter, findings, all_fit), smaller_image(shorter, all_fit)]
+        choices = [_fewest_channels(shorter, findings, all_fit), smaller_image(shorter, all_fit, sizes)]
         if not found and not any(choices):
-            choices = [fewer_of_both(shorter, all_fit)]
+            choices = [fewer_of_both(shorter, all_fit, sizes)]
         found += [made(steps, choice) for choice in choices if choice is not None]
         if found:
             break

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from arch.network import Convolution, FullyConnected, OrPool, Projection, Readout
-from gateware.mapper.advice import nearest_change, resized
+from gateware.mapper.advice import ImageSize, find_change, nearest_change, resized
 from reference.generate import random_images
 from reference.network import Reference
 from tests.gateware.mapper.networks import conv, make_neurons, network
@@ -43,6 +43,22 @@ def test_both_are_cut_where_neither_is_enough():
     fits = lambda net: net.input.height <= 10 and net.layers[1].neurons.channels <= 3  # noqa: E731
     assert nearest_change(net, fits, timesteps=4) == (
         "use images of at most 10 x 10 and use at most 3 channels in layer 1 (convolution)")
+
+
+SIZES = [ImageSize(height=side, width=side, remedy=f"join pixels to {side} x {side}") for side in (8, 4)]
+
+
+@pytest.mark.parametrize(("sizes", "channels", "remedy"), [
+    (SIZES, 8, "join pixels to 4 x 4"),
+    (SIZES[:1], 8, None),
+    (SIZES, 3, "join pixels to 4 x 4 and use at most 3 channels in layer 1 (convolution)"),
+    ((), 8, None)])
+def test_images_that_are_given_in_some_sizes_have_no_other(sizes, channels, remedy):
+    net = network(conv(4, 1), conv(8, 4), shape=(1, 16, 16))
+    fits = lambda net: net.input.height <= 7 and net.layers[1].neurons.channels <= channels  # noqa: E731
+    change = find_change(net, fits, timesteps=4, sizes=sizes)
+    assert (change and change.text) == remedy
+    assert change is None or (change.networks[0].input.height == 4 and fits(change.networks[0]))
 
 
 def test_no_change_is_said_to_help_when_none_does():

@@ -97,6 +97,22 @@ def _read_trials(path: pathlib.Path) -> list[Trial]:
     return trials
 
 
+def _check_trials(path: pathlib.Path, trials: Sequence[Trial], axes: Sequence[Axis]) -> None:
+    """Check that a search of the axes has made the trials; raises :exc:`SearchError`."""
+    for number, trial in enumerate(trials):
+        wrong = [axis.place for axis in axes if not axis.has(trial.values[axis.place])]
+        outcome = trial.outcome
+        whole = number == len(trials) - 1 if outcome is None else outcome.reason is not None or (
+            outcome.clocks is not None and outcome.clocks > 0
+            and outcome.validation_accuracy is not None and 0 <= outcome.validation_accuracy <= 1)
+        if trial.number != number or wrong or not whole:
+            what = (f"the number {trial.number}" if trial.number != number else
+                    f"a value at {wrong[0]} that --vary does not name" if wrong else
+                    "neither clocks and a validation accuracy nor a reason why it has none")
+            raise SearchError(f"{path}: line {number + 1} must be trial {number} as this command has written it, and "
+                              f"has {what}: give another folder with -o")
+
+
 def _write_trials(path: pathlib.Path, trials: Sequence[Trial]) -> None:
     write_atomically(path, "".join(json.dumps(dataclasses.asdict(trial)) + "\n" for trial in trials).encode())
 
@@ -188,6 +204,7 @@ def search(arguments: argparse.Namespace) -> None:
             recipe, axes, board=arguments.board, weights=arguments.weights, epochs=arguments.epochs,
             data=arguments.data if arguments.unverified else None)
         identity.claim(output, begun=path.exists())
+        _check_trials(path, trials, axes)
         study = _Search(axes, trials, seed=arguments.seed)
         _run(arguments, recipe, study, path)
     print_line(_format(trials))

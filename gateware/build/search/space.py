@@ -68,6 +68,12 @@ class Axis:
             raise SpaceError(f"--vary {self.place} must be integers to choose from, as 8,16, because the recipe has "
                              f"the integer {there} there: write {there}.0 in the recipe if it may be a fraction")
 
+    def has(self, value: Any) -> bool:
+        """Whether a value is one that this axis can have."""
+        if self.choices:
+            return any(type(value) is type(choice) and value == choice for choice in self.choices)
+        return type(value) in (int, float) and self.low <= value <= self.high
+
 
 def _value(text: str) -> int | float | str | bool:
     """Read a value as JSON; what is none is a string."""

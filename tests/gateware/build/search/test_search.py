@@ -237,6 +237,39 @@ def test_a_search_of_other_places_is_not_gone_on_with(search, trials, tmp_path):
     assert err[0].startswith(f"ERROR: {path}: must be the trials of a search: ")
 
 
+NO_RESULT = "neither clocks and a validation accuracy nor a reason why it has none"
+
+
+@pytest.mark.parametrize(("line", "keys", "value", "what"), [
+    (0, ("number",), 7, "the number 7"),
+    (1, ("values", "learning_rate"), 5.0, "a value at learning_rate that --vary does not name"),
+    (1, ("values", "learning_rate"), "fast", "a value at learning_rate that --vary does not name"),
+    (0, ("values", "architecture.layers.0.channels"), 9,
+     "a value at architecture.layers.0.channels that --vary does not name"),
+    (0, ("values", "architecture.layers.0.channels"), True,
+     "a value at architecture.layers.0.channels that --vary does not name"),
+    (0, ("outcome",), None, NO_RESULT),
+    (1, ("outcome", "clocks"), None, NO_RESULT),
+    (1, ("outcome", "clocks"), 0, NO_RESULT),
+    (1, ("outcome", "validation_accuracy"), None, NO_RESULT),
+    (1, ("outcome", "validation_accuracy"), 1.5, NO_RESULT)])
+def test_trials_that_no_search_has_written_are_one_line(search, trials, tmp_path, line, keys, value, what):
+    assert search("--trials", "2")[0] == 0
+    path = tmp_path / "out" / "trials.jsonl"
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    *parents, last = keys
+    place = lines[line]
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    path.write_text("".join(json.dumps(trial) + "\n" for trial in lines))
+    before = path.read_bytes()
+    assert search("--trials", "2") == (1, [], [
+        (f"ERROR: {path}: line {line + 1} must be trial {line} as this command has written it, and has {what}: give "
+         f"another folder with -o")])
+    assert path.read_bytes() == before
+
+
 def refused(tmp_path, why):
     return 1, [], [f"ERROR: {tmp_path}/out/search.json: {why}another folder with -o"]
 

@@ -411,6 +411,27 @@ def test_results_are_written_whole(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["r.jsonl"]
 
 
+@pytest.mark.parametrize(("changed", "what"), [
+    ({"clocks": None}, "a result that fits must have clocks and inference_ms"),
+    ({"inference_ms": None}, "a result that fits must have clocks and inference_ms"),
+    ({"fmax_mhz": []}, "fmax_mhz must have a value for each seed, or be null"),
+    ({"clocks": -1}, "clocks must be 0 or more, not -1"),
+    ({"logic_cells": -1}, "logic_cells must be 0 or more, not -1")])
+def test_a_result_that_cannot_be_is_one_line(explore, file, tmp_path, changed, what):
+    assert explore("--network", file)[0] == 0
+    path = tmp_path / "results.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    number, record = next((number, line) for number, line in enumerate(lines, 1) if line["result"]["fits"])
+    record["result"] |= changed
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    before = path.read_bytes()
+    code, out, err = explore("--network", file)
+    assert (code, out, err) == (1, [], [
+        (f"ERROR: {path}: line {number} must be a record of python -m gateware.build.explore: {what}: give another "
+         f"file with -o")])
+    assert path.read_bytes() == before
+
+
 def test_a_file_that_is_none_of_an_exploration_is_left_alone(explore, file, tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text('{"years": "of work"}\n')

@@ -39,7 +39,8 @@ class KeptRows:
             if line.startswith("#"):
                 heading = line.lstrip("#").strip()
             if not line.startswith("| "):
-                head = None if not line.startswith("|---") else head
+                if not line.startswith("|---"):
+                    head = None
                 continue
             cells = line.removeprefix("| ").removesuffix(" |").split(" | ")
             if head is None:
@@ -47,8 +48,7 @@ class KeptRows:
                 continue
             if len(cells) != len(head):
                 raise KeptRowsError(f"line {number}: a row must have the {len(head)} cells of its table, not "
-                                     f"{len(cells)}: mend the "
-                                    f"line, or give another file with --output")
+                                    f"{len(cells)}: mend the line, or give another file with --output")
             self._tables.setdefault(heading, []).append(dict(zip(head, cells, strict=True)))
 
     def of(self, heading: str) -> list[Row]:

@@ -4,11 +4,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.markdown import table_lines
 from benchmarks.methods.kept import KeptRows
 from benchmarks.methods.measure import VERIFIED
 from benchmarks.methods.measurement import BenchmarkError
-from train.catalogue import shipped_recipes
-from train.recipe import load_recipe
+from benchmarks.training_command import training_command
 
 __all__ = ["COMPARISONS", "PAPERS", "rtl_cell", "table"]
 
@@ -96,21 +96,12 @@ def _merged(head: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[M
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table and an empty one."""
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
-            *("| " + " | ".join(cells) + " |" for cells in rows), ""]
+    """Lines of a table and an empty one."""
+    return [*table_lines(head, rows), ""]
 
 
 def _label(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
     return name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
-
-
-def _command(name: str, epochs: int) -> str:
-    """Command that trains the recipe, shipped or not, for so many epochs."""
-    if name not in shipped_recipes():
-        return f"python -m train --recipe {name}.json --data DIR"
-    return f"python -m train --recipe {name} --data DIR" + (
-        f" --epochs {epochs}" if load_recipe(name).epochs != epochs else "")
 
 
 def _certified(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -140,7 +131,7 @@ def _method_rows(groups: Runs) -> list[list[str]]:
             _spread([row["calibration_error"] for row in runs], "{:.3f}"),
             _percent([row["firing_rate"] for row in runs], "{:.1f}"), operations, rtl_cell(first),
             _spread([row["train_seconds"] / 60 for row in runs], "{:.0f}", " min"),
-            f"`{_command(name, first['epochs'])}`"
+            f"`{training_command(name, first['epochs'])}`"
             + (f" after {' and '.join(first['needs'])}" if first["needs"] else "")])
     return rows
 

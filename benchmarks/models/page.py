@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.markdown import table_lines
 from benchmarks.models.shipped import BOARD, BOARD_TITLE, Shipped
 
 __all__ = ["block", "page"]
@@ -44,15 +45,10 @@ def _time(network: Shipped) -> str:
     return f"{network.milliseconds:.3g} ms at {network.clock_mhz:g} MHz"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
-            *("| " + " | ".join(cells) + " |" for cells in rows)]
-
-
 def block(networks: Sequence[Shipped]) -> str:
     """Return the table of the README: what a network is, how good, how fast, and how exact."""
     head = ("shipped network", "test accuracy", f"an inference on the {BOARD_TITLE}", "how exact")
-    return "\n".join(_table(head, [
+    return "\n".join(table_lines(head, [
         (f"[`{one.name}`](models/README.md#{one.name}): {_title(one.dataset)}, {_size(one)}, {one.timesteps} timesteps",
          f"{_share(one.accuracy)} of {one.images:,} images",
          f"{_time(one)}, {one.clocks:,} clocks; weights in {_WHERE[one.circuit]}", _EXACT[one.exact])
@@ -63,7 +59,7 @@ def page(networks: Sequence[Shipped]) -> str:
     """Return ``models/README.md``."""
     head = ("network", "data set", "layers", "weights", "T", "file", "test accuracy", "exact", "weights in", "clocks",
             "time")
-    lines = [_HEAD, *_table(head, [
+    lines = [_HEAD, *table_lines(head, [
         (f"`{one.name}`", _title(one.dataset), one.layers, _size(one).removesuffix(" weights"), str(one.timesteps),
          f"{one.file_bytes / 1024:,.0f} KiB", f"{_share(one.accuracy)} of {one.images:,}", _EXACT[one.exact],
          _WHERE[one.circuit], f"{one.clocks:,}", _time(one)) for one in networks]), ""]

@@ -9,6 +9,7 @@ from typing import Any
 from arch import network_file
 from arch.network import Network, OrPool, projection_of
 from benchmarks.notation import notation
+from benchmarks.training_command import training_command
 from gateware.check.answer import Bears, CircuitCheck
 from gateware.check.checking import check
 from support.errors import InputError
@@ -18,8 +19,6 @@ __all__ = ["BOARD", "BOARD_TITLE", "Shipped", "read_shipped"]
 
 #: Board of the tables, as the command line and as people name it.
 BOARD, BOARD_TITLE = "icebreaker", "iCEBreaker"
-#: What stands for files and folders that are the user's.
-_DATA = "DIR"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +99,4 @@ def _weights_kind(network: Network) -> str:
 
 def _training(recipe: Mapping[str, Any]) -> str | None:
     """Return the command that trains the recipe, if it ships."""
-    if recipe.get("name") not in shipped_recipes():
-        return None
-    return f"python -m train --recipe {recipe['name']} --data {_DATA}"
+    return training_command(recipe["name"], recipe["epochs"]) if recipe.get("name") in shipped_recipes() else None

@@ -13,6 +13,7 @@ import torch
 
 from arch import network_file
 from arch.checkpoint import Checkpoint
+from arch.network import Encoding, FullyConnected, Input, Network, Neurons, Readout, Reset
 from benchmarks.methods import measure as measuring
 from benchmarks.methods.command import main
 from benchmarks.methods.measure import measure
@@ -21,6 +22,7 @@ from benchmarks.methods.page import table
 from benchmarks.notation import notation
 from boards import BOARDS
 from export import steps
+from gateware.check.checking import check_flash
 from gateware.mapper.choice import plan_for_board
 from gateware.mapper.cycles import count_cycles
 from reference.latency import accuracy_over_time
@@ -145,6 +147,27 @@ def test_images_run_on_the_rtl_where_the_network_fits(runs, data, capsys):
     row = measure(runs / "converted-1", data, verify=False, rtl_images=2)
     assert "timesteps" in row["rtl_limit"]
     assert f"does not fit: {row['rtl_limit']}" in table([row])
+
+
+def test_a_circuit_with_weights_from_flash_is_said():
+    row = {**row_of("large", 1, 0.8, 0.1), "rtl_images": 3, "rtl_cycles": 1_415_435}
+    assert "| equal on 3 images, 1,415,435 clocks |" in table([{**row, "rtl_weights": "baked"}])
+    assert "| equal on 3 images, 1,415,435 clocks, weights from flash |" in table([{**row, "rtl_weights": "flash"}])
+
+
+@pytest.mark.long
+def test_a_network_too_large_for_the_bitstream_runs_with_weights_from_flash():
+    rng = np.random.default_rng(8)
+    neurons = Neurons(threshold=np.full(256, 9), bias=np.zeros(256, np.int64), initial=np.zeros(256, np.int64),
+                      fraction=0, reset=Reset.SUBTRACT)
+    layers = (FullyConnected(weights=rng.integers(-1, 2, (256, 256), np.int8), neurons=neurons),
+              Readout(weights=rng.integers(-1, 2, (10, 256), np.int8)))
+    network = Network(input=Input(encoding=Encoding.EVENTS, channels=1, height=16, width=16), layers=layers,
+                      timesteps=4)
+    found = measuring._on_rtl(network, rng.random((2, 4, 1, 16, 16)) < 0.3)
+    assert (found["rtl_images"], found["rtl_weights"]) == (2, "flash")
+    check = check_flash(network, BOARDS["icebreaker"], 48e6, remedies=False)
+    assert found["rtl_cycles"] == check.clocks
 
 
 def copied(source, folder):

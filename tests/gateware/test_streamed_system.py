@@ -6,9 +6,10 @@ import random
 import numpy as np
 import pytest
 
+from arch import network_file
 from arch.flash.header import SEAL_BYTES
 from arch.flash.image import build_image
-from arch.images import image_bytes, load_images
+from arch.images import image_bytes, load_images, samples_of
 from arch.link import Command, ErrorCode, InfoReply, Reply, Result
 from boards import board_named
 from export import steps
@@ -18,6 +19,7 @@ from gateware.flash.reader import FlashMode
 from gateware.mapper.streamed.choice import lay_out
 from gateware.mapper.streamed.cycles import count_cycles
 from gateware.mapper.streamed.model import model_of
+from models import SAMPLES
 from reference.engines import ReferenceEngine, first_difference
 from reference.generate import random_images
 from reference.network import Reference
@@ -26,6 +28,7 @@ from sim.rtl import DIVISOR
 from sim.streamed_rtl import StreamedRtlEngine
 from tests.converted_networks import IMAGES, converted
 from tests.link_board import CACHE
+from tests.shipped_networks import STREAMED
 from tests.streamed_networks import OVERLAY, at_rates, deep_network, draw, firing_rates, six_convolutions, vgg
 
 SEED = 0x5E
@@ -92,6 +95,19 @@ def test_binary_networks_by_conversion_run_in_blocks_of_timesteps(source, timest
     assert len(np.unique(Reference(network).run(images).scores, axis=0)) == count
     with engine_of(lay_out(network, OVERLAY), source) as engine:
         check_run(engine, images)
+
+
+@pytest.mark.parametrize(("path", "count"), [case for path in STREAMED for case in (
+    pytest.param(path, 1, id=path.stem), pytest.param(path, 3, id=f"{path.stem}-3", marks=pytest.mark.long))])
+def test_shipped_networks_are_computed_as_by_the_reference(source, path, count):
+    network = network_file.load(path)
+    assert network.metadata["exact"] is True
+    samples = samples_of(network, SAMPLES)
+    with engine_of(lay_out(network, OVERLAY), source) as engine:
+        predicted = check_run(engine, samples.images[:count])
+        if count > 1:
+            check_spikes(engine, samples.images[1:count])
+    assert predicted.total <= 0.05 * CLOCK_HZ
 
 
 @pytest.mark.long

@@ -24,7 +24,7 @@ from gateware.mapper.cycles import count_cycles
 from gateware.mapper.info import info_of
 from gateware.source import Baked
 from gateware.system import System
-from models import DEFAULT_NETWORK, networks
+from models import DEFAULT_NETWORK
 from reference.generate import random_images, random_network
 from reference.network import Reference
 from sim.rtl import DIVISOR, RtlEngine
@@ -35,9 +35,9 @@ from tests.gateware.mapper.networks import conv
 from tests.gateware.mapper.networks import network as small_network
 from tests.link_board import CACHE
 from tests.random_networks import SMALL
+from tests.shipped_networks import BAKED
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-SHIPPED = networks()
 
 
 @pytest.mark.rtl
@@ -45,7 +45,7 @@ SHIPPED = networks()
     # A build compiles and simulates its own circuit: one of them in every test run.
     pytest.param(path, circuit, id=f"{path.stem}-{circuit}",
                  marks=[pytest.mark.long] if circuit == "of the build" and path.stem != DEFAULT_NETWORK.stem else [])
-    for path in SHIPPED for circuit in ("of the build", "shared")])
+    for path in BAKED for circuit in ("of the build", "shared")])
 def test_shipped_network_on_the_rtl_is_the_reference(path, circuit):
     """100 real images: all scores, classes and cycles; of five, every spike that stays in memory.
 
@@ -74,7 +74,7 @@ def test_shipped_network_on_the_rtl_is_the_reference(path, circuit):
     assert (result.classes == labels).mean() > network.metadata["accuracy"] - 0.06
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BAKED, ids=lambda path: path.stem)
 def test_shipped_network_is_exact_and_fits(path):
     network = network_file.load(path)
     assert network.metadata["exact"] is True

@@ -135,10 +135,10 @@ class Board:
             raise BoardError(f"baud must be at most {self.fastest_baud} on the {self.title}, not {baud}")
         divisor = clock_hz / baud
         if divisor != int(divisor) or divisor < 4:
-            raise BoardError(f"baud {baud} must divide the clock of {clock_hz / 1e6:g} MHz at least four times")
+            raise BoardError(f"baud {baud} must divide the clock of {clock_hz / 1e6:.12g} MHz at least four times")
         if divisor < self.least_divisor:
             raise BoardError(f"baud {baud} must have at least {self.least_divisor} clocks a bit on the {self.title}, "
-                             f"whose USB side has another oscillator, not {divisor:g}: use a smaller --baud, or a "
+                             f"whose USB side has another oscillator, not {divisor:.12g}: use a smaller --baud, or a "
                              "faster --clock")
         return int(divisor)
 

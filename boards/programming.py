@@ -138,9 +138,10 @@ def load_flash_image(path: pathlib.Path, board: Board, *, circuit: Circuit | Non
     for model in stored:
         said_khz = model.header.info.clock_khz
         if clock_hz is not None and said_khz != round(clock_hz / 1e3):
+            clock_mhz = f"{clock_hz / 1e6:.12g}"
             raise ProgrammingError(
-                f"{file}: model {model.number} {printable(model.header.name)!r}: clock must be {clock_hz / 1e6:g} MHz, "
-                f"that of the bitstream, not {said_khz / 1e3:g} MHz: make the image with --clock {clock_hz / 1e6:g}")
+                f"{file}: model {model.number} {printable(model.header.name)!r}: clock must be {clock_mhz} MHz, "
+                f"that of the bitstream, not {said_khz / 1e3:.12g} MHz: make the image with --clock {clock_mhz}")
     return LoadedImage(file=file, content=content, models=tuple(model.header.info for model in stored))
 
 

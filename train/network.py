@@ -90,9 +90,9 @@ class SpikingNetwork(TrainableNetwork):
         if wrong is None:
             return
         if events:
-            raise InputError(f"events must be 0 and 1, as the exported network gets them, not {wrong:g}")
+            raise InputError(f"events must be 0 and 1, as the exported network gets them, not {wrong:.12g}")
         raise InputError(f"pixels must be whole numbers from 0 to 255, as the exported network gets them, not "
-                         f"{wrong:g}: multiply images of 0 to 1 by 255, and put other scales into "
+                         f"{wrong:.12g}: multiply images of 0 to 1 by 255, and put other scales into "
                          f"SpikingNetwork(scale=...)")
 
     def forward(self, images: Tensor, spikes: list[Tensor] | None = None, *, by_step: bool = False,

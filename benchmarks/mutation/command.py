@@ -60,7 +60,7 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         # The comparison is also false for what is no number.
         if value is not None and not low <= value <= high:
-            raise InputError(f"--{name} must be {low} to {high}, not {value:g}")
+            raise InputError(f"--{name} must be {low} to {high}, not {value:.12g}")
 
 
 class _Population:

@@ -33,7 +33,7 @@ def one(name: str, key: str, setting: _Setting) -> int:
         raise SourceError(f"node {name}: {key} must be the same for rows and columns, not "
                           f"{', '.join(map(str, values.tolist()))}: use one")
     if values[0] != int(values[0]):
-        raise SourceError(f"node {name}: {key} must be an integer, not {values[0]:g}")
+        raise SourceError(f"node {name}: {key} must be an integer, not {values[0]:.12g}")
     return int(values[0])
 
 

@@ -59,7 +59,7 @@ def _lost(name: str, module: Any) -> Fraction:
     if module.__class__.__qualname__ != "ParametricLIFNode":
         tau = float(module.tau)
         if not math.isfinite(tau) or tau <= 1:
-            raise SourceError(f"node {name}: tau must be finite and above 1, not {tau:g}")
+            raise SourceError(f"node {name}: tau must be finite and above 1, not {tau:.12g}")
         return 1 / Fraction(tau)
     share = 1 / (1 + math.exp(-float(array_of(module.w))))
     power = Fraction(1, 2**min(max(round(-math.log2(share)), 1), MAX_LEAK_SHIFT))

@@ -30,7 +30,7 @@ def check_timeout(timeout: object, name: str = "timeout") -> None:
     # Written so that nan is refused too.
     if not (number and _MIN_TIMEOUT_SECONDS <= timeout <= MAX_TIMEOUT_SECONDS):  # type: ignore[operator]
         raise DeviceError(f"{name} must be {_MIN_TIMEOUT_SECONDS:g} to {MAX_TIMEOUT_SECONDS:g} seconds, "
-                          f"not {format(timeout, 'g') if number else repr(timeout)}")
+                          f"not {format(timeout, '.12g') if number else repr(timeout)}")
 
 
 def check_port_options(arguments: argparse.Namespace) -> None:

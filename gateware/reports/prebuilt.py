@@ -53,6 +53,6 @@ def check_overlay_clock(board: Board, clock_hz: float) -> None:
         return
     best = max(report.fmax_mhz)
     lower_hz = board.clock_below(best * 1e6)
-    remedy = "build the overlay anew" if lower_hz is None else f"use --clock {lower_hz / 1e6:g}"
+    remedy = "build the overlay anew" if lower_hz is None else f"use --clock {lower_hz / 1e6:.12g}"
     raise BoardError(f"clock must be at most {best:.2f} MHz, the best of {len(report.fmax_mhz)} seeds of the overlay "
-                     f"on the {board.title}, not {clock_hz / 1e6:g} MHz: {remedy}")
+                     f"on the {board.title}, not {clock_hz / 1e6:.12g} MHz: {remedy}")

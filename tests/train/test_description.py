@@ -338,6 +338,8 @@ def test_pixels_that_the_exported_network_never_sees_are_refused(images, line):
 @pytest.mark.parametrize(("frames", "line"), [
     (torch.full((2, 3, 2, 9, 8), 2, dtype=torch.uint8),
      r"events must be 0 and 1, as the exported network gets them, not 2"),
+    (torch.full((2, 3, 2, 9, 8), 1 + 2**-20),
+     r"events must be 0 and 1, as the exported network gets them, not 1\.00000095367"),
     (torch.full((2, 3, 2, 9, 8), 0.5), r"events must be 0 and 1, as the exported network gets them, not 0\.5"),
     (torch.zeros(2, 1, 2, 9, 8), r"images must be of shape \(N, 3, 2, 9, 8\), not \(2, 1, 2, 9, 8\)"),
 ])

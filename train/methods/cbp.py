@@ -178,7 +178,7 @@ class ConstrainedBackpropagation(Method):
         for index, scale in enumerate(scales):
             if not 0 < scale <= LIMIT:
                 raise MethodError(f"{self.kind} needs weighted layers of a mean magnitude above 0 and up to {LIMIT:g}, "
-                                  f"not {scale:g} (layer {index} of {self.start})")
+                                  f"not {scale:.12g} (layer {index} of {self.start})")
         self._scales = scales
         for part, scale in zip(self._parts, scales, strict=True):
             part.quantiser = quantisers.Levels(scale, ternary=self._ternary)

@@ -27,7 +27,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", port: a
 def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
     # Written so that nan is refused too.
     if not _LEAST_SECONDS <= arguments.every <= _MOST_SECONDS:
-        raise DeviceError(f"--every must be {_LEAST_SECONDS:g} to {_MOST_SECONDS:g} seconds, not {arguments.every:g}")
+        raise DeviceError(f"--every must be {_LEAST_SECONDS:g} to {_MOST_SECONDS:g} seconds, "
+                          f"not {arguments.every:.12g}")
     if arguments.count is not None and arguments.count < 1:
         raise DeviceError(f"--count must be 1 or more, not {arguments.count}")
     asked, before = 0, None

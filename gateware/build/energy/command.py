@@ -78,19 +78,19 @@ def _check_rate(rate: float, report: Report | OverlayReport, resources: Resource
     The time of an image on the link depends on its network: an overlay's report does not know it.
     """
     if isinstance(report, Report) and rate > report.images_per_second_link:
-        raise InputError(f"--rate must be at most {report.images_per_second_link:g}, the images per second that the "
-                         f"build takes at {report.baud} baud, not {rate:g}")
+        raise InputError(f"--rate must be at most {report.images_per_second_link:.12g}, the images per second that the "
+                         f"build takes at {report.baud} baud, not {rate:.12g}")
     most = resources.clock_hz / activity.inference_clocks
     if rate > most:
-        raise InputError(f"--rate must be at most {most:.1f}, because an inference takes {activity.inference_clocks} "
-                         f"clocks, not {rate:g}")
+        raise InputError(f"--rate must be at most {most}, because an inference takes {activity.inference_clocks} "
+                         f"clocks, not {rate:.12g}")
 
 
 def _work(arguments: argparse.Namespace) -> int:
     report = report_in(arguments.build)
     resources = resources_of(report, name=printable(str(arguments.build / REPORT)))
     if not 0 < arguments.rate < float("inf"):
-        raise InputError(f"--rate must be more than 0, not {arguments.rate:g}")
+        raise InputError(f"--rate must be more than 0, not {arguments.rate:.12g}")
     activity = activity_of(report, arguments.activity)
     _check_rate(arguments.rate, report, resources, activity)
     result = estimate(resources, activity)

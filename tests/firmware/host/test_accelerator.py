@@ -165,6 +165,7 @@ TIMEOUT = "timeout must be 0.001 to 3600 seconds, not"
     ("/nowhere", {"timeout": 0}, DeviceError, f"{TIMEOUT} 0"),
     ("/nowhere", {"timeout": float("nan")}, DeviceError, f"{TIMEOUT} nan"),
     ("sim", {"timeout": float("inf")}, DeviceError, f"{TIMEOUT} inf"),
+    ("sim", {"timeout": 3600.0001}, DeviceError, f"{TIMEOUT} 3600.0001"),
     ("sim", {"timeout": True}, DeviceError, f"{TIMEOUT} True"),
     ("sim", {"timeout": "1"}, DeviceError, f"{TIMEOUT} '1'"),
     ("", {}, PortError, f"{NAMES} ''"),

@@ -163,7 +163,9 @@ def test_the_command_prints_what_the_model_says(build, streamed_waveform, capsys
     ({}, ["--rate", "0"], "--rate must be more than 0, not 0"),
     ({}, ["--rate", "nan"], "--rate must be more than 0, not nan"),
     ({"clock_mhz": 48.0}, ["--rate", "1.7e7"],
-     "--rate must be at most 16000000.0, because an inference takes 3 clocks, not 1.7e+07"),
+     "--rate must be at most 16000000.0, because an inference takes 3 clocks, not 17000000"),
+    ({"clock_mhz": 48.0}, ["--rate", "16000000.5"],
+     "--rate must be at most 16000000.0, because an inference takes 3 clocks, not 16000000.5"),
     *(({"board": board}, [],
        (f"{{report}}: board must have an iCE40 UltraPlus, the only FPGA whose currents are known, not that of the "
         f"{board}: build for the icebreaker")) for board in ("other", "nowhere")),
@@ -211,9 +213,11 @@ def test_the_rate_is_one_that_the_link_carries(waveform, tmp_path, capsys):
     arguments = [str(tmp_path), "--activity", str(waveform), "--rate"]
     assert main([*arguments, "379.3"]) == 0
     capsys.readouterr()
-    assert main([*arguments, "379.4"]) == 1
-    assert capsys.readouterr().err == ("ERROR: --rate must be at most 379.3, the images per second that the build "
-                                       "takes at 3000000 baud, not 379.4\n")
+    # All digits that decide are in the line.
+    for rate in ("379.4", "379.30001"):
+        assert main([*arguments, rate]) == 1
+        assert capsys.readouterr().err == ("ERROR: --rate must be at most 379.3, the images per second that the build "
+                                           f"takes at 3000000 baud, not {rate}\n")
 
 
 def test_missing_files_are_one_line(build, waveform, tmp_path, capsys):

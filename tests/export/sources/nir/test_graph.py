@@ -214,6 +214,8 @@ REFUSED = [
                                                         "1, "
      "2: use one")),
     (layers(conv=convolution(TERNARY, stride=[1.5, 1.5])), "node conv: stride must be an integer, not 1.5"),
+    (layers(conv=convolution(TERNARY, stride=[1 + 2**-30] * 2)),
+     "node conv: stride must be an integer, not 1.00000000093"),
     (layers(conv=convolution(TERNARY, stride=[8, 8])), "node conv: stride must be 1 to 7, not 8"),
     (layers(conv=convolution(TERNARY, padding=[0, 1])), ("node conv: padding must be the same for rows and columns, "
                                                          "not 0, "

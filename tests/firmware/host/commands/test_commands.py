@@ -184,6 +184,7 @@ def test_another_network_is_not_compared(run, network):
     (("verify", "--first", "0"), "--first must be 1 to 1000000, not 0"),
     (("bench", "--count", "0"), "--count must be 1 to 1000000, not 0"),
     (("monitor", "--every", "nan"), "--every must be 0.01 to 3600 seconds, not nan"),
+    (("monitor", "--every", "3600.0001"), "--every must be 0.01 to 3600 seconds, not 3600.0001"),
     (("monitor", "--count", "0"), "--count must be 1 or more, not 0")])
 def test_numbers_are_checked(run, network, arguments, message):
     path, made = network

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arch.network import Convolution, FullyConnected, Network
+from support.counting import counted
 
 __all__ = ["Certificate", "State", "certificate_of", "few"]
 
@@ -58,7 +59,7 @@ class Certificate:
 
 
 def _count(channels: tuple[int, ...]) -> str:
-    return "1 channel" if len(channels) == 1 else f"{len(channels)} channels"
+    return counted(len(channels), "channel")
 
 
 def few(channels: tuple[int, ...]) -> str:

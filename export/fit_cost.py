@@ -17,6 +17,7 @@ from export.folding import FoldedLayer
 from export.sources.rational import Trained
 from export.steps import CertifiedLayer
 from reference.network import Reference
+from support.counting import counted
 
 __all__ = ["changed_spikes", "fit_metadata", "format_fit", "unfitted"]
 
@@ -68,7 +69,7 @@ def format_fit(metadata: Mapping[str, Any]) -> list[str]:
     if "trained_accuracy" in fit:
         points = 100 * (metadata["accuracy"] - fit["trained_accuracy"])
         accuracy = (f"{points:+.2f} points, {100 * metadata['accuracy']:.2f} % instead of "
-                    f"{100 * fit['trained_accuracy']:.2f} % of {metadata['accuracy_images']:,} images")
-    moved = f"{fit['moved_channels']} of {fit['channels']} channels"
+                    f"{100 * fit['trained_accuracy']:.2f} % of {counted(metadata['accuracy_images'], 'image')}")
+    moved = f"{fit['moved_channels']} of {counted(fit['channels'], 'channel')}"
     return [f"fit: {moved} moved to the nearest constants that fit {circuit}",
             f"fit, spikes: {spikes}", f"fit, accuracy: {accuracy}"]

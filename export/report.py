@@ -4,6 +4,7 @@ from typing import Any
 
 from arch.limits import MAX_FRACTION
 from export.fit_cost import format_fit
+from support.counting import counted
 from support.errors import printable
 
 __all__ = ["format_graph", "format_table"]
@@ -47,7 +48,7 @@ def _source(training: dict[str, Any]) -> list[str]:
     own = training.get("own_forward")
     if own is not None:
         lines.append(f"own forward, in {own['floats']}: {own['differ']:,} of {own['spikes']:,} spikes differ on "
-                     f"{own['images']} images")
+                     f"{counted(own['images'], 'image')}")
     return lines
 
 
@@ -71,7 +72,7 @@ def format_table(report: dict[str, Any], *, unwritten: str = "nothing (dry run)"
         text.append(f"a larger --max-fraction, {report['max_fraction'] + 1} to {MAX_FRACTION}, may certify more "
                     f"channels")
     if "accuracy" in metadata:
-        text.append(f"accuracy: {100 * metadata['accuracy']:.2f} % of {metadata['accuracy_images']} images")
+        text.append(f"accuracy: {100 * metadata['accuracy']:.2f} % of {counted(metadata['accuracy_images'], 'image')}")
     wide = [row["name"] for row in report["layers"] if (row["membrane_bits"] or 0) > _WIDE]
     if wide:
         text.append(f"WIDE: membranes of more than {_WIDE} bits in {', '.join(wide)}")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from reference.engines import ClockDifference, Difference, EngineResult
 from sim.weights import Weights
+from support.counting import counted
 
 __all__ = ["Circuit", "Comparison", "Report", "Waveform", "Weights"]
 
@@ -156,7 +157,7 @@ class Report:
 
     def to_text(self) -> str:
         """Return the report as lines."""
-        lines = [f"{self.network} (sha256 {self.network_sha256[:16]}), {_counted(self.images)}, " +
+        lines = [f"{self.network} (sha256 {self.network_sha256[:16]}), {counted(self.images, 'image')}, " +
                  _listed([*self.images_per_second]), *self._table()]
         if self.correct is not None:
             lines.append(f"accuracy: {100 * self.correct / self.images:.2f} % ({self.correct} of {self.images})")
@@ -178,7 +179,7 @@ class Report:
             clocks = self.comparison.clocks_of
             if clocks:
                 on += f"; the clocks of the {_listed(clocks)} are those of the cycle model"
-            lines.append((f"agreement: {what} of {_counted(self.images)} are equal{on}" if self.agree else
+            lines.append((f"agreement: {what} of {counted(self.images, 'image')} are equal{on}" if self.agree else
                           f"DIFFERENCE: {self.comparison.difference}") + note)
         versions = ", ".join(f"{name} {version}" for name, version in self.tool_versions.items())
         return "\n".join([*lines, f"made by: revision {self.revision}, {versions}"])
@@ -213,10 +214,6 @@ class Report:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _counted(images: int) -> str:
-    return "1 image" if images == 1 else f"{images} images"
 
 
 def _span(values: list[int]) -> str:

@@ -9,6 +9,7 @@ from benchmarks.methods.kept import KeptRows
 from benchmarks.methods.measure import VERIFIED
 from benchmarks.methods.measurement import BenchmarkError
 from benchmarks.training_command import training_command
+from support.counting import counted
 
 __all__ = ["COMPARISONS", "PAPERS", "rtl_cell", "table"]
 
@@ -82,7 +83,7 @@ def rtl_cell(row: Mapping[str, Any]) -> str:
     """Return in words what the simulated RTL gave for a measurement, ``-`` if it was not asked."""
     if "rtl_images" in row:
         where = ", weights from flash" if row.get("rtl_weights") == "flash" else ""
-        return f"equal on {row['rtl_images']} images, {row['rtl_cycles']:,} clocks{where}"
+        return f"equal on {counted(row['rtl_images'], 'image')}, {row['rtl_cycles']:,} clocks{where}"
     return f"does not fit: {row['rtl_limit']}" if "rtl_limit" in row else "-"
 
 

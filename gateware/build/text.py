@@ -3,6 +3,7 @@
 from gateware.reports.build import BuildReport
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
+from support.counting import counted
 from support.errors import printable
 
 __all__ = ["format_overlay", "format_report"]
@@ -24,7 +25,7 @@ def _placed_rows(report: BuildReport, how: str = "place and route") -> list[str]
 
 def _verified_rows(report: BuildReport) -> list[str]:
     """Lines of what was simulated after the tools."""
-    return [_row(verified.rung, f"{verified.images} images",
+    return [_row(verified.rung, counted(verified.images, "image"),
                  "simulated, as are pads, PLL and reset; equal to the reference, clocks too")
             for verified in report.verified]
 
@@ -37,7 +38,7 @@ def format_report(report: Report) -> str:
                   _row("block RAM", f"{report.ebr_estimate}", "estimated")]
     else:
         lines += _placed_rows(report)
-    simulated = (f"exact; equal in simulation of {report.sample_images} images" if report.sample_images else
+    simulated = (f"exact; equal in simulation of {counted(report.sample_images, 'image')}" if report.sample_images else
                  "exact, by the cycle model; not simulated here")
     lines += [
         _row("array P x W x T", f"{report.lanes} x {report.width} x {report.timesteps}",

@@ -15,6 +15,7 @@ from arch.network import (
     Readout,
 )
 from gateware.mapper.limits import unsupported_layers
+from support.counting import counted
 
 __all__ = ["Change", "Fits", "ImageSize", "fewer_channels", "fewer_of_both", "find_change", "joined", "known_remedy",
            "largest", "nearest_change", "resized", "smaller_image"]
@@ -87,7 +88,7 @@ def _within(network: Network, timesteps: int) -> tuple[list[str], Network | None
     supported = _supported(network)
     if supported is not None and supported.timesteps > timesteps:
         supported = dataclasses.replace(supported, timesteps=timesteps)
-        remedies.append(f"train it with {timesteps} timesteps")
+        remedies.append(f"train it with {counted(timesteps, 'timestep')}")
     return remedies, supported
 
 

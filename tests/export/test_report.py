@@ -53,7 +53,7 @@ def test_lines_that_not_every_export_has():
     assert lines_of(max_fraction=16)[8].startswith("WIDE: ")
     assert lines_of(metadata=metadata, layers=REPORT["layers"][2:3], checkpoint_protected=False)[3:] == [
         "exact: NO, conv1 may differ in 2 channels: 2, 5",
-        "accuracy: 98.77 % of 10000 images",
+        "accuracy: 98.77 % of 10,000 images",
         ("WARNING: the checkpoint is of version 1 and not protected against damage: save it again, as docs/formats.md "
          "says"),
         "sha256: 0123456789abcdef",
@@ -74,7 +74,7 @@ def test_a_fit_says_what_it_cost():
         f"fit: 2 of 32 channels moved to the nearest constants that fit {circuit}",
         "fit, spikes: 1,234 of 56,789 differ on 200 calibration images",
         "fit, accuracy: +0.06 points, 98.77 % instead of 98.71 % of 10,000 images",
-        "accuracy: 98.77 % of 10000 images"]
+        "accuracy: 98.77 % of 10,000 images"]
     assert lines_of(metadata={**REPORT["metadata"], "fit": fit})[8:12] == [
         f"fit: 2 of 32 channels moved to the nearest constants that fit {circuit}",
         "fit, spikes: unknown: give --calibration",

@@ -13,6 +13,7 @@ from firmware.host.commands.classify import say_latency
 from firmware.host.errors import DeviceError
 from reference.generate import random_images
 from support.command_line import print_line
+from support.counting import counted
 from support.progress import Progress
 
 __all__ = ["add"]
@@ -46,7 +47,7 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
         # The first image of a session may be sent twice.
         chip.classify(batch[:1])
         begun = time.perf_counter()
-        whole = chip.classify(batch, progress=lambda done, total: shown.update(f"{done} of {total} images"))
+        whole = chip.classify(batch, progress=lambda done, total: shown.update(f"{done} of {counted(total, 'image')}"))
         seconds = time.perf_counter() - begun
         alone = []
         for image in batch[:max(1, len(batch) // _ALONE)]:
@@ -65,7 +66,7 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
             "latency_seconds": {str(number): value for number, value in percentiles.items()},
             "line_seconds": line, "engine_seconds": engine, "repeated": chip.repeated}))
         return
-    print_line(f"images per second  {len(batch) / seconds:.1f}, {len(batch)} images, one behind the other")
+    print_line(f"images per second  {len(batch) / seconds:.1f}, {counted(len(batch), 'image')}, one behind the other")
     for number, value in percentiles.items():
         print_line(f"one image, {number} %    {1000 * value:.3f} ms of {len(alone)}, one by one")
     middle = percentiles[50]

@@ -15,6 +15,7 @@ from arch.link import Info, Result
 from firmware.host import latency
 from firmware.host.accelerator import Accelerator
 from support.command_line import print_line, print_note
+from support.counting import counted
 from support.errors import InputError, printable
 from support.progress import Progress
 
@@ -68,7 +69,7 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
         right += labels is not None and result.label == labels[number]
     if labels is not None:
         print_line(json.dumps({"images": len(names), "right": int(right)}) if arguments.json else
-                   f"accuracy: {100 * right / len(names):.2f} %, {right} of {len(names)} images")
+                   f"accuracy: {100 * right / len(names):.2f} %, {right} of {counted(len(names), 'image')}")
 
 
 def _print_result(path: str, index: int | None, result: Result, info: Info, as_json: bool) -> None:

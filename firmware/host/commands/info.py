@@ -8,6 +8,7 @@ from arch.link import Info, LinkCounters
 from firmware.host.accelerator import Accelerator
 from firmware.host.models import FAULTS, models_of
 from support.command_line import print_line
+from support.counting import counted
 from support.errors import printable
 
 __all__ = ["add_info", "add_list", "add_select", "print_model"]
@@ -62,7 +63,7 @@ def print_model(model: int | None, info: Info, *, selected: bool, as_json: bool)
         return
     shape = f"{info.image_height} x {info.image_width} x {info.channels}"
     print_line(f"{'*' if selected else ' '} {'-' if model is None else model}  {printable(info.name)}: {shape} "
-               f"{info.encoding.name.lower()}, {info.classes} classes, {info.timesteps} timesteps, "
+               f"{info.encoding.name.lower()}, {info.classes} classes, {counted(info.timesteps, 'timestep')}, "
                f"sha256 {info.digest.hex()}")
 
 

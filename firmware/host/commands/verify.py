@@ -15,6 +15,7 @@ from firmware.host.errors import DeviceError
 from reference.engines import ReferenceEngine, first_difference
 from reference.generate import random_images
 from support.command_line import path_argument, print_line
+from support.counting import counted
 from support.progress import Progress
 
 __all__ = ["add"]
@@ -55,7 +56,8 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
                           "name the file of its network, or select another model")
     images = _images(arguments, network)
     with Progress("verify") as shown:
-        actual = chip.classify(images, progress=lambda done, total: shown.update(f"{done} of {total} images"))
+        actual = chip.classify(
+            images, progress=lambda done, total: shown.update(f"{done} of {counted(total, 'image')}"))
     reference = ReferenceEngine(network)
     expected = reference.classify(images)
     difference = first_difference(network, images, expected, actual, reference, chip)
@@ -66,5 +68,5 @@ def _work(arguments: argparse.Namespace, chip: Accelerator) -> None:
         print_line(json.dumps({"images": len(images), "equal": True, "cycles": sorted(set(actual.cycles.tolist())),
                                "repeated": chip.repeated}))
         return
-    print_line(f"equal: scores and classes of {len(images)} images, {int(actual.cycles.min())} to "
+    print_line(f"equal: scores and classes of {counted(len(images), 'image')}, {int(actual.cycles.min())} to "
                f"{int(actual.cycles.max())} cycles, {chip.repeated} requests repeated")

@@ -9,6 +9,7 @@ from gateware.build.page.levels import Level
 from gateware.build.page.parts import Better, Figure, Measure, Section, measures
 from gateware.build.page.sections.floorplan import colours_of, floorplan_figure
 from gateware.build.page.subject import Subject
+from support.counting import counted
 
 __all__ = ["Change", "Comparison", "compare"]
 
@@ -112,7 +113,7 @@ def _spread(fmax: Sequence[float]) -> str:
     """Say how far the seeds of a build are apart."""
     if len(fmax) == 1:
         return f"1 seed, {fmax[0]:.2f} MHz"
-    return f"{len(fmax)} seeds, {min(fmax):.2f} to {max(fmax):.2f} MHz"
+    return f"{counted(len(fmax), 'seed')}, {min(fmax):.2f} to {max(fmax):.2f} MHz"
 
 
 def _seeds(before: Subject, after: Subject) -> Figure | None:

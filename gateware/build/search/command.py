@@ -15,6 +15,7 @@ from gateware.build.search.space import Axis, SpaceError, changed
 from gateware.build.search.trial import Outcome, check_training, run_trial
 from sim.report import Weights
 from support.command_line import path_argument, print_line, run
+from support.counting import counted
 from support.errors import InputError, printable
 from support.files import check_output_folder, locked, read_file, write_atomically
 from support.progress import Progress
@@ -253,7 +254,7 @@ def _format(trials: Sequence[Trial]) -> str:
     """Lay out the best trials, and why others had no training."""
     failed = [trial for trial in trials if trial.outcome is not None and trial.outcome.reason is not None]
     front  = _front(trials)
-    counts = f"{len(trials)} trials, {len(failed)} without a result"
+    counts = f"{counted(len(trials), 'trial')}, {len(failed)} without a result"
     lines  = [f"{counts}, on the front of validation accuracy and clocks {len(front)}:"]
     for trial in front:
         assert trial.outcome is not None

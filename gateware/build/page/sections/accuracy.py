@@ -27,6 +27,7 @@ from gateware.build.page.parts import (
 )
 from gateware.build.page.subject import Subject
 from gateware.reports.network import Report
+from support.counting import counted
 
 __all__ = ["picture_of", "section"]
 
@@ -92,7 +93,7 @@ def _wrong(answers: Answers) -> list[Part]:
 def _facts(report: Report, answers: Answers | None) -> list[Fact]:
     facts = []
     if report.accuracy is not None:
-        of = "" if report.accuracy_images is None else f" of {report.accuracy_images:,} images"
+        of = "" if report.accuracy_images is None else f" of {counted(report.accuracy_images, 'image')}"
         file = "" if report.accuracy_file is None else f" in {report.accuracy_file}"
         facts.append(Fact(
             name="accuracy on the test set", value=share(report.accuracy, 2), level=Level.COMPUTED, better=Better.MORE,

@@ -23,6 +23,7 @@ from gateware.build.page.parts import (
 )
 from gateware.build.page.subject import Subject
 from gateware.reports.network import Report
+from support.counting import counted
 
 __all__ = ["section"]
 
@@ -62,7 +63,8 @@ def _found(export: ExportReport) -> list[Part]:
     return [
         Facts(title="Spikes of the export's verification", items=[
             Fact(name="spikes compared", value=count(export.compared), level=Level.COMPUTED, better=Better.MORE,
-                 note=f"with those of real arithmetic, on {export.verified_images} images of {export.verified_on}"),
+                 note=f"with those of real arithmetic, on {counted(export.verified_images, 'image')} of "
+                      f"{export.verified_on}"),
             Fact(name="spikes that differ", value=count(export.mismatches), level=Level.COMPUTED, better=Better.LESS)]),
         Table(caption="What the export found", columns=[
             Column(title="layer"), Column(title="weights", level=Level.SET),

@@ -5,6 +5,7 @@ from gateware.build.page.parts import Column, Fact, Facts, Number, Part, Section
 from gateware.build.page.subject import Subject
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
+from support.counting import counted
 
 __all__ = ["section"]
 
@@ -20,7 +21,7 @@ def _steps(subject: Subject) -> Table | None:
         if len(seeds) > 1 and step in seeds:
             if step is seeds[0]:
                 kept = sum(each.kept for each in seeds)
-                rows.append([f"place and route, {len(seeds)} seeds",
+                rows.append([f"place and route, {counted(len(seeds), 'seed')}",
                              decimal(sum(each.seconds for each in seeds), 1, "s"),
                              f"{kept} of {len(seeds)} kept from earlier runs" if kept else "done in this build"])
             continue

@@ -8,6 +8,7 @@ from gateware.build.page.parts import Fact, Headline, Part, Question, Section, V
 from gateware.build.page.subject import Subject
 from gateware.reports.network import Report
 from gateware.reports.overlay import OverlayReport
+from support.counting import counted
 
 __all__ = ["section"]
 
@@ -47,8 +48,8 @@ def _simulated(report: Report | OverlayReport) -> Iterator[Question]:
                            ("bitstream", Level.BITSTREAM, "Does the finished bitstream?")):
         if images.get(rung):
             yield Question(question=question, answer=True, level=level, reason=(
-                f"Scores and classes of {images[rung]} images are those of the reference, bit for bit, and the clocks "
-                f"those of the cycle model."))
+                f"Scores and classes of {counted(images[rung], 'image')} are those of the reference, bit for bit, and "
+                f"the clocks those of the cycle model."))
         else:
             yield Question(question=question, answer=None, reason="It was not simulated.")
 

@@ -209,7 +209,7 @@ def test_roundings_of_floats_are_counted_and_no_error():
     found = from_spikingjelly(module, FLAT, timesteps=T, encoding="pixels", scale="1/255", images=images)
     assert found.exact is True
     assert differ(found) > 0
-    assert f"own forward, in float32: {differ(found)} of 12 spikes differ on 1 images" in str(found)
+    assert f"own forward, in float32: {differ(found)} of 12 spikes differ on 1 image" in str(found)
 
 
 # --- Rules of the packages ---

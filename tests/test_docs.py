@@ -38,7 +38,8 @@ from train.methods import METHODS
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 #: Modules that a page may tell to run, with the one that has their parser.
-MODULES = {"train": "train.command", "export": "export.command", "sim": "sim.command",
+MODULES = {"train": "train.command", "train.images": "train.images.command", "export": "export.command",
+           "sim": "sim.command",
            "sim.board": "sim.board.command",
            "gateware.build": "gateware.build.command", "gateware.build.page": "gateware.build.page.command",
            "gateware.verilog": "gateware.verilog.command",

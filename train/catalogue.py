@@ -1,4 +1,4 @@
-"""Recipes and architectures as files: the names of the shipped ones, and JSON read from them.
+"""Names of recipes, architectures and data sets; recipes and architectures as files, and JSON read from them.
 
 Nothing here needs PyTorch, so that a misspelt name is answered at once. What a recipe may say is checked by
 :class:`train.recipe.Recipe`.
@@ -13,9 +13,11 @@ from arch import strict_json
 from support.errors import InputError
 from support.files import read_file
 
-__all__ = ["ARCHITECTURES", "FOLDER", "MAX_EPOCHS", "RecipeError", "load_architecture", "read_recipe", "recipe_path",
-           "shipped_architectures", "shipped_recipes"]
+__all__ = ["ARCHITECTURES", "FOLDER", "MAX_EPOCHS", "PIXEL_DATASETS", "RecipeError", "load_architecture", "read_recipe",
+           "recipe_path", "shipped_architectures", "shipped_recipes"]
 
+#: Data sets of still images. What an event becomes is for a recipe to say.
+PIXEL_DATASETS = ("mnist", "fashion-mnist", "cifar-10", "cifar-100", "cifar-100-coarse")
 #: Folder of the shipped recipes.
 FOLDER = pathlib.Path(__file__).parent / "recipes"
 #: Most epochs of a training.

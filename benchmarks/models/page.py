@@ -1,9 +1,10 @@
 """Writes the tables of the networks that ship."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.markdown import table_lines
 from benchmarks.models.shipped import BOARD, BOARD_TITLE, Shipped
+from train.catalogue import PIXEL_DATASETS
 
 __all__ = ["block", "page"]
 
@@ -64,14 +65,26 @@ def page(networks: Sequence[Shipped]) -> str:
          f"{one.file_bytes / 1024:,.0f} KiB", f"{_share(one.accuracy)} of {one.images:,}", _EXACT[one.exact],
          _WHERE[one.circuit], f"{one.clocks:,}", _time(one)) for one in networks]), ""]
     for one in networks:
-        samples = f"models/samples/{one.dataset}-images.idx.gz"
-        lines += [f"## {one.name}", "", "```sh"]
-        if one.training is not None:
-            lines.append(f"{one.training}  # trains it")
-        lines.append(f"python -m sim models/{one.name}.safetensors --images {samples} --first 3 --engine both --spikes")
-        if one.circuit == "baked":
-            lines.append(f"python -m gateware.build --board {BOARD} --network models/{one.name}.safetensors")
-        else:
-            lines.append(f"python -m export models/{one.name}.safetensors --flash build/{one.name}.bin")
-        lines += ["```", ""]
+        lines += [f"## {one.name}", "", "```sh", *_commands(one), "```", ""]
     return "\n".join(lines)
+
+
+def _commands(one: Shipped) -> Iterator[str]:
+    """Yield what to do with the network: commands, each kind behind a comment."""
+    if one.trainings:
+        yield "# Train it."
+        yield from one.trainings
+    yield "# Compute three images on the reference and on the circuit, and compare every spike."
+    yield (f"python -m sim models/{one.name}.safetensors --images models/samples/{one.dataset}-images.idx.gz --first 3 "
+           "--engine both --spikes")
+    if one.dataset in PIXEL_DATASETS:
+        images, labels = (f"build/images/{one.dataset}-test-{what}.idx.gz" for what in ("images", "labels"))
+        yield "# Measure its accuracy on the whole test set."
+        yield f"python -m train.images {one.dataset} --data DIR -o build/images"
+        yield f"python -m sim models/{one.name}.safetensors --images {images} --labels {labels}"
+    if one.circuit == "baked":
+        yield "# Build its bitstream."
+        yield f"python -m gateware.build --board {BOARD} --network models/{one.name}.safetensors"
+    else:
+        yield "# Write the image for the flash of a board with the overlay."
+        yield f"python -m export models/{one.name}.safetensors --flash build/{one.name}.bin"

@@ -14,6 +14,7 @@ from gateware.check.answer import Bears, CircuitCheck
 from gateware.check.checking import check
 from support.errors import InputError
 from train.catalogue import shipped_recipes
+from train.recipe import load_recipe
 
 __all__ = ["BOARD", "BOARD_TITLE", "Shipped", "read_shipped"]
 
@@ -45,8 +46,9 @@ class Shipped:
     circuit: str
     clocks: int
     clock_mhz: float
-    #: Command that trained it; None if no shipped recipe did.
-    training: str | None
+    #: Commands that train it, in their order: of the networks that it starts from or learns from, and its own; none
+    #: if no shipped recipe trained it.
+    trainings: tuple[str, ...]
 
     @property
     def milliseconds(self) -> float:
@@ -77,7 +79,7 @@ def read_shipped(path: pathlib.Path) -> Shipped:
         weights_kind=_weights_kind(network), timesteps=network.timesteps, file_bytes=path.stat().st_size,
         accuracy=metadata["accuracy"], images=metadata["accuracy_images"], exact=metadata.get("exact"),
         circuit=circuit.name, clocks=circuit.clocks, clock_mhz=circuit.clock_mhz,
-        training=_training(training["recipe"]))
+        trainings=_trainings(training["recipe"]))
 
 
 def _circuit(path: pathlib.Path, network: Network) -> CircuitCheck:
@@ -97,6 +99,10 @@ def _weights_kind(network: Network) -> str:
     return "ternary" if any((values == 0).any() for values in weights) else "binary"
 
 
-def _training(recipe: Mapping[str, Any]) -> str | None:
-    """Return the command that trains the recipe, if it ships."""
-    return training_command(recipe["name"], recipe["epochs"]) if recipe.get("name") in shipped_recipes() else None
+def _trainings(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the commands of the trainings before that of the recipe and of its own, if it ships."""
+    if recipe.get("name") not in shipped_recipes():
+        return ()
+    before = (command for name in load_recipe(recipe["name"]).needs
+              for command in _trainings({"name": name, "epochs": load_recipe(name).epochs}))
+    return tuple(dict.fromkeys((*before, training_command(recipe["name"], recipe["epochs"]))))

@@ -15,7 +15,7 @@ from support.errors import InputError
 MNIST = Shipped(
     name="mnist-conv", dataset="mnist", layers="16C7s2-32C3-MP2-64C3-MP2-FC10", weights=26_384, weights_kind="ternary",
     timesteps=4, file_bytes=models.DEFAULT_NETWORK.stat().st_size, accuracy=0.9942, images=10_000, exact=True,
-    circuit="baked", clocks=10_961, clock_mhz=48.0, training="python -m train --recipe mnist-conv --data DIR")
+    circuit="baked", clocks=10_961, clock_mhz=48.0, trainings=("python -m train --recipe mnist-conv --data DIR",))
 
 
 def test_a_row_is_what_the_file_says():
@@ -54,16 +54,31 @@ def test_a_readme_without_marks_is_refused(tmp_path, monkeypatch, capsys):
 
 def test_rows_say_where_the_weights_are_and_what_they_are():
     other = dataclasses.replace(MNIST, name="big", dataset="other", weights=1_185_472, weights_kind="binary",
-                                exact=False, circuit="flash", clocks=1_415_435, training=None)
+                                exact=False, circuit="flash", clocks=1_415_435, trainings=())
     assert block([MNIST, other]).splitlines()[2:] == [
         ("| [`mnist-conv`](models/README.md#mnist-conv): MNIST, 26,384 ternary weights, 4 timesteps | 99.42 % of "
          "10,000 images | 0.228 ms at 48 MHz, 10,961 clocks; weights in the bitstream | certified in every channel |"),
         ("| [`big`](models/README.md#big): other, 1,185,472 binary weights, 4 timesteps | 99.42 % of 10,000 images | "
          "29.5 ms at 48 MHz, 1,415,435 clocks; weights in the flash | no |")]
-    text = page([other])
+    text = page([other, MNIST])
     assert "| `big` | other | 16C7s2-32C3-MP2-64C3-MP2-FC10 | 1,185,472 binary | 4 |" in text
-    assert "python -m train" not in text
+    ours, theirs = text.partition("## mnist-conv")[::2]
+    assert "python -m train" not in ours
+    assert "python -m train.images mnist --data DIR -o build/images\n" in theirs
     assert "python -m export models/big.safetensors --flash build/big.bin\n" in text
+
+
+def test_networks_that_a_training_needs_are_trained_before(tmp_path):
+    network = network_file.load(models.DEFAULT_NETWORK)
+    training = network.metadata["training"]
+    path = tmp_path / "mine.safetensors"
+    for name, epochs, before in (("cifar10-cbp-converted", 24, ["cifar10-teacher", "cifar10-ann"]), ("mine", 24, None)):
+        recipe = {**training["recipe"], "name": name, "epochs": epochs}
+        network_file.save(dataclasses.replace(network, metadata={
+            **network.metadata, "training": {**training, "recipe": recipe}}), path)
+        assert read_shipped(path).trainings == (() if before is None else (
+            *(f"python -m train --recipe {other} --data DIR" for other in before),
+            f"python -m train --recipe {name} --data DIR --epochs {epochs}"))
 
 
 @pytest.mark.parametrize(("metadata", "problem"), [

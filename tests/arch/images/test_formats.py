@@ -36,10 +36,15 @@ def test_every_format_gives_the_same_images(tmp_path, content):
 
 
 def test_the_samples_are_the_first_of_the_test_sets():
-    network = make_network(height=28, width=28)
-    for name, first in (("mnist", [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]), ("fashion-mnist", [9, 2, 1, 1, 6, 1, 4, 6, 5, 7])):
-        assert load_images(SAMPLES / f"{name}-images.idx.gz", network).shape == (100, 1, 28, 28)
-        labels = load_labels(SAMPLES / f"{name}-labels.idx.gz", classes=10)
+    for name, shape, classes, first in (
+            ("mnist", (1, 28, 28), 10, [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]),
+            ("fashion-mnist", (1, 28, 28), 10, [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]),
+            ("cifar-10", (3, 32, 32), 10, [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]),
+            # Not in the official order, as samples/ATTRIBUTION.md says.
+            ("cifar-100", (3, 32, 32), 100, [93, 8, 23, 59, 23, 82, 55, 64, 26, 34])):
+        network = make_network(channels=shape[0], height=shape[1], width=shape[2])
+        assert load_images(SAMPLES / f"{name}-images.idx.gz", network).shape == (100, *shape)
+        labels = load_labels(SAMPLES / f"{name}-labels.idx.gz", classes=classes)
         assert (len(labels), labels[:10].tolist()) == (100, first)
 
 

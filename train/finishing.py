@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from arch.checkpoint import Checkpoint
+from support.counting import counted
 from train import exact
 from train.datasets import Split
 from train.folder import TrainingError, read_best
@@ -95,6 +96,9 @@ def _finish_checkpoint(training: Training, test: Split, *, recalibrated: bool) -
     best, statistics = provenance["validation_accuracy"], "running"
     if training.recipe.calibration_images and recalibrated:
         assert isinstance(training.network, SpikingNetwork)
+        _log.info("measuring BatchNorm's statistics on %s, and how good they are on %s",
+                  counted(min(training.recipe.calibration_images, len(training.train)), "training image"),
+                  counted(len(training.validation), "validation image"))
         measured = exact.recalibrate(checkpoint, training.train.images[:training.recipe.calibration_images],
                                      over_mean=training.network.norm_over_mean)
         accuracy = exact.accuracy(measured, training.validation.images, training.validation.labels)
@@ -103,6 +107,7 @@ def _finish_checkpoint(training: Training, test: Split, *, recalibrated: bool) -
     wrong, compared = exact.mismatches(from_checkpoint(checkpoint, frozen=True),
                                        training.validation.images[:FLOAT_IMAGES], checkpoint)
     _log.info("plain float32 forward: %d of %d spikes differ from the exact forward", wrong, compared)
+    _log.info("measuring the exact accuracy on %s", counted(len(test), "test image"))
     checkpoint = training.described(checkpoint, provenance["epoch"], validation_accuracy=best, statistics=statistics,
                                     float32_mismatches=wrong, float32_compared=compared,
                                     test_accuracy=exact.accuracy(checkpoint, test.images, test.labels),

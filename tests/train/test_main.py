@@ -42,11 +42,12 @@ def data(tmp_path):
 def recipe(tmp_path):
     path = tmp_path / "tiny.json"
     path.write_text(json.dumps({**load_recipe("mnist-conv").to_json(), "name": "tiny", "batch_size": 10,
-                                "validation_images": 20, "calibration_images": 0, "compiled": False}))
+                                "validation_images": 20, "calibration_images": 10, "compiled": False}))
     return str(path)
 
 
-def test_training_from_the_command_line_leaves_all_files(tmp_path, data, recipe, capsys):
+def test_training_from_the_command_line_leaves_all_files(tmp_path, data, recipe, capsys, caplog):
+    caplog.set_level("INFO")
     output = tmp_path / "out"
     arguments = ["--recipe", recipe, "--data", str(data), "--unverified", "--epochs", "2", "--seed", "7", "-o",
                  str(output)]
@@ -55,6 +56,10 @@ def test_training_from_the_command_line_leaves_all_files(tmp_path, data, recipe,
     assert printed.out.startswith(f"{output}/tiny.safetensors: epoch ")
     assert "loss" in printed.err
     assert "firing rate" in printed.err
+    # The end of a large network takes minutes.
+    assert [message for message in caplog.messages if message.startswith("measuring")] == [
+        "measuring BatchNorm's statistics on 10 training images, and how good they are on 20 validation images",
+        "measuring the exact accuracy on 20 test images"]
     assert sorted(path.name for path in output.iterdir()) == [
         "best.pt", "curves.png", "metrics.jsonl", "recipe.json", "result.json", "state.pt", "tiny.safetensors"]
     provenance = Checkpoint.load(output / "tiny.safetensors").provenance

@@ -50,16 +50,12 @@ class Certificate:
             return "unknown, the network's file has no certificate"
         parts = []
         if self.inexact:
-            differ = (f"{name} may differ in {_count(channels)}: {few(channels)}"
+            differ = (f"{name} may differ in {counted(len(channels), 'channel')}: {few(channels)}"
                       for name, channels in self.inexact.items())
             parts.append(f"NO, {'; '.join(differ)}")
         if self.leaky:
             parts.append(f"not certified (leaky): {', '.join(self.leaky)}")
         return "; ".join(parts)
-
-
-def _count(channels: tuple[int, ...]) -> str:
-    return counted(len(channels), "channel")
 
 
 def few(channels: tuple[int, ...]) -> str:

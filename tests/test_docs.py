@@ -39,8 +39,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 #: Modules that a page may tell to run, with the one that has their parser.
 MODULES = {"train": "train.command", "train.images": "train.images.command", "export": "export.command",
-           "sim": "sim.command",
-           "sim.board": "sim.board.command",
+           "sim": "sim.command", "sim.board": "sim.board.command",
            "gateware.build": "gateware.build.command", "gateware.build.page": "gateware.build.page.command",
            "gateware.verilog": "gateware.verilog.command",
            "gateware.build.energy": "gateware.build.energy.command",

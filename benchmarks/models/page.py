@@ -18,8 +18,8 @@ _HEAD = f"""\
 
 Made by `python -m benchmarks.models`; do not edit. `NAME.safetensors` is a network in integers, as
 [docs/formats.md](../docs/formats.md) describes it, and `NAME.checkpoint.safetensors`, where it is small enough to ship,
-the trained network that it was exported from. `samples/` has 100 images of each test set, for tests and for
-trying things.
+the trained network that it was exported from. `samples/` has 100 images of each test set, for tests and for trying
+things.
 
 *Layers*: 32C3 is a convolution of 3 x 3 with 32 channels, s2 its stride, MP2 max-pooling of 2 x 2 (the OR of spikes),
 FC a fully connected layer, + the summed spikes of a shortcut. *Test accuracy* is that of the integers on the whole test

@@ -104,5 +104,5 @@ def _trainings(recipe: Mapping[str, Any]) -> tuple[str, ...]:
     if recipe.get("name") not in shipped_recipes():
         return ()
     before = (command for name in load_recipe(recipe["name"]).needs
-              for command in _trainings({"name": name, "epochs": load_recipe(name).epochs}))
+              for command in _trainings(load_recipe(name).to_json()))
     return tuple(dict.fromkeys((*before, training_command(recipe["name"], recipe["epochs"]))))
